@@ -1,0 +1,358 @@
+//! What the doors ask and are told. Plain data: a door parses into a request, calls one use case, and renders the outcome.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kavadam_domain::{Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, Timestamp};
+use zeroize::Zeroizing;
+
+/// How a RADIUS client proves that it knows the password.
+#[derive(Clone)]
+pub enum Proof {
+    /// User-Password (RFC 2865 §5.2), revealed with the shared secret.
+    Pap(Zeroizing<Vec<u8>>),
+    /// CHAP-Password and CHAP-Challenge (RFC 2865 §5.3, §5.40).
+    Chap {
+        /// CHAP identifier.
+        ident: u8,
+        /// MD5(ident ‖ password ‖ challenge).
+        response: [u8; 16],
+        /// CHAP-Challenge, or the Request Authenticator where it is absent.
+        challenge: Vec<u8>,
+    },
+}
+
+/// What an Access-Request asks for (Service-Type, RFC 2865 §5.6).
+#[derive(Clone)]
+pub enum Service {
+    /// A user with a name and a proof: a portal ticket, or a number with its one-time code, or a voucher.
+    Login(Proof),
+    /// A device the service may remember: Call-Check, or User-Name equal to the MAC.
+    CallCheck,
+    /// An open session that asks for more: Authorize-Only.
+    Renewal,
+}
+
+/// An Access-Request, parsed.
+#[derive(Clone)]
+pub struct AuthorizeRequest {
+    /// Which gate asks.
+    pub nas: NasId,
+    /// User-Name as sent.
+    pub user_name: String,
+    /// What is asked for.
+    pub service: Service,
+    /// Calling-Station-Id, where it is a MAC.
+    pub mac: Option<Mac>,
+    /// Framed-IP-Address or Framed-IPv6-Address.
+    pub ip: Option<IpAddr>,
+    /// Acct-Session-Id the gate will use (RFC 2866 §5.5).
+    pub acct_session_id: Option<String>,
+    /// Class of an earlier grant (renewals).
+    pub class: Option<Vec<u8>>,
+    /// The gate can share one quota between sessions of equal Chargeable-User-Identity (RFC 4372: it sent a NUL one),
+    /// and can ask again before a lease is used up.
+    pub shares_quota: bool,
+}
+
+/// The answer to an Access-Request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Access-Accept.
+    Accept(Grant),
+    /// Access-Reject; the sentence is in the citizen's language where it is known.
+    Reject {
+        /// Why.
+        reason: Reason,
+        /// For Reply-Message.
+        message: String,
+    },
+}
+
+/// What an Access-Accept carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The session opened or renewed.
+    pub session: SessionId,
+    /// Opaque alias of the subscriber for User-Name in accounting: no number on the wire.
+    pub user_name: String,
+    /// Ties accounting to the session (RFC 2865 §5.25).
+    pub class: Vec<u8>,
+    /// Chargeable-User-Identity (RFC 4372): equal for all devices of one person, opaque, stable.
+    pub cui: Vec<u8>,
+    /// What to hold the session to.
+    pub limits: Limits,
+    /// `limits.max_total_octets` is a lease: the gate should ask again before it is used up.
+    pub is_renewable: bool,
+}
+
+/// Octets and packets of one session as a gate counted them, from the session's start; gigawords already folded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// From the device (Acct-Input-Octets seen from the gate).
+    pub up_octets: u64,
+    /// To the device (Acct-Output-Octets).
+    pub down_octets: u64,
+    /// Packets from the device.
+    pub up_packets: u64,
+    /// Packets to the device.
+    pub down_packets: u64,
+    /// Acct-Session-Time.
+    pub session_secs: u32,
+}
+
+/// What happened (Acct-Status-Type, RFC 2866 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountingKind {
+    /// The session began.
+    Start,
+    /// It goes on.
+    Interim,
+    /// It ended, for this Acct-Terminate-Cause (RFC 2866 §5.10).
+    Stop(u32),
+    /// The gate started: every session it had is over.
+    On,
+    /// The gate stops: the same.
+    Off,
+}
+
+/// An Accounting-Request, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountingReport {
+    /// Which gate reports.
+    pub nas: NasId,
+    /// What happened.
+    pub kind: AccountingKind,
+    /// Acct-Session-Id; empty for On and Off.
+    pub acct_session_id: String,
+    /// Class, as granted.
+    pub class: Option<Vec<u8>>,
+    /// User-Name.
+    pub user_name: Option<String>,
+    /// Calling-Station-Id.
+    pub mac: Option<Mac>,
+    /// Framed-IP-Address.
+    pub ip: Option<IpAddr>,
+    /// The meters, cumulative.
+    pub counters: Counters,
+    /// When it happened: Event-Timestamp, or now less Acct-Delay-Time.
+    pub at: Timestamp,
+}
+
+/// How a report was charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accounted {
+    /// Charged to its session; so many octets were new (0 for a duplicate).
+    Charged(u64),
+    /// No session of ours: kept for the record, charged to nobody.
+    Unknown,
+    /// Sessions closed by On or Off.
+    Closed(u64),
+}
+
+/// A RADIUS client, as the server needs it.
+#[derive(Clone)]
+pub struct NasEntry {
+    /// Set by the store.
+    pub id: NasId,
+    /// NAS-Identifier, unique.
+    pub name: String,
+    /// Where it stands.
+    pub site: SiteId,
+    /// Requests come from here.
+    pub source: ipnet::IpNet,
+    /// Shared secret.
+    pub secret: Zeroizing<Vec<u8>>,
+    /// UAM secret, for the signature of its redirects.
+    pub uam_secret: Zeroizing<Vec<u8>>,
+    /// UDP port for CoA and Disconnect (3799), on the address its requests come from.
+    pub coa_port: u16,
+}
+
+/// What the centre wants a gate to do with an open session (RFC 5176).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Which session.
+    pub session: SessionId,
+    /// Whose gate.
+    pub nas: NasId,
+    /// Where to send it: the address the gate's last request came from, and its CoA port.
+    pub to: std::net::SocketAddr,
+    /// Acct-Session-Id at that gate.
+    pub acct_session_id: String,
+    /// User-Name given in the grant.
+    pub user_name: String,
+    /// Class given in the grant.
+    pub class: Vec<u8>,
+    /// Calling-Station-Id.
+    pub mac: Option<Mac>,
+    /// What to do.
+    pub action: OrderAction,
+    /// So many sendings so far.
+    pub attempts: u32,
+}
+
+/// See [`Order`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderAction {
+    /// Disconnect-Request.
+    End,
+    /// CoA-Request with every limit anew.
+    Change(Limits),
+}
+
+/// A gate's answer to an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderAnswer {
+    /// ACK: done.
+    Done,
+    /// NAK with Error-Cause 503: the gate has no such session.
+    SessionGone,
+    /// NAK for another Error-Cause: kept, shown, tried again later.
+    Refused(u32),
+    /// No answer: tried again later.
+    Silence,
+}
+
+/// A device in front of a portal page, proven by the gate's signed redirect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// The gate that sent it here.
+    pub nas: NasId,
+    /// Where that stands.
+    pub site: SiteId,
+    /// The device.
+    pub mac: Mac,
+    /// Its address at the gate.
+    pub ip: IpAddr,
+    /// The language it reads.
+    pub language: Language,
+}
+
+/// Where a device stands: which page it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Ask for the number.
+    Number,
+    /// Ask for the code that was sent.
+    Code(PendingCode),
+    /// Online.
+    Online(Status),
+    /// The allowance is used up; the number may be changed.
+    UsedUp(Status),
+}
+
+/// A code waiting to be entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCode {
+    /// Where it was sent, masked.
+    pub masked_number: String,
+    /// Until another may be asked for.
+    pub resend_in: Duration,
+    /// Until this one expires.
+    pub expires_in: Duration,
+    /// Tries left.
+    pub tries_left: u32,
+}
+
+/// What the status page shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Whose, masked.
+    pub masked_number: String,
+    /// Name of the site.
+    pub site: String,
+    /// Octets of the period used by all devices, as reported so far.
+    pub used_octets: u64,
+    /// The period's quota.
+    pub quota_octets: Option<u64>,
+    /// Until the session ends by itself.
+    pub session_left: Option<Duration>,
+    /// Until the next allowance begins.
+    pub period_left: Option<Duration>,
+    /// Towards the device, bit/s.
+    pub down_bits_per_sec: Option<u64>,
+    /// Towards the internet, bit/s.
+    pub up_bits_per_sec: Option<u64>,
+    /// The quota is used up and the plan goes on slowly.
+    pub is_throttled: bool,
+    /// Age of the figures.
+    pub reported: Duration,
+    /// Devices of the person online now.
+    pub devices_online: u32,
+}
+
+/// What became of a request for a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// On its way.
+    Sent(PendingCode),
+    /// The device needs no code: it is remembered, here is its way in.
+    Refused(Reason),
+}
+
+/// What became of an entered code.
+#[derive(Clone)]
+pub enum Verified {
+    /// Right: log in at the gate with this.
+    Ticket(Ticket),
+    /// See the reason.
+    Refused(Reason),
+}
+
+/// A one-time login for a gate, valid for a minute.
+#[derive(Clone)]
+pub struct Ticket {
+    /// Opaque `t-…`.
+    pub user_name: String,
+    /// Derived, never stored.
+    pub password: Zeroizing<String>,
+}
+
+/// A subscriber, as an administrator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberView {
+    /// Number.
+    pub number: MobileNumber,
+    /// Plan in force.
+    pub plan: Plan,
+    /// Blocked by an administrator.
+    pub is_blocked: bool,
+    /// Octets used in the present period.
+    pub used_octets: u64,
+    /// Octets promised to gates and not yet used.
+    pub leased_octets: u64,
+    /// Added in this period by vouchers and administrators.
+    pub topped_up_octets: u64,
+    /// Devices: MAC and until when it is remembered.
+    pub devices: Vec<(Mac, Option<Timestamp>)>,
+}
+
+/// A session, as an administrator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its number.
+    pub id: SessionId,
+    /// Whose; masked unless asked for.
+    pub number: MobileNumber,
+    /// Device.
+    pub mac: Option<Mac>,
+    /// Address.
+    pub ip: Option<IpAddr>,
+    /// Gate.
+    pub nas: String,
+    /// Site.
+    pub site: String,
+    /// Granted, Open, Ending, Ended.
+    pub state: &'static str,
+    /// When it was granted.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Acct-Terminate-Cause of the end.
+    pub terminate_cause: Option<u32>,
+    /// Meters.
+    pub counters: Counters,
+    /// A gate that does not obey, and why.
+    pub trouble: Option<String>,
+}

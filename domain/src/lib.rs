@@ -1,0 +1,27 @@
+//! Pure decisions of a public Wi-Fi service: who may be online, for how long, how fast and for how many octets.
+//!
+//! Nothing here reads a clock, draws a random number or touches IO: time and randomness are parameters, so every
+//! rule can be tested by moving time by hand. The crates around this one load a snapshot, ask, and carry out the answer.
+
+pub mod accounting;
+pub mod authorize;
+pub mod challenge;
+pub mod ids;
+pub mod language;
+pub mod limits;
+pub mod mac;
+pub mod number;
+pub mod plan;
+pub mod quota;
+pub mod reason;
+pub mod session;
+pub mod time;
+
+pub use ids::{ChallengeId, DeviceId, EntitlementId, LeaseId, NasId, PlanId, SessionId, SiteId, SubscriberId};
+pub use language::Language;
+pub use limits::Limits;
+pub use mac::Mac;
+pub use number::MobileNumber;
+pub use plan::Plan;
+pub use reason::Reason;
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! The kernel: nftables sessions, meters and limits

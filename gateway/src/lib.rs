@@ -1,0 +1,1 @@
+//! Our NAS: capture, UAM, RFC 8908 API, RADIUS client with a durable spool

@@ -1,0 +1,1 @@
+//! RADIUS: wire format, server, client, CoA.

@@ -1,0 +1,2 @@
+//! Kavadam: a public Wi-Fi gateway and its RADIUS centre in one binary.
+fn main() {}

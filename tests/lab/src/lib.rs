@@ -1,0 +1,1 @@
+//! Network-namespace lab: what make run shows and the tests use
