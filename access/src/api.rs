@@ -236,6 +236,11 @@ pub enum Step {
     Number,
     /// Ask for the code that was sent.
     Code(PendingCode),
+    /// Remembered, but disconnected by its owner: offer to connect again without a code.
+    Returning {
+        /// Whose device it is.
+        masked_number: String,
+    },
     /// Online.
     Online(Status),
     /// The allowance is used up; the number may be changed.
@@ -287,7 +292,7 @@ pub struct Status {
 pub enum Started {
     /// On its way.
     Sent(PendingCode),
-    /// The device needs no code: it is remembered, here is its way in.
+    /// See the reason.
     Refused(Reason),
 }
 
