@@ -63,8 +63,11 @@ impl FromStr for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02X}-{b:02X}-{c:02X}-{d:02X}-{e:02X}-{g:02X}")
+        for (index, octet) in self.0.iter().enumerate() {
+            let dash = if index == 0 { "" } else { "-" };
+            write!(f, "{dash}{octet:02X}")?;
+        }
+        Ok(())
     }
 }
 
