@@ -1,1 +1,19 @@
-//! The kernel: nftables sessions, meters and limits
+//! The kernel: nftables sessions, meters and limits.
+//!
+//! [`ruleset`] says what may flow (prose: `docs/enforcement.md`), [`Gate`] loads it and keeps the sessions in it, and
+//! [`Events`] tells when a quota is used up. The kernel is the only store: a new process finds every session, limit and
+//! octet where its predecessor left them.
+
+mod apply;
+mod error;
+mod gate;
+mod layout;
+mod netlink;
+pub mod ruleset;
+mod session;
+
+pub use error::FirewallError;
+pub use gate::Gate;
+pub use layout::Layout;
+pub use netlink::{Events, GateEvent};
+pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};

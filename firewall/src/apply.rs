@@ -1,0 +1,221 @@
+//! Loading the rule set as one transaction, and looking whether the kernel shows what was loaded.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::process::{Command, Stdio};
+
+use nftables::helper::{DEFAULT_NFT, NftablesError, get_current_ruleset_with_args};
+use nftables::schema::{NfListObject, NfObject};
+use nftables::types::{NfChainPolicy, NfChainType, NfHook};
+
+use crate::FirewallError;
+use crate::layout::Layout;
+use crate::ruleset::{self, Hook, TABLE};
+
+/// Gives the text to `nft -f -`.
+pub(crate) fn apply(text: &str) -> Result<(), FirewallError> {
+    let mut nft = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(FirewallError::NftMissing)?;
+    // nft reads everything before it says a word, so writing first cannot stop both; a broken pipe shows in its status.
+    let written = nft
+        .stdin
+        .take()
+        .map_or(Ok(()), |mut stdin| stdin.write_all(text.as_bytes()));
+    let output = nft.wait_with_output().map_err(FirewallError::NftMissing)?;
+    if output.status.success() {
+        return written.map_err(FirewallError::kernel("load the rule set"));
+    }
+    Err(refusal(&String::from_utf8_lossy(&output.stderr)))
+}
+
+/// What nft's complaint means for the person who must act on it.
+fn refusal(stderr: &str) -> FirewallError {
+    if stderr.contains("Operation not permitted") {
+        return FirewallError::NotPermitted;
+    }
+    let remedy = if stderr.contains("File exists") || stderr.contains("different type") {
+        "the table is another version's; end the sessions, then: nft delete table inet kavadam"
+    } else if stderr.contains("No such file or directory") || stderr.contains("not supported") {
+        "use a kernel of 5.12 or later with nf_tables, its inet family, fib, nat, quota, limit and reject as modules or built in"
+    } else {
+        "use nft 1.0.6 or later (nft --version)"
+    };
+    let reason: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).take(3).collect();
+    FirewallError::NftRefused {
+        reason: reason.join(" "),
+        remedy,
+    }
+}
+
+/// What the kernel shows of our table, reduced to what we compare.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shown {
+    /// Hook, priority, kind and policy by chain; `None` for a chain without hook.
+    chains: BTreeMap<String, Option<(NfHook, i32, NfChainType, NfChainPolicy)>>,
+    /// Number of rules by chain.
+    rules: BTreeMap<String, usize>,
+    /// Room by set and map.
+    sets: BTreeMap<String, Option<u32>>,
+}
+
+/// Compares the kernel's chains, hooks, policies, rule counts and sets with the layout's.
+pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
+    const ADDITION: &str =
+        "find out who else changes the table inet kavadam (another firewall service?) and load it again";
+    // `-t` leaves out the elements: with many sessions they would be hundreds of megabytes.
+    let listing = get_current_ruleset_with_args(DEFAULT_NFT, ["-t", "list", "table", "inet", TABLE]);
+    let objects = match listing {
+        Ok(nftables) => nftables.objects.into_owned(),
+        Err(NftablesError::NftExecution { inner, .. }) => return Err(FirewallError::NftMissing(inner)),
+        Err(NftablesError::NftFailed { stderr, .. }) if stderr.contains("No such file") => {
+            return Err(FirewallError::Unverified {
+                missing: vec!["the table is gone".to_owned()],
+                remedy: ADDITION,
+            });
+        }
+        Err(NftablesError::NftFailed { stderr, .. }) => return Err(refusal(&stderr)),
+        Err(error) => return Err(FirewallError::kernel("show the rule set")(io::Error::other(error))),
+    };
+    let missing = differences(layout, &shown(&objects));
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(FirewallError::Unverified {
+            missing,
+            remedy: ADDITION,
+        })
+    }
+}
+
+fn shown(objects: &[NfObject]) -> Shown {
+    let mut shown = Shown::default();
+    for object in objects {
+        let NfObject::ListObject(object) = object else { continue };
+        match object {
+            NfListObject::Chain(chain) => {
+                let hook = chain.hook.zip(chain.prio).zip(chain._type).zip(chain.policy);
+                shown.chains.insert(
+                    chain.name.to_string(),
+                    hook.map(|(((h, p), t), policy)| (h, p, t, policy)),
+                );
+            }
+            NfListObject::Rule(rule) => *shown.rules.entry(rule.chain.to_string()).or_default() += 1,
+            NfListObject::Set(set) => drop(shown.sets.insert(set.name.to_string(), set.size)),
+            NfListObject::Map(map) => drop(shown.sets.insert(map.name.to_string(), map.size)),
+            _ => {}
+        }
+    }
+    shown
+}
+
+fn differences(layout: &Layout, shown: &Shown) -> Vec<String> {
+    let mut missing = Vec::new();
+    for chain in ruleset::chains(layout) {
+        match shown.chains.get(chain.name) {
+            None => missing.push(format!("chain {} is missing", chain.name)),
+            Some(hook) if *hook != chain.hook.map(expected) => {
+                missing.push(format!("chain {} has another hook, priority or policy", chain.name));
+            }
+            Some(_) => {}
+        }
+        let (found, wanted) = (
+            shown.rules.get(chain.name).copied().unwrap_or_default(),
+            chain.rules.len(),
+        );
+        if found != wanted {
+            missing.push(format!("chain {} has {found} rules instead of {wanted}", chain.name));
+        }
+    }
+    for (name, definition) in ruleset::sets(layout) {
+        match shown.sets.get(name) {
+            None => missing.push(format!("set {name} is missing")),
+            Some(Some(size)) if !definition.contains(&format!("size {size};")) => {
+                // Not an error: a set keeps the size it was made with, and it works.
+                tracing::warn!(
+                    set.name = name,
+                    set.size = size,
+                    "set keeps its old size until the table is made anew"
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    missing
+}
+
+fn expected(hook: Hook) -> (NfHook, i32, NfChainType, NfChainPolicy) {
+    let at = match hook.at {
+        "prerouting" => NfHook::Prerouting,
+        "postrouting" => NfHook::Postrouting,
+        "forward" => NfHook::Forward,
+        _ => NfHook::Input,
+    };
+    let kind = if hook.kind == "nat" {
+        NfChainType::NAT
+    } else {
+        NfChainType::Filter
+    };
+    let policy = if hook.policy == "drop" {
+        NfChainPolicy::Drop
+    } else {
+        NfChainPolicy::Accept
+    };
+    (at, hook.priority.1, kind, policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::tests::sample;
+
+    /// As the kernel shows the sample when nothing is wrong.
+    fn intact() -> Shown {
+        let mut shown = Shown::default();
+        for chain in ruleset::chains(&sample()) {
+            shown.chains.insert(chain.name.to_owned(), chain.hook.map(expected));
+            shown.rules.insert(chain.name.to_owned(), chain.rules.len());
+        }
+        shown.sets.extend(
+            ruleset::sets(&sample())
+                .into_iter()
+                .map(|(name, _)| (name.to_owned(), None)),
+        );
+        shown
+    }
+
+    #[test]
+    fn finds_nothing_to_say_about_the_intact_table() {
+        assert_eq!(differences(&sample(), &intact()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn names_every_difference() {
+        let mut shown = intact();
+        shown.chains.remove("lan_dns");
+        *shown.rules.get_mut("uplink").unwrap() += 1;
+        shown.chains.get_mut("forward").unwrap().as_mut().unwrap().3 = NfChainPolicy::Accept;
+        shown.sets.remove("total");
+        let text = differences(&sample(), &shown).join("; ");
+        for part in [
+            "chain lan_dns is missing",
+            "chain uplink has 8 rules",
+            "chain forward has another",
+            "set total",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn tells_the_remedy_for_each_complaint_of_nft() {
+        let said = |stderr| refusal(stderr).to_string();
+        assert!(said("netlink: Error: Operation not permitted").contains("CAP_NET_ADMIN"));
+        assert!(said("/dev/stdin:4: Error: Could not process rule: No such file or directory").contains("5.12"));
+        assert!(said("Error: Could not process rule: File exists").contains("nft delete table inet kavadam"));
+    }
+}

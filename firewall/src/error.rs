@@ -1,0 +1,79 @@
+//! What can go wrong between us and the kernel, each with the remedy in its text.
+
+use std::io;
+
+use crate::session::{PoolKey, Slot};
+
+/// A failure of the packet filter. A session that may not be opened is somebody else's decision, never one of these.
+#[derive(Debug, thiserror::Error)]
+pub enum FirewallError {
+    /// The configuration describes no gateway that could exist.
+    #[error("the network layout cannot be right: {0}")]
+    Layout(String),
+    /// The program `nft` could not be started.
+    #[error("cannot start nft: {0}. Remedy: install it (apt-get install nftables) and keep /usr/sbin in PATH")]
+    NftMissing(#[source] io::Error),
+    /// No right to change the packet filter.
+    #[error("the kernel refuses us the packet filter. Remedy: run as root or with CAP_NET_ADMIN")]
+    NotPermitted,
+    /// `nft` did not take the rule set.
+    #[error("nft refused the rule set: {reason}. Remedy: {remedy}")]
+    NftRefused {
+        /// The first lines of what nft said.
+        reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// The rule set was taken, yet the kernel shows another.
+    #[error("the packet filter is not what was loaded: {}. Remedy: {remedy}", missing.join("; "))]
+    Unverified {
+        /// One entry for each difference.
+        missing: Vec<String>,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// The kernel refused a request.
+    #[error("the kernel refused to {action}: {source}")]
+    Kernel {
+        /// What was asked.
+        action: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The LAN interface is not there.
+    #[error("there is no network interface {0}. Remedy: correct the LAN interface in the configuration")]
+    NoInterface(String),
+    /// No session of ours has this slot.
+    #[error("{0} is not open")]
+    UnknownSlot(Slot),
+    /// The session's time ran out in the kernel; all that can be done with it is to close it.
+    #[error("{0} has expired")]
+    Expired(Slot),
+    /// No session is left in this pool, or it never had one.
+    #[error("{0} does not exist")]
+    UnknownPool(PoolKey),
+    /// The device has a session already; close that first.
+    #[error("the device is online already, as {0}")]
+    DeviceOnline(Slot),
+    /// Another device's session holds this IPv4 address.
+    #[error("the address belongs to {0}")]
+    AddressTaken(Slot),
+    /// As many sessions as the table has room for.
+    #[error("every one of {0} session places is taken. Remedy: raise max_sessions and restart while nobody is online")]
+    Full(u32),
+    /// A label longer than the kernel keeps.
+    #[error("a session label has at most 200 octets, this one {0}")]
+    LabelTooLong(usize),
+    /// All 2³² numbers have been used.
+    #[error("no slot number is left. Remedy: nft delete table inet kavadam, then restart")]
+    NumbersUsedUp,
+}
+
+impl FirewallError {
+    pub(crate) fn kernel(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted,
+            _ => Self::Kernel { action, source },
+        }
+    }
+}

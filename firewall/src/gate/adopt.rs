@@ -1,0 +1,160 @@
+//! Finding the sessions of a process that is no more.
+//!
+//! `total` has one element for each session, without timeout, and says who it is; the meters and limits are then read by
+//! its number. Only here is a set read whole: slow with very many sessions, but once.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use super::numbers::Numbers;
+use super::pools::limit_from_kernel;
+use super::{Pool, Session, State};
+use crate::FirewallError;
+use crate::netlink::Element;
+use crate::ruleset::set;
+use crate::session::{AdoptedSession, Meter, PoolKey, SessionState, Slot, recall};
+
+impl State {
+    pub(super) fn adopt(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
+        self.rebuild().map_err(FirewallError::kernel("list sessions"))?;
+        let slots: Vec<Slot> = self.sessions.keys().copied().collect();
+        let meters: HashMap<_, _> = self.read(&slots)?.into_iter().collect();
+        let online = self
+            .by_slot(set::LIM_DOWN, &slots)
+            .map_err(FirewallError::kernel("list sessions"))?;
+        let mut used: HashMap<PoolKey, u64> = self.pools.iter().map(|(key, pool)| (*key, pool.spent_octets)).collect();
+        for (slot, session) in &self.sessions {
+            let octets = meters.get(slot).map_or(0, Meter::total_octets);
+            *used.entry(session.pool).or_default() += octets;
+        }
+        let mut adopted: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|(slot, session)| AdoptedSession {
+                slot: *slot,
+                mac: session.mac,
+                ipv4: session.ipv4,
+                label: session.label.clone(),
+                state: online
+                    .get(slot)
+                    .map_or(SessionState::Expired, |element| SessionState::Online {
+                        remaining: element.expires_ms.map(Duration::from_millis),
+                    }),
+                meter: meters.get(slot).copied().unwrap_or_default(),
+                pool: session.pool,
+                pool_limit_octets: self.pools.get(&session.pool).and_then(|pool| pool.limit_octets),
+                pool_used_octets: used.get(&session.pool).copied().unwrap_or_default(),
+            })
+            .collect();
+        adopted.sort_by_key(|session| session.slot);
+        self.pin_adopted(&adopted);
+        Ok(adopted)
+    }
+
+    /// Replaces what is in memory by what is in the kernel. Pools that have no session yet exist only in memory, and stay.
+    fn rebuild(&mut self) -> io::Result<()> {
+        let reserved = self
+            .nft
+            .all_elements(set::RESERVED)?
+            .iter()
+            .filter_map(|one| number(&one.key))
+            .max();
+        if self.numbers.is_fresh() {
+            self.numbers = Numbers::adopted(reserved);
+        }
+        let quotas = self.nft.all_quotas()?;
+        let spent = self.nft.all_elements(set::SPENT)?;
+        let elements = self.nft.all_elements(set::TOTAL)?;
+        let slots: Vec<Slot> = elements.iter().filter_map(|one| number(&one.key).map(Slot)).collect();
+        let up = self.by_slot(set::LIM_UP, &slots)?;
+        let down = self.by_slot(set::LIM_DOWN, &slots)?;
+        let speed = |by_slot: &HashMap<Slot, Element>, slot| by_slot.get(&slot).and_then(|one| one.limit_octets);
+
+        self.pools.retain(|_, pool| pool.slots.is_empty());
+        for quota in quotas {
+            if let Some(key) = PoolKey::from_name(&quota.name) {
+                let limit_octets = limit_from_kernel(quota.limit_octets);
+                self.pools.insert(
+                    key,
+                    Pool {
+                        limit_octets,
+                        ..Pool::default()
+                    },
+                );
+            }
+        }
+        for one in spent {
+            let pool = number(&one.key).and_then(|key| self.pools.get_mut(&PoolKey(key)));
+            if let Some((pool, counter)) = pool.zip(one.counter) {
+                pool.spent_octets = counter.octets;
+            }
+        }
+        self.sessions.clear();
+        self.by_mac.clear();
+        self.by_ipv4.clear();
+        for one in elements {
+            let pool = one.object.as_deref().and_then(PoolKey::from_name);
+            let device = one.userdata.as_deref().and_then(recall);
+            let (Some(slot), Some(pool), Some((mac, ipv4, label))) = (number(&one.key).map(Slot), pool, device) else {
+                tracing::warn!("a foreign element is in the map {} of the gate's table", set::TOTAL);
+                continue;
+            };
+            let session = Session {
+                mac,
+                ipv4,
+                pool,
+                up: speed(&up, slot),
+                down: speed(&down, slot),
+                label,
+            };
+            self.pools.entry(pool).or_default().slots.insert(slot);
+            self.index(slot, &session);
+            self.sessions.insert(slot, session);
+        }
+        Ok(())
+    }
+
+    pub(super) fn expired(&mut self) -> Result<Vec<Slot>, FirewallError> {
+        let slots: Vec<Slot> = self.sessions.keys().copied().collect();
+        let online = self
+            .by_slot(set::LIM_DOWN, &slots)
+            .map_err(FirewallError::kernel("read sessions"))?;
+        Ok(slots.into_iter().filter(|slot| !online.contains_key(slot)).collect())
+    }
+
+    /// Reads the elements of these slots; those without are left out.
+    pub(super) fn by_slot(&mut self, set: &str, slots: &[Slot]) -> io::Result<HashMap<Slot, Element>> {
+        let keys: Vec<[u8; 4]> = slots.iter().map(|slot| slot.0.to_ne_bytes()).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(<[u8; 4]>::as_slice).collect();
+        let elements = self.nft.elements(set, &keys)?;
+        Ok(elements
+            .into_iter()
+            .filter_map(|one| Some((Slot(number(&one.key)?), one)))
+            .collect())
+    }
+
+    /// An interface that went down has lost its neighbour entries.
+    fn pin_adopted(&mut self, adopted: &[AdoptedSession]) {
+        for session in adopted {
+            let (Some(ipv4), SessionState::Online { .. }) = (session.ipv4, &session.state) else {
+                continue;
+            };
+            if let Err(error) = self.neighbours.pin(ipv4, session.mac) {
+                tracing::warn!(%error, "cannot tie an adopted session's address to its device");
+            }
+        }
+    }
+
+    /// In a new table numbers start anew, while connections of an earlier one may still carry them.
+    pub(super) fn forget_connections(&mut self) {
+        if let Err(error) = self.nft.forget_connections() {
+            tracing::warn!(%error, "cannot empty the connection table; connections older than the gate may be mischarged");
+        }
+    }
+}
+
+/// A slot's or pool's number in a key: a mark, in the machine's order.
+fn number(key: &[u8]) -> Option<u32> {
+    key.try_into().ok().map(u32::from_ne_bytes)
+}

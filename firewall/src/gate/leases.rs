@@ -1,0 +1,64 @@
+//! Who may be heard before login, in strict mode.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+
+use super::State;
+use super::sessions::{key4, millis};
+use crate::FirewallError;
+use crate::netlink::Entry;
+use crate::ruleset::set;
+
+impl State {
+    pub(super) fn admit_lease(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError> {
+        self.renew(mac, ipv4, ttl)
+            .map_err(FirewallError::kernel("admit a lease"))?;
+        self.leases.entry(mac).or_default().insert(ipv4);
+        Ok(())
+    }
+
+    /// Deleted and added in one batch: before kernel 6.12, adding what exists does not renew its timeout.
+    fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {
+        let pair = key4(mac, ipv4);
+        let timeout_ms = ttl.map(millis);
+        // An old lease may expire between the look and the change: then once more.
+        for attempt in 0.. {
+            let mut batch = self.nft.batch();
+            for (set, key) in [(set::LEASES, pair.as_slice()), (set::LEASE_MACS, mac.0.as_slice())] {
+                if !self.nft.elements(set, &[key])?.is_empty() {
+                    batch.delete(set, key);
+                }
+                batch.add(
+                    set,
+                    &Entry {
+                        key,
+                        timeout_ms,
+                        ..Entry::default()
+                    },
+                );
+            }
+            match self.nft.commit(batch) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) && attempt < 2 => {}
+                result => return result,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn revoke_lease(&mut self, mac: Mac, ipv4: Ipv4Addr) -> Result<(), FirewallError> {
+        let is_last = self.leases.get_mut(&mac).is_none_or(|addresses| {
+            addresses.remove(&ipv4);
+            addresses.is_empty()
+        });
+        let mut gone: Vec<(&str, Vec<u8>)> = vec![(set::LEASES, key4(mac, ipv4).to_vec())];
+        if is_last {
+            self.leases.remove(&mac);
+            gone.push((set::LEASE_MACS, mac.0.to_vec()));
+        }
+        self.delete_if_there(&gone)
+            .map_err(FirewallError::kernel("revoke a lease"))
+    }
+}

@@ -1,0 +1,243 @@
+//! Sessions in the kernel: opened, metered, limited, closed and found again.
+//!
+//! **Blocking.** Every method is a handful of netlink messages that the kernel answers while they are sent, 10 to 100 µs
+//! in all, under one mutex: less than handing the work to another thread would cost, so async code may call them directly.
+//! Only [`Gate::load`] and [`Gate::verify`] (they run `nft`), [`Gate::adopt`], and reading thousands of meters at once
+//! take longer and belong on `spawn_blocking`.
+//!
+//! **State.** What is kept in memory can be read back from the kernel by [`Gate::adopt`] at any time; each method changes
+//! the kernel in one transaction first and the memory after.
+
+mod adopt;
+mod leases;
+mod numbers;
+mod pools;
+mod sessions;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+
+use crate::netlink::{Channel, Neighbours};
+use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
+use crate::{Events, FirewallError, Layout, apply, ruleset};
+use numbers::Numbers;
+
+/// The gate of this machine. Dropping it changes nothing in the kernel.
+pub struct Gate {
+    state: Mutex<State>,
+}
+
+/// What we know of the kernel's table, and the way to it.
+struct State {
+    nft: Channel,
+    neighbours: Neighbours,
+    max_sessions: u32,
+    numbers: Numbers,
+    sessions: HashMap<Slot, Session>,
+    pools: HashMap<PoolKey, Pool>,
+    by_mac: HashMap<Mac, Slot>,
+    by_ipv4: HashMap<Ipv4Addr, Slot>,
+    /// Addresses leased to a device: its MAC stays known until the last one ends.
+    leases: HashMap<Mac, BTreeSet<Ipv4Addr>>,
+}
+
+#[derive(Clone)]
+struct Session {
+    mac: Mac,
+    ipv4: Option<Ipv4Addr>,
+    pool: PoolKey,
+    /// Octets per second.
+    up: Option<u64>,
+    down: Option<u64>,
+    label: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Pool {
+    limit_octets: Option<u64>,
+    /// None: not in the kernel yet, its first session will bring it there.
+    slots: BTreeSet<Slot>,
+    /// Octets of sessions that have ended.
+    spent_octets: u64,
+}
+
+impl Gate {
+    /// Loads the rule set, keeping sessions that are in the kernel, and verifies it. The interfaces need not exist yet.
+    /// Then [`Gate::adopt`] tells which sessions there are.
+    ///
+    /// # Errors
+    /// Whatever keeps the gate from standing, with its remedy.
+    pub fn load(layout: &Layout) -> Result<Self, FirewallError> {
+        layout.check()?;
+        apply::apply(&ruleset::text(layout))?;
+        apply::verify(layout)?;
+        let mut state = State {
+            nft: Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?,
+            neighbours: Neighbours::open(&layout.lan_if).map_err(FirewallError::kernel("open a netlink socket"))?,
+            max_sessions: layout.max_sessions,
+            numbers: Numbers::default(),
+            sessions: HashMap::new(),
+            pools: HashMap::new(),
+            by_mac: HashMap::new(),
+            by_ipv4: HashMap::new(),
+            leases: HashMap::new(),
+        };
+        state.adopt()?;
+        if state.numbers.is_fresh() {
+            state.forget_connections();
+        }
+        Ok(Self {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Looks whether the table is still what [`Gate::load`] left, for a health check.
+    ///
+    /// # Errors
+    /// [`FirewallError::Unverified`] names each difference.
+    pub fn verify(layout: &Layout) -> Result<(), FirewallError> {
+        apply::verify(layout)
+    }
+
+    /// Starts listening for used-up quotas; needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// See [`Events::open`].
+    pub fn events() -> Result<Events, FirewallError> {
+        Events::open()
+    }
+
+    /// A poisoned lock is no reason to leave citizens online for ever: each method leaves the memory whole or untouched.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a quota of so many octets, both directions and families together; `None` is without limit. It is in the
+    /// kernel from its first session to the end of its last, and then gone.
+    ///
+    /// # Errors
+    /// [`FirewallError::NumbersUsedUp`].
+    pub fn create_pool(&self, limit_octets: Option<u64>) -> Result<PoolKey, FirewallError> {
+        self.state().create_pool(limit_octets)
+    }
+
+    /// Sets a pool's limit, counted from when the pool was made: a top-up is a higher limit, not a difference. Not one
+    /// octet is lost or given away by it, whatever is flowing. A new limit at or below what has been used closes the pool.
+    ///
+    /// # Errors
+    /// [`FirewallError::UnknownPool`], [`FirewallError::Kernel`].
+    pub fn set_pool_limit(&self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError> {
+        self.state().set_pool_limit(pool, limit_octets)
+    }
+
+    /// Octets that passed on account of a pool, by sessions past and present.
+    ///
+    /// # Errors
+    /// [`FirewallError::UnknownPool`], [`FirewallError::Kernel`].
+    pub fn pool_used(&self, pool: PoolKey) -> Result<u64, FirewallError> {
+        self.state().pool_used(pool)
+    }
+
+    /// The pools that refuse packets now; the answer to [`crate::GateEvent::Resync`].
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn pools_used_up(&self) -> Result<Vec<PoolKey>, FirewallError> {
+        self.state().pools_used_up()
+    }
+
+    /// Opens a session: one transaction, after which the device's packets pass.
+    ///
+    /// # Errors
+    /// [`FirewallError::DeviceOnline`], [`FirewallError::AddressTaken`], [`FirewallError::Full`],
+    /// [`FirewallError::UnknownPool`], [`FirewallError::LabelTooLong`], [`FirewallError::NoInterface`], …; then nothing
+    /// has changed.
+    pub fn open(&self, session: &OpenSession) -> Result<Slot, FirewallError> {
+        self.state().open(session)
+    }
+
+    /// Ends a session and says what it carried. Established connections die: the next packet of either side is answered
+    /// with a TCP reset. Works on expired sessions too.
+    ///
+    /// # Errors
+    /// [`FirewallError::UnknownSlot`], [`FirewallError::Kernel`].
+    pub fn close(&self, slot: Slot) -> Result<Meter, FirewallError> {
+        self.state().close(slot)
+    }
+
+    /// Reads meters by key. Slots that are not open are left out.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn read(&self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
+        self.state().read(slots)
+    }
+
+    /// Sets the speed of a session, bit/s; `None` is without limit.
+    ///
+    /// # Errors
+    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
+    pub fn set_rate(
+        &self,
+        slot: Slot,
+        up_bits_per_sec: Option<u64>,
+        down_bits_per_sec: Option<u64>,
+    ) -> Result<(), FirewallError> {
+        self.state().set_rate(slot, up_bits_per_sec, down_bits_per_sec)
+    }
+
+    /// Sets the time from now to the forced end; `None` takes the end away.
+    ///
+    /// # Errors
+    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
+    pub fn set_timeout(&self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError> {
+        self.state().set_timeout(slot, timeout)
+    }
+
+    /// Gives a session another IPv4 address, as when DHCP gave its device one, or none.
+    ///
+    /// # Errors
+    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::AddressTaken`],
+    /// [`FirewallError::Kernel`].
+    pub fn set_ipv4(&self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
+        self.state().set_ipv4(slot, ipv4)
+    }
+
+    /// Lets a device be heard before login (strict mode): this pair over IPv4, and the MAC over IPv6. `ttl` `None` is for
+    /// devices with a fixed address. Calling it again renews.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn admit_lease(&self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError> {
+        self.state().admit_lease(mac, ipv4, ttl)
+    }
+
+    /// Undoes [`Gate::admit_lease`]; that there was no such lease is no error.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn revoke_lease(&self, mac: Mac, ipv4: Ipv4Addr) -> Result<(), FirewallError> {
+        self.state().revoke_lease(mac, ipv4)
+    }
+
+    /// Every session in the kernel, expired ones too: for a process that starts while people are online.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn adopt(&self) -> Result<Vec<AdoptedSession>, FirewallError> {
+        self.state().adopt()
+    }
+
+    /// Sessions whose time ran out in the kernel and that wait to be closed, their meters intact. Expiry sends no event:
+    /// ask with every poll of the meters.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn expired(&self) -> Result<Vec<Slot>, FirewallError> {
+        self.state().expired()
+    }
+}

@@ -1,0 +1,142 @@
+//! What the rule set must know about the machine it guards.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::FirewallError;
+
+/// Interfaces, addresses and ports of one gateway. The interfaces need not exist yet: rules match them by name, so the
+/// closed rule set can be loaded before the network is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Where the citizens are.
+    pub lan_if: String,
+    /// Where the internet is.
+    pub wan_if: String,
+    /// The gateway's own IPv4 address on the LAN and the LAN's prefix, such as `10.80.0.1/16`.
+    pub lan4: Ipv4Net,
+    /// The gateway's own IPv6 address on the LAN and the LAN's prefix. `None`: no IPv6 but link-local is let in.
+    pub lan6: Option<Ipv6Net>,
+    /// TCP port that answers for every HTTP server a stranger asks for.
+    pub capture_port: u16,
+    /// Every TCP port of the gateway that a citizen may reach, logged in or not: capture, UAM, captive portal API,
+    /// portal. None of them answers on any interface but the LAN and loopback.
+    pub local_ports: Vec<u16>,
+    /// Destinations open before login and free after it.
+    pub garden4: Vec<Ipv4Addr>,
+    /// Likewise, IPv6.
+    pub garden6: Vec<Ipv6Addr>,
+    /// Let a stranger be heard only from an address leased to its MAC (see [`crate::Gate::admit_lease`]). Without it a
+    /// flood of invented addresses can fill the connection table and lock newcomers out.
+    pub strict: bool,
+    /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
+    /// the table is first made.
+    pub max_sessions: u32,
+}
+
+impl Layout {
+    /// Everything wrong with this layout, in words for the person who wrote the configuration.
+    ///
+    /// # Errors
+    /// [`FirewallError::Layout`] with all the problems at once.
+    pub fn check(&self) -> Result<(), FirewallError> {
+        let mut problems = Vec::new();
+        for (key, name) in [("LAN", &self.lan_if), ("WAN", &self.wan_if)] {
+            if !is_interface_name(name) {
+                problems.push(format!("the {key} interface {name:?} is no interface name"));
+            }
+        }
+        if self.lan_if == self.wan_if {
+            problems.push(format!(
+                "{:?} cannot be both the LAN and the WAN interface",
+                self.lan_if
+            ));
+        }
+        if self.lan4.prefix_len() > 30 {
+            problems.push(format!("{} has no room for a citizen", self.lan4));
+        }
+        if !self.local_ports.contains(&self.capture_port) {
+            problems.push(format!(
+                "the capture port {} is not among the local ports",
+                self.capture_port
+            ));
+        }
+        if self.local_ports.contains(&0) {
+            problems.push("port 0 cannot be reached".to_owned());
+        }
+        if !(1..=1_000_000).contains(&self.max_sessions) {
+            problems.push(format!("{} sessions: allowed are 1 to 1,000,000", self.max_sessions));
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(FirewallError::Layout(problems.join("; ")))
+        }
+    }
+}
+
+/// The kernel's own rule (at most 15 octets, no `/`, no white space), and nothing that could end the quotation in nft text.
+fn is_interface_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    (1..=15).contains(&name.len()) && name.chars().all(allowed) && name != "." && name != ".."
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> Layout {
+        Layout {
+            lan_if: "lan0".to_owned(),
+            wan_if: "wan0".to_owned(),
+            lan4: "10.80.0.1/16".parse().unwrap(),
+            lan6: Some("fd00:80::1/64".parse().unwrap()),
+            capture_port: 8080,
+            local_ports: vec![8080, 3990, 8443, 8081],
+            garden4: vec!["203.0.113.30".parse().unwrap()],
+            garden6: vec!["2001:db8:113::30".parse().unwrap()],
+            strict: true,
+            max_sessions: 131_072,
+        }
+    }
+
+    #[test]
+    fn accepts_the_sample() {
+        assert!(sample().check().is_ok());
+    }
+
+    #[test]
+    fn refuses_interface_names_that_could_inject_rules() {
+        for name in [
+            "",
+            "lan0\" accept",
+            "lan 0",
+            "a/b",
+            "..",
+            "lan0\n",
+            "longer-than-fifteen",
+            "lan*",
+        ] {
+            let layout = Layout {
+                lan_if: name.to_owned(),
+                ..sample()
+            };
+            assert!(layout.check().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn tells_every_problem_at_once() {
+        let layout = Layout {
+            wan_if: "lan0".to_owned(),
+            capture_port: 80,
+            max_sessions: 0,
+            ..sample()
+        };
+        let text = layout.check().unwrap_err().to_string();
+        for part in ["both the LAN and the WAN", "capture port 80", "0 sessions"] {
+            assert!(text.contains(part), "{part} is missing from: {text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the kernel tells on its own: a quota that was just used up.
+
+use std::collections::VecDeque;
+use std::io;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
+use socket2::{SockFilter, SockRef};
+
+use super::{nft, wire};
+use crate::FirewallError;
+use crate::session::PoolKey;
+
+/// `NFNLGRP_NFTABLES`: changes to `nf_tables`, ours and everybody's, and news from objects.
+const GROUP: u32 = 7;
+const RECEIVE_BUFFER_OCTETS: i32 = 4 << 20;
+const DATAGRAM_OCTETS: usize = 64 << 10;
+
+/// Something the gateway must look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateEvent {
+    /// The pool refused a packet, or reached its limit exactly. A hint: read the meters before acting on it.
+    PoolUsedUp(PoolKey),
+    /// News were lost since the receive buffer was full. Ask [`crate::Gate::pools_used_up`].
+    Resync,
+}
+
+/// The stream of [`GateEvent`]s, from the moment it was made.
+pub struct Events {
+    socket: TokioSocket,
+    buffer: Vec<u8>,
+    waiting: VecDeque<GateEvent>,
+}
+
+impl Events {
+    /// Starts listening. Call it before [`crate::Gate::adopt`], so that no depletion falls between.
+    ///
+    /// # Errors
+    /// [`FirewallError::NotPermitted`] or [`FirewallError::Kernel`].
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime with IO enabled.
+    pub fn open() -> Result<Self, FirewallError> {
+        Self::listen().map_err(FirewallError::kernel("announce used-up quotas"))
+    }
+
+    fn listen() -> io::Result<Self> {
+        let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+        socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
+        socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER_OCTETS)?;
+        SockRef::from(socket.socket_ref()).attach_filter(&only_the_kernels_own())?;
+        socket.socket_mut().add_membership(GROUP)?;
+        Ok(Self {
+            socket,
+            buffer: Vec::with_capacity(DATAGRAM_OCTETS),
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// Waits for the next event. May be cancelled at any time; nothing is lost by it.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`]; then listening is over.
+    pub async fn next(&mut self) -> Result<GateEvent, FirewallError> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(event);
+            }
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer).await {
+                Ok(()) => self.waiting.extend(read(&self.buffer)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(GateEvent::Resync),
+                Err(error) => return Err(FirewallError::kernel("announce used-up quotas")(error)),
+            }
+        }
+    }
+}
+
+/// The pools that a datagram says are used up. Announcements of changes made by a process carry its port and are not news;
+/// a limit of zero is our own brief closing of a pool (see `gate::pools`).
+fn read(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
+    wire::messages(datagram)
+        .filter(|message| message.port == 0 && message.kind == nft::OBJECT_NEWS)
+        .filter_map(|message| nft::read_quota(message.body))
+        .filter(|quota| quota.limit_octets != 0)
+        .filter_map(|quota| PoolKey::from_name(&quota.name).map(GateEvent::PoolUsedUp))
+}
+
+/// A socket filter: drop what has a port, so that a thousand logins a second do not wake us, nor fill the buffer.
+fn only_the_kernels_own() -> [SockFilter; 4] {
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const PORT_OFFSET: u32 = 12;
+    [
+        SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Quota;
+    use proptest::prelude::*;
+
+    /// An announcement of pool 7 as the kernel sends it, caused by `port`.
+    fn announcement(port: u32, limit_octets: u64) -> Vec<u8> {
+        let mut batch = nft::Batch::new(1);
+        batch.quota(&Quota {
+            name: "p7".to_owned(),
+            limit_octets,
+            used_octets: limit_octets,
+        });
+        let (writer, _) = batch.finish().unwrap();
+        // Cut away the batch's own frame (20 octets each end).
+        let mut bytes = writer.as_slice()[20..writer.len() - 20].to_vec();
+        bytes[12..16].copy_from_slice(&port.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn hears_the_kernel_and_nobody_else() {
+        let heard = |port, limit| read(&announcement(port, limit)).collect::<Vec<_>>();
+        assert_eq!(heard(0, 1000), [GateEvent::PoolUsedUp(PoolKey(7))]);
+        assert_eq!(heard(4711, 1000), []);
+        assert_eq!(heard(0, 0), [], "our own closing of a pool is no news");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(read(&bytes).count() <= bytes.len() / 16);
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! The `nf_tables` messages we need: set elements and quota objects of our table.
+
+use super::wire::{self, Writer};
+use crate::ruleset::TABLE;
+
+/// `NFNL_SUBSYS_NFTABLES`, in the high octet of a message's type.
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const NEW_ELEMENT: u16 = 12;
+const GET_ELEMENT: u16 = 13;
+const DELETE_ELEMENT: u16 = 14;
+const NEW_OBJECT: u16 = 18;
+const GET_OBJECT: u16 = 19;
+const DELETE_OBJECT: u16 = 20;
+/// `NFT_OBJECT_QUOTA`.
+const QUOTA_OBJECT: u32 = 2;
+const FAMILY_INET: u8 = 1;
+const FAMILY_NONE: u8 = 0;
+
+/// The type of an object announcement.
+pub const OBJECT_NEWS: u16 = SUBSYSTEM << 8 | NEW_OBJECT;
+
+/// Octets and packets of one meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    pub octets: u64,
+    pub packets: u64,
+}
+
+/// One element to be added. Only what is set is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entry<'a> {
+    pub key: &'a [u8],
+    /// The value of a map's element.
+    pub data: Option<&'a [u8]>,
+    /// The name of the object a map's element points to.
+    pub object: Option<&'a str>,
+    pub timeout_ms: Option<u64>,
+    pub counter: Option<Counter>,
+    /// Octets per second, and octets above that second's worth in one go.
+    pub limit: Option<(u64, u32)>,
+    pub userdata: Option<&'a [u8]>,
+}
+
+/// One element as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Element {
+    pub key: Vec<u8>,
+    pub data: Option<Vec<u8>>,
+    pub object: Option<String>,
+    /// Milliseconds until it vanishes.
+    pub expires_ms: Option<u64>,
+    pub counter: Option<Counter>,
+    /// Octets per second.
+    pub limit_octets: Option<u64>,
+    pub userdata: Option<Vec<u8>>,
+}
+
+/// A quota object as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    pub name: String,
+    pub limit_octets: u64,
+    /// Never shown above the limit, whatever was refused beyond it.
+    pub used_octets: u64,
+}
+
+/// Changes that take effect together or not at all.
+#[derive(Debug)]
+pub struct Batch {
+    writer: Writer,
+    /// Sequence number of the next message, for the error that names it.
+    sequence: u32,
+    last: usize,
+}
+
+impl Batch {
+    /// An empty batch whose messages are numbered from `sequence`.
+    pub fn new(sequence: u32) -> Self {
+        let mut writer = Writer::default();
+        writer.message(BATCH_BEGIN, wire::REQUEST, sequence, |w| {
+            family_header(w, FAMILY_NONE, SUBSYSTEM);
+        });
+        Self {
+            writer,
+            sequence: sequence.wrapping_add(1),
+            last: 0,
+        }
+    }
+
+    fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) {
+        self.last = self.writer.len();
+        self.writer
+            .message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, self.sequence, |w| {
+                family_header(w, FAMILY_INET, 0);
+                w.string(1, TABLE);
+                body(w);
+            });
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Adds an element; the batch fails with `EEXIST` if its key is there.
+    pub fn add(&mut self, set: &str, entry: &Entry) -> &mut Self {
+        self.push(NEW_ELEMENT, wire::CREATE | wire::EXCLUSIVE, |w| {
+            elements(w, set, std::slice::from_ref(entry));
+        });
+        self
+    }
+
+    /// Deletes an element; the batch fails with `ENOENT` if its key is not there.
+    pub fn delete(&mut self, set: &str, key: &[u8]) -> &mut Self {
+        self.push(DELETE_ELEMENT, 0, |w| {
+            elements(
+                w,
+                set,
+                &[Entry {
+                    key,
+                    ..Entry::default()
+                }],
+            );
+        });
+        self
+    }
+
+    /// Makes a quota object; or, if it exists, gives it this limit and keeps what it has counted.
+    pub fn quota(&mut self, quota: &Quota) -> &mut Self {
+        self.push(NEW_OBJECT, wire::CREATE, |w| {
+            w.string(2, &quota.name);
+            w.u32(3, QUOTA_OBJECT);
+            w.nest(4, |w| {
+                w.u64(1, quota.limit_octets);
+                w.u32(2, 0);
+                w.u64(4, quota.used_octets);
+            });
+        });
+        self
+    }
+
+    /// Deletes a quota object; fails with `EBUSY` while an element points to it.
+    pub fn delete_quota(&mut self, name: &str) -> &mut Self {
+        self.push(DELETE_OBJECT, 0, |w| {
+            w.string(2, name);
+            w.u32(3, QUOTA_OBJECT);
+        });
+        self
+    }
+
+    /// The finished octets and the sequence number that acknowledges them; `None` if nothing is to be done.
+    pub fn finish(mut self) -> Option<(Writer, u32)> {
+        if self.last == 0 {
+            return None;
+        }
+        self.writer.add_flag(self.last, wire::ACK);
+        let last = self.sequence.wrapping_sub(1);
+        self.writer.message(BATCH_END, wire::REQUEST, self.sequence, |w| {
+            family_header(w, FAMILY_NONE, SUBSYSTEM);
+        });
+        Some((self.writer, last))
+    }
+}
+
+/// Asks for these keys of a set, one answer each in their order; stops with `ENOENT` at the first that is missing.
+pub fn get_elements(set: &str, keys: &[&[u8]], sequence: u32) -> Writer {
+    request(GET_ELEMENT, wire::ACK, sequence, |w| {
+        let entries: Vec<_> = keys
+            .iter()
+            .map(|key| Entry {
+                key,
+                ..Entry::default()
+            })
+            .collect();
+        elements(w, set, &entries);
+    })
+}
+
+/// Asks for the whole set.
+pub fn dump_elements(set: &str, sequence: u32) -> Writer {
+    request(GET_ELEMENT, wire::DUMP, sequence, |w| w.string(2, set))
+}
+
+/// Asks for one quota object.
+pub fn get_quota(name: &str, sequence: u32) -> Writer {
+    request(GET_OBJECT, wire::ACK, sequence, |w| {
+        w.string(2, name);
+        w.u32(3, QUOTA_OBJECT);
+    })
+}
+
+/// Asks for all quota objects.
+pub fn dump_quotas(sequence: u32) -> Writer {
+    request(GET_OBJECT, wire::DUMP, sequence, |w| w.u32(3, QUOTA_OBJECT))
+}
+
+/// Empties the connection table (`ctnetlink`, a neighbour of `nf_tables` on the same socket).
+pub fn delete_connections(sequence: u32) -> Writer {
+    const CONNTRACK_DELETE: u16 = 1 << 8 | 2;
+    let mut writer = Writer::default();
+    let flags = wire::REQUEST | wire::ACK;
+    writer.message(CONNTRACK_DELETE, flags, sequence, |w| family_header(w, FAMILY_NONE, 0));
+    writer
+}
+
+fn request(kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
+    let mut writer = Writer::default();
+    writer.message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, sequence, |w| {
+        family_header(w, FAMILY_INET, 0);
+        w.string(1, TABLE);
+        body(w);
+    });
+    writer
+}
+
+/// `struct nfgenmsg`.
+fn family_header(w: &mut Writer, family: u8, resource: u16) {
+    let [high, low] = resource.to_be_bytes();
+    w.raw(&[family, 0, high, low]);
+}
+
+fn elements(w: &mut Writer, set: &str, entries: &[Entry]) {
+    w.string(2, set);
+    w.nest(3, |w| entries.iter().for_each(|entry| w.nest(1, |w| element(w, entry))));
+}
+
+fn element(w: &mut Writer, entry: &Entry) {
+    w.nest(1, |w| w.attribute(1, entry.key));
+    if let Some(data) = entry.data {
+        w.nest(2, |w| w.attribute(1, data));
+    }
+    if let Some(timeout_ms) = entry.timeout_ms {
+        w.u64(4, timeout_ms);
+    }
+    if let Some(userdata) = entry.userdata {
+        w.attribute(6, userdata);
+    }
+    if let Some(counter) = entry.counter {
+        expression(w, "counter", |w| {
+            w.u64(1, counter.octets);
+            w.u64(2, counter.packets);
+        });
+    }
+    if let Some((octets_per_sec, burst_octets)) = entry.limit {
+        expression(w, "limit", |w| {
+            w.u64(1, octets_per_sec);
+            w.u64(2, 1);
+            w.u32(3, burst_octets);
+            w.u32(4, 1);
+            w.u32(5, 0);
+        });
+    }
+    if let Some(object) = entry.object {
+        w.string(9, object);
+    }
+}
+
+fn expression(w: &mut Writer, name: &str, body: impl FnOnce(&mut Writer)) {
+    w.nest(7, |w| {
+        w.string(1, name);
+        w.nest(2, body);
+    });
+}
+
+/// The elements in the body of an answer to [`get_elements`] or [`dump_elements`].
+pub fn read_elements(body: &[u8]) -> impl Iterator<Item = Element> + '_ {
+    let list = wire::attribute(body.get(4..).unwrap_or_default(), 3).unwrap_or_default();
+    wire::attributes(list).map(|(_, bytes)| read_element(bytes))
+}
+
+fn read_element(bytes: &[u8]) -> Element {
+    let mut element = Element::default();
+    for (kind, value) in wire::attributes(bytes) {
+        match kind {
+            1 => element.key = wire::attribute(value, 1).unwrap_or_default().to_vec(),
+            2 => element.data = wire::attribute(value, 1).map(<[u8]>::to_vec),
+            5 => element.expires_ms = wire::be_u64(value),
+            6 => element.userdata = Some(value.to_vec()),
+            7 => read_expression(&mut element, value),
+            9 => element.object = wire::text(value).map(ToOwned::to_owned),
+            11 => wire::attributes(value).for_each(|(_, one)| read_expression(&mut element, one)),
+            _ => {}
+        }
+    }
+    element
+}
+
+fn read_expression(element: &mut Element, bytes: &[u8]) {
+    let name = wire::attribute(bytes, 1).and_then(wire::text);
+    let body = wire::attribute(bytes, 2).unwrap_or_default();
+    let number = |kind| wire::attribute(body, kind).and_then(wire::be_u64);
+    match name {
+        Some("counter") => {
+            element.counter = number(1)
+                .zip(number(2))
+                .map(|(octets, packets)| Counter { octets, packets });
+        }
+        Some("limit") => element.limit_octets = number(1),
+        _ => {}
+    }
+}
+
+/// The quota object of an answer or an announcement, if it is one of our table.
+pub fn read_quota(body: &[u8]) -> Option<Quota> {
+    let attributes = body.get(4..)?;
+    let string = |kind| wire::attribute(attributes, kind).and_then(wire::text);
+    let kind = wire::attribute(attributes, 3)?
+        .first_chunk()
+        .map(|octets| u32::from_be_bytes(*octets))?;
+    if string(1)? != TABLE || kind != QUOTA_OBJECT {
+        return None;
+    }
+    let data = wire::attribute(attributes, 4)?;
+    Some(Quota {
+        name: string(2)?.to_owned(),
+        limit_octets: wire::be_u64(wire::attribute(data, 1)?)?,
+        used_octets: wire::be_u64(wire::attribute(data, 4)?)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for element in read_elements(&bytes) {
+                prop_assert!(element.key.len() <= bytes.len());
+            }
+            prop_assert!(read_quota(&bytes).is_none_or(|quota| quota.name.len() <= bytes.len()));
+        }
+
+        #[test]
+        fn a_truncated_answer_yields_no_more_than_the_whole(cut in 0usize..200, octets in any::<u64>()) {
+            let whole = answer(&Entry { key: &[1, 2, 3, 4], counter: Some(Counter { octets, packets: 2 }), ..Entry::default() });
+            let part: Vec<_> = read_elements(whole.get(..cut).unwrap_or(&whole)).collect();
+            let all: Vec<_> = read_elements(&whole).collect();
+            prop_assert!(part.is_empty() || part == all);
+            prop_assert_eq!(all[0].counter, Some(Counter { octets, packets: 2 }));
+        }
+    }
+
+    /// The body of an answer that shows this entry.
+    fn answer(entry: &Entry) -> Vec<u8> {
+        let mut w = Writer::default();
+        family_header(&mut w, FAMILY_INET, 0);
+        w.string(1, TABLE);
+        elements(&mut w, "any", std::slice::from_ref(entry));
+        w.as_slice().to_vec()
+    }
+
+    #[test]
+    fn reads_every_part_of_an_element() {
+        let entry = Entry {
+            key: &[9, 9, 9, 9],
+            data: Some(&[1, 0, 0, 0]),
+            object: Some("p7"),
+            timeout_ms: Some(5000),
+            counter: None,
+            limit: Some((1_250_000, 0)),
+            userdata: Some(b"label"),
+        };
+        let read: Vec<_> = read_elements(&answer(&entry)).collect();
+        let expected = Element {
+            key: vec![9, 9, 9, 9],
+            data: Some(vec![1, 0, 0, 0]),
+            object: Some("p7".to_owned()),
+            expires_ms: None,
+            counter: None,
+            limit_octets: Some(1_250_000),
+            userdata: Some(b"label".to_vec()),
+        };
+        assert_eq!(read, [expected]);
+    }
+
+    #[test]
+    fn ignores_objects_of_other_tables() {
+        let mut w = Writer::default();
+        family_header(&mut w, FAMILY_INET, 0);
+        w.string(1, "elsewhere");
+        w.string(2, "p1");
+        w.u32(3, QUOTA_OBJECT);
+        w.nest(4, |w| {
+            w.u64(1, 10);
+            w.u64(4, 10);
+        });
+        assert_eq!(read_quota(w.as_slice()), None);
+    }
+
+    #[test]
+    fn an_empty_batch_is_nothing_to_send() {
+        assert!(Batch::new(1).finish().is_none());
+    }
+
+    #[test]
+    fn a_batch_asks_for_one_acknowledgement_at_its_last_change() {
+        let mut batch = Batch::new(10);
+        batch.delete("a", &[1]).delete("b", &[2]);
+        let (writer, last) = batch.finish().unwrap();
+        let acks: Vec<_> = wire::messages(writer.as_slice())
+            .map(|m| (m.sequence, m.flags & wire::ACK != 0))
+            .collect();
+        assert_eq!(acks, [(10, false), (11, false), (12, true), (13, false)]);
+        assert_eq!(last, 12);
+    }
+}

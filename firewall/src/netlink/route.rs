@@ -1,0 +1,93 @@
+//! Permanent neighbour entries: while a session lasts, no forged ARP reply can draw its downlink to another device.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use kavadam_domain::Mac;
+
+use super::socket::{Channel, errno_result};
+use super::wire::{self, Writer};
+
+const GET_LINK: u16 = 18;
+const NEW_NEIGHBOUR: u16 = 28;
+const DELETE_NEIGHBOUR: u16 = 29;
+const FAMILY_INET: u8 = 2;
+const STATE_PERMANENT: u16 = 0x80;
+/// `IFLA_IFNAME`.
+const LINK_NAME: u16 = 3;
+/// `NDA_DST`, `NDA_LLADDR`.
+const ADDRESS: u16 = 1;
+const HARDWARE_ADDRESS: u16 = 2;
+
+/// The neighbour table of one interface.
+pub struct Neighbours {
+    channel: Channel,
+    interface: String,
+}
+
+impl Neighbours {
+    pub fn open(interface: &str) -> io::Result<Self> {
+        Ok(Self {
+            channel: Channel::route()?,
+            interface: interface.to_owned(),
+        })
+    }
+
+    /// The interface's name, for messages.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// Ties an address to a device until [`Neighbours::release`].
+    pub fn pin(&mut self, ipv4: Ipv4Addr, mac: Mac) -> io::Result<()> {
+        let index = self.index()?;
+        self.change(NEW_NEIGHBOUR, wire::CREATE | wire::REPLACE, index, ipv4, Some(mac))
+    }
+
+    /// Unties an address. That it was not tied, or that the interface has gone, is no error.
+    pub fn release(&mut self, ipv4: Ipv4Addr) -> io::Result<()> {
+        let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+        match self
+            .index()
+            .and_then(|index| self.change(DELETE_NEIGHBOUR, 0, index, ipv4, None))
+        {
+            Err(error) if gone(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Asked each time, since an interface that was made anew has another index.
+    fn index(&mut self) -> io::Result<i32> {
+        let sequence = self.channel.next_sequence();
+        let mut request = Writer::default();
+        request.message(GET_LINK, wire::REQUEST | wire::ACK, sequence, |w| {
+            w.raw(&[0; 16]);
+            w.string(LINK_NAME, &self.interface);
+        });
+        let mut index = None;
+        let errno = self.channel.ask(&request, sequence, |body| {
+            index = body
+                .get(4..)
+                .and_then(<[u8]>::first_chunk)
+                .map(|octets| i32::from_ne_bytes(*octets));
+        })?;
+        errno_result(errno)?;
+        index.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+    }
+
+    fn change(&mut self, kind: u16, flags: u16, index: i32, ipv4: Ipv4Addr, mac: Option<Mac>) -> io::Result<()> {
+        let sequence = self.channel.next_sequence();
+        let mut request = Writer::default();
+        request.message(kind, wire::REQUEST | wire::ACK | flags, sequence, |w| {
+            w.raw(&[FAMILY_INET, 0, 0, 0]);
+            w.raw(&index.to_ne_bytes());
+            let [low, high] = STATE_PERMANENT.to_ne_bytes();
+            w.raw(&[low, high, 0, 0]);
+            w.attribute(ADDRESS, &ipv4.octets());
+            if let Some(Mac(octets)) = mac {
+                w.attribute(HARDWARE_ADDRESS, &octets);
+            }
+        });
+        errno_result(self.channel.ask(&request, sequence, |_| {})?)
+    }
+}

@@ -1,0 +1,237 @@
+//! A request socket. The kernel works while we send, so every answer is waiting when `send` returns: nothing here blocks,
+//! and an answer that is not there is an error, never a wait.
+
+use std::io;
+
+use netlink_sys::Socket;
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+
+use super::nft::{self, Batch, Element, Quota};
+use super::wire::{self, Writer};
+
+/// Keys in one request: as many answers must fit in the receive buffer.
+const KEYS_PER_REQUEST: usize = 512;
+const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
+/// The kernel's dumps come in pieces of at most 32 KiB.
+const DATAGRAM_OCTETS: usize = 64 << 10;
+/// A dump that meets a change of the rule set is begun again, so often at most.
+const DUMP_ATTEMPTS: u32 = 20;
+
+/// What was waiting in the socket.
+enum Received<R> {
+    Nothing,
+    Datagram(Option<R>),
+}
+
+/// A connection to one kernel subsystem.
+pub struct Channel {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Channel {
+    /// To `nf_tables`.
+    pub fn netfilter() -> io::Result<Self> {
+        Self::open(NETLINK_NETFILTER)
+    }
+
+    /// To routing and neighbours.
+    pub fn route() -> io::Result<Self> {
+        Self::open(NETLINK_ROUTE)
+    }
+
+    fn open(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
+        socket.bind_auto()?;
+        socket.set_non_blocking(true)?;
+        // Errors then come without a copy of the request.
+        socket.set_cap_ack(true)?;
+        // Beyond the system's maximum, as CAP_NET_ADMIN may.
+        socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_OCTETS).unwrap_or(i32::MAX))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(DATAGRAM_OCTETS),
+        })
+    }
+
+    /// Sequence numbers are never used twice in a row of requests, so a stale answer is never taken for a fresh one.
+    pub fn next_sequence(&mut self) -> u32 {
+        // A batch numbers its own messages from here; none has more than this many.
+        self.sequence = self.sequence.wrapping_add(1 << 12);
+        self.sequence
+    }
+
+    /// Makes a batch to be filled and passed to [`Channel::commit`].
+    pub fn batch(&mut self) -> Batch {
+        Batch::new(self.next_sequence())
+    }
+
+    /// Carries out a batch, all or nothing.
+    pub fn commit(&mut self, batch: Batch) -> io::Result<()> {
+        let Some((writer, last)) = batch.finish() else {
+            return Ok(());
+        };
+        self.send(&writer)?;
+        let mut answer = None;
+        // After an error its whole list follows; the first entry is the cause.
+        while let Received::Datagram(result) = self.receive(|message| {
+            let errno = message.errno();
+            (message.kind == wire::ERROR && (errno != 0 || message.sequence == last)).then_some(errno)
+        })? {
+            answer = answer.or(result);
+        }
+        errno_result(answer.ok_or_else(no_answer)?)
+    }
+
+    /// Reads these keys of a set; keys that are not in it are left out.
+    pub fn elements(&mut self, set: &str, keys: &[&[u8]]) -> io::Result<Vec<Element>> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let (chunk, _) = rest.split_at(rest.len().min(KEYS_PER_REQUEST));
+            let before = found.len();
+            let sequence = self.next_sequence();
+            let errno = self.ask(&nft::get_elements(set, chunk, sequence), sequence, |body| {
+                found.extend(nft::read_elements(body));
+            })?;
+            let answered = found.len() - before;
+            let done = match errno {
+                0 => chunk.len(),
+                // The one after those answered is missing.
+                libc::ENOENT => answered + 1,
+                other => return Err(io::Error::from_raw_os_error(other)),
+            };
+            rest = rest.get(done..).unwrap_or_default();
+        }
+        Ok(found)
+    }
+
+    /// Reads a whole set. Slow when there are many: for the start of the process only.
+    pub fn all_elements(&mut self, set: &str) -> io::Result<Vec<Element>> {
+        self.dump(
+            |sequence| nft::dump_elements(set, sequence),
+            |all, body| all.extend(nft::read_elements(body)),
+        )
+    }
+
+    /// Reads one quota object.
+    pub fn quota(&mut self, name: &str) -> io::Result<Quota> {
+        let sequence = self.next_sequence();
+        let mut quota = None;
+        let errno = self.ask(&nft::get_quota(name, sequence), sequence, |body| {
+            quota = quota.take().or_else(|| nft::read_quota(body));
+        })?;
+        errno_result(errno)?;
+        quota.ok_or_else(no_answer)
+    }
+
+    /// Reads all quota objects.
+    pub fn all_quotas(&mut self) -> io::Result<Vec<Quota>> {
+        self.dump(nft::dump_quotas, |all, body| all.extend(nft::read_quota(body)))
+    }
+
+    /// Empties the connection table.
+    pub fn forget_connections(&mut self) -> io::Result<()> {
+        let sequence = self.next_sequence();
+        let errno = self.ask(&nft::delete_connections(sequence), sequence, |_| {})?;
+        errno_result(errno)
+    }
+
+    /// Sends one request and passes on the bodies of its answers until the acknowledgement; returns that error number.
+    pub fn ask(&mut self, request: &Writer, sequence: u32, mut each: impl FnMut(&[u8])) -> io::Result<i32> {
+        self.send(request)?;
+        loop {
+            let end = self.receive(|message| {
+                if message.sequence != sequence {
+                    return None;
+                }
+                if message.kind == wire::ERROR {
+                    return Some(message.errno());
+                }
+                each(message.body);
+                None
+            })?;
+            match end {
+                Received::Nothing => return Err(no_answer()),
+                Received::Datagram(Some(errno)) => return Ok(errno),
+                Received::Datagram(None) => {}
+            }
+        }
+    }
+
+    fn dump<T>(&mut self, request: impl Fn(u32) -> Writer, each: impl Fn(&mut Vec<T>, &[u8])) -> io::Result<Vec<T>> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.next_sequence();
+            self.send(&request(sequence))?;
+            let (mut all, mut interrupted) = (Vec::new(), false);
+            let errno = loop {
+                let end = self.receive(|message| {
+                    if message.sequence != sequence {
+                        return None;
+                    }
+                    interrupted |= message.flags & wire::DUMP_INTERRUPTED != 0;
+                    match message.kind {
+                        wire::DONE => return Some(0),
+                        wire::ERROR => return Some(message.errno()),
+                        _ => each(&mut all, message.body),
+                    }
+                    None
+                })?;
+                match end {
+                    Received::Nothing => return Err(no_answer()),
+                    Received::Datagram(Some(errno)) => break errno,
+                    Received::Datagram(None) => {}
+                }
+            };
+            match errno {
+                0 if !interrupted => return Ok(all),
+                0 | libc::EINTR => {}
+                other => return Err(io::Error::from_raw_os_error(other)),
+            }
+        }
+        Err(io::Error::from_raw_os_error(libc::EINTR))
+    }
+
+    fn send(&mut self, writer: &Writer) -> io::Result<()> {
+        // What an earlier request left unread must not take the room of this one's answers.
+        while let Received::Datagram(_) = self.receive(|_| None::<()>)? {}
+        let sent = self.socket.send(writer.as_slice(), 0)?;
+        if sent == writer.len() {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EMSGSIZE))
+        }
+    }
+
+    /// Reads one datagram and returns the first `Some` that `each` makes of its messages.
+    fn receive<R>(&mut self, mut each: impl FnMut(wire::Message) -> Option<R>) -> io::Result<Received<R>> {
+        self.buffer.clear();
+        match self.socket.recv(&mut self.buffer, 0) {
+            Ok(_) => {
+                let mut first = None;
+                for message in wire::messages(&self.buffer) {
+                    let one = each(message);
+                    first = first.or(one);
+                }
+                Ok(Received::Datagram(first))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// An error number as a result; 0 is success.
+pub fn errno_result(errno: i32) -> io::Result<()> {
+    if errno == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(errno))
+    }
+}
+
+fn no_answer() -> io::Error {
+    io::Error::other("the kernel did not answer")
+}

@@ -1,0 +1,206 @@
+//! What a session is to the kernel: numbers, limits, meters, and the few octets by which a new process knows it again.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+
+use crate::FirewallError;
+
+/// The number of a session in the kernel, its packets' mark. Never used twice, as old connections keep their mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u32);
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "slot {}", self.0)
+    }
+}
+
+/// A quota that sessions share; the kernel's object is called `p` and this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolKey(pub u32);
+
+impl PoolKey {
+    /// The object's name in the kernel.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("p{}", self.0)
+    }
+
+    /// The pool of an object's name; `None` if it is not one of ours.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let key = Self(name.strip_prefix('p')?.parse().ok()?);
+        (key.name() == name).then_some(key)
+    }
+}
+
+impl fmt::Display for PoolKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool {}", self.0)
+    }
+}
+
+/// A session to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The device.
+    pub mac: Mac,
+    /// Its IPv4 address; `None` for a device with IPv6 only.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The quota it draws on, from [`crate::Gate::create_pool`] or another session of the same person.
+    pub pool: PoolKey,
+    /// Towards the internet, bit/s, at least 8. `None`: no limit.
+    pub up_bits_per_sec: Option<u64>,
+    /// Towards the device, bit/s, at least 8. `None`: no limit.
+    pub down_bits_per_sec: Option<u64>,
+    /// From now to the forced end, which the kernel carries out even if we are dead. `None`: no end.
+    pub timeout: Option<Duration>,
+    /// Given back by [`crate::Gate::adopt`], at most 200 octets. `nft list` shows it as the comment of a `total` element.
+    pub label: Vec<u8>,
+}
+
+/// What a session has carried, from its start. Refused packets are not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Meter {
+    /// Octets of IP packets towards the internet.
+    pub up_octets: u64,
+    /// IP packets towards the internet.
+    pub up_packets: u64,
+    /// Octets of IP packets towards the device.
+    pub down_octets: u64,
+    /// IP packets towards the device.
+    pub down_packets: u64,
+}
+
+impl Meter {
+    /// Both directions together: what counts against the quota.
+    #[must_use]
+    pub const fn total_octets(&self) -> u64 {
+        self.up_octets.saturating_add(self.down_octets)
+    }
+}
+
+/// A session found in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptedSession {
+    /// Its number, as before.
+    pub slot: Slot,
+    /// The device.
+    pub mac: Mac,
+    /// Its IPv4 address, if it has one.
+    pub ipv4: Option<Ipv4Addr>,
+    /// As given to [`crate::Gate::open`].
+    pub label: Vec<u8>,
+    /// Whether it still flows, and until when.
+    pub state: SessionState,
+    /// What it has carried since it was opened.
+    pub meter: Meter,
+    /// The quota it draws on.
+    pub pool: PoolKey,
+    /// That quota's limit, octets since the pool was made.
+    pub pool_limit_octets: Option<u64>,
+    /// Octets that the pool's sessions, past ones too, have carried.
+    pub pool_used_octets: u64,
+}
+
+/// Whether a session's packets pass, quota aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// They do.
+    Online {
+        /// Time to the forced end; `None` if there is none.
+        remaining: Option<Duration>,
+    },
+    /// Its time ran out while nobody looked; it waits to be closed, its meters intact.
+    Expired,
+}
+
+/// Most octets of a session label.
+pub(crate) const LABEL_MAX_OCTETS: usize = 200;
+
+/// What we keep in an element's user data: type, length, value, as nft does. Type 0 is the comment that nft shows, the
+/// others are ours and nft passes over them.
+const LABEL: u8 = 0;
+const HARDWARE: u8 = 100;
+const ADDRESS: u8 = 101;
+
+/// The device, its address and the label in the form kept in the kernel.
+pub(crate) fn remember(mac: Mac, ipv4: Option<Ipv4Addr>, label: &[u8]) -> Result<Vec<u8>, FirewallError> {
+    if label.len() > LABEL_MAX_OCTETS {
+        return Err(FirewallError::LabelTooLong(label.len()));
+    }
+    let mut out = Vec::with_capacity(label.len() + 18);
+    let mut part = |kind, value: &[u8], end: &[u8]| {
+        out.push(kind);
+        out.push(u8::try_from(value.len() + end.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(value);
+        out.extend_from_slice(end);
+    };
+    part(LABEL, label, &[0]);
+    part(HARDWARE, &mac.0, &[]);
+    if let Some(ipv4) = ipv4 {
+        part(ADDRESS, &ipv4.octets(), &[]);
+    }
+    Ok(out)
+}
+
+/// Reads back what [`remember`] wrote; `None` if it is not that.
+pub(crate) fn recall(mut bytes: &[u8]) -> Option<(Mac, Option<Ipv4Addr>, Vec<u8>)> {
+    let (mut mac, mut ipv4, mut label) = (None, None, None);
+    while let [kind, len, rest @ ..] = bytes {
+        let (value, after) = rest.split_at_checked(usize::from(*len))?;
+        match *kind {
+            LABEL => label = Some(value.strip_suffix(&[0])?.to_vec()),
+            HARDWARE => mac = Some(Mac(value.try_into().ok()?)),
+            ADDRESS => ipv4 = Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)),
+            _ => {}
+        }
+        bytes = after;
+    }
+    Some((mac?, ipv4, label?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn recalls_what_it_remembered(mac: [u8; 6], ip: Option<u32>, label in proptest::collection::vec(any::<u8>(), 0..=200)) {
+            let ipv4 = ip.map(Ipv4Addr::from);
+            let bytes = remember(Mac(mac), ipv4, &label).unwrap();
+            // The kernel's NFT_USERDATA_MAXLEN.
+            prop_assert!(bytes.len() <= 256);
+            prop_assert_eq!(recall(&bytes), Some((Mac(mac), ipv4, label)));
+        }
+
+        #[test]
+        fn recalling_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            let _ = recall(&bytes);
+        }
+
+        #[test]
+        fn pool_names_lead_back_to_the_pool(number: u32) {
+            prop_assert_eq!(PoolKey::from_name(&PoolKey(number).name()), Some(PoolKey(number)));
+        }
+    }
+
+    #[test]
+    fn refuses_a_label_the_kernel_could_not_keep() {
+        assert!(matches!(
+            remember(Mac([0; 6]), None, &[1; 201]),
+            Err(FirewallError::LabelTooLong(201))
+        ));
+    }
+
+    #[test]
+    fn knows_foreign_object_names() {
+        for name in ["", "p", "q1", "p-1", "p01", "p+1", "p4294967296"] {
+            assert_eq!(PoolKey::from_name(name), None, "{name}");
+        }
+    }
+}

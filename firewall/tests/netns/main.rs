@@ -1,0 +1,3 @@
+//! The gate in real network namespaces.
+
+fn main() {}
