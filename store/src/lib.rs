@@ -1,1 +1,66 @@
-//! The only SQL: SQLite and PostgreSQL behind one set of functions
+//! The only SQL: SQLite and PostgreSQL behind one set of functions.
+//!
+//! A use case takes a [`Tx`] from [`Store::write`] (or [`Store::read`]), calls functions on it, and commits. Each statement has one
+//! text for both databases; [`sql`] expands it per driver, so that parameters and rows are checked against both. On SQLite there is
+//! one writer at a time; on PostgreSQL whoever decides about a subscriber's quota first takes [`Tx::lock_subscriber`].
+//!
+//! Times are whole microseconds, octets signed 64-bit integers, and what the tables may hold is said in `migrations/`.
+
+mod column;
+mod sql;
+
+mod audit;
+mod login;
+mod plan;
+mod quota;
+mod session;
+mod site;
+mod subscriber;
+mod voucher;
+
+pub mod schema;
+
+mod open;
+
+pub use audit::{AuditRow, UnknownReport};
+pub use login::{ChallengeRow, NewChallenge, SmsRow, TicketRow};
+pub use open::{Store, Tx};
+pub use plan::PlanRow;
+pub use quota::{EntitlementRow, LeaseRow};
+pub use session::{NewSession, OrderKind, SessionFilter, SessionListing, SessionRow};
+pub use site::{NasRow, NewNas, SiteRow};
+pub use subscriber::{DeviceRow, SubscriberRow};
+pub use voucher::{NewVoucher, VoucherRow};
+
+/// What the database could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The URL names no database we know.
+    #[error("database URL `{0}`: expected sqlite:/path/to/file or postgres://user@host/name")]
+    Url(String),
+    /// The database file cannot be made.
+    #[error("database file {path}: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("database migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A statement failed, or the database is out of reach.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl Error {
+    /// Whether something of that unique name or key is there already.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(inner)) if inner.is_unique_violation())
+    }
+}
+
+/// What the functions of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,212 @@
+-- Paired with ../postgres/0001_begin.sql; a test compares the two.
+-- Times are microseconds since 1970 UTC. Secrets are sealed with a key that is never in here; codes and passwords are derived, not kept.
+
+CREATE TABLE plan (
+    id                    INTEGER PRIMARY KEY NOT NULL,
+    name                  TEXT    NOT NULL UNIQUE,
+    quota_octets          INTEGER,
+    period                TEXT    NOT NULL CHECK (period IN ('day', 'week', 'month', 'once')),
+    time_zone             TEXT    NOT NULL,
+    down_bits_per_sec     INTEGER,
+    up_bits_per_sec       INTEGER,
+    session_secs          INTEGER,
+    idle_secs             INTEGER,
+    max_devices           INTEGER NOT NULL CHECK (max_devices > 0),
+    remembered_days       INTEGER NOT NULL CHECK (remembered_days >= 0),
+    throttle_bits_per_sec INTEGER -- NULL: the session ends with the quota
+) STRICT;
+
+CREATE TABLE site (
+    id      INTEGER PRIMARY KEY NOT NULL,
+    name    TEXT    NOT NULL UNIQUE,
+    is_open INTEGER NOT NULL CHECK (is_open IN (0, 1)),
+    plan_id INTEGER NOT NULL REFERENCES plan (id)
+) STRICT;
+
+CREATE TABLE nas (
+    id                INTEGER PRIMARY KEY NOT NULL,
+    site_id           INTEGER NOT NULL REFERENCES site (id),
+    name              TEXT    NOT NULL UNIQUE, -- NAS-Identifier
+    source            TEXT    NOT NULL,        -- CIDR its requests come from
+    secret_sealed     BLOB    NOT NULL,
+    uam_secret_sealed BLOB    NOT NULL,
+    coa_port          INTEGER NOT NULL,
+    last_seen_address TEXT,
+    last_seen_at      INTEGER
+) STRICT;
+
+CREATE TABLE subscriber (
+    id          INTEGER PRIMARY KEY NOT NULL,
+    number      TEXT    NOT NULL UNIQUE,
+    alias       TEXT    NOT NULL UNIQUE, -- User-Name in accounting and Chargeable-User-Identity: opaque
+    plan_id     INTEGER REFERENCES plan (id), -- NULL: the site's
+    is_blocked  INTEGER NOT NULL DEFAULT FALSE CHECK (is_blocked IN (0, 1)),
+    language    TEXT    NOT NULL,
+    consent_at  INTEGER,
+    totp_sealed BLOB,
+    totp_last_step INTEGER, -- of the last authenticator code accepted
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE device (
+    id               INTEGER PRIMARY KEY NOT NULL,
+    subscriber_id    INTEGER NOT NULL REFERENCES subscriber (id),
+    mac              BLOB    NOT NULL,
+    remembered_until INTEGER,
+    is_paused        INTEGER NOT NULL DEFAULT FALSE CHECK (is_paused IN (0, 1)), -- its owner disconnected it
+    last_seen_at     INTEGER NOT NULL,
+    UNIQUE (subscriber_id, mac)
+) STRICT;
+CREATE INDEX device_by_mac ON device (mac);
+
+CREATE TABLE challenge (
+    id         INTEGER PRIMARY KEY NOT NULL,
+    public_id  BLOB    NOT NULL UNIQUE, -- the code's secret derives from it and the master key
+    nas_id     INTEGER NOT NULL REFERENCES nas (id),
+    site_id    INTEGER NOT NULL REFERENCES site (id),
+    mac        BLOB    NOT NULL,
+    ip         TEXT    NOT NULL,
+    number     TEXT    NOT NULL,
+    language   TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    resend_at  INTEGER NOT NULL,
+    tries_left INTEGER NOT NULL,
+    state      TEXT    NOT NULL CHECK (state IN ('pending', 'verified', 'spent', 'superseded'))
+) STRICT;
+CREATE INDEX challenge_by_device ON challenge (site_id, mac, id);
+CREATE INDEX challenge_by_number ON challenge (number, id);
+CREATE INDEX challenge_by_expiry ON challenge (expires_at);
+
+CREATE TABLE sms_outbox (
+    id           INTEGER PRIMARY KEY NOT NULL,
+    challenge_id INTEGER NOT NULL REFERENCES challenge (id) ON DELETE CASCADE,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    next_at      INTEGER, -- NULL: sent or given up
+    sent_at      INTEGER,
+    result       TEXT
+) STRICT;
+CREATE INDEX sms_outbox_by_challenge ON sms_outbox (challenge_id);
+CREATE INDEX sms_outbox_due ON sms_outbox (next_at) WHERE next_at IS NOT NULL;
+
+CREATE TABLE attempt (
+    kind TEXT    NOT NULL,
+    key  BLOB    NOT NULL, -- hashed
+    at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX attempt_by_key ON attempt (kind, key, at);
+CREATE INDEX attempt_by_time ON attempt (at);
+
+CREATE TABLE ticket (
+    public_id     BLOB    PRIMARY KEY NOT NULL, -- the password derives from it and the master key
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    nas_id        INTEGER NOT NULL REFERENCES nas (id),
+    mac           BLOB    NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    used_at       INTEGER
+) STRICT;
+CREATE INDEX ticket_by_expiry ON ticket (expires_at);
+
+CREATE TABLE entitlement (
+    id               INTEGER PRIMARY KEY NOT NULL,
+    subscriber_id    INTEGER NOT NULL REFERENCES subscriber (id),
+    plan_id          INTEGER NOT NULL REFERENCES plan (id),
+    window_start     INTEGER NOT NULL,
+    window_end       INTEGER, -- NULL: never
+    topped_up_octets INTEGER NOT NULL DEFAULT 0 CHECK (topped_up_octets >= 0),
+    used_octets      INTEGER NOT NULL DEFAULT 0 CHECK (used_octets >= 0),
+    UNIQUE (subscriber_id, plan_id, window_start)
+) STRICT;
+
+CREATE TABLE lease (
+    id             INTEGER PRIMARY KEY NOT NULL,
+    entitlement_id INTEGER NOT NULL REFERENCES entitlement (id),
+    nas_id         INTEGER NOT NULL REFERENCES nas (id),
+    is_shared      INTEGER NOT NULL CHECK (is_shared IN (0, 1)), -- by the subscriber's sessions at this NAS
+    granted_octets INTEGER NOT NULL CHECK (granted_octets >= 0),
+    used_octets    INTEGER NOT NULL DEFAULT 0 CHECK (used_octets >= 0),
+    is_closed      INTEGER NOT NULL DEFAULT FALSE CHECK (is_closed IN (0, 1))
+) STRICT;
+CREATE INDEX lease_open ON lease (entitlement_id) WHERE is_closed = FALSE;
+
+CREATE TABLE session (
+    id                INTEGER PRIMARY KEY NOT NULL,
+    class             BLOB    NOT NULL UNIQUE,
+    subscriber_id     INTEGER NOT NULL REFERENCES subscriber (id),
+    entitlement_id    INTEGER NOT NULL REFERENCES entitlement (id),
+    lease_id          INTEGER REFERENCES lease (id), -- NULL: not metered against a quota
+    nas_id            INTEGER NOT NULL REFERENCES nas (id),
+    site_id           INTEGER NOT NULL REFERENCES site (id),
+    acct_session_id   TEXT,
+    mac               BLOB,
+    ip                TEXT,
+    state             TEXT    NOT NULL CHECK (state IN ('granted', 'open', 'ended')),
+    is_renewable      INTEGER NOT NULL CHECK (is_renewable IN (0, 1)), -- the gate shares a quota and asks again
+    is_throttled      INTEGER NOT NULL CHECK (is_throttled IN (0, 1)),
+    granted_at        INTEGER NOT NULL,
+    started_at        INTEGER,
+    reported_at       INTEGER, -- the gate's time of its furthest report
+    heard_at          INTEGER NOT NULL, -- our time of its last report or request
+    ends_at           INTEGER,
+    ended_at          INTEGER,
+    terminate_cause   INTEGER,
+    granted_octets    INTEGER NOT NULL, -- cumulative from the session's start
+    up_octets         INTEGER NOT NULL DEFAULT 0,
+    down_octets       INTEGER NOT NULL DEFAULT 0,
+    base_up_octets    INTEGER NOT NULL DEFAULT 0, -- before the gate's counters last began at zero
+    base_down_octets  INTEGER NOT NULL DEFAULT 0,
+    up_packets        INTEGER NOT NULL DEFAULT 0,
+    down_packets      INTEGER NOT NULL DEFAULT 0,
+    session_secs      INTEGER NOT NULL DEFAULT 0,
+    order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
+    order_attempts    INTEGER NOT NULL DEFAULT 0,
+    order_next_at     INTEGER,
+    trouble           TEXT
+) STRICT;
+-- A gate may use an Acct-Session-Id again after a restart, but never for two live sessions.
+CREATE UNIQUE INDEX session_live_at_nas ON session (nas_id, acct_session_id) WHERE state <> 'ended';
+CREATE INDEX session_by_acct_session_id ON session (nas_id, acct_session_id, id);
+CREATE INDEX session_by_device ON session (site_id, mac, id);
+CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE state <> 'ended';
+CREATE INDEX session_live_of_lease ON session (lease_id) WHERE state <> 'ended';
+CREATE INDEX session_live_by_heard ON session (heard_at) WHERE state <> 'ended';
+CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;
+
+CREATE TABLE voucher (
+    id           INTEGER PRIMARY KEY NOT NULL,
+    code_hash    BLOB    NOT NULL UNIQUE, -- keyed with the master key
+    label        TEXT    NOT NULL,
+    octets       INTEGER, -- added to the present period
+    plan_id      INTEGER REFERENCES plan (id), -- becomes the subscriber's
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    used_at      INTEGER,
+    used_by      INTEGER REFERENCES subscriber (id)
+) STRICT;
+
+CREATE TABLE audit (
+    id      INTEGER PRIMARY KEY NOT NULL,
+    at      INTEGER NOT NULL,
+    actor   TEXT    NOT NULL,
+    action  TEXT    NOT NULL,
+    subject TEXT    NOT NULL,
+    detail  TEXT    NOT NULL
+) STRICT;
+CREATE INDEX audit_by_time ON audit (at);
+
+CREATE TABLE unknown_report (
+    id              INTEGER PRIMARY KEY NOT NULL,
+    nas_id          INTEGER NOT NULL REFERENCES nas (id),
+    acct_session_id TEXT    NOT NULL,
+    kind            TEXT    NOT NULL,
+    at              INTEGER NOT NULL,
+    received_at     INTEGER NOT NULL,
+    class           BLOB,
+    user_name       TEXT,
+    mac             BLOB,
+    ip              TEXT,
+    up_octets       INTEGER NOT NULL,
+    down_octets     INTEGER NOT NULL,
+    session_secs    INTEGER NOT NULL,
+    UNIQUE (nas_id, acct_session_id, kind, at)
+) STRICT;

@@ -1,0 +1,123 @@
+//! What is kept for the record: administrators' acts, and reports that belong to no session of ours.
+
+use std::net::IpAddr;
+
+use kavadam_domain::{Mac, NasId, Timestamp};
+
+use crate::sql::{execute, row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// An administrator's act.
+    pub struct AuditRow {
+        /// Identifier.
+        pub id: i64,
+        /// When.
+        pub at: Timestamp,
+        /// Who.
+        pub actor: String,
+        /// What, such as `plan.set`.
+        pub action: String,
+        /// To what.
+        pub subject: String,
+        /// How it was set.
+        pub detail: String,
+    }
+}
+
+/// An accounting report that belongs to no session of ours.
+#[derive(Debug, Clone)]
+pub struct UnknownReport {
+    /// Which gate.
+    pub nas_id: NasId,
+    /// Acct-Session-Id.
+    pub acct_session_id: String,
+    /// Acct-Status-Type in a word.
+    pub kind: String,
+    /// The gate's time of it.
+    pub at: Timestamp,
+    /// Class.
+    pub class: Option<Vec<u8>>,
+    /// User-Name.
+    pub user_name: Option<String>,
+    /// The device.
+    pub mac: Option<Mac>,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// From the device.
+    pub up_octets: u64,
+    /// To the device.
+    pub down_octets: u64,
+    /// Acct-Session-Time.
+    pub session_secs: u32,
+}
+
+impl Tx {
+    /// Records an act.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn record_audit(
+        &mut self,
+        actor: &str,
+        action: &str,
+        subject: &str,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        execute!(
+            self,
+            "INSERT INTO audit (at, actor, action, subject, detail) VALUES ($1, $2, $3, $4, $5)",
+            now,
+            actor,
+            action,
+            subject,
+            detail,
+        )?;
+        Ok(())
+    }
+
+    /// The last acts, the newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn audits(&mut self, most: u32) -> Result<Vec<AuditRow>> {
+        rows!(self, fetch_all, "SELECT * FROM audit ORDER BY id DESC LIMIT $1", most)
+    }
+
+    /// Keeps a report that belongs to no session; the same one again changes nothing.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn keep_unknown_report(&mut self, report: &UnknownReport, now: Timestamp) -> Result<()> {
+        execute!(
+            self,
+            "INSERT INTO unknown_report (nas_id, acct_session_id, kind, at, received_at, class, user_name, mac, ip, up_octets,
+                 down_octets, session_secs)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             ON CONFLICT (nas_id, acct_session_id, kind, at) DO NOTHING",
+            report.nas_id,
+            report.acct_session_id,
+            report.kind,
+            report.at,
+            now,
+            report.class,
+            report.user_name,
+            report.mac,
+            report.ip,
+            report.up_octets,
+            report.down_octets,
+            report.session_secs,
+        )?;
+        Ok(())
+    }
+
+    /// How many reports belonged to no session.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn unknown_report_count(&mut self) -> Result<u64> {
+        let count: crate::sql::Figure = rows!(self, fetch_one, "SELECT COUNT(*) AS figure FROM unknown_report")?;
+        Ok(count.figure)
+    }
+}

@@ -1,0 +1,404 @@
+//! Logins in progress: codes, messages to send, limits, tickets.
+
+use std::net::IpAddr;
+
+use kavadam_domain::challenge::{Challenge, ChallengeState};
+use kavadam_domain::{ChallengeId, Language, Mac, MobileNumber, NasId, SiteId, SubscriberId, Timestamp};
+
+use crate::sql::{Id, execute, row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// A code that was sent to a number and is to be entered on a device.
+    pub struct ChallengeRow {
+        /// Identifier.
+        pub id: ChallengeId,
+        /// Random: the code's secret derives from it.
+        pub public_id: [u8; 16],
+        /// The gate in front of which it began.
+        pub nas_id: NasId,
+        /// Where that stands.
+        pub site_id: SiteId,
+        /// The device.
+        pub mac: Mac,
+        /// Its address.
+        pub ip: IpAddr,
+        /// Where the code went.
+        pub number: MobileNumber,
+        /// For the message.
+        pub language: Language,
+        /// When it was made.
+        pub created_at: Timestamp,
+        /// When it expires.
+        pub expires_at: Timestamp,
+        /// When another may be asked for.
+        pub resend_at: Timestamp,
+        /// Tries left.
+        pub tries_left: u32,
+        /// Where it stands.
+        pub state: ChallengeState,
+    }
+}
+
+impl ChallengeRow {
+    /// The part of it that decides.
+    #[must_use]
+    pub const fn challenge(&self) -> Challenge {
+        Challenge {
+            created_at: self.created_at,
+            tries_left: self.tries_left,
+            state: self.state,
+        }
+    }
+}
+
+/// A code about to be sent; see [`ChallengeRow`].
+#[derive(Debug, Clone)]
+pub struct NewChallenge {
+    /// Random.
+    pub public_id: [u8; 16],
+    /// The gate.
+    pub nas_id: NasId,
+    /// Where it stands.
+    pub site_id: SiteId,
+    /// The device.
+    pub mac: Mac,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Where the code goes.
+    pub number: MobileNumber,
+    /// For the message.
+    pub language: Language,
+    /// When another may be asked for.
+    pub resend_at: Timestamp,
+    /// Fresh.
+    pub challenge: Challenge,
+}
+
+row! {
+    /// A message to send; its text is made when it is sent.
+    pub struct SmsRow {
+        /// Identifier.
+        pub id: i64,
+        /// Which code.
+        pub challenge_id: ChallengeId,
+        /// The code's secret derives from it.
+        pub public_id: [u8; 16],
+        /// To whom.
+        pub number: MobileNumber,
+        /// In which language.
+        pub language: Language,
+        /// After this it is no use.
+        pub expires_at: Timestamp,
+        /// Sendings tried, this one included.
+        pub attempts: u32,
+    }
+}
+
+row! {
+    /// A one-time login.
+    pub struct TicketRow {
+        /// Random: the password derives from it.
+        pub public_id: [u8; 16],
+        /// Whose.
+        pub subscriber_id: SubscriberId,
+        /// At which gate.
+        pub nas_id: NasId,
+        /// For which device.
+        pub mac: Mac,
+        /// Until when.
+        pub expires_at: Timestamp,
+        /// When it was used.
+        pub used_at: Option<Timestamp>,
+    }
+}
+
+impl Tx {
+    /// The last code of a device at a site, whatever became of it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_challenge(&mut self, site: SiteId, mac: Mac) -> Result<Option<ChallengeRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM challenge WHERE site_id = $1 AND mac = $2 ORDER BY id DESC LIMIT 1",
+            site,
+            mac,
+        )
+    }
+
+    /// The last code of a number at a site: what a controller with a login page of its own asks with.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_challenge_of(&mut self, site: SiteId, number: &MobileNumber) -> Result<Option<ChallengeRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM challenge WHERE number = $1 AND site_id = $2 ORDER BY id DESC LIMIT 1",
+            number,
+            site,
+        )
+    }
+
+    /// Makes a code, supersedes the device's earlier ones at the site, and queues its message.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn start_challenge(&mut self, new: &NewChallenge, now: Timestamp) -> Result<ChallengeId> {
+        self.supersede_challenges(new.site_id, new.mac).await?;
+        let made: Id = rows!(
+            self,
+            fetch_one,
+            "INSERT INTO challenge (public_id, nas_id, site_id, mac, ip, number, language, created_at, expires_at, resend_at,
+                 tries_left, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             RETURNING id",
+            new.public_id,
+            new.nas_id,
+            new.site_id,
+            new.mac,
+            new.ip,
+            new.number,
+            new.language,
+            new.challenge.created_at,
+            new.challenge.expires_at(),
+            new.resend_at,
+            new.challenge.tries_left,
+            new.challenge.state,
+        )?;
+        execute!(
+            self,
+            "INSERT INTO sms_outbox (challenge_id, next_at) VALUES ($1, $2)",
+            ChallengeId(made.id),
+            now
+        )?;
+        Ok(ChallengeId(made.id))
+    }
+
+    /// Saves what an entry made of a code.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn save_challenge(&mut self, id: ChallengeId, challenge: &Challenge) -> Result<()> {
+        let (tries_left, state) = (challenge.tries_left, challenge.state);
+        execute!(
+            self,
+            "UPDATE challenge SET tries_left = $2, state = $3 WHERE id = $1",
+            id,
+            tries_left,
+            state
+        )?;
+        Ok(())
+    }
+
+    /// Takes back the codes waiting on a device; messages not yet sent are not sent any more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn supersede_challenges(&mut self, site: SiteId, mac: Mac) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE sms_outbox SET next_at = NULL, result = 'superseded'
+             WHERE next_at IS NOT NULL AND challenge_id IN
+                 (SELECT id FROM challenge WHERE site_id = $1 AND mac = $2 AND state = 'pending')",
+            site,
+            mac,
+        )?;
+        execute!(
+            self,
+            "UPDATE challenge SET state = 'superseded' WHERE site_id = $1 AND mac = $2 AND state = 'pending'",
+            site,
+            mac,
+        )?;
+        Ok(())
+    }
+
+    /// Takes the next message that is due and puts it off until `retry_at`: should the sender die, it is sent again then.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn take_sms(&mut self, now: Timestamp, retry_at: Timestamp) -> Result<Option<SmsRow>> {
+        // Two workers on PostgreSQL must not take the same message.
+        let taken: Option<Id> = match self {
+            Self::Sqlite(_) => rows!(
+                self,
+                fetch_optional,
+                "UPDATE sms_outbox SET attempts = attempts + 1, next_at = $2
+                 WHERE id = (SELECT id FROM sms_outbox WHERE next_at <= $1 ORDER BY next_at LIMIT 1)
+                 RETURNING id",
+                now,
+                retry_at,
+            ),
+            Self::Postgres(_) => rows!(
+                self,
+                fetch_optional,
+                "UPDATE sms_outbox SET attempts = attempts + 1, next_at = $2
+                 WHERE id = (SELECT id FROM sms_outbox WHERE next_at <= $1 ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                 RETURNING id",
+                now,
+                retry_at,
+            ),
+        }?;
+        let Some(taken) = taken else { return Ok(None) };
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT o.id, o.challenge_id, c.public_id, c.number, c.language, c.expires_at, o.attempts
+             FROM sms_outbox o JOIN challenge c ON c.id = o.challenge_id WHERE o.id = $1",
+            taken.id,
+        )
+    }
+
+    /// Notes a message as sent (`sent_at`) or given up, with what the operator said.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish_sms(&mut self, id: i64, sent_at: Option<Timestamp>, result: &str) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE sms_outbox SET next_at = NULL, sent_at = $2, result = $3 WHERE id = $1",
+            id,
+            sent_at,
+            result
+        )?;
+        Ok(())
+    }
+
+    /// Puts a message off until `next_at` after a failure, with what went wrong.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn postpone_sms(&mut self, id: i64, next_at: Timestamp, result: &str) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE sms_outbox SET next_at = $2, result = $3 WHERE id = $1 AND next_at IS NOT NULL",
+            id,
+            next_at,
+            result,
+        )?;
+        Ok(())
+    }
+
+    /// When the next message is due.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next_sms_at(&mut self) -> Result<Option<Timestamp>> {
+        let next: Option<NextAt> = rows!(
+            self,
+            fetch_optional,
+            "SELECT next_at FROM sms_outbox WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1",
+        )?;
+        Ok(next.map(|row| row.next_at))
+    }
+
+    /// The times of the newest `most` attempts under a key after `since`, the newest first. Held until the transaction ends, so that two
+    /// at once are counted one after the other. Take several keys in a fixed order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn attempts(&mut self, kind: &str, key: &[u8], since: Timestamp, most: u32) -> Result<Vec<Timestamp>> {
+        if let Self::Postgres(_) = self {
+            let lock = key.iter().fold(0_i64, |lock, octet| {
+                lock.wrapping_mul(31).wrapping_add(i64::from(*octet))
+            });
+            execute!(self, "SELECT pg_advisory_xact_lock($1)", lock)?;
+        }
+        let found: Vec<At> = rows!(
+            self,
+            fetch_all,
+            "SELECT at FROM attempt WHERE kind = $1 AND key = $2 AND at > $3 ORDER BY at DESC LIMIT $4",
+            kind,
+            key,
+            since,
+            most,
+        )?;
+        Ok(found.into_iter().map(|row| row.at).collect())
+    }
+
+    /// Notes an attempt under a key.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn record_attempt(&mut self, kind: &str, key: &[u8], now: Timestamp) -> Result<()> {
+        execute!(
+            self,
+            "INSERT INTO attempt (kind, key, at) VALUES ($1, $2, $3)",
+            kind,
+            key,
+            now
+        )?;
+        Ok(())
+    }
+
+    /// Makes a ticket.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn add_ticket(&mut self, ticket: &TicketRow) -> Result<()> {
+        execute!(
+            self,
+            "INSERT INTO ticket (public_id, subscriber_id, nas_id, mac, expires_at) VALUES ($1, $2, $3, $4, $5)",
+            ticket.public_id,
+            ticket.subscriber_id,
+            ticket.nas_id,
+            ticket.mac,
+            ticket.expires_at,
+        )?;
+        Ok(())
+    }
+
+    /// A ticket.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ticket(&mut self, public_id: &[u8; 16]) -> Result<Option<TicketRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM ticket WHERE public_id = $1",
+            public_id
+        )
+    }
+
+    /// Uses a ticket up; false if it was used before, be it this instant by another.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn use_ticket(&mut self, public_id: &[u8; 16], now: Timestamp) -> Result<bool> {
+        let used = execute!(
+            self,
+            "UPDATE ticket SET used_at = $2 WHERE public_id = $1 AND used_at IS NULL",
+            public_id,
+            now
+        )?;
+        Ok(used == 1)
+    }
+
+    /// Deletes what has served: codes and tickets that expired, attempts that no limit looks at any more, all before `before`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_expired(&mut self, before: Timestamp) -> Result<u64> {
+        let challenges = execute!(self, "DELETE FROM challenge WHERE expires_at < $1", before)?;
+        let tickets = execute!(self, "DELETE FROM ticket WHERE expires_at < $1", before)?;
+        let attempts = execute!(self, "DELETE FROM attempt WHERE at < $1", before)?;
+        Ok(challenges + tickets + attempts)
+    }
+}
+
+row! {
+    /// The time of an attempt.
+    pub struct At {
+        pub at: Timestamp,
+    }
+}
+
+row! {
+    /// When the next message is due.
+    pub struct NextAt {
+        pub next_at: Timestamp,
+    }
+}

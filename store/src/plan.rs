@@ -1,0 +1,138 @@
+//! Plans.
+
+use kavadam_domain::plan::{AfterQuota, Period, Plan};
+use kavadam_domain::{PlanId, SubscriberId};
+
+use crate::sql::{Id, row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// A plan as stored; see [`Plan`].
+    pub struct PlanRow {
+        /// Identifier.
+        pub id: PlanId,
+        /// Unique name.
+        pub name: String,
+        /// Octets per period.
+        pub quota_octets: Option<u64>,
+        /// When a new allowance begins.
+        pub period: Period,
+        /// IANA name.
+        pub time_zone: String,
+        /// Towards the device, bit/s.
+        pub down_bits_per_sec: Option<u64>,
+        /// Towards the internet, bit/s.
+        pub up_bits_per_sec: Option<u64>,
+        /// Longest session, seconds.
+        pub session_secs: Option<u32>,
+        /// Longest silence, seconds.
+        pub idle_secs: Option<u32>,
+        /// Devices online at once.
+        pub max_devices: u32,
+        /// Days without a new code.
+        pub remembered_days: u32,
+        /// Speed after the quota, bit/s; `None` closes.
+        pub throttle_bits_per_sec: Option<u64>,
+    }
+}
+
+impl From<PlanRow> for Plan {
+    fn from(row: PlanRow) -> Self {
+        let after_quota = row
+            .throttle_bits_per_sec
+            .map_or(AfterQuota::Close, |bits_per_sec| AfterQuota::Throttle { bits_per_sec });
+        Self {
+            id: row.id,
+            name: row.name,
+            quota_octets: row.quota_octets,
+            period: row.period,
+            time_zone: row.time_zone,
+            down_bits_per_sec: row.down_bits_per_sec,
+            up_bits_per_sec: row.up_bits_per_sec,
+            session_secs: row.session_secs,
+            idle_secs: row.idle_secs,
+            max_devices: row.max_devices,
+            remembered_days: row.remembered_days,
+            after_quota,
+        }
+    }
+}
+
+impl Tx {
+    /// Every plan, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn plans(&mut self) -> Result<Vec<Plan>> {
+        let found: Vec<PlanRow> = rows!(self, fetch_all, "SELECT * FROM plan ORDER BY name")?;
+        Ok(found.into_iter().map(Plan::from).collect())
+    }
+
+    /// One plan.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn plan(&mut self, id: PlanId) -> Result<Option<Plan>> {
+        let found: Option<PlanRow> = rows!(self, fetch_optional, "SELECT * FROM plan WHERE id = $1", id)?;
+        Ok(found.map(Plan::from))
+    }
+
+    /// The plan of that name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn plan_named(&mut self, name: &str) -> Result<Option<Plan>> {
+        let found: Option<PlanRow> = rows!(self, fetch_optional, "SELECT * FROM plan WHERE name = $1", name)?;
+        Ok(found.map(Plan::from))
+    }
+
+    /// Makes the plan, or changes the one of that name; `plan.id` is ignored.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn save_plan(&mut self, plan: &Plan) -> Result<PlanId> {
+        let throttle_bits_per_sec = match plan.after_quota {
+            AfterQuota::Close => None,
+            AfterQuota::Throttle { bits_per_sec } => Some(bits_per_sec),
+        };
+        let saved: Id = rows!(
+            self,
+            fetch_one,
+            "INSERT INTO plan (name, quota_octets, period, time_zone, down_bits_per_sec, up_bits_per_sec, session_secs,
+                 idle_secs, max_devices, remembered_days, throttle_bits_per_sec)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             ON CONFLICT (name) DO UPDATE SET quota_octets = excluded.quota_octets, period = excluded.period,
+                 time_zone = excluded.time_zone, down_bits_per_sec = excluded.down_bits_per_sec,
+                 up_bits_per_sec = excluded.up_bits_per_sec, session_secs = excluded.session_secs,
+                 idle_secs = excluded.idle_secs, max_devices = excluded.max_devices,
+                 remembered_days = excluded.remembered_days, throttle_bits_per_sec = excluded.throttle_bits_per_sec
+             RETURNING id",
+            plan.name,
+            plan.quota_octets,
+            plan.period,
+            plan.time_zone,
+            plan.down_bits_per_sec,
+            plan.up_bits_per_sec,
+            plan.session_secs,
+            plan.idle_secs,
+            plan.max_devices,
+            plan.remembered_days,
+            throttle_bits_per_sec,
+        )?;
+        Ok(PlanId(saved.id))
+    }
+
+    /// Subscribers who have a plan of their own, this one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn subscribers_on_plan(&mut self, plan: PlanId) -> Result<Vec<SubscriberId>> {
+        let found: Vec<Id> = rows!(
+            self,
+            fetch_all,
+            "SELECT id FROM subscriber WHERE plan_id = $1 ORDER BY id",
+            plan
+        )?;
+        Ok(found.into_iter().map(|row| SubscriberId(row.id)).collect())
+    }
+}

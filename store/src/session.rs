@@ -1,0 +1,492 @@
+//! Sessions: one device online at one gate.
+
+use std::net::IpAddr;
+
+use kavadam_domain::accounting::{Meter, Reading};
+use kavadam_domain::session::SessionState;
+use kavadam_domain::{EntitlementId, LeaseId, Mac, MobileNumber, NasId, SessionId, SiteId, SubscriberId, Timestamp};
+use sqlx::error::BoxDynError;
+
+use crate::column::{Bind, Read, known};
+use crate::sql::{Figure, Id, execute, row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// A session.
+    pub struct SessionRow {
+        /// Identifier.
+        pub id: SessionId,
+        /// Random, sent to the gate as Class, which sends it back.
+        pub class: [u8; 16],
+        /// Whose.
+        pub subscriber_id: SubscriberId,
+        /// What it is charged to.
+        pub entitlement_id: EntitlementId,
+        /// What it was promised; `None` where no quota is metered.
+        pub lease_id: Option<LeaseId>,
+        /// At which gate.
+        pub nas_id: NasId,
+        /// Where that stands.
+        pub site_id: SiteId,
+        /// The gate's name for it.
+        pub acct_session_id: Option<String>,
+        /// The device.
+        pub mac: Option<Mac>,
+        /// Its address.
+        pub ip: Option<IpAddr>,
+        /// Where it stands.
+        pub state: SessionState,
+        /// The gate shares a quota between a person's sessions and asks again before it is used up.
+        pub is_renewable: bool,
+        /// Slowed: the quota is used up.
+        pub is_throttled: bool,
+        /// When it was let in.
+        pub granted_at: Timestamp,
+        /// When the gate says it began.
+        pub started_at: Option<Timestamp>,
+        /// The gate's time of its furthest report.
+        pub reported_at: Option<Timestamp>,
+        /// Our time of the last word of it.
+        pub heard_at: Timestamp,
+        /// When it ends by itself.
+        pub ends_at: Option<Timestamp>,
+        /// When it ended.
+        pub ended_at: Option<Timestamp>,
+        /// Acct-Terminate-Cause.
+        pub terminate_cause: Option<u32>,
+        /// Octets granted to it, cumulative from its start.
+        pub granted_octets: u64,
+        /// From the device, as last reported.
+        pub up_octets: u64,
+        /// To the device, as last reported.
+        pub down_octets: u64,
+        /// From the device, before the gate's counters last began at zero.
+        pub base_up_octets: u64,
+        /// To the device, likewise.
+        pub base_down_octets: u64,
+        /// From the device.
+        pub up_packets: u64,
+        /// To the device.
+        pub down_packets: u64,
+        /// Acct-Session-Time.
+        pub session_secs: u32,
+        /// What the gate is yet to obey.
+        pub order_action: Option<OrderKind>,
+        /// Sendings so far.
+        pub order_attempts: u32,
+        /// When to send it (again).
+        pub order_next_at: Option<Timestamp>,
+        /// Why the gate does not obey.
+        pub trouble: Option<String>,
+    }
+}
+
+impl SessionRow {
+    /// Its meters.
+    #[must_use]
+    pub const fn meter(&self) -> Meter {
+        Meter {
+            last: Reading {
+                up_octets: self.up_octets,
+                down_octets: self.down_octets,
+                session_secs: self.session_secs,
+            },
+            last_at: self.reported_at,
+            base_up_octets: self.base_up_octets,
+            base_down_octets: self.base_down_octets,
+        }
+    }
+
+    /// Its meters, as they are now.
+    pub const fn set_meter(&mut self, meter: &Meter) {
+        self.up_octets = meter.last.up_octets;
+        self.down_octets = meter.last.down_octets;
+        self.session_secs = meter.last.session_secs;
+        self.reported_at = meter.last_at;
+        self.base_up_octets = meter.base_up_octets;
+        self.base_down_octets = meter.base_down_octets;
+    }
+
+    /// Asks its gate for something from `now` on, instead of whatever it was asked before. An end is never taken back.
+    pub fn order(&mut self, kind: OrderKind, now: Timestamp) {
+        if self.state == SessionState::Ended || self.order_action == Some(OrderKind::End) {
+            return;
+        }
+        self.order_action = Some(kind);
+        self.order_attempts = 0;
+        self.order_next_at = Some(now);
+        self.trouble = None;
+    }
+
+    /// Nothing is asked of the gate any more.
+    pub fn settle_order(&mut self) {
+        self.order_action = None;
+        self.order_attempts = 0;
+        self.order_next_at = None;
+        self.trouble = None;
+    }
+}
+
+/// What a gate is asked to do with a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderKind {
+    /// Disconnect-Request.
+    End,
+    /// CoA-Request: limits anew, decided when it is sent.
+    Change,
+}
+
+impl Bind for OrderKind {
+    type Raw = String;
+    fn raw(&self) -> String {
+        match self {
+            Self::End => "end".into(),
+            Self::Change => "change".into(),
+        }
+    }
+}
+
+impl Read for OrderKind {
+    type Raw = String;
+    fn from_raw(raw: String) -> std::result::Result<Self, BoxDynError> {
+        known(
+            [Self::End, Self::Change].into_iter().find(|kind| kind.raw() == raw),
+            &raw,
+        )
+    }
+}
+
+/// A session about to be granted; see [`SessionRow`].
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Random.
+    pub class: [u8; 16],
+    /// Whose.
+    pub subscriber_id: SubscriberId,
+    /// What it is charged to.
+    pub entitlement_id: EntitlementId,
+    /// What it was promised.
+    pub lease_id: Option<LeaseId>,
+    /// At which gate.
+    pub nas_id: NasId,
+    /// Where that stands.
+    pub site_id: SiteId,
+    /// The gate's name for it.
+    pub acct_session_id: Option<String>,
+    /// The device.
+    pub mac: Option<Mac>,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// See [`SessionRow::is_renewable`].
+    pub is_renewable: bool,
+    /// See [`SessionRow::is_throttled`].
+    pub is_throttled: bool,
+    /// Now.
+    pub granted_at: Timestamp,
+    /// When it ends by itself.
+    pub ends_at: Option<Timestamp>,
+    /// Octets granted to it.
+    pub granted_octets: u64,
+}
+
+/// Which sessions to list; `None` is "any".
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Only those not ended.
+    pub is_live: bool,
+    /// Only this subscriber's.
+    pub subscriber: Option<SubscriberId>,
+    /// Only at this site.
+    pub site: Option<SiteId>,
+    /// Only at this gate.
+    pub nas: Option<NasId>,
+    /// Only this one.
+    pub id: Option<SessionId>,
+    /// At most so many, the newest first; `None`: 1000.
+    pub most: Option<u32>,
+}
+
+/// A session in a list, with the names that belong to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionListing {
+    /// The session.
+    pub session: SessionRow,
+    /// Whose.
+    pub number: MobileNumber,
+    /// Name of the gate.
+    pub nas: String,
+    /// Name of the site.
+    pub site: String,
+}
+
+macro_rules! listing {
+    ($row:ty) => {
+        impl<'r> sqlx::FromRow<'r, $row> for SessionListing {
+            fn from_row(row: &'r $row) -> sqlx::Result<Self> {
+                Ok(Self {
+                    session: SessionRow::from_row(row)?,
+                    number: crate::column::read(row, "number")?,
+                    nas: crate::column::read(row, "nas_name")?,
+                    site: crate::column::read(row, "site_name")?,
+                })
+            }
+        }
+    };
+}
+
+listing!(sqlx::sqlite::SqliteRow);
+listing!(sqlx::postgres::PgRow);
+
+impl Tx {
+    /// Grants a session.
+    ///
+    /// # Errors
+    /// The gate has a live session of that Acct-Session-Id, or the database failed.
+    pub async fn add_session(&mut self, new: &NewSession) -> Result<SessionId> {
+        let made: Id = rows!(
+            self,
+            fetch_one,
+            "INSERT INTO session (class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip,
+                 state, is_renewable, is_throttled, granted_at, heard_at, ends_at, granted_octets)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'granted', $10, $11, $12, $12, $13, $14)
+             RETURNING id",
+            new.class,
+            new.subscriber_id,
+            new.entitlement_id,
+            new.lease_id,
+            new.nas_id,
+            new.site_id,
+            new.acct_session_id,
+            new.mac,
+            new.ip,
+            new.is_renewable,
+            new.is_throttled,
+            new.granted_at,
+            new.ends_at,
+            new.granted_octets,
+        )?;
+        Ok(SessionId(made.id))
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn session(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
+    }
+
+    /// The session a gate means: the one granted with that Class, if it is this gate's; else the last of that Acct-Session-Id.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn session_at(
+        &mut self,
+        nas: NasId,
+        class: Option<&[u8]>,
+        acct_session_id: Option<&str>,
+    ) -> Result<Option<SessionRow>> {
+        if let Some(class) = class {
+            let found: Option<SessionRow> = rows!(
+                self,
+                fetch_optional,
+                "SELECT * FROM session WHERE class = $1 AND nas_id = $2",
+                class,
+                nas
+            )?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        let Some(acct_session_id) = acct_session_id else {
+            return Ok(None);
+        };
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 ORDER BY id DESC LIMIT 1",
+            nas,
+            acct_session_id,
+        )
+    }
+
+    /// The last session of a device at a site.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_session_of_device(&mut self, site: SiteId, mac: Mac) -> Result<Option<SessionRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session WHERE site_id = $1 AND mac = $2 ORDER BY id DESC LIMIT 1",
+            site,
+            mac,
+        )
+    }
+
+    /// A subscriber's sessions that are not over.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_of(&mut self, subscriber: SubscriberId) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE subscriber_id = $1 AND state <> 'ended' ORDER BY id",
+            subscriber,
+        )
+    }
+
+    /// The live sessions under a lease.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_under(&mut self, lease: LeaseId) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE lease_id = $1 AND state <> 'ended' ORDER BY id",
+            lease
+        )
+    }
+
+    /// The live sessions of everybody whose plan this is, by their own or by the site's.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_on_plan(&mut self, plan: kavadam_domain::PlanId) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT s.* FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+             WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1 ORDER BY s.id",
+            plan,
+        )
+    }
+
+    /// The sessions of a gate that were granted up to `at` and are not over: what a restart of the gate at `at` ends.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_at(&mut self, nas: NasId, at: Timestamp) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE nas_id = $1 AND state <> 'ended' AND granted_at <= $2 ORDER BY id",
+            nas,
+            at,
+        )
+    }
+
+    /// The sessions not heard of since: granted ones since `granted_before`, open ones since `open_before`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn silent_sessions(
+        &mut self,
+        granted_before: Timestamp,
+        open_before: Timestamp,
+    ) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session
+             WHERE state <> 'ended' AND heard_at < $1 AND (state = 'granted' OR heard_at < $2) ORDER BY id LIMIT 1000",
+            granted_before.max(open_before),
+            open_before,
+        )
+    }
+
+    /// The sessions whose gate is to be asked for something by `now`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ordered_sessions(&mut self, now: Timestamp, most: u32) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1 ORDER BY order_next_at, id LIMIT $2",
+            now,
+            most,
+        )
+    }
+
+    /// Saves whatever of a session may change after its grant.
+    ///
+    /// # Errors
+    /// The gate has another live session of that Acct-Session-Id, or the database failed.
+    pub async fn save_session(&mut self, row: &SessionRow) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE session SET entitlement_id = $2, lease_id = $3, acct_session_id = $4, mac = $5, ip = $6, state = $7,
+                 is_throttled = $8, started_at = $9, reported_at = $10, heard_at = $11, ends_at = $12, ended_at = $13,
+                 terminate_cause = $14, granted_octets = $15, up_octets = $16, down_octets = $17, base_up_octets = $18,
+                 base_down_octets = $19, up_packets = $20, down_packets = $21, session_secs = $22, order_action = $23,
+                 order_attempts = $24, order_next_at = $25, trouble = $26
+             WHERE id = $1",
+            row.id,
+            row.entitlement_id,
+            row.lease_id,
+            row.acct_session_id,
+            row.mac,
+            row.ip,
+            row.state,
+            row.is_throttled,
+            row.started_at,
+            row.reported_at,
+            row.heard_at,
+            row.ends_at,
+            row.ended_at,
+            row.terminate_cause,
+            row.granted_octets,
+            row.up_octets,
+            row.down_octets,
+            row.base_up_octets,
+            row.base_down_octets,
+            row.up_packets,
+            row.down_packets,
+            row.session_secs,
+            row.order_action,
+            row.order_attempts,
+            row.order_next_at,
+            row.trouble,
+        )?;
+        Ok(())
+    }
+
+    /// Lists sessions with the names that belong to them, the newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sessions(&mut self, filter: &SessionFilter) -> Result<Vec<SessionListing>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name
+             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
+                 JOIN site p ON p.id = s.site_id
+             WHERE ($1 = FALSE OR s.state <> 'ended') AND ($2 IS NULL OR s.subscriber_id = $2)
+                 AND ($3 IS NULL OR s.site_id = $3) AND ($4 IS NULL OR s.nas_id = $4) AND ($5 IS NULL OR s.id = $5)
+             ORDER BY s.id DESC LIMIT $6",
+            filter.is_live,
+            filter.subscriber,
+            filter.site,
+            filter.nas,
+            filter.id,
+            filter.most.unwrap_or(1_000),
+        )
+    }
+
+    /// How many sessions are open.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_session_count(&mut self) -> Result<u64> {
+        let count: Figure = rows!(
+            self,
+            fetch_one,
+            "SELECT COUNT(*) AS figure FROM session WHERE state <> 'ended'"
+        )?;
+        Ok(count.figure)
+    }
+}

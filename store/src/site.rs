@@ -1,0 +1,163 @@
+//! Sites, and the gates that stand at them.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kavadam_domain::{NasId, PlanId, SiteId, Timestamp};
+
+use crate::sql::{Id, execute, row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// A place with one or more gates.
+    pub struct SiteRow {
+        /// Identifier.
+        pub id: SiteId,
+        /// Unique name.
+        pub name: String,
+        /// Whether anybody is let in.
+        pub is_open: bool,
+        /// The plan of those who have none of their own.
+        pub plan_id: PlanId,
+    }
+}
+
+row! {
+    /// A gate: a RADIUS client.
+    pub struct NasRow {
+        /// Identifier.
+        pub id: NasId,
+        /// Where it stands.
+        pub site_id: SiteId,
+        /// NAS-Identifier, unique.
+        pub name: String,
+        /// Where its requests come from.
+        pub source: IpNet,
+        /// RADIUS secret, sealed.
+        pub secret_sealed: Vec<u8>,
+        /// UAM secret, sealed.
+        pub uam_secret_sealed: Vec<u8>,
+        /// UDP port for CoA.
+        pub coa_port: u16,
+        /// Where its last request came from.
+        pub last_seen_address: Option<IpAddr>,
+        /// When that was.
+        pub last_seen_at: Option<Timestamp>,
+    }
+}
+
+/// A gate to be saved; see [`NasRow`].
+#[derive(Debug, Clone)]
+pub struct NewNas {
+    /// NAS-Identifier, unique: a gate of that name is changed.
+    pub name: String,
+    /// Where it stands.
+    pub site_id: SiteId,
+    /// Where its requests come from.
+    pub source: IpNet,
+    /// RADIUS secret, sealed.
+    pub secret_sealed: Vec<u8>,
+    /// UAM secret, sealed.
+    pub uam_secret_sealed: Vec<u8>,
+    /// UDP port for CoA.
+    pub coa_port: u16,
+}
+
+impl Tx {
+    /// Every site, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sites(&mut self) -> Result<Vec<SiteRow>> {
+        rows!(self, fetch_all, "SELECT * FROM site ORDER BY name")
+    }
+
+    /// One site.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn site(&mut self, id: SiteId) -> Result<Option<SiteRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM site WHERE id = $1", id)
+    }
+
+    /// The site of that name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn site_named(&mut self, name: &str) -> Result<Option<SiteRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM site WHERE name = $1", name)
+    }
+
+    /// Makes the site, or changes the one of that name.
+    ///
+    /// # Errors
+    /// The plan is unknown, or the database failed.
+    pub async fn save_site(&mut self, name: &str, is_open: bool, plan: PlanId) -> Result<SiteId> {
+        let saved: Id = rows!(
+            self,
+            fetch_one,
+            "INSERT INTO site (name, is_open, plan_id) VALUES ($1, $2, $3)
+             ON CONFLICT (name) DO UPDATE SET is_open = excluded.is_open, plan_id = excluded.plan_id
+             RETURNING id",
+            name,
+            is_open,
+            plan,
+        )?;
+        Ok(SiteId(saved.id))
+    }
+
+    /// Every gate, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn nases(&mut self) -> Result<Vec<NasRow>> {
+        rows!(self, fetch_all, "SELECT * FROM nas ORDER BY name")
+    }
+
+    /// One gate.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn nas(&mut self, id: NasId) -> Result<Option<NasRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM nas WHERE id = $1", id)
+    }
+
+    /// Makes the gate, or changes the one of that name.
+    ///
+    /// # Errors
+    /// The site is unknown, or the database failed.
+    pub async fn save_nas(&mut self, nas: &NewNas) -> Result<NasId> {
+        let saved: Id = rows!(
+            self,
+            fetch_one,
+            "INSERT INTO nas (site_id, name, source, secret_sealed, uam_secret_sealed, coa_port)
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (name) DO UPDATE SET site_id = excluded.site_id, source = excluded.source,
+                 secret_sealed = excluded.secret_sealed, uam_secret_sealed = excluded.uam_secret_sealed,
+                 coa_port = excluded.coa_port
+             RETURNING id",
+            nas.site_id,
+            nas.name,
+            nas.source,
+            nas.secret_sealed,
+            nas.uam_secret_sealed,
+            nas.coa_port,
+        )?;
+        Ok(NasId(saved.id))
+    }
+
+    /// Notes where a gate's last request came from: its orders go there.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn nas_seen(&mut self, id: NasId, address: IpAddr, now: Timestamp) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE nas SET last_seen_address = $2, last_seen_at = $3 WHERE id = $1",
+            id,
+            address,
+            now
+        )?;
+        Ok(())
+    }
+}

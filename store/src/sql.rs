@@ -1,0 +1,70 @@
+//! One text of SQL, two drivers.
+
+/// Runs one statement in a transaction and reads its rows: `rows!(tx, fetch_optional, "SELECT … WHERE id = $1", id)`.
+/// The row's type comes from where the result goes.
+macro_rules! rows {
+    ($tx:expr, $fetch:ident, $text:expr $(, $bind:expr)* $(,)?) => {
+        match $tx {
+            $crate::Tx::Sqlite(tx) => {
+                sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
+            }
+            $crate::Tx::Postgres(tx) => {
+                sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
+            }
+        }
+        .map_err($crate::Error::from)
+    };
+}
+
+/// Runs one statement in a transaction and tells how many rows it touched.
+macro_rules! execute {
+    ($tx:expr, $text:expr $(, $bind:expr)* $(,)?) => {
+        match $tx {
+            $crate::Tx::Sqlite(tx) => {
+                sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
+                    .map(|done| done.rows_affected())
+            }
+            $crate::Tx::Postgres(tx) => {
+                sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
+                    .map(|done| done.rows_affected())
+            }
+        }
+        .map_err($crate::Error::from)
+    };
+}
+
+/// Declares a row and how to read it from either database, each column by its field's name.
+macro_rules! row {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+        row!(@from $name, sqlx::sqlite::SqliteRow, $($field),*);
+        row!(@from $name, sqlx::postgres::PgRow, $($field),*);
+    };
+    (@from $name:ident, $row:ty, $($field:ident),*) => {
+        impl<'r> sqlx::FromRow<'r, $row> for $name {
+            fn from_row(row: &'r $row) -> sqlx::Result<Self> {
+                Ok(Self { $($field: $crate::column::read(row, stringify!($field))?,)* })
+            }
+        }
+    };
+}
+
+pub(crate) use {execute, row, rows};
+
+row! {
+    /// A lone identifier, `SELECT … AS id` or `RETURNING id`.
+    pub struct Id {
+        pub id: i64,
+    }
+}
+
+row! {
+    /// A lone figure, `SELECT … AS figure`.
+    pub struct Figure {
+        pub figure: u64,
+    }
+}

@@ -1,0 +1,102 @@
+//! Vouchers.
+
+use kavadam_domain::{PlanId, SubscriberId, Timestamp};
+
+use crate::sql::{execute, row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// A voucher: octets, a plan, or both. Its code is known to whoever holds it, and to nobody else.
+    pub struct VoucherRow {
+        /// Identifier.
+        pub id: i64,
+        /// Keyed hash of the code.
+        pub code_hash: [u8; 32],
+        /// The administrator's name for the lot.
+        pub label: String,
+        /// Added to the present period.
+        pub octets: Option<u64>,
+        /// Becomes the subscriber's plan.
+        pub plan_id: Option<PlanId>,
+        /// When it was made.
+        pub created_at: Timestamp,
+        /// After this it is no use.
+        pub expires_at: Option<Timestamp>,
+        /// When it was used.
+        pub used_at: Option<Timestamp>,
+        /// By whom.
+        pub used_by: Option<SubscriberId>,
+    }
+}
+
+/// A voucher about to be made; see [`VoucherRow`].
+#[derive(Debug, Clone)]
+pub struct NewVoucher {
+    /// Keyed hash of the code.
+    pub code_hash: [u8; 32],
+    /// The administrator's name for the lot.
+    pub label: String,
+    /// Added to the present period.
+    pub octets: Option<u64>,
+    /// Becomes the subscriber's plan.
+    pub plan_id: Option<PlanId>,
+    /// After this it is no use.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Tx {
+    /// Makes a voucher.
+    ///
+    /// # Errors
+    /// That code exists ([`crate::Error::is_conflict`]), or the database failed.
+    pub async fn add_voucher(&mut self, new: &NewVoucher, now: Timestamp) -> Result<()> {
+        execute!(
+            self,
+            "INSERT INTO voucher (code_hash, label, octets, plan_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            new.code_hash,
+            new.label,
+            new.octets,
+            new.plan_id,
+            now,
+            new.expires_at,
+        )?;
+        Ok(())
+    }
+
+    /// Every voucher, or those of a lot; the newest first, at most `most`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn vouchers(&mut self, label: Option<&str>, most: u32) -> Result<Vec<VoucherRow>> {
+        let label = label.map(str::to_owned);
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM voucher WHERE ($1 IS NULL OR label = $1) ORDER BY id DESC LIMIT $2",
+            label,
+            most,
+        )
+    }
+
+    /// Uses a voucher up for a subscriber, if it is unused and has not expired.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn use_voucher(
+        &mut self,
+        code_hash: &[u8; 32],
+        subscriber: SubscriberId,
+        now: Timestamp,
+    ) -> Result<Option<VoucherRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "UPDATE voucher SET used_at = $2, used_by = $3
+             WHERE code_hash = $1 AND used_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+             RETURNING *",
+            code_hash,
+            now,
+            subscriber,
+        )
+    }
+}
