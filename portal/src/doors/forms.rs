@@ -1,0 +1,84 @@
+//! What people send: each form is one use case, and ends in a redirect.
+
+use axum::extract::State;
+use axum::response::Response;
+use kavadam_access::api::{Started, Verified};
+use kavadam_domain::Reason;
+
+use super::{log_in_at_gate, see_other};
+use crate::citizen::Citizen;
+use crate::fault::Fault;
+use crate::guest::{Form, Guest};
+use crate::notice;
+use crate::router::Portal;
+
+type Answer = Result<Response, Fault>;
+
+/// `POST /number`: send a code.
+pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> Answer {
+    let Form { fields, guest } = form;
+    let number = fields.get("number").unwrap_or_default();
+    let has_consent = fields.get("consent") == Some("1");
+    let started = portal.citizen().start_login(&guest.visit, number, has_consent, guest.now).await;
+    Ok(to_code(&portal, &guest, &started.map_err(Fault::broken)?))
+}
+
+/// `POST /resend`: send another code.
+pub async fn resend<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
+    let started = portal.citizen().resend_code(&guest.visit, guest.now).await;
+    Ok(to_code(&portal, &guest, &started.map_err(Fault::broken)?))
+}
+
+/// `POST /code`: check the code, then on to the gate.
+pub async fn code<C: Citizen>(State(portal): State<Portal<C>>, Form { fields, guest }: Form) -> Answer {
+    let code = fields.get("code").unwrap_or_default();
+    let verified = portal.citizen().verify_code(&guest.visit, code, guest.now).await;
+    Ok(to_gate(&portal, &guest, verified.map_err(Fault::broken)?))
+}
+
+/// `POST /connect`: a known device comes back.
+pub async fn connect<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
+    let verified = portal.citizen().reconnect(&guest.visit, guest.now).await;
+    Ok(to_gate(&portal, &guest, verified.map_err(Fault::broken)?))
+}
+
+/// `POST /voucher`: more octets, then on to the gate.
+pub async fn voucher<C: Citizen>(State(portal): State<Portal<C>>, Form { fields, guest }: Form) -> Answer {
+    let code = fields.get("voucher").unwrap_or_default();
+    let verified = portal.citizen().redeem_voucher(&guest.visit, code, guest.now).await;
+    Ok(to_gate(&portal, &guest, verified.map_err(Fault::broken)?))
+}
+
+/// `POST /change`: begin again with another number.
+pub async fn change<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
+    portal.citizen().change_number(&guest.visit, guest.now).await.map_err(Fault::broken)?;
+    Ok(to_step(&portal, &guest, None))
+}
+
+/// `POST /disconnect`: leave. Whoever was not online any more gets the same page.
+pub async fn disconnect<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
+    portal.citizen().disconnect(&guest.visit, guest.now).await.map_err(Fault::broken)?;
+    Ok(see_other(&format!("/disconnected?v={}", guest.seal(&portal))))
+}
+
+fn to_code<C: Citizen>(portal: &Portal<C>, guest: &Guest, started: &Started) -> Response {
+    match started {
+        Started::Sent(_) => to_step(portal, guest, None),
+        Started::Refused(reason) => to_step(portal, guest, Some(*reason)),
+    }
+}
+
+fn to_gate<C: Citizen>(portal: &Portal<C>, guest: &Guest, verified: Verified) -> Response {
+    match verified {
+        Verified::Ticket(ticket) => log_in_at_gate(portal, guest, ticket),
+        Verified::Refused(reason) => to_step(portal, guest, Some(reason)),
+    }
+}
+
+fn to_step<C: Citizen>(portal: &Portal<C>, guest: &Guest, reason: Option<Reason>) -> Response {
+    let v = guest.seal(portal);
+    match reason {
+        None => see_other(&format!("/?v={v}")),
+        Some(reason) => see_other(&format!("/?v={v}&why={}", notice::encode(reason))),
+    }
+}

@@ -1,0 +1,145 @@
+//! Serves the portal with bounds on what any one device can take up: connections, time to send a request, and time idle.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt;
+
+/// Connections altogether.
+const MOST_CONNECTIONS: usize = 4_096;
+/// Connections of one address: a browser opens six. Behind a translating gate many devices share one address, so this
+/// is generous there, and no more than a second line.
+const MOST_PER_ADDRESS: usize = 64;
+/// For the request line and headers of each request, and between requests.
+const HEADER_DEADLINE: Duration = Duration::from_secs(15);
+/// For everything on one connection.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(180);
+/// After `shutdown`, answers in progress get this long.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Serves `router` on `listener` until `shutdown` completes, then lets answers in progress finish.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    let seats = Seats::default();
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, mostly: others will close.
+                    tracing::warn!(%error, "portal cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        // Whoever finds no seat is closed at once; the others go on.
+        if let Some(seat) = seats.take(peer.ip()) {
+            attend(stream, peer, router.clone(), seat, &graceful);
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::warn!("portal stopped with answers in progress");
+    }
+}
+
+fn attend(stream: TcpStream, peer: SocketAddr, router: Router, seat: Seat, graceful: &GracefulShutdown) {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request.map(axum::body::Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(16 * 1_024)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        // An error here is a device that left or spoke something else than HTTP: its own business.
+        let _ = tokio::time::timeout(CONNECTION_LIFETIME, connection).await;
+        drop(seat);
+    });
+}
+
+#[derive(Clone)]
+struct Seats {
+    all: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Default for Seats {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            by_address: Arc::default(),
+        }
+    }
+}
+
+struct Seat {
+    _one_of_all: OwnedSemaphorePermit,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Seats {
+    fn take(&self, address: IpAddr) -> Option<Seat> {
+        let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let mut taken = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(address).or_default();
+        if *count >= MOST_PER_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        drop(taken);
+        Some(Seat {
+            _one_of_all: one_of_all,
+            by_address: Arc::clone(&self.by_address),
+            address,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_cannot_take_every_seat() {
+        let seats = Seats::default();
+        let (greedy, other) = (IpAddr::from([10, 80, 1, 2]), IpAddr::from([10, 80, 1, 3]));
+        let taken: Vec<Option<Seat>> = (0..=MOST_PER_ADDRESS).map(|_| seats.take(greedy)).collect();
+        assert_eq!(taken.iter().flatten().count(), MOST_PER_ADDRESS);
+        assert!(seats.take(other).is_some());
+        drop(taken);
+        assert!(seats.take(greedy).is_some());
+        assert_eq!(seats.all.available_permits(), MOST_CONNECTIONS);
+    }
+}
