@@ -17,7 +17,9 @@ type Answer = Result<Html<String>, (StatusCode, String)>;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address: SocketAddr = std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:8099").parse()?;
-    let router = Router::new().route("/", get(list)).route("/{language}/{name}", get(page));
+    let router = Router::new()
+        .route("/", get(list))
+        .route("/{language}/{name}", get(page));
     let listener = tokio::net::TcpListener::bind(address).await?;
     axum::serve(listener, router).await?;
     Ok(())
@@ -27,7 +29,8 @@ async fn list() -> Answer {
     let mut links = String::new();
     for language in Language::ALL {
         for sample in of(language)? {
-            links += &format!("<a href=\"/{}/{}\">{1}</a>\n", language.tag(), sample.name);
+            let path = format!("/{}/{}", language.tag(), sample.name);
+            links.extend(["<a href=\"", &path, "\">", &path, "</a>\n"]);
         }
     }
     Ok(Html(links))
@@ -41,7 +44,12 @@ async fn page(Path((tag, name)): Path<(String, String)>) -> Answer {
 }
 
 fn of(language: Language) -> Result<Vec<samples::Sample>, (StatusCode, String)> {
-    let broken = |error: &dyn std::error::Error| (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}: {:?}", error.source()));
+    let broken = |error: &dyn std::error::Error| {
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("{error}: {:?}", error.source()),
+        )
+    };
     let url = "http://10.80.0.1:8081".parse().map_err(|error| broken(&error))?;
     let config = PortalConfig::new(url, TokenKey::new([0; 32]));
     samples::pages(&config, language).map_err(|error| broken(&error))

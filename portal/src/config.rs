@@ -146,10 +146,23 @@ mod tests {
 
     #[test]
     fn takes_an_origin_and_nothing_else() {
-        for good in ["http://10.80.0.1:8081", "https://wifi.example.in/", "http://[fd00::1]:8081"] {
+        for good in [
+            "http://10.80.0.1:8081",
+            "https://wifi.example.in/",
+            "http://[fd00::1]:8081",
+        ] {
             assert!(good.parse::<PublicUrl>().is_ok(), "{good}");
         }
-        for bad in ["", "10.80.0.1", "ftp://a", "http://", "http://a/b", "http://a b", "http://a;x", "http://u@a"] {
+        for bad in [
+            "",
+            "10.80.0.1",
+            "ftp://a",
+            "http://",
+            "http://a/b",
+            "http://a b",
+            "http://a;x",
+            "http://u@a",
+        ] {
             assert_eq!(bad.parse::<PublicUrl>(), Err(InvalidUrl), "{bad}");
         }
     }

@@ -40,7 +40,11 @@ pub async fn dress<C: Citizen>(State(portal): State<Portal<C>>, request: Request
 }
 
 async fn answer(request: Request, next: Next) -> Response {
-    if request.uri().path_and_query().is_some_and(|text| text.as_str().len() > MOST_URI_CHARS) {
+    if request
+        .uri()
+        .path_and_query()
+        .is_some_and(|text| text.as_str().len() > MOST_URI_CHARS)
+    {
         return Fault::from(Kind::TooLarge).into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
@@ -95,7 +99,11 @@ pub fn page_response<C: Citizen, P: Page>(
         Ok(rendered) => rendered,
         Err(error) => {
             tracing::error!(%error, template = P::TEMPLATE, "a page could not be rendered");
-            return (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong. Try again later.").into_response();
+            return (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong. Try again later.",
+            )
+                .into_response();
         }
     };
     let form_action = form_target.map_or_else(

@@ -123,13 +123,15 @@ impl Fault {
 
     /// The page, with the operator's own gate where no other is known.
     pub fn page(&self, home_gateway: Option<SocketAddr>) -> ErrorPage {
-        let is_lost = matches!(self.kind, Kind::NoVisit | Kind::Forged | Kind::Expired | Kind::CrossSite);
+        let is_lost = matches!(
+            self.kind,
+            Kind::NoVisit | Kind::Forged | Kind::Expired | Kind::CrossSite
+        );
         let gateway = self.gateway.or(home_gateway).filter(|_| is_lost);
         ErrorPage {
             title: self.kind.title(),
             says_how: is_lost && self.kind != Kind::Expired,
             prelogin: gateway.map(prelogin_url),
-            retry: None,
         }
     }
 }

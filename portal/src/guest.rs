@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::IntoResponse;
 use kavadam_access::api::{NasEntry, Visit};
 use kavadam_domain::{Language, Timestamp};
 
@@ -74,7 +75,9 @@ impl Guest {
 
     /// Changes the language of this visit and of those that follow on the same device.
     pub fn speak<C: Citizen>(&mut self, language: Language, portal: &Portal<C>) {
-        portal.memory().keep_language(self.visit.nas, self.visit.mac, language, self.now);
+        portal
+            .memory()
+            .keep_language(self.visit.nas, self.visit.mac, language, self.now);
         self.token.language = language;
         self.visit.language = language;
     }
@@ -136,7 +139,6 @@ impl<C: Citizen> FromRequest<Portal<C>> for Form {
         let peer = peer_of(&mut parts);
         let request = Request::from_parts(parts, body);
         let text = String::from_request(request, portal).await.map_err(|rejection| {
-            use axum::response::IntoResponse;
             let status = rejection.into_response().status();
             Fault::from(Kind::of_status(status).unwrap_or(Kind::NotUnderstood))
         })?;
@@ -148,7 +150,7 @@ impl<C: Citizen> FromRequest<Portal<C>> for Form {
 
 /// A second line behind the visit token: browsers say where a form came from (Fetch Metadata), over HTTPS at least.
 fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Fault> {
-    match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(Kind::CrossSite.into()),
     }
@@ -166,10 +168,4 @@ fn is_form(headers: &HeaderMap) -> bool {
 fn peer_of(parts: &mut Parts) -> Option<IpAddr> {
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(peer.ip().to_canonical())
-}
-
-impl From<StatusCode> for Kind {
-    fn from(status: StatusCode) -> Self {
-        Self::of_status(status).unwrap_or(Self::NotUnderstood)
-    }
 }

@@ -31,6 +31,10 @@ mod render;
 mod router;
 pub mod samples;
 mod serve;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod token;
 mod uam;

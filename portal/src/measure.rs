@@ -153,7 +153,10 @@ mod tests {
         let secs = Duration::from_secs;
         assert_eq!(time_left(secs(59), Language::En), "less than a minute");
         assert_eq!(time_left(secs(60), Language::En), "1 minute");
-        assert_eq!(time_left(secs(5 * 3_600 + 20 * 60 + 59), Language::En), "5 hours 20 minutes");
+        assert_eq!(
+            time_left(secs(5 * 3_600 + 20 * 60 + 59), Language::En),
+            "5 hours 20 minutes"
+        );
         assert_eq!(time_left(secs(5 * 3_600), Language::Ml), "5 മണിക്കൂർ");
         assert_eq!(time_left(secs(90_000), Language::En), "1 day 1 hour");
         assert_eq!(wait(secs(61), Language::En), "2 minutes");

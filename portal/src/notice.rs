@@ -78,7 +78,15 @@ mod tests {
 
     #[test]
     fn says_nothing_that_is_not_ours() {
-        for text in ["", "hello", "wrong-code", "wrong-code.-1", "blocked.3", "wrong-code.99999999999", "too-many-attempts"] {
+        for text in [
+            "",
+            "hello",
+            "wrong-code",
+            "wrong-code.-1",
+            "blocked.3",
+            "wrong-code.99999999999",
+            "too-many-attempts",
+        ] {
             assert_eq!(decode(text), None, "{text}");
         }
     }

@@ -290,26 +290,23 @@ pub struct ErrorPage {
     pub says_how: bool,
     /// The gate's address that leads here again.
     pub prelogin: Option<String>,
-    /// Where trying again may help.
-    pub retry: Option<String>,
 }
 
 impl Page for ErrorPage {
     const TEMPLATE: &'static str = "error.html";
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        let page = |title, says_how, prelogin: Option<&str>, retry: Option<&str>| Self {
+        let page = |title, says_how, prelogin: Option<&str>| Self {
             title,
             says_how,
             prelogin: prelogin.map(str::to_owned),
-            retry: retry.map(str::to_owned),
         };
         let gate = Some("http://10.80.0.1:3990/prelogin");
         vec![
-            ("open-from-wifi", page("open_from_wifi", true, gate, None)),
-            ("expired", page("expired", false, gate, None)),
-            ("not-from-hotspot", page("not_from_hotspot", true, None, None)),
-            ("not-found", page("not_found", false, None, Some("/"))),
-            ("busy", page("busy", false, None, Some("/"))),
+            ("open-from-wifi", page("open_from_wifi", true, gate)),
+            ("expired", page("expired", false, gate)),
+            ("not-from-hotspot", page("not_from_hotspot", true, None)),
+            ("not-found", page("not_found", false, None)),
+            ("busy", page("busy", false, None)),
         ]
     }
 }
@@ -331,7 +328,9 @@ const NOTHING_OCTETS: u64 = 65_536;
 
 impl Allowance {
     fn new(status: &Status, language: Language) -> Self {
-        let left = status.quota_octets.map(|quota| quota.saturating_sub(status.used_octets));
+        let left = status
+            .quota_octets
+            .map(|quota| quota.saturating_sub(status.used_octets));
         let left = left.map(|left| if left < NOTHING_OCTETS { 0 } else { left });
         Self {
             used: measure::octets_used(status.used_octets),
@@ -359,8 +358,8 @@ fn sample_status(used_octets: u64) -> Status {
         site: "KSRTC Thampanoor".into(),
         used_octets,
         quota_octets: Some(1_000_000_000),
-        session_left: Some(Duration::from_secs(2 * 3_600 + 14 * 60)),
-        period_left: Some(Duration::from_secs(5 * 3_600 + 20 * 60)),
+        session_left: Some(Duration::from_mins(2 * 60 + 14)),
+        period_left: Some(Duration::from_mins(5 * 60 + 20)),
         down_bits_per_sec: Some(10_000_000),
         up_bits_per_sec: Some(5_000_000),
         is_throttled: false,

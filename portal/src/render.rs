@@ -88,8 +88,15 @@ impl Renderer {
         // Only delimiters can be wrong in a syntax, and these are the standard ones.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.unwrap_or_default());
-        environment.add_filter("fill", |text: String, value: Value| texts::fill(&text, &value.to_string()));
-        environment.set_loader(|name| Ok(TEMPLATES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)));
+        environment.add_filter("fill", |text: String, value: Value| {
+            texts::fill(&text, &value.to_string())
+        });
+        environment.set_loader(|name| {
+            Ok(TEMPLATES
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, text)| *text))
+        });
         Self {
             environment,
             style_hash: hash_source(STYLE),
@@ -115,7 +122,9 @@ impl Renderer {
                 href,
             })
             .collect();
-        let refresh = P::REFRESH_SECS.zip(refresh_href).map(|(secs, href)| Refresh { secs, href });
+        let refresh = P::REFRESH_SECS
+            .zip(refresh_href)
+            .map(|(secs, href)| Refresh { secs, href });
         let own_style = page.own_style();
         let style_hashes = match &own_style {
             Some(own) => format!("{} {}", self.style_hash, hash_source(own)),

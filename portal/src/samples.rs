@@ -68,17 +68,14 @@ impl Book<'_> {
         Ok(())
     }
 
-    fn add_named<P: Page>(
-        &mut self,
-        name: &'static str,
-        page: &P,
-        notice: Option<String>,
-    ) -> Result<(), SampleError> {
+    fn add_named<P: Page>(&mut self, name: &'static str, page: &P, notice: Option<String>) -> Result<(), SampleError> {
         let frame = Frame {
             language: self.language,
             // As long as a true one.
             v: Some("A".repeat(124)),
-            switch: Language::ALL.map(|to| (to, format!("/{name}?lang={}", to.tag()))).into(),
+            switch: Language::ALL
+                .map(|to| (to, format!("/{name}?lang={}", to.tag())))
+                .into(),
             notice,
             refresh_href: Some(format!("/{name}")),
             still_href: Some(format!("/{name}?still=1")),

@@ -25,7 +25,7 @@ const MOST_PER_ADDRESS: usize = 64;
 /// For the request line and headers of each request, and between requests.
 const HEADER_DEADLINE: Duration = Duration::from_secs(15);
 /// For everything on one connection.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(180);
+const CONNECTION_LIFETIME: Duration = Duration::from_mins(3);
 /// After `shutdown`, answers in progress get this long.
 const DRAIN: Duration = Duration::from_secs(5);
 

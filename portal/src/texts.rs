@@ -128,7 +128,10 @@ pub const fn of(language: Language) -> &'static Texts {
 
 /// `text` with its `{…}` replaced.
 pub fn fill(text: &str, value: &str) -> String {
-    match text.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?.1))) {
+    match text
+        .split_once('{')
+        .and_then(|(before, rest)| Some((before, rest.split_once('}')?.1)))
+    {
         Some((before, after)) => format!("{before}{value}{after}"),
         None => text.to_owned(),
     }
@@ -139,7 +142,11 @@ mod tests {
     use super::*;
 
     fn placeholders(text: &str) -> Vec<&str> {
-        text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name).collect()
+        text.split('{')
+            .skip(1)
+            .filter_map(|part| part.split_once('}'))
+            .map(|(name, _)| name)
+            .collect()
     }
 
     #[test]
@@ -147,7 +154,10 @@ mod tests {
         let is_malayalam = |c: char| ('\u{d00}'..='\u{d7f}').contains(&c);
         for (key, ml, en) in ALL {
             assert!(ml.chars().any(is_malayalam), "{key} is not in Malayalam");
-            assert!(!en.is_empty() && !en.chars().any(is_malayalam), "{key} is not in English");
+            assert!(
+                !en.is_empty() && !en.chars().any(is_malayalam),
+                "{key} is not in English"
+            );
         }
     }
 

@@ -129,7 +129,11 @@ impl VisitToken {
         let gateway_ip = take_ip(&mut rest, flags & GATEWAY_IS_V6 != 0)?;
         let gateway = SocketAddr::new(gateway_ip, u16::from_be_bytes(take(&mut rest)?));
         let ip = take_ip(&mut rest, flags & DEVICE_IS_V6 != 0)?;
-        let challenge = if flags & HAS_CHALLENGE == 0 { None } else { Some(take(&mut rest)?) };
+        let challenge = if flags & HAS_CHALLENGE == 0 {
+            None
+        } else {
+            Some(take(&mut rest)?)
+        };
         Some(Self {
             nas: std::str::from_utf8(rest).ok()?.to_owned(),
             mac,
@@ -226,14 +230,21 @@ mod tests {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             let text = BASE64URL_NOPAD.encode(&changed);
-            assert_eq!(VisitToken::open(&text, &key(), HOUR, NOW), Err(BadToken::Forged), "bit {bit}");
+            assert_eq!(
+                VisitToken::open(&text, &key(), HOUR, NOW),
+                Err(BadToken::Forged),
+                "bit {bit}"
+            );
         }
     }
 
     #[test]
     fn refuses_a_token_of_another_key() {
         let other = TokenKey::new([8; 32]);
-        assert_eq!(VisitToken::open(&token().seal(&other), &key(), HOUR, NOW), Err(BadToken::Forged));
+        assert_eq!(
+            VisitToken::open(&token().seal(&other), &key(), HOUR, NOW),
+            Err(BadToken::Forged)
+        );
     }
 
     #[test]

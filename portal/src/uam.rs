@@ -59,7 +59,9 @@ impl Arrival {
             "logoff" => Outcome::LoggedOff,
             _ => return None,
         };
-        let nas = params.get("nasid").filter(|name| (1..=MOST_NAME_OCTETS).contains(&name.len()))?;
+        let nas = params
+            .get("nasid")
+            .filter(|name| (1..=MOST_NAME_OCTETS).contains(&name.len()))?;
         let port = params.get("uamport")?.parse().ok().filter(|port| *port != 0)?;
         Some(Self {
             outcome,
@@ -139,7 +141,10 @@ mod tests {
         let arrival = parse(QUERY).unwrap();
         assert_eq!(arrival.outcome, Outcome::NotYet);
         assert_eq!(arrival.gateway, "10.80.0.1:3990".parse().unwrap());
-        assert_eq!(arrival.challenge, Some(std::array::from_fn(|i| u8::try_from(i).unwrap())));
+        assert_eq!(
+            arrival.challenge,
+            Some(std::array::from_fn(|i| u8::try_from(i).unwrap()))
+        );
         assert_eq!(arrival.reply, None);
     }
 
@@ -166,7 +171,12 @@ mod tests {
         assert!(!is_signed(ORIGIN, "/", &signed, b"another secret"));
         assert!(!is_signed("http://other:8081", "/", &signed, SECRET));
         assert!(!is_signed(ORIGIN, "/", QUERY, SECRET));
-        assert!(!is_signed(ORIGIN, "/", &signed.replace("uamip=10.80.0.1", "uamip=10.80.0.2"), SECRET));
+        assert!(!is_signed(
+            ORIGIN,
+            "/",
+            &signed.replace("uamip=10.80.0.1", "uamip=10.80.0.2"),
+            SECRET
+        ));
         assert!(!is_signed(ORIGIN, "/", &format!("{signed}&uamport=80"), SECRET));
         assert!(!is_signed(ORIGIN, "/", &format!("{QUERY}&md="), SECRET));
         assert!(!is_signed(ORIGIN, "/", &signed.to_lowercase(), SECRET));
@@ -181,8 +191,10 @@ mod tests {
         let bound = Md5::digest([&[1; 16][..], SECRET].concat());
         let response = Md5::digest([&[0][..], b"secret", &bound].concat());
         let url = logon_url("[fd00:80::1]:3990".parse().unwrap(), &[1; 16], SECRET, &ticket);
-        let expected =
-            format!("http://[fd00:80::1]:3990/logon?username=t%2Da%2Fb%26c&response={}", HEXLOWER.encode(&response));
+        let expected = format!(
+            "http://[fd00:80::1]:3990/logon?username=t%2Da%2Fb%26c&response={}",
+            HEXLOWER.encode(&response)
+        );
         assert_eq!(url, expected);
     }
 }

@@ -61,16 +61,21 @@ pub async fn guest_of<C: Citizen>(portal: &Portal<C>, query: &Query) -> Result<G
 }
 
 async fn step_of<C: Citizen>(portal: &Portal<C>, guest: &Guest) -> Result<Step, Fault> {
-    portal.citizen().step(&guest.visit, guest.now).await.map_err(Fault::broken)
+    portal
+        .citizen()
+        .step(&guest.visit, guest.now)
+        .await
+        .map_err(Fault::broken)
 }
 
 async fn arrive<C: Citizen>(portal: &Portal<C>, headers: &HeaderMap, query: &Query) -> Result<Response, Fault> {
     let arrival = Arrival::parse(&query.params).ok_or(Kind::NotUnderstood)?;
     let guest = believe(portal, headers, query, &arrival).await?;
-    if arrival.outcome == Outcome::NotYet && arrival.challenge.is_some() {
-        if let Some(ticket) = portal.memory().take_ticket(guest.visit.nas, guest.visit.mac, guest.now) {
-            return Ok(log_in_at_gate(portal, &guest, ticket));
-        }
+    if arrival.outcome == Outcome::NotYet
+        && arrival.challenge.is_some()
+        && let Some(ticket) = portal.memory().take_ticket(guest.visit.nas, guest.visit.mac, guest.now)
+    {
+        return Ok(log_in_at_gate(portal, &guest, ticket));
     }
     match arrival.outcome {
         Outcome::Failed => Ok(show(portal, &guest, "/", &FailedPage { reason: arrival.reply }, None)),
@@ -97,7 +102,11 @@ async fn believe<C: Citizen>(
     arrival: &Arrival,
 ) -> Result<Guest, Fault> {
     let now = portal.now();
-    let nas = portal.citizen().nas_by_name(&arrival.nas).await.map_err(Fault::broken)?;
+    let nas = portal
+        .citizen()
+        .nas_by_name(&arrival.nas)
+        .await
+        .map_err(Fault::broken)?;
     let nas = nas.ok_or(Kind::Forged)?;
     if !is_signed(portal.config().public_url.origin(), "/", &query.raw, &nas.uam_secret) {
         return Err(Kind::Forged.into());
@@ -165,7 +174,11 @@ fn show_status<C: Citizen>(
     let page = StatusPage::new(status, guest.token.language);
     let mut frame = frame(portal, guest, "/", notice);
     let moving = format!("/?v={}", guest.seal(portal));
-    frame.still_href = Some(if is_still { moving.clone() } else { format!("{moving}&still=1") });
+    frame.still_href = Some(if is_still {
+        moving.clone()
+    } else {
+        format!("{moving}&still=1")
+    });
     frame.refresh_href = (!is_still).then_some(moving);
     page_response(portal, &page, frame, Some(guest.token.gateway))
 }
@@ -178,7 +191,12 @@ pub fn show<C: Citizen, P: Page>(
     page: &P,
     notice: Option<String>,
 ) -> Response {
-    page_response(portal, page, frame(portal, guest, path, notice), Some(guest.token.gateway))
+    page_response(
+        portal,
+        page,
+        frame(portal, guest, path, notice),
+        Some(guest.token.gateway),
+    )
 }
 
 fn frame<C: Citizen>(portal: &Portal<C>, guest: &Guest, path: &str, notice: Option<String>) -> Frame {

@@ -19,7 +19,10 @@ pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> 
     let Form { fields, guest } = form;
     let number = fields.get("number").unwrap_or_default();
     let has_consent = fields.get("consent") == Some("1");
-    let started = portal.citizen().start_login(&guest.visit, number, has_consent, guest.now).await;
+    let started = portal
+        .citizen()
+        .start_login(&guest.visit, number, has_consent, guest.now)
+        .await;
     Ok(to_code(&portal, &guest, &started.map_err(Fault::broken)?))
 }
 
@@ -51,13 +54,21 @@ pub async fn voucher<C: Citizen>(State(portal): State<Portal<C>>, Form { fields,
 
 /// `POST /change`: begin again with another number.
 pub async fn change<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
-    portal.citizen().change_number(&guest.visit, guest.now).await.map_err(Fault::broken)?;
+    portal
+        .citizen()
+        .change_number(&guest.visit, guest.now)
+        .await
+        .map_err(Fault::broken)?;
     Ok(to_step(&portal, &guest, None))
 }
 
 /// `POST /disconnect`: leave. Whoever was not online any more gets the same page.
 pub async fn disconnect<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
-    portal.citizen().disconnect(&guest.visit, guest.now).await.map_err(Fault::broken)?;
+    portal
+        .citizen()
+        .disconnect(&guest.visit, guest.now)
+        .await
+        .map_err(Fault::broken)?;
     Ok(see_other(&format!("/disconnected?v={}", guest.seal(&portal))))
 }
 

@@ -60,5 +60,10 @@ async fn read<C: Citizen>(
         refresh_href: None,
         still_href: None,
     };
-    Ok(page_response(&portal, &DocumentPage::new(document, years, language), frame, None))
+    Ok(page_response(
+        &portal,
+        &DocumentPage::new(document, years, language),
+        frame,
+        None,
+    ))
 }

@@ -1,0 +1,207 @@
+//! A whole visit in headless Chromium, which holds forms that are redirected to the gate against `form-action`, the
+//! stylesheet against its hash, and everything else against `default-src 'none'`.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::response::Redirect;
+use axum::routing::get;
+use kavadam_access::api::Step;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+
+use crate::config::{PortalConfig, TokenKey};
+use crate::router::router;
+use crate::serve::serve;
+use crate::testing::{Fake, pending, signed_for, status};
+
+/// `WebDriver`'s name for a reference to an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+struct Browser {
+    driver: Child,
+    session: String,
+    http: reqwest::Client,
+}
+
+impl Browser {
+    async fn open() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("this test needs chromedriver (Debian: chromium-driver)");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next_line().await.unwrap().expect("chromedriver says its port");
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        let mut browser = Self {
+            driver,
+            session: format!("http://127.0.0.1:{port}/session"),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_mins(1))
+                .build()
+                .unwrap(),
+        };
+        let options = json!({
+            "args": ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update",
+                     "--disable-background-networking", "--disable-sync", "--lang=en"],
+            "prefs": {"intl.accept_languages": "en"},
+            "mobileEmulation": {"deviceMetrics": {"width": 360, "height": 720, "pixelRatio": 2}},
+        });
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let created = browser.post("", wanted).await;
+        browser.session = format!("{}/{}", browser.session, created["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let answer = self
+            .http
+            .post(format!("{}{path}", self.session))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        let mut answer: Value = answer.json().await.unwrap();
+        let value = answer["value"].take();
+        assert!(value.get("error").is_none(), "{path}: {value}");
+        value
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.session)).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        answer["value"].as_str().unwrap_or_default().to_owned()
+    }
+
+    async fn open_page(&self, url: &str) {
+        self.post("/url", json!({"url": url})).await;
+    }
+
+    async fn find(&self, css: &str) -> String {
+        let found = self
+            .post("/element", json!({"using": "css selector", "value": css}))
+            .await;
+        found[ELEMENT].as_str().unwrap().to_owned()
+    }
+
+    async fn click(&self, css: &str) {
+        let element = self.find(css).await;
+        self.post(&format!("/element/{element}/click"), json!({})).await;
+    }
+
+    async fn type_into(&self, css: &str, text: &str) {
+        let element = self.find(css).await;
+        self.post(&format!("/element/{element}/value"), json!({"text": text}))
+            .await;
+    }
+
+    async fn colour_of_button(&self) -> String {
+        let element = self.find("button").await;
+        self.get(&format!("/element/{element}/css/background-color")).await
+    }
+
+    /// What the browser complained about.
+    async fn complaints(&self) -> Vec<String> {
+        let log = self.post("/se/log", json!({"type": "browser"})).await;
+        let said = log.as_array().unwrap().iter().map(|entry| entry["message"].to_string());
+        // Asking for an icon of its own accord is the browser's habit.
+        said.filter(|message| !message.contains("favicon.ico")).collect()
+    }
+
+    /// A click does not always wait for the redirects that follow it.
+    async fn reaches(&self, title: &str) {
+        let wanted = format!("{title} · Public Wi-Fi");
+        let arrived = async {
+            while self.get("/title").await != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let arrived = tokio::time::timeout(Duration::from_secs(30), arrived).await;
+        assert!(
+            arrived.is_ok(),
+            "{wanted:?} did not come; at {}",
+            self.get("/url").await
+        );
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Some(pid) = self.driver.id() {
+            let group = format!("-{pid}");
+            // The driver leads its own group, so this ends the browser with it, and nobody else's.
+            let _ = std::process::Command::new("kill").args(["-9", "--", &group]).status();
+        }
+    }
+}
+
+/// A gate that opens at once, and says so to the portal.
+async fn logon(State((origin, fake)): State<(String, Fake)>, Query(asked): Query<Value>) -> Redirect {
+    assert_eq!(asked["username"], "t-1");
+    assert_eq!(asked["response"].as_str().unwrap().len(), 32);
+    fake.stand_at(Step::Online(status()));
+    Redirect::to(&arrival(&origin, "success", 1))
+}
+
+fn arrival(origin: &str, res: &str, uamport: u16) -> String {
+    let query = format!(
+        "res={res}&uamip=127.0.0.1&uamport={uamport}&challenge=000102030405060708090a0b0c0d0e0f\
+         &mac=02-00-00-00-00-01&ip=127.0.0.1&nasid=gate-1"
+    );
+    format!("{origin}{}", signed_for(origin, &query))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_logs_in_without_a_script_or_a_cookie_and_without_complaint() {
+    let fake = Fake::default();
+    let portal = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", portal.local_addr().unwrap());
+    let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gate_port = gate.local_addr().unwrap().port();
+    let config = PortalConfig::new(origin.parse().unwrap(), TokenKey::new([7; 32]));
+    tokio::spawn(serve(portal, router(config, fake.clone()), std::future::pending()));
+    let gate_router = Router::new()
+        .route("/logon", get(logon))
+        .with_state((origin.clone(), fake.clone()));
+    tokio::spawn(async move { axum::serve(gate, gate_router).await });
+
+    let browser = Browser::open().await;
+    browser.open_page(&arrival(&origin, "notyet", gate_port)).await;
+    browser.reaches("Enter your mobile number").await;
+    assert_eq!(
+        browser.colour_of_button().await,
+        "rgba(0, 105, 92, 1)",
+        "the stylesheet is in force"
+    );
+
+    browser.type_into("#number", "9876543210").await;
+    browser.click("#consent").await;
+    fake.stand_at(Step::Code(pending()));
+    browser.click("form[action='/number'] button").await;
+    assert_eq!(fake.asked(), ["start 9876543210 true"]);
+    browser.reaches("Enter the 6-digit code").await;
+
+    browser.type_into("#code", "123456").await;
+    browser.click("form[action='/code'] button").await;
+    browser.reaches("You are connected").await;
+    assert_eq!(fake.asked(), ["verify 123456 02-00-00-00-00-01"]);
+
+    browser.click("form[action='/disconnect'] button").await;
+    browser.reaches("Disconnected").await;
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:?}");
+}
