@@ -38,7 +38,7 @@ colours() { post "/$session/goog/cdp/execute" "{\"cmd\":\"Emulation.setEmulatedM
 shoot() { # path file
     post "/$session/url" "{\"url\":\"http://127.0.0.1:$port$1\"}" >/dev/null
     post "/$session/goog/cdp/execute" \
-        '{"cmd":"Page.captureScreenshot","params":{"format":"webp","quality":70,"captureBeyondViewport":true}}' |
+        '{"cmd":"Page.captureScreenshot","params":{"format":"webp","quality":40,"captureBeyondViewport":true}}' |
         jq -r .value.data | base64 -d >"$out/$2"
 }
 

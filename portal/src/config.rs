@@ -29,7 +29,7 @@ pub struct PortalConfig {
     /// UAM address of the gate to send somebody to who comes without a redirect; `None` where there are many gates.
     pub home_gateway: Option<SocketAddr>,
     /// Devices reach the portal untranslated (gate and portal on one machine), so that each request must come from the
-    /// address its visit token was made for. Behind a gate that translates addresses this must be off.
+    /// address its visit token was made for, or one of the other IP version. Behind a gate that translates addresses this must be off.
     pub sees_devices: bool,
 }
 

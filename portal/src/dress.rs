@@ -48,7 +48,7 @@ async fn answer(request: Request, next: Next) -> Response {
         return Fault::from(Kind::TooLarge).into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
-        return Fault::from(Kind::WrongMethod).into_response();
+        return ([(ALLOW, "GET, HEAD, POST")], Fault::from(Kind::WrongMethod)).into_response();
     }
     match tokio::time::timeout(DEADLINE, next.run(request)).await {
         Ok(response) => response,

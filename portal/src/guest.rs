@@ -44,7 +44,7 @@ impl Guest {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Self, Fault> {
-        if portal.config().sees_devices && peer != Some(token.ip) {
+        if portal.config().sees_devices && !is_same_device(peer, token.ip) {
             return Err(Kind::Forged.into());
         }
         let nas = portal.citizen().nas_by_name(&token.nas).await.map_err(Fault::broken)?;
@@ -146,6 +146,12 @@ impl<C: Citizen> FromRequest<Portal<C>> for Form {
         let guest = Guest::admit(portal, fields.get("v").ok_or(Kind::Forged)?, peer).await?;
         Ok(Self { fields, guest })
     }
+}
+
+/// A phone caught over IPv6 may come to a portal that has an IPv4 address only, and the other way round: then nothing
+/// can be compared.
+fn is_same_device(peer: Option<IpAddr>, ip: IpAddr) -> bool {
+    peer.is_some_and(|peer| peer == ip || peer.is_ipv4() != ip.is_ipv4())
 }
 
 /// A second line behind the visit token: browsers say where a form came from (Fetch Metadata), over HTTPS at least.

@@ -130,6 +130,52 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn started() -> (
+        SocketAddr,
+        tokio::sync::oneshot::Sender<()>,
+        tokio::task::JoinHandle<()>,
+    ) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() };
+        let router = Router::new().route("/", axum::routing::get(who));
+        let server = tokio::spawn(serve(listener, router, async { drop(stopped.await) }));
+        (address, stop, server)
+    }
+
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn tells_the_portal_who_is_there_and_stops_when_told() {
+        let (address, stop, server) = started().await;
+        let answer = exchange(address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"),
+            "{answer}"
+        );
+        stop.send(()).unwrap();
+        server.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn closes_on_whoever_does_not_speak_http() {
+        let (address, _stop, _server) = started().await;
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(15_000));
+        for request in ["\u{16}\u{3}\u{1} not http\r\n\r\n", "GET\r\n\r\n", &long] {
+            let answer = exchange(address, request).await;
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        }
+    }
 
     #[test]
     fn one_address_cannot_take_every_seat() {

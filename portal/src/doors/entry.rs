@@ -112,13 +112,15 @@ async fn believe<C: Citizen>(
         return Err(Kind::Forged.into());
     }
     let chosen = portal.memory().language(nas.id, arrival.mac, now);
+    let is_open = matches!(arrival.outcome, Outcome::Success | Outcome::Already);
     let token = VisitToken {
         nas: arrival.nas.clone(),
         mac: arrival.mac,
         ip: arrival.ip,
         gateway: arrival.gateway,
-        challenge: arrival.challenge,
-        is_open: matches!(arrival.outcome, Outcome::Success | Outcome::Already),
+        // A challenge that has been answered is not answered again.
+        challenge: arrival.challenge.filter(|_| !is_open),
+        is_open,
         language: chosen.unwrap_or_else(|| asked_language(headers, &axum::http::Uri::default())),
         issued: now,
     };

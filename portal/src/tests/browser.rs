@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
-use axum::response::Redirect;
+use axum::response::{Html, Redirect};
 use axum::routing::get;
 use kavadam_access::api::Step;
+use kavadam_domain::Language;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -16,8 +17,9 @@ use tokio::process::{Child, Command};
 
 use crate::config::{PortalConfig, TokenKey};
 use crate::router::router;
+use crate::samples::pages;
 use crate::serve::serve;
-use crate::testing::{Fake, pending, signed_for, status};
+use crate::testing::{Fake, ORIGIN, pending, signed_for, status};
 
 /// `WebDriver`'s name for a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -29,7 +31,7 @@ struct Browser {
 }
 
 impl Browser {
-    async fn open() -> Self {
+    async fn open(width: u32) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -57,7 +59,7 @@ impl Browser {
             "args": ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update",
                      "--disable-background-networking", "--disable-sync", "--lang=en"],
             "prefs": {"intl.accept_languages": "en"},
-            "mobileEmulation": {"deviceMetrics": {"width": 360, "height": 720, "pixelRatio": 2}},
+            "mobileEmulation": {"deviceMetrics": {"width": width, "height": 720, "pixelRatio": 2}},
         });
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"},
@@ -149,6 +151,33 @@ impl Drop for Browser {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_scrolls_sideways_when_magnified_four_times() {
+    let config = PortalConfig::new(ORIGIN.parse().unwrap(), TokenKey::new([0; 32]));
+    let samples = Language::ALL.map(|language| pages(&config, language).unwrap());
+    let mut names = Vec::new();
+    let mut router = Router::new();
+    for sample in samples.into_iter().flatten() {
+        let path = format!("/{}/{}", sample.language.tag(), sample.name);
+        router = router.route(&path, get(move || async { Html(sample.html) }));
+        names.push(path);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    // A window of 1280 px, magnified to 400 % (WCAG 2.1, 1.4.10).
+    let browser = Browser::open(320).await;
+    for name in names {
+        browser.open_page(&format!("{origin}{name}")).await;
+        let script = "return document.documentElement.scrollWidth";
+        let width = browser
+            .post("/execute/sync", json!({"script": script, "args": []}))
+            .await;
+        assert_eq!(width, 320, "{name}");
+    }
+}
+
 /// A gate that opens at once, and says so to the portal.
 async fn logon(State((origin, fake)): State<(String, Fake)>, Query(asked): Query<Value>) -> Redirect {
     assert_eq!(asked["username"], "t-1");
@@ -179,7 +208,7 @@ async fn chromium_logs_in_without_a_script_or_a_cookie_and_without_complaint() {
         .with_state((origin.clone(), fake.clone()));
     tokio::spawn(async move { axum::serve(gate, gate_router).await });
 
-    let browser = Browser::open().await;
+    let browser = Browser::open(360).await;
     browser.open_page(&arrival(&origin, "notyet", gate_port)).await;
     browser.reaches("Enter your mobile number").await;
     assert_eq!(

@@ -88,6 +88,13 @@ async fn refuses_a_token_or_a_redirect_carried_to_another_device() {
 }
 
 #[tokio::test]
+async fn takes_a_device_that_was_caught_over_the_other_ip_version() {
+    let mut scene = Scene::new();
+    scene.peer = "fd00:80::2".parse().unwrap();
+    assert_eq!(scene.get(&redirect("notyet", "")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn takes_any_address_behind_a_gate_that_translates() {
     let mut scene = Scene::configured(|| NOW, |config| config.sees_devices = false);
     scene.peer = "198.51.100.2".parse().unwrap();
@@ -246,11 +253,9 @@ async fn refuses_oversized_and_malformed_requests_with_a_page() {
             .uri("/")
             .body(Body::empty())
             .unwrap();
-        assert_eq!(
-            scene.send(request).await.status,
-            StatusCode::METHOD_NOT_ALLOWED,
-            "{method}"
-        );
+        let answer = scene.send(request).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert!(answer.header("allow").contains("GET"), "{method}");
     }
     assert!(scene.fake.asked().is_empty());
 }

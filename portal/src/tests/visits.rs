@@ -216,7 +216,12 @@ async fn leaves_and_comes_back() {
     assert!(page.text().contains("You are no longer online."));
     let back = scene.post("/connect", format!("v={}", page.v())).await;
     assert_eq!(scene.fake.asked(), ["reconnect"]);
-    assert_eq!(back.header("location"), logon());
+    assert_eq!(
+        back.header("location"),
+        format!("http://{GATE}/prelogin"),
+        "the challenge was answered before"
+    );
+    assert_eq!(scene.get(&redirect("notyet", "")).await.header("location"), logon());
     let logged_off = scene.get(&redirect("logoff", "")).await;
     assert!(logged_off.header("location").starts_with("/disconnected?v="));
 }
