@@ -1,0 +1,227 @@
+//! Accounting-Request (RFC 2866).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use kavadam_domain::{Mac, Timestamp};
+
+use crate::NasIdentity;
+use crate::access::{mac_of, write_device};
+use crate::limits::{join, split};
+use crate::wire::{Code, Draft, Packet, attr, status};
+
+/// What happened (Acct-Status-Type).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountingKind {
+    /// The session began.
+    Start,
+    /// It goes on.
+    Interim,
+    /// It ended, for this Acct-Terminate-Cause (`kavadam_domain::session::terminate_cause`).
+    Stop(u32),
+    /// The gate started: every session it had is over.
+    On,
+    /// The gate stops: the same.
+    Off,
+}
+
+/// Meters of one session since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// From the device: Acct-Input-Octets and -Gigawords.
+    pub up_octets: u64,
+    /// To the device: Acct-Output-Octets and -Gigawords.
+    pub down_octets: u64,
+    /// From the device: Acct-Input-Packets, which has no gigawords and wraps.
+    pub up_packets: u64,
+    /// To the device: Acct-Output-Packets, likewise.
+    pub down_packets: u64,
+    /// Acct-Session-Time.
+    pub session_secs: u32,
+}
+
+/// What a gate reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountingRequest {
+    /// What happened.
+    pub kind: AccountingKind,
+    /// Acct-Session-Id: unique at this gate, never used again.
+    pub acct_session_id: String,
+    /// User-Name given in the grant, or used to log in.
+    pub user_name: Option<String>,
+    /// Every Class of the grant, in order.
+    pub classes: Vec<Vec<u8>>,
+    /// Chargeable-User-Identity of the grant.
+    pub cui: Option<Vec<u8>>,
+    /// Calling-Station-Id.
+    pub mac: Option<Mac>,
+    /// Called-Station-Id.
+    pub called_station_id: Option<String>,
+    /// Framed-IP-Address.
+    pub framed_ipv4: Option<Ipv4Addr>,
+    /// Framed-IPv6-Address.
+    pub framed_ipv6: Option<Ipv6Addr>,
+    /// The meters; written for Interim and Stop only.
+    pub counters: Counters,
+    /// When it happened: Event-Timestamp (RFC 2869 §5.3), whole seconds on the wire.
+    pub at: Timestamp,
+}
+
+impl AccountingRequest {
+    /// A report about a session, with nothing else filled in.
+    #[must_use]
+    pub fn new(kind: AccountingKind, acct_session_id: impl Into<String>, at: Timestamp) -> Self {
+        Self {
+            kind,
+            acct_session_id: acct_session_id.into(),
+            user_name: None,
+            classes: Vec::new(),
+            cui: None,
+            mac: None,
+            called_station_id: None,
+            framed_ipv4: None,
+            framed_ipv6: None,
+            counters: Counters::default(),
+            at,
+        }
+    }
+
+    /// Writes the report as sent at `now`: what was spooled says so in Acct-Delay-Time.
+    pub(crate) fn draft(&self, nas: &NasIdentity, now: Timestamp) -> Draft {
+        let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
+        draft.u32(attr::ACCT_STATUS_TYPE, self.kind.number());
+        draft.text(attr::ACCT_SESSION_ID, &self.acct_session_id);
+        if let Some(name) = &self.user_name {
+            draft.text(attr::USER_NAME, name);
+        }
+        for class in &self.classes {
+            draft.octets(attr::CLASS, class);
+        }
+        if let Some(cui) = &self.cui {
+            draft.octets(attr::CHARGEABLE_USER_IDENTITY, cui);
+        }
+        write_device(
+            &mut draft,
+            self.mac,
+            self.called_station_id.as_deref(),
+            self.framed_ipv4,
+            self.framed_ipv6,
+        );
+        if matches!(self.kind, AccountingKind::Interim | AccountingKind::Stop(_)) {
+            self.counters.write(&mut draft);
+        }
+        if let AccountingKind::Stop(cause) = self.kind {
+            draft.u32(attr::ACCT_TERMINATE_CAUSE, cause);
+        }
+        draft.u32(attr::EVENT_TIMESTAMP, unix_secs(self.at));
+        draft.u32(
+            attr::ACCT_DELAY_TIME,
+            u32::try_from(now.since(self.at).as_secs()).unwrap_or(u32::MAX),
+        );
+        nas.write(&mut draft);
+        draft
+    }
+
+    /// Reads a verified report that arrived at `now`. `None` without a known Acct-Status-Type, or without Acct-Session-Id where
+    /// a session is meant.
+    #[must_use]
+    pub fn read(packet: &Packet, now: Timestamp) -> Option<Self> {
+        let kind = AccountingKind::of(packet)?;
+        let session_id = packet.text(attr::ACCT_SESSION_ID).filter(|id| !id.is_empty());
+        let is_about_the_gate = matches!(kind, AccountingKind::On | AccountingKind::Off);
+        if session_id.is_none() && !is_about_the_gate {
+            return None;
+        }
+        Some(Self {
+            kind,
+            acct_session_id: session_id.unwrap_or_default(),
+            user_name: packet.text(attr::USER_NAME),
+            classes: packet.all_octets(attr::CLASS),
+            cui: packet.octets(attr::CHARGEABLE_USER_IDENTITY),
+            mac: mac_of(packet),
+            called_station_id: packet.text(attr::CALLED_STATION_ID),
+            framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
+            framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
+            counters: Counters::read(packet),
+            at: happened_at(packet, now),
+        })
+    }
+
+    /// Framed-IP-Address, else Framed-IPv6-Address.
+    #[must_use]
+    pub fn framed_ip(&self) -> Option<IpAddr> {
+        self.framed_ipv4
+            .map(IpAddr::V4)
+            .or_else(|| self.framed_ipv6.map(IpAddr::V6))
+    }
+}
+
+impl AccountingKind {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Start => status::START,
+            Self::Interim => status::INTERIM,
+            Self::Stop(_) => status::STOP,
+            Self::On => status::ON,
+            Self::Off => status::OFF,
+        }
+    }
+
+    fn of(packet: &Packet) -> Option<Self> {
+        match packet.u32(attr::ACCT_STATUS_TYPE)? {
+            status::START => Some(Self::Start),
+            status::INTERIM => Some(Self::Interim),
+            // 0 is no cause of RFC 2866: the gate gave none.
+            status::STOP => Some(Self::Stop(packet.u32(attr::ACCT_TERMINATE_CAUSE).unwrap_or(0))),
+            status::ON => Some(Self::On),
+            status::OFF => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
+
+impl Counters {
+    fn write(&self, draft: &mut Draft) {
+        let (up_high, up) = split(self.up_octets);
+        let (down_high, down) = split(self.down_octets);
+        draft
+            .u32(attr::ACCT_SESSION_TIME, self.session_secs)
+            .u32(attr::ACCT_INPUT_OCTETS, up)
+            .u32(attr::ACCT_INPUT_GIGAWORDS, up_high)
+            .u32(attr::ACCT_OUTPUT_OCTETS, down)
+            .u32(attr::ACCT_OUTPUT_GIGAWORDS, down_high)
+            .u32(attr::ACCT_INPUT_PACKETS, split(self.up_packets).1)
+            .u32(attr::ACCT_OUTPUT_PACKETS, split(self.down_packets).1);
+    }
+
+    fn read(packet: &Packet) -> Self {
+        let number = |attribute| packet.u32(attribute).unwrap_or(0);
+        Self {
+            up_octets: join(number(attr::ACCT_INPUT_GIGAWORDS), number(attr::ACCT_INPUT_OCTETS)),
+            down_octets: join(number(attr::ACCT_OUTPUT_GIGAWORDS), number(attr::ACCT_OUTPUT_OCTETS)),
+            up_packets: u64::from(number(attr::ACCT_INPUT_PACKETS)),
+            down_packets: u64::from(number(attr::ACCT_OUTPUT_PACKETS)),
+            session_secs: number(attr::ACCT_SESSION_TIME),
+        }
+    }
+}
+
+/// A gate whose clock is further behind than this has none, or lost it at a power cut.
+const CLOCKLESS: Duration = Duration::from_hours(7 * 24);
+
+/// Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
+/// that has not begun.
+fn happened_at(packet: &Packet, now: Timestamp) -> Timestamp {
+    let delay = Duration::from_secs(packet.u32(attr::ACCT_DELAY_TIME).unwrap_or(0).into());
+    packet
+        .u32(attr::EVENT_TIMESTAMP)
+        .map(|secs| Timestamp::from_secs(i64::from(secs)))
+        .filter(|told| *told >= now - delay - CLOCKLESS)
+        .unwrap_or(now - delay)
+        .min(now)
+}
+
+/// Seconds since 1970 as the wire has them, until 2106.
+pub(crate) fn unix_secs(at: Timestamp) -> u32 {
+    u32::try_from(at.as_secs()).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
+}

@@ -1,0 +1,9 @@
+//! Dynamic authorization (RFC 5176): the centre tells a gate to end a session or to change its limits.
+
+mod client;
+mod message;
+mod server;
+
+pub use client::{DynamicClient, DynamicReply};
+pub use message::{DynamicAction, DynamicRequest, Target};
+pub use server::{Authority, DynamicConfig, DynamicCounts, DynamicHandler, DynamicServer};

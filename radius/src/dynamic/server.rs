@@ -1,0 +1,215 @@
+//! The gate's half: hear, check, obey, say so.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use kavadam_domain::{Limits, Timestamp};
+use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
+
+use super::{DynamicAction, DynamicRequest, Target};
+use crate::clock;
+use crate::duplicates::{Admission, Duplicates, Key};
+use crate::listener::{self, Door, Job, SharedDuplicates, lock};
+use crate::wire::{Code, Draft, ErrorCause, Packet, Secret, attr};
+
+/// Longest difference of clocks, and longest delay, that a request may show (RFC 5176 §6.3).
+const WINDOW: Duration = Duration::from_mins(5);
+/// Long enough for every copy that could still pass [`WINDOW`].
+const REMEMBERED: Duration = Duration::from_mins(10);
+const REMEMBERED_REQUESTS: usize = 16_384;
+
+/// Who may give orders.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// From where.
+    pub source: IpNet,
+    /// Shared secret.
+    pub secret: Secret,
+}
+
+/// How to listen.
+#[derive(Debug, Clone)]
+pub struct DynamicConfig {
+    /// Address and port, by convention 3799; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Anyone else is ignored.
+    pub authorities: Vec<Authority>,
+    /// Our name: a request that names another gate is refused with Error-Cause 403.
+    pub nas_identifier: String,
+    /// Ignore requests without Message-Authenticator or Event-Timestamp. `false` for servers that send neither.
+    pub is_strict: bool,
+}
+
+/// What a gate does with orders. A copy of a request is answered without calling again; different requests may overlap.
+pub trait DynamicHandler: Send + Sync + 'static {
+    /// Ends a session. `Ok` is ACK and means that it is over.
+    fn disconnect(&self, target: Target) -> impl Future<Output = Result<(), ErrorCause>> + Send;
+
+    /// Holds a session to these limits from now on, all of them; octets and seconds count from its start. A CoA says nothing of
+    /// whether octets are a lease: that stays as granted. `Ok` is ACK and means that the limits hold.
+    fn change(&self, target: Target, limits: Limits) -> impl Future<Output = Result<(), ErrorCause>> + Send;
+}
+
+/// What was dropped, since the start.
+#[derive(Debug, Default)]
+pub struct DynamicCounts {
+    /// From an address that may not give orders.
+    pub unknown_source: AtomicU64,
+    /// Not a request of this kind, or no RADIUS at all.
+    pub malformed: AtomicU64,
+    /// Not signed with the secret.
+    pub unverified: AtomicU64,
+    /// Event-Timestamp too old, too new, or missing.
+    pub stale: AtomicU64,
+    /// Copies of requests, answered again or absorbed.
+    pub duplicates: AtomicU64,
+}
+
+/// Listens for orders.
+pub struct DynamicServer<H> {
+    socket: UdpSocket,
+    door: Arc<DynamicDoor<H>>,
+}
+
+impl<H: DynamicHandler> DynamicServer<H> {
+    /// Opens the port. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// The port is taken, or the address is not ours.
+    pub fn bind(config: DynamicConfig, handler: H) -> std::io::Result<Self> {
+        let socket = listener::bind(config.listen)?;
+        let door = DynamicDoor {
+            config,
+            handler,
+            seen: Arc::new(Mutex::new(Duplicates::new(REMEMBERED, REMEMBERED_REQUESTS))),
+            counts: Arc::default(),
+        };
+        Ok(Self {
+            socket,
+            door: Arc::new(door),
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// What was dropped, to be read at any time.
+    #[must_use]
+    pub fn counts(&self) -> Arc<DynamicCounts> {
+        Arc::clone(&self.door.counts)
+    }
+
+    /// Serves until cancelled, then finishes what was begun.
+    pub async fn run(self, cancel: CancellationToken) {
+        listener::serve(self.socket, self.door, cancel).await;
+    }
+}
+
+struct DynamicDoor<H> {
+    config: DynamicConfig,
+    handler: H,
+    seen: SharedDuplicates,
+    counts: Arc<DynamicCounts>,
+}
+
+impl<H: DynamicHandler> Door for DynamicDoor<H> {
+    async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
+        let (packet, secret) = self.check(&datagram, from, clock::now())?;
+        let key = Key {
+            source: from,
+            identifier: packet.identifier(),
+            authenticator: *packet.authenticator(),
+        };
+        let admission = lock(&self.seen).admit(key, Instant::now());
+        let job = match admission {
+            Admission::New => Job::new(&self.seen, key),
+            Admission::InProgress => return self.drop(&self.counts.duplicates),
+            Admission::Replay(reply) => {
+                self.counts.duplicates.fetch_add(1, Ordering::Relaxed);
+                return Some(reply);
+            }
+        };
+        let result = self.obey(&packet).await;
+        let reply = encode(&packet, result, &secret)?;
+        Some(job.answered(reply))
+    }
+}
+
+impl<H: DynamicHandler> DynamicDoor<H> {
+    /// The packet, if it is a request, from an authority, and fresh; and the secret that proved it.
+    fn check(&self, datagram: &[u8], from: SocketAddr, now: Timestamp) -> Option<(Packet, Secret)> {
+        let source = from.ip().to_canonical();
+        let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
+            return self.drop(&self.counts.unknown_source);
+        };
+        let packet = match Packet::parse(datagram) {
+            Ok(packet) if matches!(packet.code(), Code::DisconnectRequest | Code::CoaRequest) => packet,
+            _ => return self.drop(&self.counts.malformed),
+        };
+        if packet
+            .verify_request(authority.secret.octets(), self.config.is_strict)
+            .is_err()
+        {
+            return self.drop(&self.counts.unverified);
+        }
+        if !is_fresh(&packet, now, self.config.is_strict) {
+            return self.drop(&self.counts.stale);
+        }
+        Some((packet, authority.secret.clone()))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what happens to the packet at this door")]
+    fn drop<T>(&self, counter: &AtomicU64) -> Option<T> {
+        counter.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    async fn obey(&self, packet: &Packet) -> Result<(), ErrorCause> {
+        let is_ours = packet
+            .text(attr::NAS_IDENTIFIER)
+            .is_none_or(|name| name == self.config.nas_identifier);
+        if !is_ours {
+            return Err(ErrorCause::NAS_IDENTIFICATION_MISMATCH);
+        }
+        let request = DynamicRequest::read(packet).ok_or(ErrorCause::INVALID_REQUEST)?;
+        if request.target.is_empty() {
+            return Err(ErrorCause::MISSING_ATTRIBUTE);
+        }
+        match request.action {
+            DynamicAction::Disconnect => self.handler.disconnect(request.target).await,
+            DynamicAction::Change(limits) => self.handler.change(request.target, limits).await,
+        }
+    }
+}
+
+/// Within [`WINDOW`] of now, either way.
+fn is_fresh(packet: &Packet, now: Timestamp, is_strict: bool) -> bool {
+    match packet.u32(attr::EVENT_TIMESTAMP) {
+        Some(secs) => i64::from(secs).abs_diff(now.as_secs()) <= WINDOW.as_secs(),
+        None => !is_strict,
+    }
+}
+
+fn encode(request: &Packet, result: Result<(), ErrorCause>, secret: &Secret) -> Option<Vec<u8>> {
+    let code = match (request.code(), result) {
+        (Code::DisconnectRequest, Ok(())) => Code::DisconnectAck,
+        (Code::DisconnectRequest, Err(_)) => Code::DisconnectNak,
+        (_, Ok(())) => Code::CoaAck,
+        (_, Err(_)) => Code::CoaNak,
+    };
+    let mut draft = Draft::reply(code, request);
+    if let Err(cause) = result {
+        draft.u32(attr::ERROR_CAUSE, cause.0);
+    }
+    draft.proxy_state_of(request);
+    draft.seal_reply(secret.octets()).ok()
+}

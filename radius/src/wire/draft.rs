@@ -1,0 +1,207 @@
+//! A packet being written.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use radius_codec::core::avp::{AVP, AVPType};
+use radius_codec::core::code::Code as FrameCode;
+use radius_codec::core::packet::Packet as Frame;
+
+use super::attribute::{Code, attr, vendor::VendorAttr};
+use super::crypto::{DIGEST_OCTETS, message_authenticator, packet_digest};
+use super::{HEADER_OCTETS, MAX_PACKET_OCTETS, MAX_VALUE_OCTETS, Packet};
+
+/// What was put into the packet does not fit the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// A value longer than 253 octets.
+    #[error("attribute {0} is longer than 253 octets")]
+    Attribute(u8),
+    /// More than 4096 octets in all.
+    #[error("packet of {0} octets exceeds 4096")]
+    Packet(usize),
+}
+
+/// A packet in the making. Attributes keep the order they are added in; Message-Authenticator, where the code calls for one,
+/// comes before all of them, so that no prefix chosen by an attacker can precede it (the remedy for BlastRADIUS).
+pub struct Draft {
+    code: Code,
+    /// The request's: its own where this is a request.
+    authenticator: [u8; DIGEST_OCTETS],
+    frame: Frame,
+    length: usize,
+    too_long: Option<u8>,
+    has_message_authenticator: bool,
+}
+
+impl Draft {
+    /// Begins a request. `authenticator` should be fresh and random for an Access-Request or Status-Server
+    /// ([`super::random_authenticator`]); the other codes compute their own and ignore it.
+    #[must_use]
+    pub fn request(code: Code, authenticator: [u8; DIGEST_OCTETS]) -> Self {
+        let authenticator = if code.has_random_authenticator() {
+            authenticator
+        } else {
+            [0; DIGEST_OCTETS]
+        };
+        Self::new(code, authenticator)
+    }
+
+    /// Begins the answer to a request.
+    #[must_use]
+    pub fn reply(code: Code, request: &Packet) -> Self {
+        let mut draft = Self::new(code, *request.authenticator());
+        draft.frame.set_identifier(request.identifier());
+        draft
+    }
+
+    fn new(code: Code, authenticator: [u8; DIGEST_OCTETS]) -> Self {
+        let mut draft = Self {
+            code,
+            authenticator,
+            // For an Access-Request the codec writes the plain frame and computes nothing: code and authenticator are set in `seal`.
+            frame: Frame::new_with_identifier(FrameCode::AccessRequest, &[], 0),
+            length: HEADER_OCTETS,
+            too_long: None,
+            has_message_authenticator: false,
+        };
+        if code.has_message_authenticator() {
+            draft.has_message_authenticator = true;
+            draft.octets(attr::MESSAGE_AUTHENTICATOR, &[0; DIGEST_OCTETS]);
+        }
+        draft
+    }
+
+    /// Leaves Message-Authenticator out, for a peer that refuses packets with it.
+    pub fn without_message_authenticator(&mut self) -> &mut Self {
+        if std::mem::take(&mut self.has_message_authenticator) {
+            self.frame.delete(attr::MESSAGE_AUTHENTICATOR);
+            self.length -= 2 + DIGEST_OCTETS;
+        }
+        self
+    }
+
+    /// The request's authenticator, with which passwords are hidden.
+    #[must_use]
+    pub const fn authenticator(&self) -> &[u8; DIGEST_OCTETS] {
+        &self.authenticator
+    }
+
+    /// Adds octets.
+    pub fn octets(&mut self, attribute: AVPType, value: &[u8]) -> &mut Self {
+        if value.len() > MAX_VALUE_OCTETS {
+            self.too_long.get_or_insert(attribute);
+        } else {
+            self.length += 2 + value.len();
+            self.frame.add(AVP::from_bytes(attribute, value));
+        }
+        self
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, attribute: AVPType, value: &str) -> &mut Self {
+        self.octets(attribute, value.as_bytes())
+    }
+
+    /// Adds text of any length, in as many attributes as it takes, never split within a character.
+    pub fn long_text(&mut self, attribute: AVPType, mut value: &str) -> &mut Self {
+        while !value.is_empty() {
+            let (now, later) = value.split_at(value.floor_char_boundary(MAX_VALUE_OCTETS));
+            self.text(attribute, now);
+            value = later;
+        }
+        self
+    }
+
+    /// Adds a number.
+    pub fn u32(&mut self, attribute: AVPType, value: u32) -> &mut Self {
+        self.length += 6;
+        self.frame.add(AVP::from_u32(attribute, value));
+        self
+    }
+
+    /// Adds an IPv4 address.
+    pub fn ipv4(&mut self, attribute: AVPType, value: Ipv4Addr) -> &mut Self {
+        self.length += 6;
+        self.frame.add(AVP::from_ipv4(attribute, &value));
+        self
+    }
+
+    /// Adds an IPv6 address.
+    pub fn ipv6(&mut self, attribute: AVPType, value: Ipv6Addr) -> &mut Self {
+        self.length += 18;
+        self.frame.add(AVP::from_ipv6(attribute, &value));
+        self
+    }
+
+    /// Adds a vendor's attribute (RFC 2865 §5.26), alone in its Vendor-Specific.
+    pub fn vendor(&mut self, (vendor, kind): VendorAttr, value: &[u8]) -> &mut Self {
+        let mut body = Vec::with_capacity(6 + value.len());
+        body.extend_from_slice(&vendor.to_be_bytes());
+        body.push(kind);
+        // A value too long for this octet is too long for the attribute around it, which is then refused.
+        body.push(u8::try_from(2 + value.len()).unwrap_or(u8::MAX));
+        body.extend_from_slice(value);
+        self.octets(attr::VENDOR_SPECIFIC, &body)
+    }
+
+    /// Adds a vendor's number.
+    pub fn vendor_u32(&mut self, attribute: VendorAttr, value: u32) -> &mut Self {
+        self.vendor(attribute, &value.to_be_bytes())
+    }
+
+    /// Copies every Proxy-State of the request, in order (RFC 2865 §5.33).
+    pub fn proxy_state_of(&mut self, request: &Packet) -> &mut Self {
+        for state in request.all_octets(attr::PROXY_STATE) {
+            self.octets(attr::PROXY_STATE, &state);
+        }
+        self
+    }
+
+    /// Signs a request and writes it with this identifier. The authenticator to expect replies for is in the header.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if something does not fit.
+    pub fn seal_request(mut self, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, EncodeError> {
+        self.frame.set_identifier(identifier);
+        self.seal(secret)
+    }
+
+    /// Signs a reply and writes it.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if something does not fit.
+    pub fn seal_reply(self, secret: &[u8]) -> Result<Vec<u8>, EncodeError> {
+        self.seal(secret)
+    }
+
+    fn seal(self, secret: &[u8]) -> Result<Vec<u8>, EncodeError> {
+        if let Some(attribute) = self.too_long {
+            return Err(EncodeError::Attribute(attribute));
+        }
+        if self.length > MAX_PACKET_OCTETS {
+            return Err(EncodeError::Packet(self.length));
+        }
+        let mut packet = self.frame.encode().map_err(|_| EncodeError::Packet(self.length))?;
+        if let Some(code) = packet.first_mut() {
+            *code = self.code.octet();
+        }
+        if self.has_message_authenticator {
+            const AT: usize = HEADER_OCTETS + 2;
+            let signature = message_authenticator(&packet, AT, &self.authenticator, secret);
+            copy_to(&mut packet, AT, &signature);
+        }
+        let authenticator = if self.code.has_random_authenticator() {
+            self.authenticator
+        } else {
+            packet_digest(&packet, &self.authenticator, secret)
+        };
+        copy_to(&mut packet, 4, &authenticator);
+        Ok(packet)
+    }
+}
+
+fn copy_to(packet: &mut [u8], at: usize, value: &[u8; DIGEST_OCTETS]) {
+    if let Some(place) = packet.get_mut(at..at + DIGEST_OCTETS) {
+        place.copy_from_slice(value);
+    }
+}

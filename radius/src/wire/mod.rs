@@ -1,0 +1,21 @@
+//! RADIUS packets on the wire (RFC 2865 §3, §5), and the only place that knows the codec crate.
+//!
+//! The codec frames packets and reads and writes attribute values. What it lacks or gets wrong is here: authenticators,
+//! Message-Authenticator, hidden passwords, vendor attributes, packets of up to 4096 octets with padding behind them.
+
+mod attribute;
+mod crypto;
+mod draft;
+mod packet;
+
+pub use attribute::{Code, ErrorCause, attr, service, status, vendor};
+pub use crypto::{Secret, chap_matches, chap_response, hide_password, random_authenticator, reveal_password};
+pub use draft::{Draft, EncodeError};
+pub use packet::{Malformed, Packet, Unverified};
+
+/// Largest packet, octets (RFC 2865 §3).
+pub const MAX_PACKET_OCTETS: usize = 4096;
+/// Code, identifier, length and authenticator, octets.
+pub(crate) const HEADER_OCTETS: usize = 20;
+/// Largest attribute value, octets: the length octet counts itself and the type too.
+pub const MAX_VALUE_OCTETS: usize = 253;

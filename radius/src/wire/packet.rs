@@ -1,0 +1,274 @@
+//! A packet that was received.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use radius_codec::core::avp::{AVP, AVPType};
+use radius_codec::core::packet::Packet as Frame;
+
+use super::attribute::{Code, attr, vendor::VendorAttr};
+use super::crypto::{DIGEST_OCTETS, is_same, message_authenticator, packet_digest};
+use super::{HEADER_OCTETS, MAX_PACKET_OCTETS};
+
+/// The octets are no RADIUS packet we speak. All of these are dropped in silence (RFC 2865 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Fewer octets than the header, or than the header says.
+    #[error("truncated")]
+    Truncated,
+    /// Length below 20 or above 4096.
+    #[error("length out of range")]
+    Length,
+    /// A code we do not speak.
+    #[error("unknown code {0}")]
+    Code(u8),
+    /// An attribute shorter than its own header or longer than the packet.
+    #[error("attributes do not fit")]
+    Attributes,
+    /// Message-Authenticator twice or not 16 octets long.
+    #[error("broken Message-Authenticator")]
+    MessageAuthenticator,
+}
+
+/// The packet does not prove that its sender knows the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unverified {
+    /// Request or Response Authenticator.
+    #[error("wrong authenticator")]
+    Authenticator,
+    /// Message-Authenticator present and wrong.
+    #[error("wrong Message-Authenticator")]
+    MessageAuthenticator,
+    /// Message-Authenticator required and absent.
+    #[error("no Message-Authenticator")]
+    NoMessageAuthenticator,
+}
+
+/// A well-formed packet; nothing about it is proven until one of the `verify_` functions returned `Ok`.
+#[derive(Debug, Clone)]
+pub struct Packet {
+    code: Code,
+    identifier: u8,
+    authenticator: [u8; DIGEST_OCTETS],
+    /// Without the padding that may have followed.
+    raw: Vec<u8>,
+    frame: Frame,
+    /// Offset of the value.
+    message_authenticator_at: Option<usize>,
+}
+
+impl Packet {
+    /// Reads a datagram. Octets beyond the packet's length are padding and ignored (RFC 2865 §3).
+    ///
+    /// # Errors
+    /// [`Malformed`]: to be dropped in silence.
+    pub fn parse(datagram: &[u8]) -> Result<Self, Malformed> {
+        let (Some(&[code, identifier, high, low]), Some(authenticator)) = (
+            datagram.first_chunk::<4>(),
+            datagram.get(4..).and_then(<[u8]>::first_chunk::<DIGEST_OCTETS>),
+        ) else {
+            return Err(Malformed::Truncated);
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if !(HEADER_OCTETS..=MAX_PACKET_OCTETS).contains(&length) {
+            return Err(Malformed::Length);
+        }
+        let octets = datagram.get(..length).ok_or(Malformed::Truncated)?;
+        let code = Code::from_octet(code).ok_or(Malformed::Code(code))?;
+        // The codec keeps a copy of the secret for its own authenticators, which we do not use.
+        let frame = Frame::decode(octets, &[]).map_err(|_| Malformed::Attributes)?;
+        Ok(Self {
+            code,
+            identifier,
+            authenticator: *authenticator,
+            raw: octets.to_vec(),
+            frame,
+            message_authenticator_at: find_message_authenticator(octets)?,
+        })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Ties the answer to the request.
+    #[must_use]
+    pub const fn identifier(&self) -> u8 {
+        self.identifier
+    }
+
+    /// The header's authenticator.
+    #[must_use]
+    pub const fn authenticator(&self) -> &[u8; DIGEST_OCTETS] {
+        &self.authenticator
+    }
+
+    /// Whether it carries a Message-Authenticator, right or wrong.
+    #[must_use]
+    pub const fn has_message_authenticator(&self) -> bool {
+        self.message_authenticator_at.is_some()
+    }
+
+    /// Checks that the sender of this request knows the secret. Where the code calls for it, `is_strict` refuses a packet
+    /// without Message-Authenticator; one that is there is always checked. An Access-Request of a lenient peer without one
+    /// proves nothing at all.
+    ///
+    /// # Errors
+    /// [`Unverified`]: to be dropped in silence and counted.
+    pub fn verify_request(&self, secret: &[u8], is_strict: bool) -> Result<(), Unverified> {
+        const ZEROS: [u8; DIGEST_OCTETS] = [0; DIGEST_OCTETS];
+        if self.code.has_random_authenticator() {
+            return self.verify_message_authenticator(&self.authenticator, secret, is_strict);
+        }
+        if !is_same(&packet_digest(&self.raw, &ZEROS, secret), &self.authenticator) {
+            return Err(Unverified::Authenticator);
+        }
+        self.verify_message_authenticator(&ZEROS, secret, is_strict)
+    }
+
+    /// Checks that this answers the request with `request_authenticator`, and that its sender knows the secret.
+    ///
+    /// # Errors
+    /// [`Unverified`]: to be dropped in silence and counted.
+    pub fn verify_reply(
+        &self,
+        request_authenticator: &[u8; DIGEST_OCTETS],
+        secret: &[u8],
+        is_strict: bool,
+    ) -> Result<(), Unverified> {
+        let expected = packet_digest(&self.raw, request_authenticator, secret);
+        if !is_same(&expected, &self.authenticator) {
+            return Err(Unverified::Authenticator);
+        }
+        self.verify_message_authenticator(request_authenticator, secret, is_strict)
+    }
+
+    fn verify_message_authenticator(
+        &self,
+        authenticator: &[u8; DIGEST_OCTETS],
+        secret: &[u8],
+        is_strict: bool,
+    ) -> Result<(), Unverified> {
+        let Some(at) = self.message_authenticator_at else {
+            return if is_strict && self.code.has_message_authenticator() {
+                Err(Unverified::NoMessageAuthenticator)
+            } else {
+                Ok(())
+            };
+        };
+        let expected = message_authenticator(&self.raw, at, authenticator, secret);
+        match self.raw.get(at..at + DIGEST_OCTETS) {
+            Some(found) if is_same(found, &expected) => Ok(()),
+            _ => Err(Unverified::MessageAuthenticator),
+        }
+    }
+
+    /// Whether the attribute is there.
+    #[must_use]
+    pub fn has(&self, attribute: AVPType) -> bool {
+        self.frame.lookup(attribute).is_some()
+    }
+
+    /// The first value of an attribute.
+    #[must_use]
+    pub fn octets(&self, attribute: AVPType) -> Option<Vec<u8>> {
+        self.frame.lookup(attribute).map(AVP::encode_bytes)
+    }
+
+    /// Every value of an attribute, in the packet's order.
+    #[must_use]
+    pub fn all_octets(&self, attribute: AVPType) -> Vec<Vec<u8>> {
+        self.frame
+            .lookup_all(attribute)
+            .into_iter()
+            .map(AVP::encode_bytes)
+            .collect()
+    }
+
+    /// The first value as text. What is not UTF-8 is replaced rather than refused: some vendors pad or mangle names.
+    #[must_use]
+    pub fn text(&self, attribute: AVPType) -> Option<String> {
+        self.octets(attribute).map(into_text)
+    }
+
+    /// The first value as a number; `None` too if it is not four octets long.
+    #[must_use]
+    pub fn u32(&self, attribute: AVPType) -> Option<u32> {
+        self.frame.lookup(attribute)?.encode_u32().ok()
+    }
+
+    /// The first value as an IPv4 address; `None` too if it is not four octets long.
+    #[must_use]
+    pub fn ipv4(&self, attribute: AVPType) -> Option<Ipv4Addr> {
+        self.frame.lookup(attribute)?.encode_ipv4().ok()
+    }
+
+    /// The first value as an IPv6 address; `None` too if it is not sixteen octets long.
+    #[must_use]
+    pub fn ipv6(&self, attribute: AVPType) -> Option<Ipv6Addr> {
+        self.frame.lookup(attribute)?.encode_ipv6().ok()
+    }
+
+    /// Every value of a vendor's attribute (RFC 2865 §5.26), in order. A vendor that does not follow the recommended layout
+    /// yields nothing.
+    #[must_use]
+    pub fn vendor_octets(&self, (vendor, kind): VendorAttr) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        for avp in self.frame.lookup_all(attr::VENDOR_SPECIFIC) {
+            let value = avp.encode_bytes();
+            let Some((number, mut rest)) = value.split_first_chunk::<4>() else {
+                continue;
+            };
+            if u32::from_be_bytes(*number) != vendor {
+                continue;
+            }
+            while let Some((at, body, after)) = next_attribute(rest) {
+                if at == kind {
+                    found.push(body.to_vec());
+                }
+                rest = after;
+            }
+        }
+        found
+    }
+
+    /// The first value of a vendor's attribute as a number.
+    #[must_use]
+    pub fn vendor_u32(&self, attribute: VendorAttr) -> Option<u32> {
+        let value = self.vendor_octets(attribute).into_iter().next()?;
+        value.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// Every value of a vendor's attribute as text.
+    #[must_use]
+    pub fn vendor_texts(&self, attribute: VendorAttr) -> Vec<String> {
+        self.vendor_octets(attribute).into_iter().map(into_text).collect()
+    }
+}
+
+fn into_text(octets: Vec<u8>) -> String {
+    String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+/// Type, value and what follows.
+fn next_attribute(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let &[kind, length] = octets.first_chunk::<2>()?;
+    let body = octets.get(2..usize::from(length))?;
+    Some((kind, body, octets.get(usize::from(length)..)?))
+}
+
+fn find_message_authenticator(packet: &[u8]) -> Result<Option<usize>, Malformed> {
+    let mut rest = packet.get(HEADER_OCTETS..).unwrap_or_default();
+    let mut found = None;
+    while let Some((kind, body, after)) = next_attribute(rest) {
+        if kind == attr::MESSAGE_AUTHENTICATOR {
+            if found.is_some() || body.len() != DIGEST_OCTETS {
+                return Err(Malformed::MessageAuthenticator);
+            }
+            found = Some(packet.len() - after.len() - DIGEST_OCTETS);
+        }
+        rest = after;
+    }
+    Ok(found)
+}
