@@ -18,6 +18,8 @@ pub struct Fault {
     gateway: Option<SocketAddr>,
     /// The language of the visit, where it is known.
     pub language: Option<Language>,
+    /// The visit's own page, to try again from.
+    retry: Option<String>,
 }
 
 /// What went wrong.
@@ -96,6 +98,7 @@ impl From<Kind> for Fault {
             kind,
             gateway: None,
             language: None,
+            retry: None,
         }
     }
 }
@@ -107,6 +110,16 @@ impl Fault {
             kind: Kind::Expired,
             gateway: Some(gateway),
             language: Some(language),
+            retry: None,
+        }
+    }
+
+    /// The same for a visit: its language, and the page to try again from.
+    pub fn with_retry(self, language: Language, retry: String) -> Self {
+        Self {
+            language: Some(language),
+            retry: Some(retry),
+            ..self
         }
     }
 
@@ -132,6 +145,7 @@ impl Fault {
             title: self.kind.title(),
             says_how: is_lost && self.kind != Kind::Expired,
             prelogin: gateway.map(prelogin_url),
+            retry: self.retry.clone(),
         }
     }
 }

@@ -73,6 +73,11 @@ impl Guest {
         token.seal(&portal.config().token_key)
     }
 
+    /// A use case of this visit that failed.
+    pub fn broken<C: Citizen>(&self, portal: &Portal<C>, error: C::Error) -> Fault {
+        Fault::broken(error).with_retry(self.token.language, format!("/?v={}", self.seal(portal)))
+    }
+
     /// Changes the language of this visit and of those that follow on the same device.
     pub fn speak<C: Citizen>(&mut self, language: Language, portal: &Portal<C>) {
         portal

@@ -290,23 +290,27 @@ pub struct ErrorPage {
     pub says_how: bool,
     /// The gate's address that leads here again.
     pub prelogin: Option<String>,
+    /// The visit's page, where trying again may help.
+    pub retry: Option<String>,
 }
 
 impl Page for ErrorPage {
     const TEMPLATE: &'static str = "error.html";
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        let page = |title, says_how, prelogin: Option<&str>| Self {
+        let page = |title, says_how, prelogin: Option<&str>, retry: Option<&str>| Self {
             title,
             says_how,
             prelogin: prelogin.map(str::to_owned),
+            retry: retry.map(str::to_owned),
         };
         let gate = Some("http://10.80.0.1:3990/prelogin");
         vec![
-            ("open-from-wifi", page("open_from_wifi", true, gate)),
-            ("expired", page("expired", false, gate)),
-            ("not-from-hotspot", page("not_from_hotspot", true, None)),
-            ("not-found", page("not_found", false, None)),
-            ("busy", page("busy", false, None)),
+            ("open-from-wifi", page("open_from_wifi", true, gate, None)),
+            ("expired", page("expired", false, gate, None)),
+            ("not-from-hotspot", page("not_from_hotspot", true, None, None)),
+            ("not-found", page("not_found", false, None, None)),
+            ("busy", page("busy", false, None, None)),
+            ("went-wrong", page("went_wrong", false, None, Some("/"))),
         ]
     }
 }

@@ -148,10 +148,11 @@ mod tests {
 
     async fn exchange(address: SocketAddr, request: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        // Who is closed on while still sending sees a reset rather than an end: both will do.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
     }
 
     #[tokio::test]
@@ -170,7 +171,7 @@ mod tests {
     #[tokio::test]
     async fn closes_on_whoever_does_not_speak_http() {
         let (address, _stop, _server) = started().await;
-        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(15_000));
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(20_000));
         for request in ["\u{16}\u{3}\u{1} not http\r\n\r\n", "GET\r\n\r\n", &long] {
             let answer = exchange(address, request).await;
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");

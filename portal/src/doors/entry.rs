@@ -65,7 +65,7 @@ async fn step_of<C: Citizen>(portal: &Portal<C>, guest: &Guest) -> Result<Step, 
         .citizen()
         .step(&guest.visit, guest.now)
         .await
-        .map_err(Fault::broken)
+        .map_err(|error| guest.broken(portal, error))
 }
 
 async fn arrive<C: Citizen>(portal: &Portal<C>, headers: &HeaderMap, query: &Query) -> Result<Response, Fault> {

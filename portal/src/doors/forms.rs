@@ -23,33 +23,53 @@ pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> 
         .citizen()
         .start_login(&guest.visit, number, has_consent, guest.now)
         .await;
-    Ok(to_code(&portal, &guest, &started.map_err(Fault::broken)?))
+    Ok(to_code(
+        &portal,
+        &guest,
+        &started.map_err(|error| guest.broken(&portal, error))?,
+    ))
 }
 
 /// `POST /resend`: send another code.
 pub async fn resend<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
     let started = portal.citizen().resend_code(&guest.visit, guest.now).await;
-    Ok(to_code(&portal, &guest, &started.map_err(Fault::broken)?))
+    Ok(to_code(
+        &portal,
+        &guest,
+        &started.map_err(|error| guest.broken(&portal, error))?,
+    ))
 }
 
 /// `POST /code`: check the code, then on to the gate.
 pub async fn code<C: Citizen>(State(portal): State<Portal<C>>, Form { fields, guest }: Form) -> Answer {
     let code = fields.get("code").unwrap_or_default();
     let verified = portal.citizen().verify_code(&guest.visit, code, guest.now).await;
-    Ok(to_gate(&portal, &guest, verified.map_err(Fault::broken)?))
+    Ok(to_gate(
+        &portal,
+        &guest,
+        verified.map_err(|error| guest.broken(&portal, error))?,
+    ))
 }
 
 /// `POST /connect`: a known device comes back.
 pub async fn connect<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
     let verified = portal.citizen().reconnect(&guest.visit, guest.now).await;
-    Ok(to_gate(&portal, &guest, verified.map_err(Fault::broken)?))
+    Ok(to_gate(
+        &portal,
+        &guest,
+        verified.map_err(|error| guest.broken(&portal, error))?,
+    ))
 }
 
 /// `POST /voucher`: more octets, then on to the gate.
 pub async fn voucher<C: Citizen>(State(portal): State<Portal<C>>, Form { fields, guest }: Form) -> Answer {
     let code = fields.get("voucher").unwrap_or_default();
     let verified = portal.citizen().redeem_voucher(&guest.visit, code, guest.now).await;
-    Ok(to_gate(&portal, &guest, verified.map_err(Fault::broken)?))
+    Ok(to_gate(
+        &portal,
+        &guest,
+        verified.map_err(|error| guest.broken(&portal, error))?,
+    ))
 }
 
 /// `POST /change`: begin again with another number.
@@ -58,7 +78,7 @@ pub async fn change<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .
         .citizen()
         .change_number(&guest.visit, guest.now)
         .await
-        .map_err(Fault::broken)?;
+        .map_err(|error| guest.broken(&portal, error))?;
     Ok(to_step(&portal, &guest, None))
 }
 
@@ -68,7 +88,7 @@ pub async fn disconnect<C: Citizen>(State(portal): State<Portal<C>>, Form { gues
         .citizen()
         .disconnect(&guest.visit, guest.now)
         .await
-        .map_err(Fault::broken)?;
+        .map_err(|error| guest.broken(&portal, error))?;
     Ok(see_other(&format!("/disconnected?v={}", guest.seal(&portal))))
 }
 

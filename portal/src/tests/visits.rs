@@ -340,5 +340,6 @@ async fn an_outage_of_the_centre_is_an_honest_page() {
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(answer.text().contains("<h1>"));
         assert!(!answer.text().contains("no database"));
+        assert!(answer.text().contains("Try again</a>") && answer.text().contains(&v));
     }
 }
