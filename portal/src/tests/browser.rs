@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{Html, Redirect};
 use axum::routing::get;
-use kavadam_access::api::Step;
+use kavadam_access::api::{PendingCode, Step};
 use kavadam_domain::Language;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -83,10 +83,14 @@ impl Browser {
         value
     }
 
-    async fn get(&self, path: &str) -> String {
+    async fn value(&self, path: &str) -> Value {
         let answer = self.http.get(format!("{}{path}", self.session)).send().await.unwrap();
-        let answer: Value = answer.json().await.unwrap();
-        answer["value"].as_str().unwrap_or_default().to_owned()
+        let mut answer: Value = answer.json().await.unwrap();
+        answer["value"].take()
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.value(path).await.as_str().unwrap_or_default().to_owned()
     }
 
     async fn open_page(&self, url: &str) {
@@ -124,7 +128,17 @@ impl Browser {
         said.filter(|message| !message.contains("favicon.ico")).collect()
     }
 
-    /// A click does not always wait for the redirects that follow it.
+    async fn sees(&self, css: &str) {
+        let element = self.find(css).await;
+        let seen = async {
+            while self.value(&format!("/element/{element}/displayed")).await != true {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(30), seen).await;
+        assert!(seen.is_ok(), "{css} stayed out of sight");
+    }
+
     async fn reaches(&self, title: &str) {
         let wanted = format!("{title} · Public Wi-Fi");
         let arrived = async {
@@ -178,6 +192,22 @@ async fn no_page_scrolls_sideways_when_magnified_four_times() {
     }
 }
 
+/// A click does not wait for the request that follows it.
+async fn asked(fake: &Fake) -> Vec<String> {
+    let asked = async {
+        loop {
+            let asked = fake.asked();
+            if !asked.is_empty() {
+                return asked;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked)
+        .await
+        .unwrap_or_default()
+}
+
 /// A gate that opens at once, and says so to the portal.
 async fn logon(State((origin, fake)): State<(String, Fake)>, Query(asked): Query<Value>) -> Redirect {
     assert_eq!(asked["username"], "t-1");
@@ -219,15 +249,24 @@ async fn chromium_logs_in_without_a_script_or_a_cookie_and_without_complaint() {
 
     browser.type_into("#number", "9876543210").await;
     browser.click("#consent").await;
-    fake.stand_at(Step::Code(pending()));
+    fake.stand_at(Step::Code(PendingCode {
+        resend_in: Duration::from_secs(1),
+        ..pending()
+    }));
     browser.click("form[action='/number'] button").await;
-    assert_eq!(fake.asked(), ["start 9876543210 true"]);
+    assert_eq!(asked(&fake).await, ["start 9876543210 true"]);
+    browser.reaches("Enter the 6-digit code").await;
+
+    // The button comes into sight when the wait is over.
+    browser.sees("form[action='/resend'] button").await;
+    browser.click("form[action='/resend'] button").await;
+    assert_eq!(asked(&fake).await, ["resend"]);
     browser.reaches("Enter the 6-digit code").await;
 
     browser.type_into("#code", "123456").await;
     browser.click("form[action='/code'] button").await;
     browser.reaches("You are connected").await;
-    assert_eq!(fake.asked(), ["verify 123456 02-00-00-00-00-01"]);
+    assert_eq!(asked(&fake).await, ["verify 123456 02-00-00-00-00-01"]);
 
     browser.click("form[action='/disconnect'] button").await;
     browser.reaches("Disconnected").await;
