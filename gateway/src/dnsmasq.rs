@@ -1,0 +1,123 @@
+//! The configuration of dnsmasq, which does DHCP and DNS for the devices.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::config::GatewayConfig;
+
+/// The text of `dnsmasq.conf`. `lease_command` is what dnsmasq runs at each change of a lease, with `add|old|del MAC IP [NAME]`.
+#[must_use]
+pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
+    let dns = &config.dnsmasq;
+    let mut text = String::from("# Written by kavadam at each start; changes here are lost.\n");
+    let mut line = |line: String| {
+        // A line break in a value would be another directive.
+        text.push_str(&line.replace(['\n', '\r'], " "));
+        text.push('\n');
+    };
+    line("keep-in-foreground".into());
+    line("log-facility=-".into());
+    line("pid-file=".into());
+    line("no-hosts".into());
+    line(format!("interface={}", config.lan_if));
+    line("except-interface=lo".into());
+    line("bind-dynamic".into());
+
+    line("domain-needed".into());
+    line("bogus-priv".into());
+    // An answer that points into the devices' own network is an attack on a gateway (DNS rebinding).
+    line("stop-dns-rebind".into());
+    line("cache-size=10000".into());
+    line("dns-forward-max=1000".into());
+    if !dns.upstream.is_empty() {
+        line("no-resolv".into());
+        for server in &dns.upstream {
+            line(format!("server={server}"));
+        }
+    }
+    line(format!("domain={}", dns.domain));
+
+    let (first, last) = dns.range4;
+    let lease_secs = dns.lease.as_secs();
+    line("dhcp-authoritative".into());
+    line(format!(
+        "dhcp-range={first},{last},{},{lease_secs}",
+        config.lan4.netmask()
+    ));
+    line(format!("dhcp-option=option:router,{}", config.lan4.addr()));
+    line(format!("dhcp-option=option:dns-server,{}", config.lan4.addr()));
+    line(format!("dhcp-leasefile={}", config.lease_file.display()));
+    line("dhcp-lease-max=65536".into());
+    line(format!("dhcp-script={}", lease_command.display()));
+    // So that renewals are told of as well.
+    line("script-on-renewal".into());
+    if let Some(api) = &config.api {
+        line(format!("dhcp-option=114,{}", api.url()));
+        line(format!("address=/{}/{}", api.host_name, config.lan4.addr()));
+        if let Some(lan6) = config.lan6 {
+            line(format!("address=/{}/{}", api.host_name, lan6.addr()));
+        }
+    }
+    if config.lan6.is_some() {
+        line("enable-ra".into());
+        line(format!(
+            "dhcp-range=::,constructor:{},slaac,ra-only,{lease_secs}",
+            config.lan_if
+        ));
+        line("dhcp-option=option6:dns-server,[::]".into());
+    }
+    text
+}
+
+/// The script dnsmasq runs: a line, for dnsmasq takes a path without arguments.
+#[must_use]
+pub fn lease_script(kavadam: &Path, lease_socket: &Path) -> String {
+    let mut text = String::from("#!/bin/sh\n# Tells kavadam of DHCP leases. Written at each start.\n");
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let _ = writeln!(
+        text,
+        "exec {} lease-event --socket {} \"$@\"",
+        quoted(kavadam),
+        quoted(lease_socket)
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::sample_config;
+
+    #[test]
+    fn the_configuration_says_what_devices_need() {
+        let text = config_text(&sample_config(), Path::new("/run/kavadam/lease-event"));
+        for wanted in [
+            "interface=lan0\n",
+            "dhcp-range=10.80.1.0,10.80.254.255,255.255.0.0,3600\n",
+            "dhcp-option=114,https://gate.wifi.internal:8443/captive\n",
+            "address=/gate.wifi.internal/10.80.0.1\n",
+            "dhcp-script=/run/kavadam/lease-event\n",
+            "server=203.0.113.53\n",
+            "dhcp-range=::,constructor:lan0,slaac,ra-only,3600\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_smuggle_in_a_directive() {
+        let mut config = sample_config();
+        config.dnsmasq.domain = "a\ndhcp-script=/tmp/evil".into();
+        let text = config_text(&config, Path::new("/x"));
+        assert_eq!(text.lines().filter(|line| line.starts_with("dhcp-script=")).count(), 1);
+    }
+
+    #[test]
+    fn the_script_quotes_its_paths() {
+        let script = lease_script(Path::new("/opt/it's/kavadam"), Path::new("/run/l.sock"));
+        assert!(
+            script.contains(r"exec '/opt/it'\''s/kavadam' lease-event --socket '/run/l.sock' "),
+            "{script}"
+        );
+    }
+}
