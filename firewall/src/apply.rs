@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
-use nftables::helper::{DEFAULT_NFT, NftablesError, get_current_ruleset_with_args};
-use nftables::schema::{NfListObject, NfObject};
+use nftables::helper::{DEFAULT_NFT, NftablesError, get_current_ruleset_raw};
+use nftables::schema::Chain;
 use nftables::types::{NfChainPolicy, NfChainType, NfHook};
+use serde::Deserialize;
 
 use crate::FirewallError;
 use crate::layout::Layout;
@@ -68,9 +69,8 @@ pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
     const ADDITION: &str =
         "find out who else changes the table inet kavadam (another firewall service?) and load it again";
     // `-t` leaves out the elements: with many sessions they would be hundreds of megabytes.
-    let listing = get_current_ruleset_with_args(DEFAULT_NFT, ["-t", "list", "table", "inet", TABLE]);
-    let objects = match listing {
-        Ok(nftables) => nftables.objects.into_owned(),
+    let listing = match get_current_ruleset_raw(DEFAULT_NFT, ["-t", "list", "table", "inet", TABLE]) {
+        Ok(listing) => listing,
         Err(NftablesError::NftExecution { inner, .. }) => return Err(FirewallError::NftMissing(inner)),
         Err(NftablesError::NftFailed { stderr, .. }) if stderr.contains("No such file") => {
             return Err(FirewallError::Unverified {
@@ -81,7 +81,8 @@ pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
         Err(NftablesError::NftFailed { stderr, .. }) => return Err(refusal(&stderr)),
         Err(error) => return Err(FirewallError::kernel("show the rule set")(io::Error::other(error))),
     };
-    let missing = differences(layout, &shown(&objects));
+    let shown = shown(&listing).map_err(|error| FirewallError::kernel("show the rule set")(error.into()))?;
+    let missing = differences(layout, &shown);
     if missing.is_empty() {
         Ok(())
     } else {
@@ -92,25 +93,56 @@ pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
     }
 }
 
-fn shown(objects: &[NfObject]) -> Shown {
+/// The parts of a listing that we compare. The crate's own type for a whole listing would refuse ours: it knows no set
+/// with a `stmt`.
+#[derive(Deserialize)]
+struct Listing<'a> {
+    #[serde(borrow)]
+    nftables: Vec<Listed<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+struct Listed<'a> {
+    #[serde(borrow, default)]
+    chain: Option<Chain<'a>>,
+    #[serde(default)]
+    rule: Option<ListedRule>,
+    #[serde(default)]
+    set: Option<ListedSet>,
+    #[serde(default)]
+    map: Option<ListedSet>,
+}
+
+#[derive(Deserialize)]
+struct ListedRule {
+    chain: String,
+}
+
+#[derive(Deserialize)]
+struct ListedSet {
+    name: String,
+    size: Option<u32>,
+}
+
+fn shown(listing: &str) -> Result<Shown, serde_json::Error> {
     let mut shown = Shown::default();
-    for object in objects {
-        let NfObject::ListObject(object) = object else { continue };
-        match object {
-            NfListObject::Chain(chain) => {
-                let hook = chain.hook.zip(chain.prio).zip(chain._type).zip(chain.policy);
-                shown.chains.insert(
-                    chain.name.to_string(),
-                    hook.map(|(((h, p), t), policy)| (h, p, t, policy)),
-                );
-            }
-            NfListObject::Rule(rule) => *shown.rules.entry(rule.chain.to_string()).or_default() += 1,
-            NfListObject::Set(set) => drop(shown.sets.insert(set.name.to_string(), set.size)),
-            NfListObject::Map(map) => drop(shown.sets.insert(map.name.to_string(), map.size)),
-            _ => {}
+    for listed in serde_json::from_str::<Listing>(listing)?.nftables {
+        if let Some(chain) = listed.chain {
+            let hook = chain.hook.zip(chain.prio).zip(chain._type).zip(chain.policy);
+            shown.chains.insert(
+                chain.name.into_owned(),
+                hook.map(|(((h, p), t), policy)| (h, p, t, policy)),
+            );
+        }
+        if let Some(rule) = listed.rule {
+            *shown.rules.entry(rule.chain).or_default() += 1;
+        }
+        if let Some(set) = listed.set.or(listed.map) {
+            shown.sets.insert(set.name, set.size);
         }
     }
-    shown
+    Ok(shown)
 }
 
 fn differences(layout: &Layout, shown: &Shown) -> Vec<String> {
@@ -191,6 +223,19 @@ mod tests {
     #[test]
     fn finds_nothing_to_say_about_the_intact_table() {
         assert_eq!(differences(&sample(), &intact()), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn reads_a_listing_of_nft() {
+        let listing = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "inet", "name": "kavadam"}},
+            {"set": {"family": "inet", "name": "cnt_up", "table": "kavadam", "size": 7, "stmt": [{"counter": null}]}},
+            {"chain": {"family": "inet", "table": "kavadam", "name": "forward", "handle": 3, "type": "filter",
+                "hook": "forward", "prio": 0, "policy": "drop"}},
+            {"rule": {"family": "inet", "table": "kavadam", "chain": "forward", "handle": 4, "expr": [{"drop": null}]}}]}"#;
+        let shown = shown(listing).unwrap();
+        assert_eq!(shown.sets["cnt_up"], Some(7));
+        assert_eq!(shown.rules["forward"], 1);
+        assert_eq!(shown.chains["forward"].unwrap().3, NfChainPolicy::Drop);
     }
 
     #[test]

@@ -86,6 +86,8 @@ impl State {
     }
 
     fn exchange(&mut self, key: PoolKey, limit_octets: u64, used_octets: u64) -> Result<(), FirewallError> {
+        // The kernel takes no object that is more than used up.
+        let used_octets = used_octets.min(limit_octets);
         let slots = self.pool(key)?.slots.clone();
         let name = key.name();
         let mut batch = self.nft.batch();

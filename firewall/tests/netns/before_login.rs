@@ -1,0 +1,201 @@
+//! A stranger: what is captured, what is refused at once, what is not heard at all.
+
+use std::net::{TcpListener, UdpSocket};
+use std::thread;
+
+use crate::Case;
+use crate::lab::{GARDEN4, GARDEN6, GATEWAY_WAN4, Inside, SINK, TCP, WEB4, WEB6, eventually, layout};
+use kavadam_firewall::{Gate, Layout};
+
+pub const CASES: &[Case] = &[
+    ("captures_http_to_anywhere", captures_http_to_anywhere),
+    ("refuses_https_and_quic_at_once", refuses_https_and_quic_at_once),
+    (
+        "answers_dns_itself_whoever_was_asked",
+        answers_dns_itself_whoever_was_asked,
+    ),
+    ("limits_a_strangers_dns", limits_a_strangers_dns),
+    (
+        "lets_strangers_ping_the_gateway_only",
+        lets_strangers_ping_the_gateway_only,
+    ),
+    ("opens_the_garden_to_strangers", opens_the_garden_to_strangers),
+    (
+        "does_not_hear_devices_without_a_lease",
+        does_not_hear_devices_without_a_lease,
+    ),
+    ("hears_everybody_when_not_strict", hears_everybody_when_not_strict),
+    ("shows_the_portal_to_the_lan_only", shows_the_portal_to_the_lan_only),
+    ("lets_nothing_in_from_the_internet", lets_nothing_in_from_the_internet),
+];
+
+/// A gate at which the phone holds a lease.
+fn leased(lab: &Inside) -> Gate {
+    let gate = lab.gate();
+    gate.admit_lease(lab.phone.mac(), lab.phone.ipv4(), None)
+        .expect("a lease");
+    gate
+}
+
+/// Answers every connection to this port of the gateway with one word, on any interface.
+fn answer_tcp(port: u16) {
+    let listener = TcpListener::bind(("::", port)).expect("listener");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, b"gateway");
+        }
+    });
+}
+
+/// Answers every datagram to this port of the gateway.
+fn answer_udp(port: u16) {
+    for host in ["10.80.0.1", "fd00:80::1"] {
+        let socket = UdpSocket::bind((host, port)).expect("socket");
+        thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(b"gateway", peer);
+            }
+        });
+    }
+}
+
+fn captures_http_to_anywhere(lab: &Inside) {
+    let _gate = leased(lab);
+    answer_tcp(8080);
+    for host in [WEB4, WEB6, "192.0.2.99", "10.80.0.1"] {
+        assert_eq!(
+            lab.phone.node.run(&["tcp-try", host, "80"]),
+            "answered gateway",
+            "{host}"
+        );
+    }
+}
+
+fn refuses_https_and_quic_at_once(lab: &Inside) {
+    let _gate = leased(lab);
+    for host in [WEB4, WEB6] {
+        assert_eq!(
+            lab.phone.node.run(&["tcp-try", host, "443"]),
+            "refused",
+            "TCP to {host}"
+        );
+        assert_eq!(
+            lab.phone.node.run(&["udp-try", host, "443"]),
+            "prohibited",
+            "QUIC to {host}"
+        );
+        assert_eq!(lab.phone.node.upload(host, 5, 100), 0, "any UDP to {host}");
+    }
+}
+
+fn answers_dns_itself_whoever_was_asked(lab: &Inside) {
+    let (gate, phone) = (leased(lab), &lab.phone);
+    answer_udp(53);
+    let hosts = ["10.80.0.1", "fd00:80::1", "203.0.113.53", WEB6];
+    for host in hosts {
+        assert_eq!(phone.node.run(&["udp-try", host, "53"]), "gateway", "{host}");
+    }
+    gate.open(&phone.session(gate.create_pool(None).unwrap())).unwrap();
+    for host in hosts.into_iter().take(2) {
+        assert_eq!(phone.node.run(&["udp-try", host, "53"]), "gateway", "online, {host}");
+    }
+}
+
+fn limits_a_strangers_dns(lab: &Inside) {
+    let _gate = leased(lab);
+    let socket = UdpSocket::bind(("10.80.0.1", 53)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    lab.phone.node.run(&["udp-send", WEB4, "53", "1000", "40"]);
+    let mut buffer = [0; 64];
+    let heard = std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count();
+    // A burst of 40 at once and 10 a second after it; a thousand datagrams take well below ten seconds.
+    assert!((40..140).contains(&heard), "{heard} of 1000 questions were heard");
+}
+
+fn lets_strangers_ping_the_gateway_only(lab: &Inside) {
+    let _gate = leased(lab);
+    let pings = |host| lab.phone.node.succeeds(&["ping", "-c1", "-W1", host]);
+    assert!(pings("10.80.0.1") && pings("fd00:80::1"));
+    assert!(!pings(WEB4) && !pings(WEB6));
+}
+
+fn opens_the_garden_to_strangers(lab: &Inside) {
+    let _gate = leased(lab);
+    for host in [GARDEN4, GARDEN6] {
+        assert_eq!(lab.phone.node.run(&["tcp-try", host, TCP]), "answered", "{host}");
+        assert_eq!(
+            lab.phone.node.run(&["tcp-try", host, "80"]),
+            "answered",
+            "not captured: {host}"
+        );
+        assert_eq!(lab.phone.node.upload(host, 5, 100), 5, "{host}");
+    }
+}
+
+fn does_not_hear_devices_without_a_lease(lab: &Inside) {
+    let (gate, other) = (leased(lab), &lab.other);
+    answer_tcp(8080);
+    let reaches = |node: &crate::lab::Node, host| node.run(&["tcp-try", host, "8080"]);
+    for host in ["10.80.0.1", "fd00:80::1"] {
+        assert_eq!(reaches(&lab.phone.node, host), "answered gateway");
+        assert_eq!(reaches(&other.node, host), "silence");
+    }
+    gate.admit_lease(other.mac(), other.ipv4(), None).unwrap();
+    gate.admit_lease(other.mac(), other.ipv4(), None).expect("renewed");
+    for host in ["10.80.0.1", "fd00:80::1"] {
+        assert_eq!(reaches(&other.node, host), "answered gateway");
+    }
+    gate.revoke_lease(other.mac(), other.ipv4()).unwrap();
+    gate.revoke_lease(other.mac(), other.ipv4()).expect("revoked twice");
+    for host in ["10.80.0.1", "fd00:80::1"] {
+        assert_eq!(reaches(&other.node, host), "silence");
+    }
+    gate.admit_lease(other.mac(), other.ipv4(), Some(std::time::Duration::from_millis(1500)))
+        .unwrap();
+    assert_eq!(reaches(&other.node, "10.80.0.1"), "answered gateway");
+    eventually("the lease ends", || reaches(&other.node, "10.80.0.1") == "silence");
+}
+
+fn hears_everybody_when_not_strict(lab: &Inside) {
+    let _gate = Gate::load(&Layout {
+        strict: false,
+        ..layout()
+    })
+    .unwrap();
+    answer_tcp(8080);
+    assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, "80"]), "answered gateway");
+    assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, "443"]), "refused");
+}
+
+fn shows_the_portal_to_the_lan_only(lab: &Inside) {
+    let _gate = leased(lab);
+    for port in [8080, 3990, 53] {
+        answer_tcp(port);
+    }
+    for port in ["8080", "3990"] {
+        assert_eq!(lab.phone.node.run(&["tcp-try", "10.80.0.1", port]), "answered gateway");
+    }
+    for port in ["8080", "3990", "53"] {
+        for host in [GATEWAY_WAN4, "2001:db8:51::2", "10.80.0.1"] {
+            lab.net
+                .succeeds(&["ip", "route", "replace", "10.80.0.0/16", "via", GATEWAY_WAN4]);
+            assert_eq!(
+                lab.net.run(&["tcp-try", host, port]),
+                "silence",
+                "{host} port {port} from the internet"
+            );
+        }
+    }
+}
+
+fn lets_nothing_in_from_the_internet(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    lab.net
+        .succeeds(&["ip", "route", "replace", "10.80.0.0/16", "via", GATEWAY_WAN4]);
+    for host in ["10.80.0.11", "fd00:80::11"] {
+        assert_eq!(lab.net.run(&["udp-try", host, SINK]), "silence", "{host}");
+        assert_eq!(lab.net.run(&["tcp-try", host, TCP]), "silence", "{host}");
+    }
+    assert_eq!(gate.read(&[slot]).unwrap()[0].1.total_octets(), 0);
+}

@@ -1,0 +1,204 @@
+//! The process dies, is replaced, or loads its rules again, while people are online.
+
+use std::process::Command;
+use std::time::Duration;
+
+use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, SessionState};
+
+use crate::Case;
+use crate::lab::{Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4};
+
+pub const CASES: &[Case] = &[
+    (
+        "adopts_every_session_with_every_octet",
+        adopts_every_session_with_every_octet,
+    ),
+    (
+        "keeps_traffic_and_limits_while_nobody_is_there",
+        keeps_traffic_and_limits_while_nobody_is_there,
+    ),
+    ("reloads_without_losing_a_packet", reloads_without_losing_a_packet),
+    ("never_uses_a_number_twice", never_uses_a_number_twice),
+    ("stands_before_the_interfaces_do", stands_before_the_interfaces_do),
+    (
+        "notices_what_others_did_to_its_table",
+        notices_what_others_did_to_its_table,
+    ),
+    ("can_be_read_by_nft_itself", can_be_read_by_nft_itself),
+];
+
+fn adopts_every_session_with_every_octet(lab: &Inside) {
+    let gate = lab.gate();
+    let (mine, shared) = (
+        gate.create_pool(Some(1_000_000)).unwrap(),
+        gate.create_pool(None).unwrap(),
+    );
+    let label: Vec<u8> = (1..=200).collect();
+    let timeout = Some(Duration::from_secs(600));
+    let down_bits_per_sec = Some(8_000_000);
+    let first = OpenSession {
+        label: label.clone(),
+        timeout,
+        down_bits_per_sec,
+        ..lab.phone.session(mine)
+    };
+    let first = gate.open(&first).unwrap();
+    let second = gate.open(&lab.other.session(shared)).unwrap();
+    assert_eq!(lab.phone.node.upload(WEB4, 7, 1000), 7);
+    drop(gate);
+    assert_eq!(lab.phone.node.upload(WEB4, 3, 1000), 3, "it flows on");
+
+    let gate = lab.gate();
+    let adopted = gate.adopt().unwrap();
+    let one = &adopted[0];
+    assert_eq!(
+        (one.slot, one.mac, one.ipv4),
+        (first, lab.phone.mac(), Some(lab.phone.ipv4()))
+    );
+    assert_eq!(one.label, label);
+    assert_eq!(
+        one.meter,
+        Meter {
+            up_octets: octets4(10, 1000),
+            up_packets: 10,
+            ..Meter::default()
+        }
+    );
+    assert_eq!((one.pool, one.pool_limit_octets), (mine, Some(1_000_000)));
+    assert_eq!(one.pool_used_octets, octets4(10, 1000));
+    let SessionState::Online { remaining: Some(left) } = one.state else {
+        panic!("{:?}", one.state)
+    };
+    assert!(
+        left > Duration::from_secs(500) && left <= Duration::from_secs(600),
+        "{left:?}"
+    );
+    let two = &adopted[1];
+    assert_eq!((two.slot, two.pool, two.pool_limit_octets), (second, shared, None));
+    assert_eq!(two.state, SessionState::Online { remaining: None });
+    assert_eq!(adopted.len(), 2);
+
+    assert_eq!(gate.close(first).unwrap().up_octets, octets4(10, 1000));
+    gate.close(second).unwrap();
+    assert_eq!(gate.adopt().unwrap(), []);
+    gate.open(&lab.phone.session(gate.create_pool(None).unwrap()))
+        .expect("room for the next session");
+}
+
+fn keeps_traffic_and_limits_while_nobody_is_there(lab: &Inside) {
+    let gate = lab.gate();
+    let pool = gate.create_pool(Some(20_500)).unwrap();
+    gate.open(&lab.phone.session(pool)).unwrap();
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 972), 5);
+    drop(gate);
+    assert_eq!(lab.phone.node.upload(WEB4, 50, 972), 15, "the quota holds without us");
+    let gate = lab.gate();
+    gate.adopt().unwrap();
+    assert_eq!(gate.pools_used_up().unwrap(), [pool]);
+    gate.set_pool_limit(pool, Some(25_500)).unwrap();
+    assert_eq!(
+        lab.phone.node.upload(WEB4, 50, 972),
+        5,
+        "and can be topped up exactly by the next process"
+    );
+}
+
+fn reloads_without_losing_a_packet(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let mut held = lab.phone.node.spawn(&["tcp-hold", WEB4, TCP]);
+    assert_eq!(first_line(&mut held), "ready");
+    let sender = lab
+        .phone
+        .node
+        .spawn(&["udp-send", WEB4, crate::lab::SINK, "5000", "1000"]);
+    let before = gate.read(&[slot]).unwrap()[0].1;
+    for _ in 0..5 {
+        lab.gate();
+    }
+    assert!(sender.wait_with_output().unwrap().status.success());
+    let after = gate.read(&[slot]).unwrap()[0].1;
+    assert!(after.up_octets > before.up_octets);
+    // The connection's few small packets pass meanwhile; of the datagrams not one may be missing.
+    let datagrams = lab.phone.node.upload(WEB4, 0, 1000);
+    assert_eq!(datagrams, 0);
+    assert!(
+        after.up_octets >= octets4(5000, 1000),
+        "{} of {}",
+        after.up_octets,
+        octets4(5000, 1000)
+    );
+    assert_eq!(go_on(held), "alive");
+}
+
+fn never_uses_a_number_twice(lab: &Inside) {
+    let mut last = 0;
+    for _ in 0..3 {
+        let gate = lab.gate();
+        for _ in 0..2 {
+            let slot = gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+            assert!(slot.0 > last, "{slot} after {last}");
+            last = slot.0;
+            gate.close(slot).unwrap();
+        }
+    }
+}
+
+fn stands_before_the_interfaces_do(lab: &Inside) {
+    let absent = Layout {
+        lan_if: "lan9".to_owned(),
+        wan_if: "wan9".to_owned(),
+        ..layout()
+    };
+    let gate = Gate::load(&absent).unwrap();
+    let opened = gate.open(&lab.phone.session(gate.create_pool(None).unwrap()));
+    assert!(
+        matches!(opened, Err(FirewallError::NoInterface(ref name)) if name == "lan9"),
+        "{opened:?}"
+    );
+    assert_eq!(
+        lab.phone.node.upload(WEB6, 5, 100),
+        0,
+        "what is not the LAN is not forwarded"
+    );
+}
+
+fn notices_what_others_did_to_its_table(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let nft = |words: &[&str]| assert!(Command::new("nft").args(words).status().unwrap().success(), "{words:?}");
+    Gate::verify(&layout()).unwrap();
+    nft(&["insert", "rule", "inet", "kavadam", "forward", "accept"]);
+    let error = Gate::verify(&layout()).unwrap_err().to_string();
+    assert!(error.contains("chain forward has 4 rules instead of 3"), "{error}");
+    lab.gate();
+    Gate::verify(&layout()).expect("loading repairs it");
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5, "and keeps the sessions");
+    nft(&["flush", "ruleset"]);
+    let error = Gate::verify(&layout()).unwrap_err().to_string();
+    assert!(error.contains("the table is gone"), "{error}");
+    assert!(gate.close(slot).is_err());
+}
+
+fn can_be_read_by_nft_itself(lab: &Inside) {
+    let gate = lab.gate();
+    let pool = gate.create_pool(Some(5_000_000)).unwrap();
+    let session = OpenSession {
+        up_bits_per_sec: Some(8_000_000),
+        timeout: Some(Duration::from_secs(600)),
+        label: b"session 42".to_vec(),
+        ..lab.phone.session(pool)
+    };
+    gate.open(&session).unwrap();
+    let output = Command::new("nft")
+        .args(["list", "table", "inet", "kavadam"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "02:00:00:00:00:11 . 10.80.0.11",
+        "comment \"session 42\"",
+        "limit rate 1000000 bytes/second",
+    ] {
+        assert!(text.contains(part), "{part} is missing from {text}");
+    }
+}

@@ -1,0 +1,228 @@
+//! Online: what passes, how fast, and for whom.
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Slot};
+
+use crate::Case;
+use crate::lab::{GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, octets4, octets6};
+
+pub const CASES: &[Case] = &[
+    (
+        "opens_for_both_families_and_meters_each_octet",
+        opens_for_both_families_and_meters_each_octet,
+    ),
+    ("serves_the_garden_free_of_charge", serves_the_garden_free_of_charge),
+    ("keeps_citizens_apart", keeps_citizens_apart),
+    ("gives_a_borrowed_address_nothing", gives_a_borrowed_address_nothing),
+    (
+        "ties_the_address_to_the_device_while_it_is_online",
+        ties_the_address_to_the_device_while_it_is_online,
+    ),
+    (
+        "refuses_a_second_session_of_a_device_or_address",
+        refuses_a_second_session_of_a_device_or_address,
+    ),
+    (
+        "follows_a_device_to_another_address",
+        follows_a_device_to_another_address,
+    ),
+    ("holds_tcp_to_the_plans_speed", holds_tcp_to_the_plans_speed),
+    (
+        "changes_the_speed_of_an_open_session",
+        changes_the_speed_of_an_open_session,
+    ),
+];
+
+fn opens_for_both_families_and_meters_each_octet(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let phone = &lab.phone.node;
+    assert_eq!(phone.upload(WEB4, 20, 1000), 20);
+    assert_eq!(phone.upload(WEB6, 10, 1000), 10);
+    assert_eq!(phone.download(WEB4, 30, 1000), 30);
+    assert_eq!(phone.download(WEB6, 40, 1000), 40);
+    let questions = octets4(1, 7) + octets6(1, 7);
+    let expected = Meter {
+        up_octets: octets4(20, 1000) + octets6(10, 1000) + questions,
+        up_packets: 32,
+        down_octets: octets4(30, 1000) + octets6(40, 1000),
+        down_packets: 70,
+    };
+    assert_eq!(gate.read(&[slot, Slot(999)]).unwrap(), [(slot, expected)]);
+    assert_eq!(phone.run(&["tcp-try", WEB4, "443"]), "answered");
+    assert_eq!(phone.run(&["tcp-try", WEB6, "80"]), "answered", "no longer captured");
+    assert!(phone.succeeds(&["ping", "-c1", "-W1", WEB4]));
+    assert_eq!(lab.other.node.upload(WEB4, 5, 100), 0, "only who is online");
+}
+
+fn serves_the_garden_free_of_charge(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    for host in [GARDEN4, GARDEN6] {
+        assert_eq!(lab.phone.node.upload(host, 5, 1000), 5);
+        assert_eq!(lab.phone.node.run(&["tcp-get", host, TCP, "100000"]), "100000");
+    }
+    assert_eq!(gate.read(&[slot]).unwrap(), [(slot, Meter::default())]);
+}
+
+fn keeps_citizens_apart(lab: &Inside) {
+    let (gate, pool, _) = lab.online();
+    gate.open(&lab.other.session(pool)).unwrap();
+    // Through the gateway, as between isolated ports of an access point.
+    for (host, via) in [("10.80.0.12/32", "10.80.0.1"), ("fd00:80::12/128", "fd00:80::1")] {
+        assert!(lab.phone.node.succeeds(&["ip", "route", "add", host, "via", via]));
+    }
+    for host in ["10.80.0.12", "fd00:80::12"] {
+        // Had it arrived, the other phone would have refused it.
+        assert_eq!(lab.phone.node.run(&["udp-try", host, SINK]), "silence");
+    }
+}
+
+/// Gives a phone another address, as DHCP would.
+fn move_to(node: &Node, from: &str, to: &str) {
+    assert!(node.succeeds(&["ip", "address", "del", from, "dev", "eth0"]));
+    assert!(node.succeeds(&["ip", "address", "add", to, "dev", "eth0"]));
+    assert!(node.succeeds(&["ip", "route", "replace", "default", "via", "10.80.0.1"]));
+}
+
+fn gives_a_borrowed_address_nothing(lab: &Inside) {
+    let (gate, pool, slot) = lab.online();
+    let neighbour = &lab.other;
+    gate.open(&neighbour.session(pool)).unwrap();
+    assert_eq!(neighbour.node.upload(WEB4, 10, 100), 10);
+    move_to(&neighbour.node, "10.80.0.12/16", "10.80.0.11/16");
+    assert_eq!(
+        neighbour.node.upload(WEB4, 10, 100),
+        0,
+        "its own session does not cover another's address"
+    );
+    assert_eq!(gate.read(&[slot]).unwrap()[0].1, Meter::default());
+    assert_eq!(
+        lab.phone.node.download(WEB4, 10, 100),
+        10,
+        "the downlink still finds its owner"
+    );
+}
+
+fn neighbour() -> String {
+    let output = Command::new("ip")
+        .args(["neighbour", "show", "10.80.0.11", "dev", "lan0"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn ties_the_address_to_the_device_while_it_is_online(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    assert!(neighbour().contains("02:00:00:00:00:11 PERMANENT"), "{}", neighbour());
+    gate.close(slot).unwrap();
+    assert!(!neighbour().contains("PERMANENT"), "{}", neighbour());
+}
+
+fn refuses_a_second_session_of_a_device_or_address(lab: &Inside) {
+    let (gate, pool, slot) = lab.online();
+    let again = gate.open(&lab.phone.session(pool));
+    assert!(
+        matches!(again, Err(FirewallError::DeviceOnline(held)) if held == slot),
+        "{again:?}"
+    );
+    let borrowed = OpenSession {
+        ipv4: Some(lab.phone.ipv4()),
+        ..lab.other.session(pool)
+    };
+    let result = gate.open(&borrowed);
+    assert!(
+        matches!(result, Err(FirewallError::AddressTaken(held)) if held == slot),
+        "{result:?}"
+    );
+    assert!(
+        neighbour().contains("02:00:00:00:00:11 PERMANENT"),
+        "the entry must not follow the last comer"
+    );
+}
+
+fn follows_a_device_to_another_address(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let phone = &lab.phone.node;
+    assert_eq!(phone.upload(WEB4, 5, 100), 5);
+    move_to(phone, "10.80.0.11/16", "10.80.0.99/16");
+    assert_eq!(phone.upload(WEB4, 5, 100), 0);
+    gate.set_ipv4(slot, Some("10.80.0.99".parse().unwrap())).unwrap();
+    assert_eq!(phone.upload(WEB4, 5, 100), 5);
+    assert_eq!(gate.adopt().unwrap()[0].ipv4, Some("10.80.0.99".parse().unwrap()));
+    assert_eq!(gate.close(slot).unwrap().up_octets, octets4(10, 100));
+}
+
+/// The octets a second that pass while this tool runs, after its first two seconds.
+fn steady_speed(lab: &Inside, gate: &Gate, slot: Slot, tool: &[&str]) -> f64 {
+    let mut child = lab.phone.node.spawn(tool);
+    thread::sleep(Duration::from_secs(2));
+    let read = || (Instant::now(), gate.read(&[slot]).unwrap()[0].1.total_octets());
+    let (start, before) = read();
+    thread::sleep(Duration::from_secs(4));
+    let (end, after) = read();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    f64::from(u32::try_from(after - before).unwrap()) / (end - start).as_secs_f64()
+}
+
+/// Of a few attempts the nearest counts: the machine that runs this may be busy with something else.
+fn assert_speed(lab: &Inside, gate: &Gate, slot: Slot, tool: &[&str], bits_per_sec: u32) {
+    let wanted = f64::from(bits_per_sec) / 8.0;
+    let ratios: Vec<f64> = (0..3)
+        .map(|_| steady_speed(lab, gate, slot, tool) / wanted)
+        .take_while_inclusive(is_off)
+        .collect();
+    assert!(
+        ratios.iter().any(|ratio| !is_off(ratio)),
+        "{tool:?}: {ratios:?} of {bits_per_sec} bit/s"
+    );
+}
+
+/// More than 5 % off.
+fn is_off(ratio: &f64) -> bool {
+    (ratio - 1.0).abs() > 0.05
+}
+
+/// As `take_while`, with the first that ends it.
+trait TakeWhileInclusive: Iterator + Sized {
+    fn take_while_inclusive(self, go_on: impl Fn(&Self::Item) -> bool) -> impl Iterator<Item = Self::Item> {
+        self.scan(true, move |going, item| {
+            std::mem::replace(going, go_on(&item)).then_some(item)
+        })
+    }
+}
+
+impl<I: Iterator> TakeWhileInclusive for I {}
+
+fn holds_tcp_to_the_plans_speed(lab: &Inside) {
+    let gate = lab.gate();
+    let pool = gate.create_pool(None).unwrap();
+    let (up, down) = (5_000_000, 10_000_000);
+    let slot = gate
+        .open(&OpenSession {
+            up_bits_per_sec: Some(u64::from(up)),
+            down_bits_per_sec: Some(u64::from(down)),
+            ..lab.phone.session(pool)
+        })
+        .unwrap();
+    assert_speed(lab, &gate, slot, &["tcp-get", WEB4, TCP, "1000000000"], down);
+    assert_speed(lab, &gate, slot, &["tcp-put", WEB4, TCP, "1000000000"], up);
+}
+
+fn changes_the_speed_of_an_open_session(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    gate.set_timeout(slot, Some(Duration::from_secs(3600))).unwrap();
+    gate.set_rate(slot, None, Some(100_000_000)).unwrap();
+    assert_speed(lab, &gate, slot, &["tcp-get", WEB6, TCP, "1000000000"], 100_000_000);
+    gate.set_rate(slot, None, Some(1_000_000)).unwrap();
+    assert_speed(lab, &gate, slot, &["tcp-get", WEB6, TCP, "1000000000"], 1_000_000);
+    let kavadam_firewall::SessionState::Online { remaining: Some(left) } = gate.adopt().unwrap()[0].state else {
+        panic!("the end must outlive a change of speed");
+    };
+    assert!(
+        left > Duration::from_secs(3000) && left <= Duration::from_secs(3600),
+        "{left:?}"
+    );
+}
