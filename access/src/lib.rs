@@ -1,3 +1,118 @@
 //! The use cases of the centre, one transaction each. Doors call these; nobody else touches the store.
+//!
+//! A refusal is a value ([`api::Decision`], [`api::Started`], [`api::Verified`]); an [`AccessError`] means that the service is out of
+//! order and nothing was changed. Nothing is answered before it is committed.
 
+use std::sync::Arc;
+
+use kavadam_domain::plan::InvalidPlan;
+use kavadam_store::{Store, Tx};
+use tokio::sync::Notify;
+
+pub mod account;
+pub mod admin;
+mod admit;
 pub mod api;
+pub mod authorize;
+mod gates;
+pub mod login;
+pub mod orders;
+pub mod seal;
+pub mod settings;
+pub mod step;
+
+pub use seal::Sealer;
+pub use settings::Settings;
+
+/// The use cases. Cheap to clone; every door has one.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    sealer: Sealer,
+    settings: Settings,
+    gates: gates::Remembered,
+    orders: Notify,
+    messages: Notify,
+}
+
+/// Why a use case could not be carried out. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] kavadam_store::Error),
+    /// A plan cannot be enforced.
+    #[error(transparent)]
+    Plan(#[from] InvalidPlan),
+    /// A stored secret does not open with this master key.
+    #[error(transparent)]
+    Seal(#[from] seal::SealError),
+    /// An administrator named something that is not there.
+    #[error("there is no {kind} `{name}`")]
+    Missing {
+        /// Such as `plan`.
+        kind: &'static str,
+        /// As given.
+        name: String,
+    },
+    /// An administrator asked for something that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// Two rows that belong together are not both there.
+    #[error("the database misses the {0} that a row refers to")]
+    Inconsistent(&'static str),
+}
+
+impl Access {
+    /// The use cases over a database, a master key, and what the operator set.
+    #[must_use]
+    pub fn new(store: Store, sealer: Sealer, settings: Settings) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            sealer,
+            settings,
+            gates: gates::Remembered::default(),
+            orders: Notify::new(),
+            messages: Notify::new(),
+        }))
+    }
+
+    /// What the operator set.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Resolves once somebody has asked a gate for something since the last time this resolved: look at
+    /// [`Access::pending_orders`] again.
+    pub async fn orders_changed(&self) {
+        self.0.orders.notified().await;
+    }
+
+    /// Resolves once a message has been queued since the last time this resolved.
+    pub async fn messages_changed(&self) {
+        self.0.messages.notified().await;
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
+    pub(crate) async fn read(&self) -> Result<Tx, AccessError> {
+        Ok(self.0.store.read().await?)
+    }
+
+    pub(crate) async fn write(&self) -> Result<Tx, AccessError> {
+        Ok(self.0.store.write().await?)
+    }
+
+    pub(crate) fn wake_orders(&self) {
+        self.0.orders.notify_one();
+    }
+
+    pub(crate) fn wake_messages(&self) {
+        self.0.messages.notify_one();
+    }
+}

@@ -142,6 +142,19 @@ impl Tx {
         )
     }
 
+    /// A code, locked until the transaction ends, so that two tries at once are counted one after the other.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_challenge(&mut self, id: ChallengeId) -> Result<Option<ChallengeRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "UPDATE challenge SET tries_left = tries_left WHERE id = $1 RETURNING *",
+            id,
+        )
+    }
+
     /// Makes a code, supersedes the device's earlier ones at the site, and queues its message.
     ///
     /// # Errors

@@ -205,16 +205,17 @@ impl Tx {
         )
     }
 
-    /// Promises more under a lease.
+    /// Promises more under a lease; `carried_octets` of that were used before they came under it.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn extend_lease(&mut self, id: LeaseId, octets: u64) -> Result<()> {
+    pub async fn extend_lease(&mut self, id: LeaseId, granted_octets: u64, carried_octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE lease SET granted_octets = granted_octets + $2 WHERE id = $1",
+            "UPDATE lease SET granted_octets = granted_octets + $2, used_octets = used_octets + $3 WHERE id = $1",
             id,
-            octets
+            granted_octets,
+            carried_octets,
         )?;
         Ok(())
     }

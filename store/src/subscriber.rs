@@ -80,7 +80,7 @@ impl Tx {
         // SQLite's writer is alone as it is, and knows no such clause.
         let text = match self {
             Self::Sqlite(_) => "SELECT * FROM subscriber WHERE id = $1",
-            Self::Postgres(_) => "SELECT * FROM subscriber WHERE id = $1 FOR UPDATE",
+            Self::Postgres(_) => "SELECT * FROM subscriber WHERE id = $1 FOR NO KEY UPDATE",
         };
         rows!(self, fetch_one, text, id)
     }

@@ -1,0 +1,171 @@
+//! Accounting: reports that may be lost, doubled, late or out of order become octets charged once each.
+
+use kavadam_domain::accounting::Reading;
+use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::{SessionId, SubscriberId, Timestamp};
+use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
+
+use crate::admit::end_session;
+use crate::api::{Accounted, AccountingKind, AccountingReport};
+use crate::{Access, AccessError};
+
+impl Access {
+    /// Takes an accounting report in. When this returns, it is committed and may be acknowledged.
+    ///
+    /// # Errors
+    /// The database failed: the gate is to be left without an answer, so that it reports again.
+    pub async fn account(&self, report: AccountingReport, now: Timestamp) -> Result<Accounted, AccessError> {
+        let mut tx = self.write().await?;
+        // A gate whose clock runs ahead must not make later reports look old.
+        let report = AccountingReport {
+            at: report.at.min(now),
+            ..report
+        };
+        let (accounted, has_orders) = match report.kind {
+            AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
+            AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
+                match find(&mut tx, &report).await? {
+                    Some((subscriber, id)) => charge(&mut tx, &report, subscriber, id, now).await?,
+                    None => {
+                        tx.keep_unknown_report(&unknown(&report), now).await?;
+                        (Accounted::Unknown, false)
+                    }
+                }
+            }
+        };
+        tx.commit().await?;
+        if has_orders {
+            self.wake_orders();
+        }
+        Ok(accounted)
+    }
+}
+
+/// The session a report is about: by Class, unless that session goes by another Acct-Session-Id at the gate.
+async fn find(tx: &mut Tx, report: &AccountingReport) -> Result<Option<(SubscriberId, SessionId)>, AccessError> {
+    let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
+    let found = tx.session_at(report.nas, report.class.as_deref(), name).await?;
+    let found = match found {
+        Some(session) if goes_by(&session, name) => Some(session),
+        Some(_) => tx.session_at(report.nas, None, name).await?,
+        None => None,
+    };
+    Ok(found.map(|session| (session.subscriber_id, session.id)))
+}
+
+/// A session not yet begun takes whatever name the gate gives it.
+fn goes_by(session: &SessionRow, name: Option<&str>) -> bool {
+    session.state == SessionState::Granted
+        || session.acct_session_id.is_none()
+        || session.acct_session_id.as_deref() == name
+}
+
+async fn charge(
+    tx: &mut Tx,
+    report: &AccountingReport,
+    subscriber: SubscriberId,
+    id: SessionId,
+    now: Timestamp,
+) -> Result<(Accounted, bool), AccessError> {
+    tx.lock_subscriber(subscriber).await?;
+    let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
+    let octets = read_meters(&mut session, report, now);
+    if octets > 0 {
+        tx.charge(session.entitlement_id, session.lease_id, octets).await?;
+    }
+    let mut has_orders = false;
+    match report.kind {
+        AccountingKind::Stop(cause) => end_session(tx, &mut session, cause, report.at).await?,
+        _ => {
+            session.state = session.state.after_report();
+            if octets > 0 && needs_new_limits(tx, &session).await? {
+                session.order(OrderKind::Change, now);
+                has_orders = true;
+            }
+            tx.save_session(&session).await?;
+        }
+    }
+    Ok((Accounted::Charged(octets), has_orders))
+}
+
+/// Moves the meters on; returns the octets that are new.
+fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timestamp) -> u64 {
+    let counters = &report.counters;
+    let before = session.meter();
+    let reading = Reading {
+        up_octets: counters.up_octets,
+        down_octets: counters.down_octets,
+        session_secs: counters.session_secs,
+    };
+    let after = before.after(reading, report.at);
+    session.set_meter(&after);
+    session.up_packets = session.up_packets.max(counters.up_packets);
+    session.down_packets = session.down_packets.max(counters.down_packets);
+    session.heard_at = session.heard_at.max(now);
+    let began_at = report.at - std::time::Duration::from_secs(counters.session_secs.into());
+    session.started_at = Some(
+        session
+            .started_at
+            .unwrap_or(began_at)
+            .min(began_at)
+            .max(session.granted_at),
+    );
+    session.mac = session.mac.or(report.mac);
+    session.ip = report.ip.or(session.ip);
+    if !report.acct_session_id.is_empty() && session.state == SessionState::Granted {
+        session.acct_session_id = Some(report.acct_session_id.clone());
+    }
+    after.total_octets().saturating_sub(before.total_octets())
+}
+
+/// A gate that cannot ask again is told: more, or the end, when little is left of what it was given.
+async fn needs_new_limits(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
+    let (false, SessionState::Open, Some(lease)) = (session.is_renewable, session.state, session.lease_id) else {
+        return Ok(false);
+    };
+    let lease = tx.lease(lease).await?.ok_or(AccessError::Inconsistent("lease"))?;
+    Ok(!session.is_throttled && lease.lease().promised_octets() < lease.granted_octets / 4)
+}
+
+/// The gate started or stops: every session it had by then is over, with the octets last reported.
+async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, AccessError> {
+    let mut live = tx.live_sessions_at(report.nas, report.at).await?;
+    // Everybody takes locks in this order.
+    live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
+    let mut closed = 0;
+    for session in live {
+        tx.lock_subscriber(session.subscriber_id).await?;
+        if let Some(mut session) = tx
+            .session(session.id)
+            .await?
+            .filter(|session| session.state != SessionState::Ended)
+        {
+            end_session(tx, &mut session, terminate_cause::NAS_REBOOT, report.at).await?;
+            closed += 1;
+        }
+    }
+    Ok(Accounted::Closed(closed))
+}
+
+fn unknown(report: &AccountingReport) -> UnknownReport {
+    let kind = match report.kind {
+        AccountingKind::Start => "start",
+        AccountingKind::Interim => "interim",
+        AccountingKind::Stop(_) => "stop",
+        AccountingKind::On => "on",
+        AccountingKind::Off => "off",
+    };
+    UnknownReport {
+        nas_id: report.nas,
+        acct_session_id: report.acct_session_id.clone(),
+        kind: kind.to_owned(),
+        at: report.at,
+        class: report.class.clone(),
+        user_name: report.user_name.clone(),
+        mac: report.mac,
+        ip: report.ip,
+        up_octets: report.counters.up_octets,
+        down_octets: report.counters.down_octets,
+        session_secs: report.counters.session_secs,
+    }
+}

@@ -1,0 +1,105 @@
+//! What administrators do. Every change is audited in the transaction that makes it.
+
+use ipnet::IpNet;
+use kavadam_domain::{NasId, Plan, PlanId, SiteId, Timestamp};
+use kavadam_store::NewNas;
+
+use crate::{Access, AccessError};
+
+/// A gate to be known, or changed.
+pub struct NasSetting<'a> {
+    /// NAS-Identifier.
+    pub name: &'a str,
+    /// Name of the site where it stands.
+    pub site: &'a str,
+    /// Where its requests come from.
+    pub source: IpNet,
+    /// RADIUS secret.
+    pub secret: &'a [u8],
+    /// UAM secret.
+    pub uam_secret: &'a [u8],
+    /// UDP port for CoA and Disconnect.
+    pub coa_port: u16,
+}
+
+/// Shortest RADIUS secret taken: shorter ones fall to a search of recorded packets.
+const LEAST_SECRET_OCTETS: usize = 16;
+
+impl Access {
+    /// Makes a plan, or changes the one of that name.
+    ///
+    /// # Errors
+    /// The plan cannot be enforced, or the service is out of order; nothing was changed.
+    pub async fn set_plan(&self, plan: &Plan, actor: &str, now: Timestamp) -> Result<PlanId, AccessError> {
+        plan.validate()?;
+        let mut tx = self.write().await?;
+        let id = tx.save_plan(plan).await?;
+        tx.record_audit(actor, "plan.set", &plan.name, "", now).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Makes a site, or changes the one of that name.
+    ///
+    /// # Errors
+    /// There is no such plan, or the service is out of order; nothing was changed.
+    pub async fn set_site(
+        &self,
+        name: &str,
+        is_open: bool,
+        plan: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<SiteId, AccessError> {
+        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+            return Err(AccessError::Invalid(
+                "site name: use 1 to 100 characters on one line".to_owned(),
+            ));
+        }
+        let mut tx = self.write().await?;
+        let plan = tx.plan_named(plan).await?.ok_or_else(|| missing("plan", plan))?;
+        let id = tx.save_site(name, is_open, plan.id).await?;
+        tx.record_audit(actor, "site.set", name, &plan.name, now).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Makes a gate known, or changes the one of that name.
+    ///
+    /// # Errors
+    /// There is no such site, the secret is too short, or the service is out of order; nothing was changed.
+    pub async fn set_nas(&self, nas: &NasSetting<'_>, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
+        if nas.secret.len() < LEAST_SECRET_OCTETS || nas.uam_secret.len() < LEAST_SECRET_OCTETS {
+            return Err(AccessError::Invalid(format!(
+                "secrets of a NAS need at least {LEAST_SECRET_OCTETS} octets"
+            )));
+        }
+        let mut tx = self.write().await?;
+        let site = tx
+            .site_named(nas.site)
+            .await?
+            .ok_or_else(|| missing("site", nas.site))?;
+        let id = tx
+            .save_nas(&NewNas {
+                name: nas.name.to_owned(),
+                site_id: site.id,
+                source: nas.source,
+                secret_sealed: self.sealer().seal(nas.secret, rand::random())?,
+                uam_secret_sealed: self.sealer().seal(nas.uam_secret, rand::random())?,
+                coa_port: nas.coa_port,
+            })
+            .await?;
+        tx.record_audit(actor, "nas.set", nas.name, &nas.source.to_string(), now)
+            .await?;
+        tx.commit().await?;
+        self.forget_gates();
+        Ok(id)
+    }
+}
+
+fn missing(kind: &'static str, name: &str) -> AccessError {
+    AccessError::Missing {
+        kind,
+        name: name.to_owned(),
+    }
+}

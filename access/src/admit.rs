@@ -1,0 +1,397 @@
+//! The one decision behind logins, returns, renewals and changed limits: loads the snapshot, asks the domain, writes down what was
+//! promised. The caller holds the subscriber's lock and commits.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use kavadam_domain::authorize::{Snapshot, Verdict, decide};
+use kavadam_domain::plan::Plan;
+use kavadam_domain::quota::{Allowance, Lease, Share};
+use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
+use kavadam_store::{EntitlementRow, LeaseRow, NewSession, SessionRow, SiteRow, SubscriberRow, Tx};
+
+use crate::AccessError;
+use crate::api::Grant;
+
+/// A device that wants to be online, or to stay so.
+pub struct Asking {
+    /// At which gate.
+    pub nas: NasId,
+    /// Where that stands.
+    pub site: SiteId,
+    /// The device.
+    pub mac: Option<Mac>,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+    /// The gate's name for the session.
+    pub acct_session_id: Option<String>,
+    /// The gate shares a quota between a person's sessions and asks again before it is used up.
+    pub is_renewable: bool,
+}
+
+impl From<&SessionRow> for Asking {
+    fn from(session: &SessionRow) -> Self {
+        Self {
+            nas: session.nas_id,
+            site: session.site_id,
+            mac: session.mac,
+            ip: session.ip,
+            acct_session_id: session.acct_session_id.clone(),
+            is_renewable: session.is_renewable,
+        }
+    }
+}
+
+/// A subscriber's plan and what is left of it: what every page and every decision starts from.
+pub struct Standing {
+    /// Where.
+    pub site: SiteRow,
+    /// The plan in force there.
+    pub plan: Plan,
+    /// The present period.
+    pub entitlement: EntitlementRow,
+    /// What is left of it.
+    pub allowance: Allowance,
+}
+
+/// Loads a subscriber's standing at a site; the period is made if this is its first use.
+pub async fn load_standing(
+    tx: &mut Tx,
+    subscriber: &SubscriberRow,
+    site: SiteId,
+    now: Timestamp,
+) -> Result<Standing, AccessError> {
+    let site = tx.site(site).await?.ok_or(AccessError::Inconsistent("site"))?;
+    let plan = tx
+        .plan(subscriber.plan_id.unwrap_or(site.plan_id))
+        .await?
+        .ok_or(AccessError::Inconsistent("plan"))?;
+    let entitlement = tx.ensure_entitlement(subscriber.id, plan.id, plan.window(now)?).await?;
+    let promised_octets = tx.promised_octets(entitlement.id).await?;
+    let allowance = allowance(&plan, &entitlement, promised_octets);
+    Ok(Standing {
+        site,
+        plan,
+        entitlement,
+        allowance,
+    })
+}
+
+/// What is left of a period. The plan's quota counts as it is now, so that a plan made larger helps at once.
+pub const fn allowance(plan: &Plan, entitlement: &EntitlementRow, promised_octets: u64) -> Allowance {
+    Allowance {
+        quota_octets: plan.quota_octets,
+        topped_up_octets: entitlement.topped_up_octets,
+        used_octets: entitlement.used_octets,
+        promised_octets,
+    }
+}
+
+/// Lets a device in, or renews its session (`existing`), or says why not.
+pub async fn admit(
+    tx: &mut Tx,
+    subscriber: &SubscriberRow,
+    asking: &Asking,
+    existing: Option<SessionRow>,
+    now: Timestamp,
+) -> Result<Result<Grant, Reason>, AccessError> {
+    let live = tx.live_sessions_of(subscriber.id).await?;
+    let existing = existing.or_else(|| live.iter().find(|session| is_same_session(session, asking)).cloned());
+    let others = end_superseded(tx, live, asking, existing.as_ref(), now).await?;
+
+    let lease = find_lease(tx, subscriber, asking, existing.as_ref()).await?;
+    let mut standing = load_standing(tx, subscriber, asking.site, now).await?;
+    if let Some(lease) = lease
+        .as_ref()
+        .filter(|lease| lease.entitlement_id != standing.entitlement.id)
+    {
+        tx.move_lease(lease.id, standing.entitlement.id).await?;
+        standing.allowance.promised_octets = tx.promised_octets(standing.entitlement.id).await?;
+    }
+    let account = Account::of(lease.as_ref(), existing.as_ref());
+    let snapshot = Snapshot {
+        is_blocked: subscriber.is_blocked,
+        is_site_open: standing.site.is_open,
+        plan: &standing.plan,
+        allowance: standing.allowance,
+        lease: account.lease,
+        session_granted_octets: account.session_granted_octets,
+        session_started_at: existing
+            .as_ref()
+            .map(|session| session.started_at.unwrap_or(session.granted_at)),
+        other_devices: others,
+        share: match asking.is_renewable {
+            true => Share::Renewable,
+            false => Share::Fixed {
+                max_devices: standing.plan.max_devices,
+            },
+        },
+    };
+    match decide(&snapshot, now)? {
+        Verdict::Reject(reason) => Ok(Err(reason)),
+        Verdict::Accept { limits, leased_octets } => {
+            let (lease_id, granted_octets) = match limits.max_total_octets {
+                Some(total) => {
+                    let lease = promise(tx, &standing, asking, lease.as_ref(), &account, leased_octets).await?;
+                    (Some(lease), total)
+                }
+                // Not metered (any more): it keeps the lease it had, under which it may be metered again.
+                None => existing
+                    .as_ref()
+                    .map_or((None, 0), |session| (session.lease_id, session.granted_octets)),
+            };
+            let terms = Terms {
+                standing: &standing,
+                limits,
+                lease_id,
+                granted_octets,
+            };
+            let (session, class) = match existing {
+                Some(session) => renew(tx, session, &terms, now).await?,
+                None => open(tx, subscriber, asking, &terms, now).await?,
+            };
+            Ok(Ok(Grant {
+                session,
+                user_name: subscriber.alias.clone(),
+                class: class.to_vec(),
+                cui: subscriber.alias.clone().into_bytes(),
+                limits,
+                is_renewable: asking.is_renewable && limits.max_total_octets.is_some(),
+            }))
+        }
+    }
+}
+
+/// Ends a session and gives back what its lease no longer needs.
+pub async fn end_session(tx: &mut Tx, session: &mut SessionRow, cause: u32, at: Timestamp) -> Result<(), AccessError> {
+    session.state = SessionState::Ended;
+    session.ended_at = Some(at.max(session.granted_at));
+    session.terminate_cause = Some(cause);
+    session.settle_order();
+    tx.save_session(session).await?;
+    let Some(lease) = session.lease_id else { return Ok(()) };
+    let mut left = tx.live_sessions_under(lease).await?;
+    if left.iter().any(|session| session.state == SessionState::Open) {
+        return Ok(());
+    }
+    // The gate's shared quota died with its last session; those let in since then begin one of their own.
+    tx.close_lease(lease).await?;
+    let fresh = Lease {
+        granted_octets: left.iter().map(|session| session.granted_octets).sum(),
+        used_octets: left.iter().map(|session| session.meter().total_octets()).sum(),
+    };
+    if !left.is_empty() {
+        let lease = tx
+            .add_lease(session.entitlement_id, session.nas_id, true, fresh)
+            .await?;
+        for session in &mut left {
+            session.lease_id = Some(lease.id);
+            tx.save_session(session).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The octets behind a session, brought to one footing: whatever a gate let through beyond its promise (or unmetered, or before there was
+/// a lease) counts as promised and used, so that new octets come on top of it and not out of it.
+struct Account {
+    /// With the overrun added to what was granted.
+    lease: Lease,
+    /// With the same added to the session's part.
+    session_granted_octets: u64,
+    /// To add to the lease's `granted`, apart from new octets.
+    overrun_octets: u64,
+    /// Counted by the session before it had a lease: to add to both of the lease's figures.
+    carried_octets: u64,
+}
+
+impl Account {
+    fn of(lease: Option<&LeaseRow>, existing: Option<&SessionRow>) -> Self {
+        let lease = lease.map(LeaseRow::lease).unwrap_or_default();
+        let overrun_octets = lease.used_octets.saturating_sub(lease.granted_octets);
+        let lease = Lease {
+            granted_octets: lease.granted_octets + overrun_octets,
+            ..lease
+        };
+        let (granted_octets, carried_octets) = match existing {
+            Some(session) if session.lease_id.is_none() => (0, session.meter().total_octets()),
+            Some(session) => (session.granted_octets, 0),
+            None => (0, 0),
+        };
+        let session_granted_octets = granted_octets + overrun_octets + carried_octets;
+        Self {
+            lease,
+            session_granted_octets,
+            overrun_octets,
+            carried_octets,
+        }
+    }
+}
+
+/// What was decided, to be written down.
+struct Terms<'a> {
+    standing: &'a Standing,
+    limits: Limits,
+    lease_id: Option<LeaseId>,
+    granted_octets: u64,
+}
+
+impl Terms<'_> {
+    fn is_throttled(&self) -> bool {
+        self.limits.max_total_octets.is_none() && self.standing.plan.quota_octets.is_some()
+    }
+
+    fn ends_at(&self, started_at: Timestamp) -> Option<Timestamp> {
+        self.limits
+            .session_secs
+            .map(|secs| started_at + Duration::from_secs(secs.into()))
+    }
+}
+
+/// The same question asked again, or a renewal that names no Class.
+fn is_same_session(session: &SessionRow, asking: &Asking) -> bool {
+    session.nas_id == asking.nas
+        && session.mac == asking.mac
+        && session.acct_session_id.is_some()
+        && session.acct_session_id == asking.acct_session_id
+}
+
+/// Ends the sessions that this one shows to be over: a gate has one session per device, and one per Acct-Session-Id. Returns how many
+/// other devices are online.
+async fn end_superseded(
+    tx: &mut Tx,
+    live: Vec<SessionRow>,
+    asking: &Asking,
+    existing: Option<&SessionRow>,
+    now: Timestamp,
+) -> Result<u32, AccessError> {
+    let mut others = HashSet::new();
+    for mut session in live {
+        if existing.is_some_and(|existing| existing.id == session.id) {
+            continue;
+        }
+        let is_same_device = asking.mac.is_some() && session.mac == asking.mac;
+        if is_same_device && session.nas_id == asking.nas {
+            end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+        } else if !is_same_device {
+            others.insert(session.mac.map_or(Device::Unknown(session.id), Device::Known));
+        }
+    }
+    if existing.is_none() {
+        end_namesake(tx, asking, now).await?;
+    }
+    Ok(u32::try_from(others.len()).unwrap_or(u32::MAX))
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Device {
+    Known(Mac),
+    Unknown(SessionId),
+}
+
+/// A gate that lost its memory may give an Acct-Session-Id again that we still think live.
+async fn end_namesake(tx: &mut Tx, asking: &Asking, now: Timestamp) -> Result<(), AccessError> {
+    let Some(acct_session_id) = asking.acct_session_id.as_deref() else {
+        return Ok(());
+    };
+    let found = tx.session_at(asking.nas, None, Some(acct_session_id)).await?;
+    let Some(found) = found.filter(|session| session.state != SessionState::Ended) else {
+        return Ok(());
+    };
+    tx.lock_subscriber(found.subscriber_id).await?;
+    if let Some(mut session) = tx
+        .session(found.id)
+        .await?
+        .filter(|session| session.state != SessionState::Ended)
+    {
+        end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+    }
+    Ok(())
+}
+
+async fn find_lease(
+    tx: &mut Tx,
+    subscriber: &SubscriberRow,
+    asking: &Asking,
+    existing: Option<&SessionRow>,
+) -> Result<Option<LeaseRow>, AccessError> {
+    if let Some(lease) = existing.and_then(|session| session.lease_id) {
+        return Ok(tx.lease(lease).await?);
+    }
+    match asking.is_renewable {
+        true => Ok(tx.shared_lease(subscriber.id, asking.nas).await?),
+        false => Ok(None),
+    }
+}
+
+/// Writes down what the gate was promised, and under which lease.
+async fn promise(
+    tx: &mut Tx,
+    standing: &Standing,
+    asking: &Asking,
+    lease: Option<&LeaseRow>,
+    account: &Account,
+    leased_octets: u64,
+) -> Result<LeaseId, AccessError> {
+    let carried_octets = account.carried_octets;
+    let granted_octets = account.overrun_octets + carried_octets + leased_octets;
+    if let Some(lease) = lease {
+        if granted_octets > 0 {
+            tx.extend_lease(lease.id, granted_octets, carried_octets).await?;
+        }
+        return Ok(lease.id);
+    }
+    let octets = Lease {
+        granted_octets,
+        used_octets: carried_octets,
+    };
+    Ok(tx
+        .add_lease(standing.entitlement.id, asking.nas, asking.is_renewable, octets)
+        .await?
+        .id)
+}
+
+async fn renew(
+    tx: &mut Tx,
+    mut session: SessionRow,
+    terms: &Terms<'_>,
+    now: Timestamp,
+) -> Result<(SessionId, [u8; 16]), AccessError> {
+    session.entitlement_id = terms.standing.entitlement.id;
+    session.lease_id = terms.lease_id;
+    session.granted_octets = terms.granted_octets;
+    session.is_throttled = terms.is_throttled();
+    session.ends_at = terms.ends_at(session.started_at.unwrap_or(session.granted_at));
+    session.heard_at = now;
+    tx.save_session(&session).await?;
+    Ok((session.id, session.class))
+}
+
+async fn open(
+    tx: &mut Tx,
+    subscriber: &SubscriberRow,
+    asking: &Asking,
+    terms: &Terms<'_>,
+    now: Timestamp,
+) -> Result<(SessionId, [u8; 16]), AccessError> {
+    let class = rand::random();
+    let new = NewSession {
+        class,
+        subscriber_id: subscriber.id,
+        entitlement_id: terms.standing.entitlement.id,
+        lease_id: terms.lease_id,
+        nas_id: asking.nas,
+        site_id: asking.site,
+        acct_session_id: asking.acct_session_id.clone(),
+        mac: asking.mac,
+        ip: asking.ip,
+        is_renewable: asking.is_renewable,
+        is_throttled: terms.is_throttled(),
+        granted_at: now,
+        ends_at: terms.ends_at(now),
+        granted_octets: terms.granted_octets,
+    };
+    Ok((tx.add_session(&new).await?, class))
+}

@@ -1,0 +1,184 @@
+//! The answer to an Access-Request.
+
+use kavadam_domain::challenge::ChallengeState;
+use kavadam_domain::session::SessionState;
+use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp};
+use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx};
+use md5::{Digest, Md5};
+use subtle::ConstantTimeEq;
+
+use crate::admit::{Asking, admit};
+use crate::api::{AuthorizeRequest, Decision, Proof, Service};
+use crate::login::{self, welcome};
+use crate::{Access, AccessError};
+
+/// Whoever a request turned out to be from, or why it cannot be told; with the language to say so in.
+type Identified = Result<(SubscriberRow, Option<SessionRow>), (Reason, Language)>;
+
+impl Access {
+    /// Decides an Access-Request: a login, the return of a remembered device, or a renewal.
+    ///
+    /// # Errors
+    /// The database failed: the gate is to be left without an answer, so that it asks again.
+    pub async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {
+        let mut tx = self.write().await?;
+        let Some(nas) = tx.nas(request.nas).await? else {
+            return Ok(refusal(Reason::BadCredential, Language::default()));
+        };
+        let identified = match &request.service {
+            Service::Login(proof) => self.log_in(&mut tx, &request, nas.site_id, proof, now).await?,
+            Service::CallCheck => recognise(&mut tx, request.mac, now).await?,
+            Service::Renewal => find_session(&mut tx, &request).await?,
+        };
+        let (subscriber, existing) = match identified {
+            Ok(found) => found,
+            Err((reason, language)) => {
+                tx.commit().await?;
+                return Ok(refusal(reason, language));
+            }
+        };
+        let asking = match &existing {
+            Some(session) => Asking::from(session),
+            None => Asking {
+                nas: request.nas,
+                site: nas.site_id,
+                mac: request.mac,
+                ip: request.ip,
+                acct_session_id: request.acct_session_id.clone(),
+                is_renewable: request.shares_quota,
+            },
+        };
+        let outcome = admit(&mut tx, &subscriber, &asking, existing, now).await?;
+        tx.commit().await?;
+        Ok(outcome.map_or_else(|reason| refusal(reason, subscriber.language), Decision::Accept))
+    }
+
+    async fn log_in(
+        &self,
+        tx: &mut Tx,
+        request: &AuthorizeRequest,
+        site: SiteId,
+        proof: &Proof,
+        now: Timestamp,
+    ) -> Result<Identified, AccessError> {
+        match login::ticket_id(&request.user_name) {
+            Some(id) => self.redeem_ticket(tx, request, &id, proof, now).await,
+            None => self.check_code(tx, request, site, proof, now).await,
+        }
+    }
+
+    /// A ticket is good once, for a minute, for its device at its gate. Which of these failed is nobody's business.
+    async fn redeem_ticket(
+        &self,
+        tx: &mut Tx,
+        request: &AuthorizeRequest,
+        id: &[u8; 16],
+        proof: &Proof,
+        now: Timestamp,
+    ) -> Result<Identified, AccessError> {
+        let bad = Ok(Err((Reason::BadCredential, Language::default())));
+        let Some(ticket) = tx.ticket(id).await? else { return bad };
+        let fits = ticket.nas_id == request.nas && request.mac == Some(ticket.mac) && now < ticket.expires_at;
+        if !fits || !proves(proof, self.sealer().ticket_password(id).as_bytes()) || !tx.use_ticket(id, now).await? {
+            return bad;
+        }
+        Ok(Ok((tx.lock_subscriber(ticket.subscriber_id).await?, None)))
+    }
+
+    /// A controller with a login page of its own: User-Name is the number, User-Password the code.
+    async fn check_code(
+        &self,
+        tx: &mut Tx,
+        request: &AuthorizeRequest,
+        site: SiteId,
+        proof: &Proof,
+        now: Timestamp,
+    ) -> Result<Identified, AccessError> {
+        let bad = Ok(Err((Reason::BadCredential, Language::default())));
+        let (Ok(number), Proof::Pap(password)) = (request.user_name.parse::<MobileNumber>(), proof) else {
+            return bad;
+        };
+        let Some(found) = tx.last_challenge_of(site, &number).await? else {
+            return bad;
+        };
+        let Some(row) = tx.lock_challenge(found.id).await? else {
+            return bad;
+        };
+        let entered = String::from_utf8_lossy(password);
+        let (challenge, outcome) =
+            row.challenge()
+                .enter(&entered, self.sealer().code_secret(&row.public_id).as_ref(), now);
+        tx.save_challenge(row.id, &challenge).await?;
+        if challenge.state != ChallengeState::Verified {
+            return Ok(Err((outcome.err().unwrap_or(Reason::BadCredential), row.language)));
+        }
+        if let Err(reason) = outcome {
+            return Ok(Err((reason, row.language)));
+        }
+        let mac = request.mac.unwrap_or(row.mac);
+        let subscriber = welcome(tx, &row, mac, now).await?;
+        Ok(Ok((tx.lock_subscriber(subscriber.id).await?, None)))
+    }
+}
+
+/// A device that logged in not long ago, and was not sent away by its owner.
+async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Identified, AccessError> {
+    let device = match mac {
+        Some(mac) => tx.remembered_device(mac, now).await?,
+        None => None,
+    };
+    match device.filter(|device| !device.is_paused) {
+        Some(device) => Ok(Ok((tx.lock_subscriber(device.subscriber_id).await?, None))),
+        None => Ok(Err((Reason::UnknownDevice, Language::default()))),
+    }
+}
+
+/// The session a renewal is for. One that is to end is not renewed.
+async fn find_session(tx: &mut Tx, request: &AuthorizeRequest) -> Result<Identified, AccessError> {
+    let unknown = Ok(Err((Reason::UnknownSession, Language::default())));
+    let found = tx
+        .session_at(
+            request.nas,
+            request.class.as_deref(),
+            request.acct_session_id.as_deref(),
+        )
+        .await?;
+    let Some(found) = found else { return unknown };
+    let subscriber = tx.lock_subscriber(found.subscriber_id).await?;
+    // Read again under the lock: it may have ended meanwhile.
+    let Some(mut session) = tx.session(found.id).await? else {
+        return unknown;
+    };
+    if session.state == SessionState::Ended || session.order_action == Some(OrderKind::End) {
+        return Ok(Err((Reason::UnknownSession, subscriber.language)));
+    }
+    // The answer carries the limits as they are now: no need to send them once more.
+    session.settle_order();
+    Ok(Ok((subscriber, Some(session))))
+}
+
+fn refusal(reason: Reason, language: Language) -> Decision {
+    Decision::Reject {
+        reason,
+        message: reason.message(language),
+    }
+}
+
+/// Compares in constant time.
+fn proves(proof: &Proof, password: &[u8]) -> bool {
+    match proof {
+        Proof::Pap(given) => given.ct_eq(password).into(),
+        Proof::Chap {
+            ident,
+            response,
+            challenge,
+        } => {
+            let expected = Md5::new()
+                .chain_update([*ident])
+                .chain_update(password)
+                .chain_update(challenge)
+                .finalize();
+            response.as_slice().ct_eq(expected.as_slice()).into()
+        }
+    }
+}

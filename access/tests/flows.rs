@@ -1,0 +1,395 @@
+//! Use cases over time, on both databases. Time is moved by hand.
+
+use std::time::Duration;
+
+use kavadam_access::admin::NasSetting;
+use kavadam_access::api::*;
+use kavadam_access::{Access, Sealer, Settings};
+use kavadam_domain::plan::{AfterQuota, Period};
+use kavadam_domain::{Language, Mac, NasId, Plan, PlanId, Reason, SiteId, Timestamp, challenge};
+use kavadam_store::Store;
+use zeroize::Zeroizing;
+
+const MB: u64 = 1_000_000;
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+const NUMBER: &str = "9876543210";
+
+struct Lab {
+    access: Access,
+    store: Store,
+    sealer: Sealer,
+    nas: NasId,
+    site: SiteId,
+    now: Timestamp,
+    _dir: tempfile::TempDir,
+}
+
+fn plan(quota_octets: u64) -> Plan {
+    Plan {
+        id: PlanId(0),
+        name: "citizen".into(),
+        quota_octets: Some(quota_octets),
+        period: Period::Day,
+        time_zone: "Asia/Kolkata".into(),
+        down_bits_per_sec: Some(10_000_000),
+        up_bits_per_sec: Some(10_000_000),
+        session_secs: Some(14_400),
+        idle_secs: Some(600),
+        max_devices: 2,
+        remembered_days: 14,
+        after_quota: AfterQuota::Close,
+    }
+}
+
+impl Lab {
+    async fn new(plan: &Plan) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", dir.path().join("kavadam.db").display()))
+            .await
+            .unwrap();
+        let sealer = Sealer::new([5; 32]);
+        let access = Access::new(store.clone(), sealer.clone(), Settings::default());
+        let noon: jiff::Timestamp = "2026-11-24T06:30:00Z".parse().unwrap();
+        let now = Timestamp(noon.as_microsecond());
+        access.set_plan(plan, "test", now).await.unwrap();
+        let site = access
+            .set_site("Vizhinjam bus stand", true, "citizen", "test", now)
+            .await
+            .unwrap();
+        let nas = NasSetting {
+            name: "gate-1",
+            site: "Vizhinjam bus stand",
+            source: "127.0.0.1/32".parse().unwrap(),
+            secret: b"a secret of the gate",
+            uam_secret: b"a secret of redirects",
+            coa_port: 3799,
+        };
+        let nas = access.set_nas(&nas, "test", now).await.unwrap();
+        access
+            .nas_seen(nas, "127.0.0.1:40000".parse().unwrap(), now)
+            .await
+            .unwrap();
+        Self {
+            access,
+            store,
+            sealer,
+            nas,
+            site,
+            now,
+            _dir: dir,
+        }
+    }
+
+    fn visit(&self, mac: Mac) -> Visit {
+        Visit {
+            nas: self.nas,
+            site: self.site,
+            mac,
+            ip: "10.80.1.1".parse().unwrap(),
+            language: Language::En,
+        }
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now + span;
+    }
+
+    async fn code(&self, mac: Mac) -> String {
+        let mut tx = self.store.read().await.unwrap();
+        let row = tx.last_challenge(self.site, mac).await.unwrap().unwrap();
+        challenge::code(self.sealer.code_secret(&row.public_id).as_slice())
+    }
+
+    async fn ask(&self, mac: Mac) -> Started {
+        self.access
+            .start_login(&self.visit(mac), NUMBER, true, self.now)
+            .await
+            .unwrap()
+    }
+
+    async fn ticket(&self, mac: Mac) -> Ticket {
+        assert!(matches!(self.ask(mac).await, Started::Sent(_)));
+        let code = self.code(mac).await;
+        match self
+            .access
+            .verify_code(&self.visit(mac), &code, self.now)
+            .await
+            .unwrap()
+        {
+            Verified::Ticket(ticket) => ticket,
+            Verified::Refused(reason) => panic!("refused: {reason:?}"),
+        }
+    }
+
+    async fn authorize(&self, mac: Mac, service: Service, name: &str, id: &str) -> Decision {
+        let request = AuthorizeRequest {
+            nas: self.nas,
+            user_name: name.to_owned(),
+            service,
+            mac: Some(mac),
+            ip: Some("10.80.1.1".parse().unwrap()),
+            acct_session_id: Some(id.to_owned()),
+            class: None,
+            shares_quota: true,
+        };
+        self.access.authorize(request, self.now).await.unwrap()
+    }
+
+    async fn logon(&self, mac: Mac, ticket: &Ticket, id: &str) -> Decision {
+        let proof = Proof::Pap(Zeroizing::new(ticket.password.as_bytes().to_vec()));
+        self.authorize(mac, Service::Login(proof), &ticket.user_name, id).await
+    }
+
+    async fn online(&self, mac: Mac, id: &str) -> Grant {
+        let ticket = self.ticket(mac).await;
+        granted(self.logon(mac, &ticket, id).await)
+    }
+
+    async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {
+        let report = AccountingReport {
+            nas: self.nas,
+            kind,
+            acct_session_id: id.to_owned(),
+            class: None,
+            user_name: None,
+            mac: None,
+            ip: None,
+            counters: Counters {
+                down_octets: octets,
+                session_secs: secs,
+                ..Counters::default()
+            },
+            at: self.now,
+        };
+        self.access.account(report, self.now).await.unwrap()
+    }
+}
+
+fn granted(decision: Decision) -> Grant {
+    match decision {
+        Decision::Accept(grant) => grant,
+        Decision::Reject { reason, .. } => panic!("refused: {reason:?}"),
+    }
+}
+
+fn refused(decision: Decision) -> Reason {
+    match decision {
+        Decision::Reject { reason, .. } => reason,
+        Decision::Accept(grant) => panic!("accepted: {grant:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_citizens_day_from_number_to_used_up_and_the_next_morning() {
+    let mut lab = Lab::new(&plan(20 * MB)).await;
+    assert_eq!(lab.access.step(&lab.visit(MAC), lab.now).await.unwrap(), Step::Number);
+    assert!(matches!(lab.ask(MAC).await, Started::Sent(_)));
+    assert!(
+        matches!(lab.access.step(&lab.visit(MAC), lab.now).await.unwrap(), Step::Code(_)),
+        "reopened on the code"
+    );
+    lab.pass(Duration::from_secs(31));
+    let grant = lab.online(MAC, "s1").await;
+    assert_eq!(grant.limits.down_bits_per_sec, Some(10_000_000));
+    assert!(grant.is_renewable);
+    assert!(!grant.user_name.contains(NUMBER), "no number on the wire");
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+
+    let mut total = grant.limits.max_total_octets.unwrap();
+    let mut seen = 0;
+    while seen < 20 * MB {
+        lab.pass(Duration::from_secs(10));
+        seen = total;
+        lab.report(AccountingKind::Interim, "s1", seen, 10).await;
+        match lab.authorize(MAC, Service::Renewal, &grant.user_name, "s1").await {
+            Decision::Accept(more) => total = more.limits.max_total_octets.unwrap(),
+            Decision::Reject { reason, .. } => {
+                assert!(matches!(reason, Reason::QuotaUsedUp(Some(_))), "{reason:?}");
+                break;
+            }
+        }
+    }
+    assert_eq!(seen, 20 * MB, "every octet of the quota was handed out, and none more");
+    lab.report(AccountingKind::Stop(10), "s1", seen, 100).await;
+    let Step::UsedUp(status) = lab.access.step(&lab.visit(MAC), lab.now).await.unwrap() else {
+        panic!("not used up")
+    };
+    assert_eq!(status.used_octets, 20 * MB);
+    assert!(matches!(
+        refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),
+        Reason::QuotaUsedUp(_)
+    ));
+
+    lab.pass(Duration::from_hours(24));
+    granted(lab.authorize(MAC, Service::CallCheck, "mac", "s3").await);
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_once_on_its_own_device_and_for_a_minute() {
+    let mut lab = Lab::new(&plan(100 * MB)).await;
+    let ticket = lab.ticket(MAC).await;
+    assert_eq!(
+        refused(lab.logon(OTHER_MAC, &ticket, "s1").await),
+        Reason::BadCredential
+    );
+    granted(lab.logon(MAC, &ticket, "s1").await);
+    assert_eq!(
+        refused(lab.logon(MAC, &ticket, "s2").await),
+        Reason::BadCredential,
+        "replayed"
+    );
+    lab.pass(Duration::from_secs(31));
+    let late = lab.ticket(MAC).await;
+    lab.pass(Duration::from_secs(60));
+    assert_eq!(
+        refused(lab.logon(MAC, &late, "s3").await),
+        Reason::BadCredential,
+        "a minute later"
+    );
+}
+
+#[tokio::test]
+async fn five_wrong_codes_spend_a_code_and_each_try_counts() {
+    let lab = Lab::new(&plan(100 * MB)).await;
+    lab.ask(MAC).await;
+    let right = lab.code(MAC).await;
+    let wrong = if right == "000000" { "000001" } else { "000000" };
+    for left in (0..5).rev() {
+        let outcome = lab.access.verify_code(&lab.visit(MAC), wrong, lab.now).await.unwrap();
+        assert!(matches!(outcome, Verified::Refused(Reason::WrongCode(n)) if n == left));
+    }
+    let outcome = lab.access.verify_code(&lab.visit(MAC), &right, lab.now).await.unwrap();
+    assert!(
+        matches!(outcome, Verified::Refused(Reason::WrongCode(0))),
+        "spent, even for the right one"
+    );
+}
+
+#[tokio::test]
+async fn a_number_gets_three_codes_in_ten_minutes_and_is_told_when_to_come_back() {
+    let mut lab = Lab::new(&plan(100 * MB)).await;
+    for _ in 0..3 {
+        assert!(matches!(lab.ask(MAC).await, Started::Sent(_)));
+        lab.pass(Duration::from_mins(1));
+    }
+    assert_eq!(
+        lab.ask(OTHER_MAC).await,
+        Started::Refused(Reason::TooMany(Duration::from_mins(7)))
+    );
+    lab.pass(Duration::from_mins(7));
+    assert!(matches!(lab.ask(OTHER_MAC).await, Started::Sent(_)));
+}
+
+#[tokio::test]
+async fn without_consent_or_with_a_wrong_number_nothing_is_sent() {
+    let lab = Lab::new(&plan(100 * MB)).await;
+    let refused = |started| matches!(started, Started::Refused(Reason::NoConsent | Reason::InvalidNumber));
+    assert!(refused(
+        lab.access
+            .start_login(&lab.visit(MAC), NUMBER, false, lab.now)
+            .await
+            .unwrap()
+    ));
+    assert!(refused(
+        lab.access
+            .start_login(&lab.visit(MAC), "12345", true, lab.now)
+            .await
+            .unwrap()
+    ));
+    let mut tx = lab.store.read().await.unwrap();
+    assert!(tx.last_challenge(lab.site, MAC).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn reports_twice_and_out_of_order_charge_each_octet_once() {
+    let mut lab = Lab::new(&plan(100 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_secs(60));
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "s1", 5 * MB, 60).await,
+        Accounted::Charged(5 * MB)
+    );
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "s1", 5 * MB, 60).await,
+        Accounted::Charged(0)
+    );
+    lab.pass(Duration::from_secs(60));
+    assert_eq!(
+        lab.report(AccountingKind::Stop(1), "s1", 9 * MB, 120).await,
+        Accounted::Charged(4 * MB)
+    );
+    assert_eq!(
+        lab.report(AccountingKind::Stop(1), "s1", 9 * MB, 120).await,
+        Accounted::Charged(0)
+    );
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "s1", 7 * MB, 90).await,
+        Accounted::Charged(0),
+        "late"
+    );
+    assert_eq!(
+        lab.report(AccountingKind::Stop(1), "nobody's", 7 * MB, 90).await,
+        Accounted::Unknown
+    );
+}
+
+#[tokio::test]
+async fn two_devices_at_once_never_get_more_than_remains() {
+    let lab = Lab::new(&plan(40 * MB)).await;
+    let first = lab.ticket(MAC).await;
+    let second = lab.ticket(OTHER_MAC).await;
+    let (one, two) = tokio::join!(lab.logon(MAC, &first, "s1"), lab.logon(OTHER_MAC, &second, "s2"));
+    let handed_out: u64 = [one, two]
+        .into_iter()
+        .map(|d| granted(d).limits.max_total_octets.unwrap())
+        .sum();
+    assert!(handed_out <= 40 * MB, "{handed_out}");
+    let third = lab.ticket(Mac([2, 0, 0, 0, 0, 3])).await;
+    assert_eq!(
+        refused(lab.logon(Mac([2, 0, 0, 0, 0, 3]), &third, "s3").await),
+        Reason::TooManyDevices(2)
+    );
+}
+
+#[tokio::test]
+async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone() {
+    let mut lab = Lab::new(&plan(100 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
+    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].action, OrderAction::End);
+    let settled = lab
+        .access
+        .order_answered(orders[0].session, OrderAnswer::Silence, lab.now)
+        .await
+        .unwrap();
+    assert!(!settled);
+    assert!(
+        lab.access.pending_orders(lab.now).await.unwrap().is_empty(),
+        "not again at once"
+    );
+    lab.pass(Duration::from_secs(3));
+    assert_eq!(lab.access.pending_orders(lab.now).await.unwrap().len(), 1, "but soon");
+    assert!(
+        lab.access
+            .order_answered(orders[0].session, OrderAnswer::Done, lab.now)
+            .await
+            .unwrap()
+    );
+    lab.report(AccountingKind::Stop(6), "s1", MB, 3).await;
+    assert_eq!(
+        refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),
+        Reason::UnknownDevice
+    );
+    assert!(matches!(
+        lab.access.step(&lab.visit(MAC), lab.now).await.unwrap(),
+        Step::Returning { .. }
+    ));
+    let Verified::Ticket(ticket) = lab.access.reconnect(&lab.visit(MAC), lab.now).await.unwrap() else {
+        panic!("a remembered device needs no code")
+    };
+    granted(lab.logon(MAC, &ticket, "s3").await);
+}
