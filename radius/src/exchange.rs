@@ -5,7 +5,7 @@
 //! changes, must not be left with a dead one. What connecting would check, the lane checks itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::listener::lock;
 use crate::wire::{Code, Draft, EncodeError, MAX_PACKET_OCTETS, Packet, Secret};
 
 /// Questions in flight at once; further ones wait for a place.
@@ -279,9 +280,4 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.lane.set(self.identifier, Slot::Free);
     }
-}
-
-/// No code runs under these locks that could leave the data half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,161 @@
+//! The authentication port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
+use kavadam_domain::{Language, Mac, Reason, Timestamp};
+
+use super::intake::{Intake, Port, Taken};
+use super::{Centre, Counts, DropReason};
+use crate::listener::Door;
+use crate::wire::{Code, Draft, EncodeError, Packet, attr};
+use crate::{AccessReply, AccessRequest, Credential, Grant, ServiceType, clock};
+
+pub(super) struct AuthenticationDoor<C> {
+    centre: Arc<C>,
+    intake: Intake,
+    counts: Arc<Counts>,
+}
+
+impl<C: Centre> AuthenticationDoor<C> {
+    pub(super) fn new(centre: Arc<C>, counts: Arc<Counts>) -> Self {
+        Self {
+            centre,
+            intake: Intake::new(Port::Authentication),
+            counts,
+        }
+    }
+
+    async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
+        let now = clock::now();
+        let nas = self.centre.nas_by_source(from.ip()).await.map_err(failed)?;
+        let (packet, job) = match self.intake.take(datagram, from, nas.as_ref(), Instant::now()) {
+            Taken::Drop(reason) => return Err(reason),
+            Taken::Replay(reply) => {
+                self.counts.add_replayed();
+                return Ok(reply);
+            }
+            Taken::Work(packet, job) => (packet, job),
+        };
+        let nas = nas.ok_or(DropReason::UnknownSource)?;
+        self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
+        let reply = match packet.code() {
+            Code::StatusServer => alive(&packet, &nas),
+            _ => self.decide(&packet, &nas, now).await?,
+        };
+        let reply = reply.map_err(|error| {
+            tracing::error!(%error, nas.id = %nas.id, "the answer does not fit into a packet");
+            DropReason::Failed
+        })?;
+        self.counts.add_answered();
+        Ok(job.answered(reply))
+    }
+
+    async fn decide(
+        &self,
+        packet: &Packet,
+        nas: &NasEntry,
+        now: Timestamp,
+    ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
+        let request = AccessRequest::read(packet, &nas.secret).ok_or(DropReason::Unusable)?;
+        let reply = match question(request, nas) {
+            Question::Ask(request) => reply_of(self.centre.authorize(request, now).await.map_err(failed)?),
+            Question::Unsupported => AccessReply::Reject {
+                message: Some(Reason::UnsupportedMethod.message(Language::default())),
+            },
+            Question::Eap(identifier) => return Ok(eap_failure(packet, identifier, nas)),
+        };
+        Ok(reply.encode(packet, &nas.secret))
+    }
+}
+
+impl<C: Centre> Door for AuthenticationDoor<C> {
+    async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
+        self.work(&datagram, from)
+            .await
+            .inspect_err(|reason| self.counts.add_dropped(*reason))
+            .ok()
+    }
+}
+
+/// Logged once, here: the gate hears nothing and asks again.
+pub(super) fn failed(error: impl std::error::Error) -> DropReason {
+    tracing::error!(%error, "cannot answer a gate");
+    DropReason::Failed
+}
+
+/// What an Access-Request comes down to.
+enum Question {
+    Ask(AuthorizeRequest),
+    /// No proof, and not a service that does without.
+    Unsupported,
+    Eap(u8),
+}
+
+fn question(request: AccessRequest, nas: &NasEntry) -> Question {
+    let ip = request.framed_ip();
+    let is_mac_login = request.mac.is_some() && request.user_name.parse::<Mac>().ok() == request.mac;
+    let service = match (request.service, request.credential) {
+        (_, Credential::Eap(identifier)) => return Question::Eap(identifier),
+        (ServiceType::AuthorizeOnly, _) => Service::Renewal,
+        (ServiceType::CallCheck, _) => Service::CallCheck,
+        (ServiceType::Login, _) if is_mac_login => Service::CallCheck,
+        (ServiceType::Login, Credential::Absent) => return Question::Unsupported,
+        (ServiceType::Login, Credential::Pap(password)) => Service::Login(Proof::Pap(password)),
+        (
+            ServiceType::Login,
+            Credential::Chap {
+                ident,
+                response,
+                challenge,
+            },
+        ) => Service::Login(Proof::Chap {
+            ident,
+            response,
+            challenge,
+        }),
+    };
+    Question::Ask(AuthorizeRequest {
+        nas: nas.id,
+        user_name: request.user_name,
+        service,
+        mac: request.mac,
+        ip,
+        acct_session_id: request.acct_session_id,
+        class: request.classes.into_iter().next(),
+        shares_quota: request.wants_cui,
+    })
+}
+
+fn reply_of(decision: Decision) -> AccessReply {
+    match decision {
+        Decision::Accept(grant) => AccessReply::Accept(Grant {
+            limits: grant.limits,
+            is_renewable: grant.is_renewable,
+            classes: vec![grant.class],
+            user_name: Some(grant.user_name),
+            cui: Some(grant.cui),
+            message: None,
+        }),
+        Decision::Reject { message, .. } => AccessReply::Reject { message: Some(message) },
+    }
+}
+
+/// Answers Status-Server (RFC 5997 §4.2).
+fn alive(request: &Packet, nas: &NasEntry) -> Result<Vec<u8>, EncodeError> {
+    let mut draft = Draft::reply(Code::AccessAccept, request);
+    draft.proxy_state_of(request);
+    draft.seal_reply(&nas.secret)
+}
+
+/// Ends an EAP conversation that we do not offer: Access-Reject with EAP-Failure (RFC 3579 §2.6.3), and no Reply-Message, which
+/// may not stand beside it (§2.6.5).
+fn eap_failure(request: &Packet, identifier: u8, nas: &NasEntry) -> Result<Vec<u8>, EncodeError> {
+    const FAILURE: u8 = 4;
+    let mut draft = Draft::reply(Code::AccessReject, request);
+    draft.octets(attr::EAP_MESSAGE, &[FAILURE, identifier, 0, 4]);
+    draft.proxy_state_of(request);
+    draft.seal_reply(&nas.secret)
+}

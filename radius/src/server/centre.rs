@@ -1,0 +1,58 @@
+//! What the server needs of the centre.
+
+use std::net::{IpAddr, SocketAddr};
+
+use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, NasEntry};
+use kavadam_access::{Access, AccessError};
+use kavadam_domain::{NasId, Timestamp};
+
+/// The use cases behind the ports. An error means that nothing was decided or kept: the gate gets no answer and asks again.
+pub trait Centre: Send + Sync + 'static {
+    /// What can go wrong.
+    type Error: std::error::Error + Send;
+
+    /// The gate whose requests come from there. Asked for every datagram, so it should be remembered in memory.
+    fn nas_by_source(&self, source: IpAddr) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+
+    /// An authentic request of the gate came from there.
+    fn nas_seen(
+        &self,
+        nas: NasId,
+        from: SocketAddr,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Decides an Access-Request.
+    fn authorize(
+        &self,
+        request: AuthorizeRequest,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Decision, Self::Error>> + Send;
+
+    /// Takes a report in; `Ok` means that it is kept.
+    fn account(
+        &self,
+        report: AccountingReport,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Accounted, Self::Error>> + Send;
+}
+
+impl Centre for Access {
+    type Error = AccessError;
+
+    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
+        Self::nas_by_source(self, source).await
+    }
+
+    async fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) -> Result<(), AccessError> {
+        Self::nas_seen(self, nas, from, now).await
+    }
+
+    async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {
+        Self::authorize(self, request, now).await
+    }
+
+    async fn account(&self, report: AccountingReport, now: Timestamp) -> Result<Accounted, AccessError> {
+        Self::account(self, report, now).await
+    }
+}

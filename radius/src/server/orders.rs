@@ -1,0 +1,167 @@
+//! The reconciler of sessions: whatever the centre wants ended or changed, until the gate has obeyed.
+//!
+//! It takes no input but the order book: a restart, a timer and a fresh order go the same way. When an order is due again after
+//! silence is the book's business.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavadam_access::api::{NasEntry, Order, OrderAction, OrderAnswer};
+use kavadam_access::{Access, AccessError};
+use kavadam_domain::{SessionId, Timestamp};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::dynamic::{DynamicAction, DynamicClient, DynamicReply, DynamicRequest, Target};
+use crate::wire::{ErrorCause, Secret};
+
+/// Looked at again after so long even if nobody called.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Gates asked at once.
+const CONCURRENCY: usize = 256;
+
+/// What gates are yet to obey.
+pub trait OrderBook: Send + Sync + 'static {
+    /// What can go wrong.
+    type Error: std::error::Error + Send;
+
+    /// Resolves when there is a new order.
+    fn orders_changed(&self) -> impl Future<Output = ()> + Send;
+
+    /// Orders that are due.
+    fn pending_orders(&self, now: Timestamp) -> impl Future<Output = Result<Vec<Order>, Self::Error>> + Send;
+
+    /// What a gate answered: the order is settled, or due again later.
+    fn order_answered(
+        &self,
+        session: SessionId,
+        answer: OrderAnswer,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The gate at an address, for its secret.
+    fn nas_by_source(&self, source: IpAddr) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+}
+
+impl OrderBook for Access {
+    type Error = AccessError;
+
+    async fn orders_changed(&self) {
+        Self::orders_changed(self).await;
+    }
+
+    async fn pending_orders(&self, now: Timestamp) -> Result<Vec<Order>, AccessError> {
+        Self::pending_orders(self, now).await
+    }
+
+    async fn order_answered(&self, session: SessionId, answer: OrderAnswer, now: Timestamp) -> Result<(), AccessError> {
+        Self::order_answered(self, session, answer, now).await.map(drop)
+    }
+
+    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
+        Self::nas_by_source(self, source).await
+    }
+}
+
+/// Carries out orders until cancelled.
+pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, cancel: CancellationToken) {
+    let mut reconciler = Reconciler {
+        hands: Arc::new(Hands { book, client }),
+        tasks: JoinSet::new(),
+        under_way: HashMap::new(),
+    };
+    let work = async {
+        loop {
+            if let Err(error) = reconciler.look().await {
+                tracing::error!(%error, "cannot read the orders to gates");
+            }
+            _ = timeout(LOOK_AGAIN, reconciler.hands.book.orders_changed()).await;
+        }
+    };
+    cancel.run_until_cancelled(work).await;
+}
+
+struct Reconciler<B> {
+    hands: Arc<Hands<B>>,
+    tasks: JoinSet<()>,
+    /// One order of a session at a time. A gate that stays silent keeps only its own sessions waiting.
+    under_way: HashMap<SessionId, AbortHandle>,
+}
+
+impl<B: OrderBook> Reconciler<B> {
+    async fn look(&mut self) -> Result<(), B::Error> {
+        while self.tasks.try_join_next().is_some() {}
+        self.under_way.retain(|_, task| !task.is_finished());
+        for order in self.hands.book.pending_orders(clock::now()).await? {
+            if self.under_way.len() >= CONCURRENCY {
+                break;
+            }
+            if let Entry::Vacant(place) = self.under_way.entry(order.session) {
+                let hands = Arc::clone(&self.hands);
+                place.insert(self.tasks.spawn(async move { hands.carry_out(order).await }));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Hands<B> {
+    book: B,
+    client: DynamicClient,
+}
+
+impl<B: OrderBook> Hands<B> {
+    async fn carry_out(&self, order: Order) {
+        if let Err(error) = self.try_carry_out(&order).await {
+            tracing::error!(%error, session.id = %order.session, "cannot carry out an order");
+        }
+    }
+
+    async fn try_carry_out(&self, order: &Order) -> Result<(), B::Error> {
+        let answer = match self.book.nas_by_source(order.to.ip()).await? {
+            Some(nas) => {
+                let secret = Secret::new(nas.secret.as_slice());
+                let request = request_of(order);
+                let sent = self.client.send(order.to, &secret, &request, clock::now());
+                answer_of(sent.await)
+            }
+            // The gate was taken out of service; whether it comes back is not for us to know.
+            None => OrderAnswer::Silence,
+        };
+        tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
+        self.book.order_answered(order.session, answer, clock::now()).await
+    }
+}
+
+/// CoovaChilli insists on User-Name and Acct-Session-Id together. Class is left out: some gates refuse attributes that they do
+/// not need.
+fn request_of(order: &Order) -> DynamicRequest {
+    DynamicRequest {
+        target: Target {
+            acct_session_id: Some(order.acct_session_id.clone()),
+            user_name: Some(order.user_name.clone()),
+            mac: order.mac,
+            framed_ipv4: None,
+            framed_ipv6: None,
+        },
+        action: match order.action {
+            OrderAction::End => DynamicAction::Disconnect,
+            OrderAction::Change(limits) => DynamicAction::Change(limits),
+        },
+    }
+}
+
+const fn answer_of(reply: DynamicReply) -> OrderAnswer {
+    match reply {
+        DynamicReply::Ack => OrderAnswer::Done,
+        DynamicReply::Nak(Some(ErrorCause::SESSION_CONTEXT_NOT_FOUND)) => OrderAnswer::SessionGone,
+        DynamicReply::Nak(Some(ErrorCause(cause))) => OrderAnswer::Refused(cause),
+        DynamicReply::Nak(None) => OrderAnswer::Refused(0),
+        DynamicReply::NoAnswer => OrderAnswer::Silence,
+    }
+}
