@@ -113,7 +113,7 @@ fn moves_the_end_of_an_open_session(lab: &Inside) {
             ..lab.phone.session(pool)
         })
         .unwrap();
-    gate.set_timeout(slot, Some(Duration::from_secs(3600))).unwrap();
+    gate.set_timeout(slot, Some(Duration::from_hours(1))).unwrap();
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(lab.phone.node.upload(WEB4, 5, 1000), 5, "later");
     gate.set_timeout(slot, None).unwrap();

@@ -288,6 +288,7 @@ impl Inside {
     }
 
     /// The gate with its default layout.
+    #[expect(clippy::unused_self, reason = "only who is inside has a gate")]
     pub fn gate(&self) -> Gate {
         Gate::load(&layout()).expect("the gate")
     }

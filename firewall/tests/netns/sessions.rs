@@ -169,32 +169,16 @@ fn steady_speed(lab: &Inside, gate: &Gate, slot: Slot, tool: &[&str]) -> f64 {
 
 /// Of a few attempts the nearest counts: the machine that runs this may be busy with something else.
 fn assert_speed(lab: &Inside, gate: &Gate, slot: Slot, tool: &[&str], bits_per_sec: u32) {
-    let wanted = f64::from(bits_per_sec) / 8.0;
-    let ratios: Vec<f64> = (0..3)
-        .map(|_| steady_speed(lab, gate, slot, tool) / wanted)
-        .take_while_inclusive(is_off)
-        .collect();
-    assert!(
-        ratios.iter().any(|ratio| !is_off(ratio)),
-        "{tool:?}: {ratios:?} of {bits_per_sec} bit/s"
-    );
-}
-
-/// More than 5 % off.
-fn is_off(ratio: &f64) -> bool {
-    (ratio - 1.0).abs() > 0.05
-}
-
-/// As `take_while`, with the first that ends it.
-trait TakeWhileInclusive: Iterator + Sized {
-    fn take_while_inclusive(self, go_on: impl Fn(&Self::Item) -> bool) -> impl Iterator<Item = Self::Item> {
-        self.scan(true, move |going, item| {
-            std::mem::replace(going, go_on(&item)).then_some(item)
-        })
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let ratio = steady_speed(lab, gate, slot, tool) * 8.0 / f64::from(bits_per_sec);
+        if (ratio - 1.0).abs() < 0.05 {
+            return println!("     {ratio:.3} of {bits_per_sec} bit/s");
+        }
+        ratios.push(ratio);
     }
+    panic!("{tool:?}: {ratios:?} of {bits_per_sec} bit/s");
 }
-
-impl<I: Iterator> TakeWhileInclusive for I {}
 
 fn holds_tcp_to_the_plans_speed(lab: &Inside) {
     let gate = lab.gate();
@@ -213,7 +197,7 @@ fn holds_tcp_to_the_plans_speed(lab: &Inside) {
 
 fn changes_the_speed_of_an_open_session(lab: &Inside) {
     let (gate, _, slot) = lab.online();
-    gate.set_timeout(slot, Some(Duration::from_secs(3600))).unwrap();
+    gate.set_timeout(slot, Some(Duration::from_hours(1))).unwrap();
     gate.set_rate(slot, None, Some(100_000_000)).unwrap();
     assert_speed(lab, &gate, slot, &["tcp-get", WEB6, TCP, "1000000000"], 100_000_000);
     gate.set_rate(slot, None, Some(1_000_000)).unwrap();
@@ -222,7 +206,7 @@ fn changes_the_speed_of_an_open_session(lab: &Inside) {
         panic!("the end must outlive a change of speed");
     };
     assert!(
-        left > Duration::from_secs(3000) && left <= Duration::from_secs(3600),
+        left > Duration::from_mins(50) && left <= Duration::from_hours(1),
         "{left:?}"
     );
 }

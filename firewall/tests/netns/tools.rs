@@ -44,7 +44,7 @@ static RESETS: AtomicU32 = AtomicU32::new(0);
 fn serve() {
     let sink = UdpSocket::bind("[::]:7000").expect("sink");
     thread::spawn(move || {
-        let (mut received, mut buffer) = (0u32, [0; 65536]);
+        let (mut received, mut buffer) = (0u32, vec![0; 65536]);
         while let Ok((len, peer)) = sink.recv_from(&mut buffer) {
             match &buffer[..len] {
                 b"?" => drop(sink.send_to(received.to_string().as_bytes(), peer)),
@@ -133,7 +133,7 @@ fn udp_ask(peer: SocketAddr, question: &str) -> u32 {
         .set_read_timeout(Some(Duration::from_millis(400)))
         .expect("timeout");
     socket.send_to(question.as_bytes(), peer).expect("send");
-    let (mut received, mut buffer) = (0, [0; 65536]);
+    let (mut received, mut buffer) = (0, vec![0; 65536]);
     while socket.recv(&mut buffer).is_ok() {
         received += 1;
     }

@@ -1,0 +1,97 @@
+//! How fast sessions open: one JSON line. Run it as root in a network namespace that has an interface `lan0`:
+//!
+//! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), then measures MEASURED more (1,000), one by
+//! one as logins come, each with its quota, speed, end and neighbour entry; then reads and closes them.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use kavadam_domain::Mac;
+use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, Slot};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let present: u32 = arguments.next().map_or(Ok(10_000), |text| text.parse())?;
+    let measured: u32 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
+    let gate = Gate::load(&layout(present + measured)?)?;
+
+    let start = Instant::now();
+    for number in 0..present {
+        open(&gate, number)?;
+    }
+    let filling = start.elapsed();
+
+    let mut slots = Vec::new();
+    let opens = each(present..present + measured, |number| {
+        slots.push(open(&gate, number)?);
+        Ok(())
+    })?;
+    let start = Instant::now();
+    let read = gate.read(&slots)?.len();
+    let reading = start.elapsed();
+    let closes = each(slots, |slot| gate.close(slot).map(drop))?;
+
+    let line = [
+        format!("\"sessions_present\": {present}"),
+        format!("\"opened_per_sec\": {:.0}", f64::from(present) / filling.as_secs_f64()),
+        format!("\"open_p50_us\": {}", percentile(&opens, 50)),
+        format!("\"open_p99_us\": {}", percentile(&opens, 99)),
+        format!("\"close_p50_us\": {}", percentile(&closes, 50)),
+        format!("\"close_p99_us\": {}", percentile(&closes, 99)),
+        format!("\"meters_read\": {read}"),
+        format!("\"meters_read_us\": {}", reading.as_micros()),
+    ];
+    std::io::Write::write_all(&mut std::io::stdout(), format!("{{{}}}\n", line.join(", ")).as_bytes())?;
+    Ok(())
+}
+
+fn layout(max_sessions: u32) -> Result<Layout, Box<dyn std::error::Error>> {
+    Ok(Layout {
+        lan_if: "lan0".to_owned(),
+        wan_if: "wan0".to_owned(),
+        lan4: "10.0.0.1/8".parse()?,
+        lan6: Some("fd00:80::1/64".parse()?),
+        capture_port: 8080,
+        local_ports: vec![8080],
+        garden4: Vec::new(),
+        garden6: Vec::new(),
+        strict: true,
+        max_sessions: max_sessions.max(1),
+    })
+}
+
+fn open(gate: &Gate, number: u32) -> Result<Slot, FirewallError> {
+    let [a, b, c, d] = number.to_be_bytes();
+    let pool = gate.create_pool(Some(1_000_000_000))?;
+    gate.open(&OpenSession {
+        mac: Mac([2, 0, a, b, c, d]),
+        ipv4: Some(Ipv4Addr::from(0x0a10_0000 + number)),
+        pool,
+        up_bits_per_sec: Some(5_000_000),
+        down_bits_per_sec: Some(10_000_000),
+        timeout: Some(Duration::from_hours(1)),
+        label: number.to_string().into_bytes(),
+    })
+}
+
+/// How long each took, sorted.
+fn each<T>(
+    items: impl IntoIterator<Item = T>,
+    mut work: impl FnMut(T) -> Result<(), FirewallError>,
+) -> Result<Vec<Duration>, FirewallError> {
+    let mut times = Vec::new();
+    for item in items {
+        let start = Instant::now();
+        work(item)?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// Microseconds within which so many of a hundred were done.
+fn percentile(sorted: &[Duration], percent: usize) -> u128 {
+    sorted
+        .get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
+        .map_or(0, Duration::as_micros)
+}

@@ -1,0 +1,243 @@
+//! The chains: one function or list for each, in the order in which a packet meets them.
+
+use super::{Chain, Hook, set};
+use crate::layout::Layout;
+
+/// Every chain with its rules, as the kernel must show them after loading.
+pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
+    let (lan, wan) = (&layout.lan_if, &layout.wan_if);
+    let base = |name, kind, at, priority, policy, rules| Chain {
+        name,
+        hook: Some(Hook {
+            kind,
+            at,
+            priority,
+            policy,
+        }),
+        rules,
+    };
+    let plain = |name, rules| Chain {
+        name,
+        hook: None,
+        rules,
+    };
+    vec![
+        base(
+            "raw",
+            "filter",
+            "prerouting",
+            ("raw", -300),
+            "accept",
+            vec![format!("iifname \"{lan}\" goto lan_raw")],
+        ),
+        base(
+            "nat_pre",
+            "nat",
+            "prerouting",
+            ("dstnat", -100),
+            "accept",
+            vec![format!("iifname \"{lan}\" meta mark 0 goto capture")],
+        ),
+        base(
+            "nat_post",
+            "nat",
+            "postrouting",
+            ("srcnat", 100),
+            "accept",
+            vec![format!("ip saddr {} oifname \"{wan}\" masquerade", layout.lan4.trunc())],
+        ),
+        base(
+            "forward",
+            "filter",
+            "forward",
+            ("filter", 0),
+            "drop",
+            vec![
+                format!("iifname \"{lan}\" oifname \"{lan}\" drop  # one citizen to another"),
+                format!("iifname \"{lan}\" oifname \"{wan}\" goto uplink"),
+                format!("iifname \"{wan}\" oifname \"{lan}\" goto downlink"),
+            ],
+        ),
+        base(
+            "input",
+            "filter",
+            "input",
+            ("filter", 0),
+            "accept",
+            vec![
+                "iifname \"lo\" accept".to_owned(),
+                format!("iifname \"{lan}\" goto lan_in"),
+                "goto other_in".to_owned(),
+            ],
+        ),
+        plain("lan_raw", lan_raw(layout)),
+        plain("stranger", stranger(layout)),
+        plain("capture", capture(layout)),
+        plain("uplink", owned(&UPLINK)),
+        plain("uplink_metered", metered(set::CNT_UP)),
+        plain("garden_up", owned(&GARDEN_UP)),
+        plain("downlink", owned(&DOWNLINK)),
+        plain("downlink_metered", metered(set::CNT_DOWN)),
+        plain("garden_down", owned(&GARDEN_DOWN)),
+        plain("lan_in", owned(&LAN_IN)),
+        plain("lan_dns", owned(&LAN_DNS)),
+        plain("other_in", owned(&OTHER_IN)),
+    ]
+}
+
+fn owned(rules: &[&str]) -> Vec<String> {
+    rules.iter().map(|rule| (*rule).to_owned()).collect()
+}
+
+/// Who is it? A slot becomes the packet's mark; 0 is a stranger.
+fn lan_raw(layout: &Layout) -> Vec<String> {
+    let mut rules = vec![
+        "meta mark set 0".to_owned(),
+        format!(
+            "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
+            layout.lan4.trunc()
+        ),
+    ];
+    if let Some(lan6) = layout.lan6 {
+        rules.push(format!(
+            "ip6 saddr != {} ip6 saddr != fe80::/10 ip6 saddr != :: drop",
+            lan6.trunc()
+        ));
+    } else {
+        rules.push("ip6 saddr != fe80::/10 ip6 saddr != :: drop".to_owned());
+    }
+    rules.push("meta mark set ether saddr . ip saddr map @auth4".to_owned());
+    if let Some(lan6) = layout.lan6 {
+        rules.push(format!(
+            "ip6 saddr {} meta mark set ether saddr map @auth6",
+            lan6.trunc()
+        ));
+    }
+    rules.push("meta mark 0 goto stranger".to_owned());
+    rules
+}
+
+/// Before the connection table: a stranger who is refused here leaves no trace.
+fn stranger(layout: &Layout) -> Vec<String> {
+    let mut rules = owned(&[
+        "udp dport 67 accept",
+        "udp dport 547 accept",
+        "icmpv6 type @nd_types accept",
+    ]);
+    if layout.strict {
+        rules.extend(owned(&[
+            "meta nfproto ipv4 ether saddr . ip saddr != @leases drop  # no lease, no answer",
+            "meta nfproto ipv6 ether saddr != @lease_macs drop",
+        ]));
+    }
+    rules.extend(owned(&[
+        "fib daddr type local accept  # lan_in decides",
+        "fib daddr type != unicast drop",
+        "ip daddr @garden4 accept",
+        "ip6 daddr @garden6 accept",
+        "udp dport 53 accept  # redirected to our resolver",
+        "tcp dport 53 accept",
+        "tcp dport 80 accept  # redirected to the capture listener",
+        "meta l4proto tcp limit rate 2000/second burst 500 packets reject with tcp reset  # fail at once, not by timeout",
+        "meta l4proto udp limit rate 500/second burst 200 packets reject with icmpx admin-prohibited",
+        "drop",
+    ]));
+    rules
+}
+
+/// A stranger's DNS and HTTP come to the gateway, whoever they were for.
+fn capture(layout: &Layout) -> Vec<String> {
+    let port = layout.capture_port;
+    let gateway4 = layout.lan4.addr();
+    let mut rules = owned(&["ip daddr @garden4 accept", "ip6 daddr @garden6 accept"]);
+    for proto in ["udp", "tcp"] {
+        rules.push(format!(
+            "meta nfproto ipv4 {proto} dport 53 fib daddr type != local dnat ip to {gateway4}:53"
+        ));
+    }
+    rules.push(format!("meta nfproto ipv4 tcp dport 80 dnat ip to {gateway4}:{port}"));
+    if let Some(gateway6) = layout.lan6.map(|net| net.addr()) {
+        for proto in ["udp", "tcp"] {
+            rules.push(format!(
+                "meta nfproto ipv6 {proto} dport 53 fib daddr type != local dnat ip6 to [{gateway6}]:53"
+            ));
+        }
+        rules.push(format!(
+            "meta nfproto ipv6 tcp dport 80 dnat ip6 to [{gateway6}]:{port}"
+        ));
+    }
+    rules
+}
+
+const UPLINK: [&str; 7] = [
+    "meta mark 0 goto garden_up",
+    "ct state invalid drop",
+    "ip daddr @garden4 accept  # free of charge; the connection stays unmarked, so its answers are free too",
+    "ip6 daddr @garden6 accept",
+    "ct mark set meta mark  # how the answers find the slot",
+    "meta mark @lim_up goto uplink_metered",
+    "drop  # too fast",
+];
+
+const DOWNLINK: [&str; 6] = [
+    "ct state invalid drop",
+    "meta mark set ct mark",
+    "meta mark 0 goto garden_down",
+    "meta mark @lim_down goto downlink_metered",
+    "meta mark != @lim_down meta l4proto tcp reject with tcp reset  # the session is over: stop the sender",
+    "drop  # too fast",
+];
+
+/// One sum for both directions, then what this direction carried. A refused packet is not counted.
+fn metered(counters: &str) -> Vec<String> {
+    vec![
+        format!("quota name meta mark map @{} meta mark @{counters} accept", set::TOTAL),
+        "drop  # used up".to_owned(),
+    ]
+}
+
+const GARDEN_UP: [&str; 4] = [
+    "ip daddr @garden4 accept",
+    "ip6 daddr @garden6 accept",
+    "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
+    "drop",
+];
+
+const GARDEN_DOWN: [&str; 5] = [
+    "ct state new drop",
+    "ip saddr @garden4 accept",
+    "ip6 saddr @garden6 accept",
+    "meta l4proto tcp reject with tcp reset",
+    "drop",
+];
+
+const LAN_IN: [&str; 13] = [
+    "ct state invalid drop",
+    "udp dport 67 accept",
+    "udp dport 547 accept",
+    "icmpv6 type @nd_types accept",
+    "icmp type echo-request limit rate 200/second accept",
+    "icmpv6 type echo-request limit rate 200/second accept",
+    "udp dport 53 goto lan_dns",
+    "tcp dport 53 goto lan_dns",
+    "ct state established,related accept",
+    "tcp dport @local_ports meta mark != 0 accept",
+    "tcp dport @local_ports add @stranger_tcp { ether saddr limit rate 20/second burst 60 packets } accept",
+    "meta l4proto tcp reject with tcp reset",
+    "drop",
+];
+
+const LAN_DNS: [&str; 3] = [
+    "meta mark 0 add @stranger_dns { ether saddr limit rate 10/second burst 40 packets } accept",
+    "meta mark != 0 add @citizen_dns { ether saddr limit rate 100/second burst 400 packets } accept",
+    "drop  # before `established`, or a tunnel would flow on",
+];
+
+const OTHER_IN: [&str; 6] = [
+    "ct state established,related accept",
+    "tcp dport @local_ports drop  # the portal is for the LAN",
+    "tcp dport 53 drop",
+    "udp dport 53 drop  # no open resolver",
+    "udp dport 67 drop",
+    "udp dport 547 drop",
+];
