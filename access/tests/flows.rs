@@ -1,5 +1,7 @@
 //! Use cases over time, on both databases. Time is moved by hand.
 
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kavadam_access::admin::NasSetting;
@@ -14,6 +16,49 @@ const MB: u64 = 1_000_000;
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const NUMBER: &str = "9876543210";
+
+#[derive(Clone, Copy)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// An empty database in the private server of `tests/postgres.sh`.
+fn fresh_postgres() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let server = std::env::var("KAVADAM_TEST_POSTGRES")
+        .expect("KAVADAM_TEST_POSTGRES is not set: run this as `tests/postgres.sh cargo test`, or `make test`");
+    let name = format!("flows_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let made = Command::new("psql")
+        .args([&server, "-qc", &format!("CREATE DATABASE {name}")])
+        .status()
+        .unwrap();
+    assert!(made.success(), "psql could not make a database");
+    server.replacen("/postgres?", &format!("/{name}?"), 1)
+}
+
+/// Each case as a test on either database.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $case() { super::$case(super::Database::Sqlite).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $case() { super::$case(super::Database::Postgres).await; })*
+        }
+    };
+}
+
+cases! {
+    a_citizens_day_from_number_to_used_up_and_the_next_morning,
+    a_ticket_is_good_once_on_its_own_device_and_for_a_minute,
+    five_wrong_codes_spend_a_code_and_each_try_counts,
+    a_number_gets_three_codes_in_ten_minutes_and_is_told_when_to_come_back,
+    without_consent_or_with_a_wrong_number_nothing_is_sent,
+    reports_twice_and_out_of_order_charge_each_octet_once,
+    two_devices_at_once_never_get_more_than_remains,
+    a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone,
+}
 
 struct Lab {
     access: Access,
@@ -43,11 +88,13 @@ fn plan(quota_octets: u64) -> Plan {
 }
 
 impl Lab {
-    async fn new(plan: &Plan) -> Self {
+    async fn new(database: Database, plan: &Plan) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&format!("sqlite:{}", dir.path().join("kavadam.db").display()))
-            .await
-            .unwrap();
+        let url = match database {
+            Database::Sqlite => format!("sqlite:{}", dir.path().join("kavadam.db").display()),
+            Database::Postgres => fresh_postgres(),
+        };
+        let store = Store::open(&url).await.unwrap();
         let sealer = Sealer::new([5; 32]);
         let access = Access::new(store.clone(), sealer.clone(), Settings::default());
         let noon: jiff::Timestamp = "2026-11-24T06:30:00Z".parse().unwrap();
@@ -180,9 +227,8 @@ fn refused(decision: Decision) -> Reason {
     }
 }
 
-#[tokio::test]
-async fn a_citizens_day_from_number_to_used_up_and_the_next_morning() {
-    let mut lab = Lab::new(&plan(20 * MB)).await;
+async fn a_citizens_day_from_number_to_used_up_and_the_next_morning(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
     assert_eq!(lab.access.step(&lab.visit(MAC), lab.now).await.unwrap(), Step::Number);
     assert!(matches!(lab.ask(MAC).await, Started::Sent(_)));
     assert!(
@@ -225,9 +271,8 @@ async fn a_citizens_day_from_number_to_used_up_and_the_next_morning() {
     granted(lab.authorize(MAC, Service::CallCheck, "mac", "s3").await);
 }
 
-#[tokio::test]
-async fn a_ticket_is_good_once_on_its_own_device_and_for_a_minute() {
-    let mut lab = Lab::new(&plan(100 * MB)).await;
+async fn a_ticket_is_good_once_on_its_own_device_and_for_a_minute(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
     let ticket = lab.ticket(MAC).await;
     assert_eq!(
         refused(lab.logon(OTHER_MAC, &ticket, "s1").await),
@@ -249,9 +294,8 @@ async fn a_ticket_is_good_once_on_its_own_device_and_for_a_minute() {
     );
 }
 
-#[tokio::test]
-async fn five_wrong_codes_spend_a_code_and_each_try_counts() {
-    let lab = Lab::new(&plan(100 * MB)).await;
+async fn five_wrong_codes_spend_a_code_and_each_try_counts(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
     lab.ask(MAC).await;
     let right = lab.code(MAC).await;
     let wrong = if right == "000000" { "000001" } else { "000000" };
@@ -266,9 +310,8 @@ async fn five_wrong_codes_spend_a_code_and_each_try_counts() {
     );
 }
 
-#[tokio::test]
-async fn a_number_gets_three_codes_in_ten_minutes_and_is_told_when_to_come_back() {
-    let mut lab = Lab::new(&plan(100 * MB)).await;
+async fn a_number_gets_three_codes_in_ten_minutes_and_is_told_when_to_come_back(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
     for _ in 0..3 {
         assert!(matches!(lab.ask(MAC).await, Started::Sent(_)));
         lab.pass(Duration::from_mins(1));
@@ -281,9 +324,8 @@ async fn a_number_gets_three_codes_in_ten_minutes_and_is_told_when_to_come_back(
     assert!(matches!(lab.ask(OTHER_MAC).await, Started::Sent(_)));
 }
 
-#[tokio::test]
-async fn without_consent_or_with_a_wrong_number_nothing_is_sent() {
-    let lab = Lab::new(&plan(100 * MB)).await;
+async fn without_consent_or_with_a_wrong_number_nothing_is_sent(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
     let refused = |started| matches!(started, Started::Refused(Reason::NoConsent | Reason::InvalidNumber));
     assert!(refused(
         lab.access
@@ -301,9 +343,8 @@ async fn without_consent_or_with_a_wrong_number_nothing_is_sent() {
     assert!(tx.last_challenge(lab.site, MAC).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn reports_twice_and_out_of_order_charge_each_octet_once() {
-    let mut lab = Lab::new(&plan(100 * MB)).await;
+async fn reports_twice_and_out_of_order_charge_each_octet_once(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
     lab.online(MAC, "s1").await;
     lab.pass(Duration::from_secs(60));
     assert_eq!(
@@ -334,9 +375,8 @@ async fn reports_twice_and_out_of_order_charge_each_octet_once() {
     );
 }
 
-#[tokio::test]
-async fn two_devices_at_once_never_get_more_than_remains() {
-    let lab = Lab::new(&plan(40 * MB)).await;
+async fn two_devices_at_once_never_get_more_than_remains(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
     let first = lab.ticket(MAC).await;
     let second = lab.ticket(OTHER_MAC).await;
     let (one, two) = tokio::join!(lab.logon(MAC, &first, "s1"), lab.logon(OTHER_MAC, &second, "s2"));
@@ -352,9 +392,10 @@ async fn two_devices_at_once_never_get_more_than_remains() {
     );
 }
 
-#[tokio::test]
-async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone() {
-    let mut lab = Lab::new(&plan(100 * MB)).await;
+async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone(
+    database: Database,
+) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
     lab.online(MAC, "s1").await;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
     assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
