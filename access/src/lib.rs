@@ -20,6 +20,7 @@ pub mod orders;
 pub mod seal;
 pub mod settings;
 pub mod step;
+pub mod voucher;
 
 pub use seal::Sealer;
 pub use settings::Settings;

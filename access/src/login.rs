@@ -197,7 +197,7 @@ impl Access {
         self.give_ticket(tx, device.subscriber_id, visit, now).await
     }
 
-    async fn give_ticket(
+    pub(crate) async fn give_ticket(
         &self,
         mut tx: Tx,
         subscriber_id: SubscriberId,

@@ -58,6 +58,7 @@ cases! {
     reports_twice_and_out_of_order_charge_each_octet_once,
     two_devices_at_once_never_get_more_than_remains,
     a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone,
+    a_voucher_brings_a_used_up_citizen_back_once,
 }
 
 struct Lab {
@@ -433,4 +434,53 @@ async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_
         panic!("a remembered device needs no code")
     };
     granted(lab.logon(MAC, &ticket, "s3").await);
+}
+
+async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_secs(60));
+    lab.report(AccountingKind::Stop(10), "s1", 20 * MB, 60).await;
+    assert!(matches!(
+        refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),
+        Reason::QuotaUsedUp(_)
+    ));
+    let code = lab
+        .access
+        .create_vouchers(1, 30 * MB, "Akshaya 7", None, "test", lab.now)
+        .await
+        .unwrap()
+        .remove(0);
+    let typed = code.to_lowercase();
+    let Verified::Ticket(ticket) = lab
+        .access
+        .redeem_voucher(&lab.visit(MAC), &typed, lab.now)
+        .await
+        .unwrap()
+    else {
+        panic!("a good voucher")
+    };
+    let grant = granted(lab.logon(MAC, &ticket, "s3").await);
+    assert_eq!(grant.limits.remaining_octets, Some(30 * MB));
+    let again = lab
+        .access
+        .redeem_voucher(&lab.visit(MAC), &code, lab.now)
+        .await
+        .unwrap();
+    assert!(matches!(again, Verified::Refused(Reason::BadVoucher)), "used");
+    for _ in 0..8 {
+        lab.access
+            .redeem_voucher(&lab.visit(MAC), "2345 6789 ABCD", lab.now)
+            .await
+            .unwrap();
+    }
+    let guess = lab
+        .access
+        .redeem_voucher(&lab.visit(MAC), "2345 6789 ABCD", lab.now)
+        .await
+        .unwrap();
+    assert!(
+        matches!(guess, Verified::Refused(Reason::TooMany(_))),
+        "guessing is limited"
+    );
 }

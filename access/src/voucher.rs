@@ -1,0 +1,189 @@
+//! Vouchers: printed codes worth octets. Only a keyed digest of a code is stored.
+
+use std::time::Duration;
+
+use data_encoding::Specification;
+use kavadam_domain::challenge::{Rate, wait_for};
+use kavadam_domain::{Reason, SubscriberId, Timestamp};
+use kavadam_store::{NewVoucher, OrderKind, Tx};
+use zeroize::Zeroizing;
+
+use crate::admit::load_standing;
+use crate::api::{Verified, Visit};
+use crate::{Access, AccessError};
+
+/// Digits and letters that nobody takes for one another: no 0, O, 1, I, L or U.
+const ALPHABET: &str = "23456789ABCDEFGHJKMNPQRSTVWXYZ+/";
+/// Letters of a code: 60 bits, too many to guess.
+const CODE_LETTERS: usize = 12;
+/// Codes a device may try.
+const TRIES: Rate = Rate {
+    most: 10,
+    within: Duration::from_mins(10),
+};
+/// Most vouchers made in one go.
+const MOST: u32 = 10_000;
+
+impl Access {
+    /// Makes vouchers and tells their codes, the only time they can be read.
+    ///
+    /// # Errors
+    /// The numbers make no sense, or the service is out of order; then none was made.
+    pub async fn create_vouchers(
+        &self,
+        count: u32,
+        octets: u64,
+        label: &str,
+        expires_at: Option<Timestamp>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Zeroizing<String>>, AccessError> {
+        if !(1..=MOST).contains(&count) || !((1 << 20)..(1 << 60)).contains(&octets) {
+            return Err(AccessError::Invalid(format!(
+                "vouchers: make 1 to {MOST}, each of 1 MiB or more"
+            )));
+        }
+        let mut tx = self.write().await?;
+        let mut codes = Vec::new();
+        for _ in 0..count {
+            let code = fresh_code()?;
+            let code_hash = self.sealer().digest("voucher", code.as_bytes());
+            let new = NewVoucher {
+                code_hash,
+                label: label.to_owned(),
+                octets: Some(octets),
+                plan_id: None,
+                expires_at,
+            };
+            tx.add_voucher(&new, now).await?;
+            codes.push(code);
+        }
+        tx.record_audit(
+            actor,
+            "voucher.create",
+            label,
+            &format!("{count} of {octets} octets"),
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(codes)
+    }
+
+    /// Adds a voucher's octets to the present period of the device's subscriber and lets the device in. A code that was wrong
+    /// counts as a try.
+    ///
+    /// # Errors
+    /// The service is out of order; the voucher is as it was.
+    pub async fn redeem_voucher(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
+        let mut tx = self.write().await?;
+        let key = self.sealer().digest("voucher-try", visit.mac.to_string().as_bytes());
+        let past = tx.attempts("voucher", &key, now - TRIES.within, TRIES.most).await?;
+        if let Some(wait) = wait_for(TRIES, &past, now) {
+            return Ok(Verified::Refused(Reason::TooMany(wait)));
+        }
+        tx.record_attempt("voucher", &key, now).await?;
+        let Some(device) = tx.remembered_device(visit.mac, now).await? else {
+            return Ok(Verified::Refused(Reason::UnknownDevice));
+        };
+        let Some(code) = normalise(code) else {
+            tx.commit().await?;
+            return Ok(Verified::Refused(Reason::BadVoucher));
+        };
+        let subscriber = device.subscriber_id;
+        tx.lock_subscriber(subscriber).await?;
+        let used = tx
+            .use_voucher(&self.sealer().digest("voucher", code.as_bytes()), subscriber, now)
+            .await?;
+        let Some(octets) = used.and_then(|voucher| voucher.octets) else {
+            tx.commit().await?;
+            return Ok(Verified::Refused(Reason::BadVoucher));
+        };
+        top_up(&mut tx, subscriber, visit, octets, now).await?;
+        tx.pause_device(subscriber, visit.mac, false).await?;
+        let verified = self.give_ticket(tx, subscriber, visit, now).await?;
+        self.wake_orders();
+        Ok(verified)
+    }
+}
+
+async fn top_up(
+    tx: &mut Tx,
+    subscriber: SubscriberId,
+    visit: &Visit,
+    octets: u64,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let row = tx
+        .subscriber(subscriber)
+        .await?
+        .ok_or(AccessError::Inconsistent("subscriber"))?;
+    let standing = load_standing(tx, &row, visit.site, now).await?;
+    tx.top_up(standing.entitlement.id, octets).await?;
+    // Sessions that were slowed, or hold the last of the quota, hear of it at once.
+    for mut session in tx.live_sessions_of(subscriber).await? {
+        session.order(OrderKind::Change, now);
+        tx.save_session(&session).await?;
+    }
+    Ok(())
+}
+
+fn fresh_code() -> Result<Zeroizing<String>, AccessError> {
+    let mut specification = Specification::new();
+    specification.symbols.push_str(ALPHABET);
+    let encoding = specification
+        .encoding()
+        .map_err(|error| AccessError::Invalid(error.to_string()))?;
+    loop {
+        let text = Zeroizing::new(encoding.encode(&rand::random::<[u8; 15]>()));
+        // Two of the 32 symbols are not for print.
+        let code: String = text
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(CODE_LETTERS)
+            .collect();
+        if code.len() == CODE_LETTERS {
+            return Ok(Zeroizing::new(code));
+        }
+    }
+}
+
+/// Forgives case, spaces and dashes.
+fn normalise(code: &str) -> Option<Zeroizing<String>> {
+    let letters = code.chars().filter(|c| !matches!(c, ' ' | '-')).take(CODE_LETTERS + 1);
+    let code: String = letters.map(|c| c.to_ascii_uppercase()).collect();
+    let fits = code.len() == CODE_LETTERS && code.chars().all(|c| c.is_ascii_alphanumeric() && ALPHABET.contains(c));
+    fits.then(|| Zeroizing::new(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_code_survives_being_typed() {
+        for _ in 0..200 {
+            let code = fresh_code().unwrap();
+            let (one, rest) = code.split_at(4);
+            assert_eq!(
+                normalise(&format!("{}-{rest}", one.to_lowercase())).as_ref(),
+                Some(&code)
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_code_is_refused() {
+        for code in [
+            "",
+            "2345",
+            "2345 6789 ABC0",
+            "2345 6789 ABCD E",
+            "++++////++++",
+            "ക",
+            &"2".repeat(1_000_000),
+        ] {
+            assert_eq!(normalise(code), None);
+        }
+    }
+}
