@@ -19,6 +19,7 @@ pub mod login;
 pub mod orders;
 pub mod seal;
 pub mod settings;
+pub mod sms;
 pub mod step;
 pub mod voucher;
 
