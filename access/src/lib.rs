@@ -21,6 +21,7 @@ pub mod seal;
 pub mod settings;
 pub mod sms;
 pub mod step;
+pub mod sweep;
 pub mod voucher;
 
 pub use seal::Sealer;

@@ -59,6 +59,7 @@ cases! {
     two_devices_at_once_never_get_more_than_remains,
     a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone,
     a_voucher_brings_a_used_up_citizen_back_once,
+    a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back,
 }
 
 struct Lab {
@@ -482,5 +483,24 @@ async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
     assert!(
         matches!(guess, Verified::Refused(Reason::TooMany(_))),
         "guessing is limited"
+    );
+}
+
+async fn a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back(database: Database) {
+    let mut lab = Lab::new(database, &plan(30 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.report(AccountingKind::Interim, "s1", MB, 1).await;
+    lab.pass(Duration::from_secs(299));
+    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 0, "not yet");
+    lab.pass(Duration::from_secs(2));
+    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 1);
+    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 0, "once");
+    let grant = granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
+    assert_eq!(grant.limits.remaining_octets, Some(29 * MB));
+    assert_eq!(
+        lab.report(AccountingKind::Stop(1), "s1", 3 * MB, 200).await,
+        Accounted::Charged(2 * MB),
+        "late, yet charged"
     );
 }
