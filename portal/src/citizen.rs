@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 
 use kavadam_access::api::{NasEntry, Started, Step, Verified, Visit};
+use kavadam_access::{Access, AccessError};
 use kavadam_domain::Timestamp;
 
 /// The use cases of a citizen in front of a page. Each is one transaction; a refusal is a value, an error means that the
@@ -54,4 +55,50 @@ pub trait Citizen: Clone + Send + Sync + 'static {
         code: &str,
         now: Timestamp,
     ) -> impl Future<Output = Result<Verified, Self::Error>> + Send;
+}
+
+impl Citizen for Access {
+    type Error = AccessError;
+
+    async fn nas_by_name(&self, name: &str) -> Result<Option<NasEntry>, AccessError> {
+        Access::nas_by_name(self, name).await
+    }
+
+    async fn step(&self, visit: &Visit, now: Timestamp) -> Result<Step, AccessError> {
+        Access::step(self, visit, now).await
+    }
+
+    async fn start_login(
+        &self,
+        visit: &Visit,
+        number: &str,
+        has_consent: bool,
+        now: Timestamp,
+    ) -> Result<Started, AccessError> {
+        Access::start_login(self, visit, number, has_consent, now).await
+    }
+
+    async fn resend_code(&self, visit: &Visit, now: Timestamp) -> Result<Started, AccessError> {
+        Access::resend_code(self, visit, now).await
+    }
+
+    async fn verify_code(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
+        Access::verify_code(self, visit, code, now).await
+    }
+
+    async fn change_number(&self, visit: &Visit, now: Timestamp) -> Result<(), AccessError> {
+        Access::change_number(self, visit, now).await
+    }
+
+    async fn reconnect(&self, visit: &Visit, now: Timestamp) -> Result<Verified, AccessError> {
+        Access::reconnect(self, visit, now).await
+    }
+
+    async fn disconnect(&self, visit: &Visit, now: Timestamp) -> Result<bool, AccessError> {
+        Access::disconnect(self, visit, now).await
+    }
+
+    async fn redeem_voucher(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
+        Access::redeem_voucher(self, visit, code, now).await
+    }
 }
