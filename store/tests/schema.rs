@@ -8,7 +8,10 @@ fn fresh_postgres(name: &str) -> String {
     let server = std::env::var("KAVADAM_TEST_POSTGRES")
         .expect("KAVADAM_TEST_POSTGRES is not set: run this as `tests/postgres.sh cargo test`, or `make test`");
     let name = format!("{name}_{}", std::process::id());
-    let made = Command::new("psql").args([&server, "-qc", &format!("CREATE DATABASE {name}")]).status().unwrap();
+    let made = Command::new("psql")
+        .args([&server, "-qc", &format!("CREATE DATABASE {name}")])
+        .status()
+        .unwrap();
     assert!(made.success(), "psql could not make a database");
     server.replacen("/postgres?", &format!("/{name}?"), 1)
 }
@@ -16,7 +19,9 @@ fn fresh_postgres(name: &str) -> String {
 #[tokio::test]
 async fn both_databases_have_the_same_columns_and_keys() {
     let dir = tempfile::tempdir().unwrap();
-    let sqlite = Store::open(&format!("sqlite:{}", dir.path().join("a.db").display())).await.unwrap();
+    let sqlite = Store::open(&format!("sqlite:{}", dir.path().join("a.db").display()))
+        .await
+        .unwrap();
     let postgres = Store::open(&fresh_postgres("schema")).await.unwrap();
     let (mut one, mut other) = (sqlite.read().await.unwrap(), postgres.read().await.unwrap());
     let sorted = |lines: Vec<String>| {
@@ -25,7 +30,11 @@ async fn both_databases_have_the_same_columns_and_keys() {
         lines
     };
     let columns = one.columns().await.unwrap();
-    assert!(columns.len() > 80, "this looks in the wrong place: {} columns", columns.len());
+    assert!(
+        columns.len() > 80,
+        "this looks in the wrong place: {} columns",
+        columns.len()
+    );
     let lines = |columns: Vec<_>| sorted(columns.iter().map(|column| format!("{column:?}")).collect());
     assert_eq!(lines(columns), lines(other.columns().await.unwrap()));
     let (one, other) = (one.indexes().await.unwrap(), other.indexes().await.unwrap());

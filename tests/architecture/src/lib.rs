@@ -29,14 +29,26 @@ pub fn packages() -> Result<BTreeMap<String, Package>, String> {
         .map_err(|error| format!("cargo metadata did not run: {error}"))?;
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
     let root = text(&metadata, "workspace_root");
-    let list = metadata.get("packages").and_then(Value::as_array).ok_or("no packages")?;
-    Ok(list.iter().map(|package| (short(&text(package, "name")), read(package, &root))).collect())
+    let list = metadata
+        .get("packages")
+        .and_then(Value::as_array)
+        .ok_or("no packages")?;
+    Ok(list
+        .iter()
+        .map(|package| (short(&text(package, "name")), read(package, &root)))
+        .collect())
 }
 
 fn read(package: &Value, root: &str) -> Package {
     let manifest = text(package, "manifest_path");
-    let folder = manifest.trim_end_matches("/Cargo.toml").trim_start_matches(root).trim_matches('/');
-    let mut found = Package { folder: folder.to_owned(), ..Package::default() };
+    let folder = manifest
+        .trim_end_matches("/Cargo.toml")
+        .trim_start_matches(root)
+        .trim_matches('/');
+    let mut found = Package {
+        folder: folder.to_owned(),
+        ..Package::default()
+    };
     let dependencies = package.get("dependencies").and_then(Value::as_array);
     for dependency in dependencies.into_iter().flatten() {
         if text(dependency, "kind") == "dev" {

@@ -32,15 +32,24 @@ fn every_arrow_between_the_crates_points_inwards() {
 fn the_gateway_takes_only_the_client_half_of_radius() {
     let packages = packages().unwrap();
     let features = &packages["gateway"].ours["radius"];
-    assert!(features.contains("client") && !features.contains("server"), "{features:?}");
-    assert!(!packages["gateway"].ours.contains_key("access"), "a gateway never touches the centre's database");
+    assert!(
+        features.contains("client") && !features.contains("server"),
+        "{features:?}"
+    );
+    assert!(
+        !packages["gateway"].ours.contains_key("access"),
+        "a gateway never touches the centre's database"
+    );
 }
 
 #[test]
 fn sql_is_spoken_by_the_store_and_the_gateways_own_spool_alone() {
     for (name, package) in packages().unwrap() {
         let speaks = package.foreign.contains("sqlx");
-        assert!(!speaks || ["store", "gateway"].contains(&name.as_str()), "{name} must not know sqlx");
+        assert!(
+            !speaks || ["store", "gateway"].contains(&name.as_str()),
+            "{name} must not know sqlx"
+        );
     }
 }
 
@@ -48,14 +57,20 @@ fn sql_is_spoken_by_the_store_and_the_gateways_own_spool_alone() {
 fn the_kernel_is_spoken_to_by_the_firewall_alone() {
     for (name, package) in packages().unwrap() {
         let speaks = package.foreign.contains("netlink-sys") || package.foreign.contains("nftables");
-        assert!(!speaks || name == "firewall", "{name} must not know netlink or nftables");
+        assert!(
+            !speaks || name == "firewall",
+            "{name} must not know netlink or nftables"
+        );
     }
 }
 
 #[test]
 fn the_radius_codec_has_one_importer() {
     for (name, package) in packages().unwrap() {
-        assert!(!package.foreign.contains("radius") || name == "radius", "{name} must not know the codec");
+        assert!(
+            !package.foreign.contains("radius") || name == "radius",
+            "{name} must not know the codec"
+        );
     }
 }
 
@@ -63,9 +78,19 @@ fn the_radius_codec_has_one_importer() {
 fn the_domain_has_neither_io_nor_clock_nor_chance() {
     let packages = packages().unwrap();
     for forbidden in ["tokio", "sqlx", "rand", "reqwest", "axum", "tracing"] {
-        assert!(!packages["domain"].foreign.contains(forbidden), "domain must not know {forbidden}");
+        assert!(
+            !packages["domain"].foreign.contains(forbidden),
+            "domain must not know {forbidden}"
+        );
     }
-    for word in ["SystemTime::now", "Instant::now", "Timestamp::now", "std::fs", "std::net::Tcp", "std::env"] {
+    for word in [
+        "SystemTime::now",
+        "Instant::now",
+        "Timestamp::now",
+        "std::fs",
+        "std::net::Tcp",
+        "std::env",
+    ] {
         for (file, text) in sources("domain") {
             assert!(!text.contains(word), "{file} must not use {word}");
         }
@@ -76,7 +101,10 @@ fn the_domain_has_neither_io_nor_clock_nor_chance() {
 fn every_package_lives_by_the_workspace_lints() {
     for (name, package) in packages().unwrap() {
         let manifest = fs::read_to_string(root().join(&package.folder).join("Cargo.toml")).unwrap();
-        assert!(manifest.contains("[lints]\nworkspace = true"), "{name} does not inherit the lints");
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{name} does not inherit the lints"
+        );
     }
 }
 
@@ -87,7 +115,12 @@ fn root() -> &'static Path {
 fn sources(folder: &str) -> Vec<(String, String)> {
     let files = fs::read_dir(root().join(folder).join("src")).unwrap();
     let paths = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
-    let read: Vec<_> = paths.map(|p| (p.display().to_string(), fs::read_to_string(&p).unwrap())).collect();
-    assert!(!read.is_empty(), "{folder} has no source: this test looks in the wrong place");
+    let read: Vec<_> = paths
+        .map(|p| (p.display().to_string(), fs::read_to_string(&p).unwrap()))
+        .collect();
+    assert!(
+        !read.is_empty(),
+        "{folder} has no source: this test looks in the wrong place"
+    );
     read
 }
