@@ -1,5 +1,12 @@
 //! The whole centre (server, use cases, SQLite) asked by radclient of FreeRADIUS, over loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
 use std::io::Write as _;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};

@@ -1,5 +1,12 @@
 //! The two databases hold the same.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
 use std::process::Command;
 
 use kavadam_store::Store;
