@@ -5,7 +5,7 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{SessionId, SubscriberId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 
-use crate::admit::end_session;
+use crate::admit::{end_namesake, end_session};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::{Access, AccessError};
 
@@ -69,6 +69,7 @@ async fn charge(
 ) -> Result<(Accounted, bool), AccessError> {
     tx.lock_subscriber(subscriber).await?;
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
+    take_name(tx, &mut session, report, now).await?;
     let octets = read_meters(&mut session, report, now);
     if octets > 0 {
         tx.charge(session.entitlement_id, session.lease_id, octets).await?;
@@ -86,6 +87,21 @@ async fn charge(
         }
     }
     Ok((Accounted::Charged(octets), has_orders))
+}
+
+/// A session not yet begun goes by the name its gate reports it with, even if another went by it before.
+async fn take_name(
+    tx: &mut Tx,
+    session: &mut SessionRow,
+    report: &AccountingReport,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let name = &report.acct_session_id;
+    if session.state == SessionState::Granted && !name.is_empty() && session.acct_session_id.as_ref() != Some(name) {
+        end_namesake(tx, report.nas, name, Some(session.id), now).await?;
+        session.acct_session_id = Some(name.clone());
+    }
+    Ok(())
 }
 
 /// Moves the meters on; returns the octets that are new.
@@ -112,9 +128,6 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     );
     session.mac = session.mac.or(report.mac);
     session.ip = report.ip.or(session.ip);
-    if !report.acct_session_id.is_empty() && session.state == SessionState::Granted {
-        session.acct_session_id = Some(report.acct_session_id.clone());
-    }
     after.total_octets().saturating_sub(before.total_octets())
 }
 

@@ -26,7 +26,7 @@ pub struct NasSetting<'a> {
 const LEAST_SECRET_OCTETS: usize = 16;
 
 impl Access {
-    /// Makes a plan, or changes the one of that name.
+    /// Makes a plan, or changes the one of that name; those online with it get its limits at once.
     ///
     /// # Errors
     /// The plan cannot be enforced, or the service is out of order; nothing was changed.
@@ -34,8 +34,12 @@ impl Access {
         plan.validate()?;
         let mut tx = self.write().await?;
         let id = tx.save_plan(plan).await?;
+        let online = tx.order_change_on_plan(id, now).await?;
         tx.record_audit(actor, "plan.set", &plan.name, "", now).await?;
         tx.commit().await?;
+        if online > 0 {
+            self.wake_orders();
+        }
         Ok(id)
     }
 

@@ -279,8 +279,8 @@ async fn end_superseded(
             others.insert(session.mac.map_or(Device::Unknown(session.id), Device::Known));
         }
     }
-    if existing.is_none() {
-        end_namesake(tx, asking, now).await?;
+    if let (None, Some(name)) = (existing, asking.acct_session_id.as_deref()) {
+        end_namesake(tx, asking.nas, name, None, now).await?;
     }
     Ok(u32::try_from(others.len()).unwrap_or(u32::MAX))
 }
@@ -291,21 +291,21 @@ enum Device {
     Unknown(SessionId),
 }
 
-/// A gate that lost its memory may give an Acct-Session-Id again that we still think live.
-async fn end_namesake(tx: &mut Tx, asking: &Asking, now: Timestamp) -> Result<(), AccessError> {
-    let Some(acct_session_id) = asking.acct_session_id.as_deref() else {
-        return Ok(());
-    };
-    let found = tx.session_at(asking.nas, None, Some(acct_session_id)).await?;
-    let Some(found) = found.filter(|session| session.state != SessionState::Ended) else {
+/// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`.
+pub async fn end_namesake(
+    tx: &mut Tx,
+    nas: NasId,
+    acct_session_id: &str,
+    but: Option<SessionId>,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let is_other_and_live = |session: &SessionRow| Some(session.id) != but && session.state != SessionState::Ended;
+    let found = tx.session_at(nas, None, Some(acct_session_id)).await?;
+    let Some(found) = found.filter(is_other_and_live) else {
         return Ok(());
     };
     tx.lock_subscriber(found.subscriber_id).await?;
-    if let Some(mut session) = tx
-        .session(found.id)
-        .await?
-        .filter(|session| session.state != SessionState::Ended)
-    {
+    if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
         end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
     }
     Ok(())

@@ -174,13 +174,14 @@ impl Access {
         self.give_ticket(tx, subscriber.id, visit, now).await
     }
 
-    /// Forgets the pending code, so that another number can be given.
+    /// Forgets the pending code and whose device this is, so that another number can be given.
     ///
     /// # Errors
     /// The service is out of order.
     pub async fn change_number(&self, visit: &Visit, _now: Timestamp) -> Result<(), AccessError> {
         let mut tx = self.write().await?;
         tx.supersede_challenges(visit.site, visit.mac).await?;
+        tx.forget_device(visit.mac).await?;
         Ok(tx.commit().await?)
     }
 

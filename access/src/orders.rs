@@ -18,20 +18,24 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 impl Access {
-    /// Orders that are due.
+    /// Orders that are due. Each is decided in a transaction of its own, on the session as it is under its subscriber's lock.
     ///
     /// # Errors
     /// The service is out of order.
     pub async fn pending_orders(&self, now: Timestamp) -> Result<Vec<Order>, AccessError> {
-        let mut tx = self.write().await?;
+        let due = self.read().await?.ordered_sessions(now, MOST).await?;
         let mut orders = Vec::new();
-        for session in tx.ordered_sessions(now, MOST).await? {
-            let Some(action) = action(&mut tx, &session, now).await? else {
+        for found in due {
+            let mut tx = self.write().await?;
+            tx.lock_subscriber(found.subscriber_id).await?;
+            let Some(session) = tx.session(found.id).await? else {
                 continue;
             };
-            orders.extend(order(&mut tx, &session, action).await?);
+            if let Some(action) = action(&mut tx, &session, now).await? {
+                orders.extend(order(&mut tx, &session, action).await?);
+            }
+            tx.commit().await?;
         }
-        tx.commit().await?;
         Ok(orders)
     }
 

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use kavadam_domain::accounting::{Meter, Reading};
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{EntitlementId, LeaseId, Mac, MobileNumber, NasId, SessionId, SiteId, SubscriberId, Timestamp};
+use kavadam_domain::{
+    EntitlementId, LeaseId, Mac, MobileNumber, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp,
+};
 use sqlx::error::BoxDynError;
 
 use crate::column::{Bind, Read, known};
@@ -350,17 +352,19 @@ impl Tx {
         )
     }
 
-    /// The live sessions of everybody whose plan this is, by their own or by the site's.
+    /// Asks for new limits for the live sessions of everybody whose plan this is, by their own or by the site's. Tells how many.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn live_sessions_on_plan(&mut self, plan: kavadam_domain::PlanId) -> Result<Vec<SessionRow>> {
-        rows!(
+    pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
+        execute!(
             self,
-            fetch_all,
-            "SELECT s.* FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-             WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1 ORDER BY s.id",
+            "UPDATE session SET order_action = 'change', order_attempts = 0, order_next_at = $2, trouble = NULL
+             WHERE state <> 'ended' AND order_action IS NULL AND id IN
+                 (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+                  WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)",
             plan,
+            now,
         )
     }
 

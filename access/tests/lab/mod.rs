@@ -1,0 +1,221 @@
+//! A centre with one site and one gate, on either database, whose time is moved by hand.
+
+#![allow(dead_code, reason = "each file of tests uses its own part")]
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use kavadam_access::admin::NasSetting;
+use kavadam_access::api::*;
+use kavadam_access::{Access, Sealer, Settings};
+use kavadam_domain::plan::{AfterQuota, Period};
+use kavadam_domain::{Language, Mac, NasId, Plan, PlanId, Reason, SiteId, Timestamp, challenge};
+use kavadam_store::Store;
+use zeroize::Zeroizing;
+
+pub const MB: u64 = 1_000_000;
+pub const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+pub const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+pub const NUMBER: &str = "9876543210";
+
+#[derive(Clone, Copy)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// An empty database in the private server of `tests/postgres.sh`.
+fn fresh_postgres() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let server = std::env::var("KAVADAM_TEST_POSTGRES")
+        .expect("KAVADAM_TEST_POSTGRES is not set: run this as `tests/postgres.sh cargo test`, or `make test`");
+    let name = format!("flows_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let made = Command::new("psql")
+        .args([&server, "-qc", &format!("CREATE DATABASE {name}")])
+        .status()
+        .unwrap();
+    assert!(made.success(), "psql could not make a database");
+    server.replacen("/postgres?", &format!("/{name}?"), 1)
+}
+
+/// Each case as a test on either database.
+macro_rules! cases {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $case() { super::$case(crate::lab::Database::Sqlite).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $case() { super::$case(crate::lab::Database::Postgres).await; })*
+        }
+    };
+}
+
+pub(crate) use cases;
+
+pub struct Lab {
+    pub access: Access,
+    pub store: Store,
+    pub sealer: Sealer,
+    pub nas: NasId,
+    pub site: SiteId,
+    pub now: Timestamp,
+    _dir: tempfile::TempDir,
+}
+
+pub fn plan(quota_octets: u64) -> Plan {
+    Plan {
+        id: PlanId(0),
+        name: "citizen".into(),
+        quota_octets: Some(quota_octets),
+        period: Period::Day,
+        time_zone: "Asia/Kolkata".into(),
+        down_bits_per_sec: Some(10_000_000),
+        up_bits_per_sec: Some(10_000_000),
+        session_secs: Some(14_400),
+        idle_secs: Some(600),
+        max_devices: 2,
+        remembered_days: 14,
+        after_quota: AfterQuota::Close,
+    }
+}
+
+impl Lab {
+    pub async fn new(database: Database, plan: &Plan) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = match database {
+            Database::Sqlite => format!("sqlite:{}", dir.path().join("kavadam.db").display()),
+            Database::Postgres => fresh_postgres(),
+        };
+        let store = Store::open(&url).await.unwrap();
+        let sealer = Sealer::new([5; 32]);
+        let access = Access::new(store.clone(), sealer.clone(), Settings::default());
+        let noon: jiff::Timestamp = "2026-11-24T06:30:00Z".parse().unwrap();
+        let now = Timestamp(noon.as_microsecond());
+        access.set_plan(plan, "test", now).await.unwrap();
+        let site = access
+            .set_site("Vizhinjam bus stand", true, "citizen", "test", now)
+            .await
+            .unwrap();
+        let nas = NasSetting {
+            name: "gate-1",
+            site: "Vizhinjam bus stand",
+            source: "127.0.0.1/32".parse().unwrap(),
+            secret: b"a secret of the gate",
+            uam_secret: b"a secret of redirects",
+            coa_port: 3799,
+        };
+        let nas = access.set_nas(&nas, "test", now).await.unwrap();
+        access
+            .nas_seen(nas, "127.0.0.1:40000".parse().unwrap(), now)
+            .await
+            .unwrap();
+        Self {
+            access,
+            store,
+            sealer,
+            nas,
+            site,
+            now,
+            _dir: dir,
+        }
+    }
+
+    pub fn visit(&self, mac: Mac) -> Visit {
+        Visit {
+            nas: self.nas,
+            site: self.site,
+            mac,
+            ip: "10.80.1.1".parse().unwrap(),
+            language: Language::En,
+        }
+    }
+
+    pub fn pass(&mut self, span: Duration) {
+        self.now = self.now + span;
+    }
+
+    pub async fn code(&self, mac: Mac) -> String {
+        let mut tx = self.store.read().await.unwrap();
+        let row = tx.last_challenge(self.site, mac).await.unwrap().unwrap();
+        challenge::code(self.sealer.code_secret(&row.public_id).as_slice())
+    }
+
+    pub async fn ask(&self, mac: Mac) -> Started {
+        self.access
+            .start_login(&self.visit(mac), NUMBER, true, self.now)
+            .await
+            .unwrap()
+    }
+
+    pub async fn ticket(&self, mac: Mac) -> Ticket {
+        assert!(matches!(self.ask(mac).await, Started::Sent(_)));
+        let code = self.code(mac).await;
+        match self
+            .access
+            .verify_code(&self.visit(mac), &code, self.now)
+            .await
+            .unwrap()
+        {
+            Verified::Ticket(ticket) => ticket,
+            Verified::Refused(reason) => panic!("refused: {reason:?}"),
+        }
+    }
+
+    pub async fn authorize(&self, mac: Mac, service: Service, name: &str, id: &str) -> Decision {
+        let request = AuthorizeRequest {
+            nas: self.nas,
+            user_name: name.to_owned(),
+            service,
+            mac: Some(mac),
+            ip: Some("10.80.1.1".parse().unwrap()),
+            acct_session_id: Some(id.to_owned()),
+            class: None,
+            shares_quota: true,
+        };
+        self.access.authorize(request, self.now).await.unwrap()
+    }
+
+    pub async fn logon(&self, mac: Mac, ticket: &Ticket, id: &str) -> Decision {
+        let proof = Proof::Pap(Zeroizing::new(ticket.password.as_bytes().to_vec()));
+        self.authorize(mac, Service::Login(proof), &ticket.user_name, id).await
+    }
+
+    pub async fn online(&self, mac: Mac, id: &str) -> Grant {
+        let ticket = self.ticket(mac).await;
+        granted(self.logon(mac, &ticket, id).await)
+    }
+
+    pub async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {
+        let report = AccountingReport {
+            nas: self.nas,
+            kind,
+            acct_session_id: id.to_owned(),
+            class: None,
+            user_name: None,
+            mac: None,
+            ip: None,
+            counters: Counters {
+                down_octets: octets,
+                session_secs: secs,
+                ..Counters::default()
+            },
+            at: self.now,
+        };
+        self.access.account(report, self.now).await.unwrap()
+    }
+}
+
+pub fn granted(decision: Decision) -> Grant {
+    match decision {
+        Decision::Accept(grant) => grant,
+        Decision::Reject { reason, .. } => panic!("refused: {reason:?}"),
+    }
+}
+
+pub fn refused(decision: Decision) -> Reason {
+    match decision {
+        Decision::Reject { reason, .. } => reason,
+        Decision::Accept(grant) => panic!("accepted: {grant:?}"),
+    }
+}
