@@ -24,12 +24,11 @@ impl Access {
         let (accounted, has_orders) = match report.kind {
             AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
-                match find(&mut tx, &report).await? {
-                    Some((subscriber, id)) => charge(&mut tx, &report, subscriber, id, now).await?,
-                    None => {
-                        tx.keep_unknown_report(&unknown(&report), now).await?;
-                        (Accounted::Unknown, false)
-                    }
+                if let Some((subscriber, id)) = find(&mut tx, &report).await? {
+                    charge(&mut tx, &report, subscriber, id, now).await?
+                } else {
+                    tx.keep_unknown_report(&unknown(&report), now).await?;
+                    (Accounted::Unknown, false)
                 }
             }
         };
@@ -75,16 +74,15 @@ async fn charge(
         tx.charge(session.entitlement_id, session.lease_id, octets).await?;
     }
     let mut has_orders = false;
-    match report.kind {
-        AccountingKind::Stop(cause) => end_session(tx, &mut session, cause, report.at).await?,
-        _ => {
-            session.state = session.state.after_report();
-            if octets > 0 && needs_new_limits(tx, &session).await? {
-                session.order(OrderKind::Change, now);
-                has_orders = true;
-            }
-            tx.save_session(&session).await?;
+    if let AccountingKind::Stop(cause) = report.kind {
+        end_session(tx, &mut session, cause, report.at).await?;
+    } else {
+        session.state = session.state.after_report();
+        if octets > 0 && needs_new_limits(tx, &session).await? {
+            session.order(OrderKind::Change, now);
+            has_orders = true;
         }
+        tx.save_session(&session).await?;
     }
     Ok((Accounted::Charged(octets), has_orders))
 }

@@ -122,11 +122,12 @@ pub async fn admit(
             .as_ref()
             .map(|session| session.started_at.unwrap_or(session.granted_at)),
         other_devices: others,
-        share: match asking.is_renewable {
-            true => Share::Renewable,
-            false => Share::Fixed {
+        share: if asking.is_renewable {
+            Share::Renewable
+        } else {
+            Share::Fixed {
                 max_devices: standing.plan.max_devices,
-            },
+            }
         },
     };
     match decide(&snapshot, now)? {
@@ -320,10 +321,10 @@ async fn find_lease(
     if let Some(lease) = existing.and_then(|session| session.lease_id) {
         return Ok(tx.lease(lease).await?);
     }
-    match asking.is_renewable {
-        true => Ok(tx.shared_lease(subscriber.id, asking.nas).await?),
-        false => Ok(None),
+    if asking.is_renewable {
+        return Ok(tx.shared_lease(subscriber.id, asking.nas).await?);
     }
+    Ok(None)
 }
 
 /// Writes down what the gate was promised, and under which lease.

@@ -156,11 +156,11 @@ mod tests {
     #[test]
     fn a_sealed_secret_opens_with_its_key_alone() {
         let sealer = Sealer::new([1; 32]);
-        let sealed = sealer.seal(b"radius secret", [9; 12]).unwrap();
-        assert_eq!(sealer.open(&sealed).unwrap().as_slice(), b"radius secret");
-        assert!(Sealer::new([2; 32]).open(&sealed).is_err());
-        for at in 0..sealed.len() {
-            let mut changed = sealed.clone();
+        let closed = sealer.seal(b"radius secret", [9; 12]).unwrap();
+        assert_eq!(sealer.open(&closed).unwrap().as_slice(), b"radius secret");
+        assert!(Sealer::new([2; 32]).open(&closed).is_err());
+        for at in 0..closed.len() {
+            let mut changed = closed.clone();
             changed[at] ^= 1;
             assert!(sealer.open(&changed).is_err(), "octet {at} changed");
         }

@@ -156,10 +156,10 @@ mod tests {
                 let length = stream.read(&mut buffer).await.unwrap();
                 request.extend_from_slice(&buffer[..length]);
                 let text = String::from_utf8_lossy(&request).into_owned();
-                let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                let Some((fields, body)) = text.split_once("\r\n\r\n") else {
                     continue;
                 };
-                let wanted = head
+                let wanted = fields
                     .lines()
                     .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
                 if wanted == Some(body.len()) {
