@@ -1,8 +1,13 @@
 //! What administrators do. Every change is audited in the transaction that makes it.
 
+mod people;
+mod record;
+
 use ipnet::IpNet;
 use kavadam_domain::{NasId, Plan, PlanId, SiteId, Timestamp};
 use kavadam_store::NewNas;
+
+pub use record::{NasView, SessionQuery, SiteView};
 
 use crate::{Access, AccessError};
 

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kavadam_domain::authorize::{Snapshot, Verdict, decide};
-use kavadam_domain::plan::Plan;
-use kavadam_domain::quota::{Allowance, Lease, Share};
+use kavadam_domain::quota::{Lease, Share};
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
-use kavadam_store::{EntitlementRow, LeaseRow, NewSession, SessionRow, SiteRow, SubscriberRow, Tx};
+use kavadam_store::{LeaseRow, NewSession, SessionRow, SubscriberRow, Tx};
 
 use crate::AccessError;
 use crate::api::Grant;
+use crate::standing::{Standing, load_standing};
 
 /// A device that wants to be online, or to stay so.
 pub struct Asking {
@@ -41,51 +41,6 @@ impl From<&SessionRow> for Asking {
             acct_session_id: session.acct_session_id.clone(),
             is_renewable: session.is_renewable,
         }
-    }
-}
-
-/// A subscriber's plan and what is left of it: what every page and every decision starts from.
-pub struct Standing {
-    /// Where.
-    pub site: SiteRow,
-    /// The plan in force there.
-    pub plan: Plan,
-    /// The present period.
-    pub entitlement: EntitlementRow,
-    /// What is left of it.
-    pub allowance: Allowance,
-}
-
-/// Loads a subscriber's standing at a site; the period is made if this is its first use.
-pub async fn load_standing(
-    tx: &mut Tx,
-    subscriber: &SubscriberRow,
-    site: SiteId,
-    now: Timestamp,
-) -> Result<Standing, AccessError> {
-    let site = tx.site(site).await?.ok_or(AccessError::Inconsistent("site"))?;
-    let plan = tx
-        .plan(subscriber.plan_id.unwrap_or(site.plan_id))
-        .await?
-        .ok_or(AccessError::Inconsistent("plan"))?;
-    let entitlement = tx.ensure_entitlement(subscriber.id, plan.id, plan.window(now)?).await?;
-    let promised_octets = tx.promised_octets(entitlement.id).await?;
-    let allowance = allowance(&plan, &entitlement, promised_octets);
-    Ok(Standing {
-        site,
-        plan,
-        entitlement,
-        allowance,
-    })
-}
-
-/// What is left of a period. The plan's quota counts as it is now, so that a plan made larger helps at once.
-pub const fn allowance(plan: &Plan, entitlement: &EntitlementRow, promised_octets: u64) -> Allowance {
-    Allowance {
-        quota_octets: plan.quota_octets,
-        topped_up_octets: entitlement.topped_up_octets,
-        used_octets: entitlement.used_octets,
-        promised_octets,
     }
 }
 

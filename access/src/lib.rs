@@ -20,6 +20,7 @@ pub mod orders;
 pub mod seal;
 pub mod settings;
 pub mod sms;
+mod standing;
 pub mod step;
 pub mod sweep;
 pub mod voucher;

@@ -13,6 +13,7 @@ use crate::{Access, AccessError};
 const TICKET_PREFIX: &str = "t-";
 
 /// The random number of a ticket's User-Name; `None` if it is not one.
+#[must_use]
 pub fn ticket_id(user_name: &str) -> Option<[u8; 16]> {
     let text = user_name.strip_prefix(TICKET_PREFIX)?;
     if text.len() > 32 {
@@ -249,6 +250,11 @@ impl Access {
     }
 }
 
+/// An opaque name for a new subscriber.
+pub(crate) fn fresh_alias() -> String {
+    BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase()
+}
+
 /// Somebody proved a number: the subscriber, made if new, and the device remembered as the plan says.
 pub(crate) async fn welcome(
     tx: &mut Tx,
@@ -256,7 +262,7 @@ pub(crate) async fn welcome(
     mac: Mac,
     now: Timestamp,
 ) -> Result<SubscriberRow, AccessError> {
-    let alias = BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase();
+    let alias = fresh_alias();
     let mut subscriber = tx.ensure_subscriber(&row.number, &alias, row.language, now).await?;
     subscriber.language = row.language;
     subscriber.consent_at = Some(now);

@@ -4,8 +4,8 @@ use kavadam_domain::session::SessionState;
 use kavadam_domain::{SubscriberId, Timestamp};
 use kavadam_store::{SessionRow, Tx};
 
-use crate::admit::load_standing;
 use crate::api::{Status, Step, Visit};
+use crate::standing::load_standing;
 use crate::{Access, AccessError};
 
 impl Access {

@@ -8,8 +8,8 @@ use kavadam_domain::{Reason, SubscriberId, Timestamp};
 use kavadam_store::{NewVoucher, OrderKind, Tx};
 use zeroize::Zeroizing;
 
-use crate::admit::load_standing;
 use crate::api::{Verified, Visit};
+use crate::standing::load_standing;
 use crate::{Access, AccessError};
 
 /// Digits and letters that nobody takes for one another: no 0, O, 1, I, L or U.

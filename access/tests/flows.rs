@@ -87,7 +87,7 @@ async fn a_ticket_is_good_once_on_its_own_device_and_for_a_minute(database: Data
     );
     lab.pass(Duration::from_secs(31));
     let late = lab.ticket(MAC).await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     assert_eq!(
         refused(lab.logon(MAC, &late, "s3").await),
         Reason::BadCredential,
@@ -147,7 +147,7 @@ async fn without_consent_or_with_a_wrong_number_nothing_is_sent(database: Databa
 async fn reports_twice_and_out_of_order_charge_each_octet_once(database: Database) {
     let mut lab = Lab::new(database, &plan(100 * MB)).await;
     lab.online(MAC, "s1").await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     assert_eq!(
         lab.report(AccountingKind::Interim, "s1", 5 * MB, 60).await,
         Accounted::Charged(5 * MB)
@@ -156,7 +156,7 @@ async fn reports_twice_and_out_of_order_charge_each_octet_once(database: Databas
         lab.report(AccountingKind::Interim, "s1", 5 * MB, 60).await,
         Accounted::Charged(0)
     );
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     assert_eq!(
         lab.report(AccountingKind::Stop(1), "s1", 9 * MB, 120).await,
         Accounted::Charged(4 * MB)
@@ -239,7 +239,7 @@ async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_
 async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
     let mut lab = Lab::new(database, &plan(20 * MB)).await;
     lab.online(MAC, "s1").await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Stop(10), "s1", 20 * MB, 60).await;
     assert!(matches!(
         refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),

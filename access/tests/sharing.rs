@@ -229,7 +229,7 @@ async fn a_restart_of_the_gate_ends_its_sessions_and_frees_their_leases(database
     let mut lab = Lab::new(database, &plan(20 * MB)).await;
     lab.online(MAC, "s1").await;
     lab.report(AccountingKind::Interim, "s1", 2 * MB, 5).await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     assert_eq!(lab.report(AccountingKind::On, "", 0, 0).await, Accounted::Closed(1));
     assert_eq!(lab.report(AccountingKind::On, "", 0, 0).await, Accounted::Closed(0));
     let grant = granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
@@ -243,7 +243,7 @@ async fn a_restart_of_the_gate_ends_its_sessions_and_frees_their_leases(database
 async fn a_stop_without_a_start_is_charged_to_the_session_of_its_class(database: Database) {
     let mut lab = Lab::new(database, &plan(100 * MB)).await;
     let grant = lab.online(MAC, "as-asked").await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     let report = AccountingReport {
         nas: lab.nas,
         kind: AccountingKind::Stop(1),
@@ -278,7 +278,7 @@ async fn a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up(data
     };
     let mut lab = Lab::new(database, &slow).await;
     lab.online(MAC, "s1").await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Interim, "s1", 20 * MB, 60).await;
     let grant = granted(lab.authorize(MAC, Service::Renewal, "", "s1").await);
     assert_eq!(
@@ -286,7 +286,7 @@ async fn a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up(data
         (Some(256_000), None)
     );
     assert!(!grant.is_renewable, "there is nothing to ask for");
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Interim, "s1", 21 * MB, 120).await;
 
     let codes = lab
@@ -366,7 +366,7 @@ async fn a_changed_plan_reaches_those_online(database: Database) {
 async fn a_changed_number_is_asked_for_anew(database: Database) {
     let mut lab = Lab::new(database, &plan(20 * MB)).await;
     lab.online(MAC, "s1").await;
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Stop(10), "s1", 20 * MB, 60).await;
     assert!(matches!(
         lab.access.step(&lab.visit(MAC), lab.now).await.unwrap(),

@@ -1,0 +1,206 @@
+//! What administrators look at: plans, sites, gates, sessions, vouchers, and who changed what.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use kavadam_domain::session::SessionState;
+use kavadam_domain::{MobileNumber, Plan, SessionId, Timestamp};
+use kavadam_store::{AuditRow, OrderKind, SessionFilter, SessionListing, VoucherRow};
+
+use super::missing;
+use crate::api::{Counters, SessionView};
+use crate::{Access, AccessError};
+
+/// A site, as an administrator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteView {
+    /// Unique name.
+    pub name: String,
+    /// Whether anybody is let in.
+    pub is_open: bool,
+    /// Name of the plan of those who have none of their own.
+    pub plan: String,
+}
+
+/// A gate, as an administrator sees it: without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NasView {
+    /// NAS-Identifier.
+    pub name: String,
+    /// Name of the site where it stands.
+    pub site: String,
+    /// Where its requests come from.
+    pub source: IpNet,
+    /// UDP port for CoA and Disconnect.
+    pub coa_port: u16,
+    /// Where its last authentic request came from, and when that was noted (within a minute).
+    pub last_seen: Option<(IpAddr, Timestamp)>,
+}
+
+/// Which sessions to list; `None` is "any".
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionQuery {
+    /// Only those not ended.
+    pub is_live: bool,
+    /// Only of this number.
+    pub number: Option<MobileNumber>,
+    /// Only at the site of this name.
+    pub site: Option<String>,
+    /// At most so many, the newest first; `None`: 1000.
+    pub most: Option<u32>,
+}
+
+impl Access {
+    /// Every plan, by name.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn plans(&self) -> Result<Vec<Plan>, AccessError> {
+        Ok(self.read().await?.plans().await?)
+    }
+
+    /// Every site, by name.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn sites(&self) -> Result<Vec<SiteView>, AccessError> {
+        let mut tx = self.read().await?;
+        let plans = tx.plans().await?;
+        let name_of = |id| plans.iter().find(|plan| plan.id == id).map(|plan| plan.name.clone());
+        let rows = tx.sites().await?.into_iter();
+        rows.map(|row| {
+            let plan = name_of(row.plan_id).ok_or(AccessError::Inconsistent("plan"))?;
+            Ok(SiteView {
+                name: row.name,
+                is_open: row.is_open,
+                plan,
+            })
+        })
+        .collect()
+    }
+
+    /// Every gate, by name.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn nases(&self) -> Result<Vec<NasView>, AccessError> {
+        let mut tx = self.read().await?;
+        let sites = tx.sites().await?;
+        let name_of = |id| sites.iter().find(|site| site.id == id).map(|site| site.name.clone());
+        let rows = tx.nases().await?.into_iter();
+        rows.map(|row| {
+            Ok(NasView {
+                name: row.name,
+                site: name_of(row.site_id).ok_or(AccessError::Inconsistent("site"))?,
+                source: row.source,
+                coa_port: row.coa_port,
+                last_seen: row.last_seen_address.zip(row.last_seen_at),
+            })
+        })
+        .collect()
+    }
+
+    /// Sessions, the newest first.
+    ///
+    /// # Errors
+    /// There is no such subscriber or site, or the service is out of order.
+    pub async fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionView>, AccessError> {
+        let mut tx = self.read().await?;
+        let mut filter = SessionFilter {
+            is_live: query.is_live,
+            most: query.most,
+            ..SessionFilter::default()
+        };
+        if let Some(number) = &query.number {
+            let found = tx.subscriber_numbered(number).await?;
+            filter.subscriber = Some(found.ok_or_else(|| missing("subscriber", &number.masked()))?.id);
+        }
+        if let Some(name) = &query.site {
+            filter.site = Some(tx.site_named(name).await?.ok_or_else(|| missing("site", name))?.id);
+        }
+        Ok(tx.sessions(&filter).await?.into_iter().map(view).collect())
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn session(&self, id: SessionId) -> Result<Option<SessionView>, AccessError> {
+        let filter = SessionFilter {
+            id: Some(id),
+            ..SessionFilter::default()
+        };
+        Ok(self.read().await?.sessions(&filter).await?.into_iter().map(view).next())
+    }
+
+    /// Has a session ended by its gate. `false` if it is over already.
+    ///
+    /// # Errors
+    /// There is no such session, or the service is out of order; nothing was changed.
+    pub async fn end_session(&self, id: SessionId, actor: &str, now: Timestamp) -> Result<bool, AccessError> {
+        let mut tx = self.write().await?;
+        let unknown = || missing("session", &id.to_string());
+        let found = tx.session(id).await?.ok_or_else(unknown)?;
+        tx.lock_subscriber(found.subscriber_id).await?;
+        let mut session = tx.session(id).await?.ok_or_else(unknown)?;
+        if session.state == SessionState::Ended {
+            return Ok(false);
+        }
+        session.order(OrderKind::End, now);
+        tx.save_session(&session).await?;
+        tx.record_audit(actor, "session.end", &id.to_string(), "", now).await?;
+        tx.commit().await?;
+        self.wake_orders();
+        Ok(true)
+    }
+
+    /// Vouchers, all or of one lot, the newest first, at most `most`. Their codes cannot be read again.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn vouchers(&self, label: Option<&str>, most: u32) -> Result<Vec<VoucherRow>, AccessError> {
+        Ok(self.read().await?.vouchers(label, most).await?)
+    }
+
+    /// Who changed what, the newest first, at most `most`.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn audits(&self, most: u32) -> Result<Vec<AuditRow>, AccessError> {
+        Ok(self.read().await?.audits(most).await?)
+    }
+}
+
+fn view(row: SessionListing) -> SessionView {
+    let SessionListing {
+        session,
+        number,
+        nas,
+        site,
+    } = row;
+    let meter = session.meter();
+    let state = match (session.state, session.order_action) {
+        (SessionState::Granted | SessionState::Open, Some(OrderKind::End)) => "ending",
+        (state, _) => state.word(),
+    };
+    SessionView {
+        id: session.id,
+        number,
+        mac: session.mac,
+        ip: session.ip,
+        nas,
+        site,
+        state,
+        started_at: session.granted_at,
+        ended_at: session.ended_at,
+        terminate_cause: session.terminate_cause,
+        counters: Counters {
+            up_octets: meter.up_octets(),
+            down_octets: meter.down_octets(),
+            up_packets: session.up_packets,
+            down_packets: session.down_packets,
+            session_secs: session.session_secs,
+        },
+        trouble: session.trouble,
+    }
+}

@@ -1,0 +1,178 @@
+//! What administrators do, and what becomes of those who are online, on both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+
+use std::time::Duration;
+
+use kavadam_access::AccessError;
+use kavadam_access::admin::SessionQuery;
+use kavadam_access::api::*;
+use kavadam_domain::{MobileNumber, Plan, Reason};
+use lab::{Database, Lab, MAC, MB, NUMBER, cases, granted, plan, refused};
+
+cases! {
+    a_blocked_number_is_sent_away_and_kept_out_until_it_is_unblocked,
+    a_number_can_be_blocked_before_it_ever_comes,
+    a_top_up_counts_at_once,
+    a_plan_of_ones_own_goes_before_the_sites,
+    a_session_is_listed_until_its_gate_has_ended_it,
+    what_is_not_there_is_named,
+    every_change_is_on_record,
+}
+
+fn number() -> MobileNumber {
+    NUMBER.parse().unwrap()
+}
+
+async fn a_blocked_number_is_sent_away_and_kept_out_until_it_is_unblocked(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.access.block(&number(), true, "test", lab.now).await.unwrap();
+    assert_eq!(
+        lab.access.pending_orders(lab.now).await.unwrap()[0].action,
+        OrderAction::End
+    );
+    let renewal = lab.authorize(MAC, Service::Renewal, "", "s1").await;
+    assert_eq!(
+        refused(renewal),
+        Reason::UnknownSession,
+        "not renewed while it is to end"
+    );
+    lab.report(AccountingKind::Stop(6), "s1", MB, 1).await;
+    assert_eq!(
+        refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),
+        Reason::Blocked
+    );
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(lab.ask(MAC).await, Started::Refused(Reason::Blocked), "no code is sent");
+    lab.access.block(&number(), false, "test", lab.now).await.unwrap();
+    granted(lab.authorize(MAC, Service::CallCheck, "mac", "s3").await);
+}
+
+async fn a_number_can_be_blocked_before_it_ever_comes(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.access.block(&number(), true, "test", lab.now).await.unwrap();
+    assert_eq!(lab.ask(MAC).await, Started::Refused(Reason::Blocked));
+}
+
+async fn a_top_up_counts_at_once(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", 5 * MB, 60).await;
+    lab.access.top_up(&number(), 100 * MB, "test", lab.now).await.unwrap();
+    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let OrderAction::Change(limits) = &orders[0].action else {
+        panic!("{orders:?}")
+    };
+    assert_eq!(limits.remaining_octets, Some(115 * MB));
+    let view = lab.access.subscriber(&number(), lab.now).await.unwrap().unwrap();
+    assert_eq!((view.used_octets, view.topped_up_octets), (5 * MB, 100 * MB));
+    assert_eq!(
+        view.leased_octets,
+        limits.max_total_octets.unwrap() - 5 * MB,
+        "promised and not yet used"
+    );
+}
+
+async fn a_plan_of_ones_own_goes_before_the_sites(database: Database) {
+    let lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    let staff = Plan {
+        name: "staff".into(),
+        quota_octets: None,
+        ..plan(MB)
+    };
+    lab.access.set_plan(&staff, "test", lab.now).await.unwrap();
+    lab.access
+        .set_subscriber_plan(&number(), Some("staff"), "test", lab.now)
+        .await
+        .unwrap();
+    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let OrderAction::Change(limits) = &orders[0].action else {
+        panic!("{orders:?}")
+    };
+    assert_eq!(limits.max_total_octets, None, "no quota any more");
+    lab.access
+        .set_subscriber_plan(&number(), None, "test", lab.now)
+        .await
+        .unwrap();
+    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let OrderAction::Change(limits) = &orders[0].action else {
+        panic!("{orders:?}")
+    };
+    assert!(limits.max_total_octets.is_some(), "and one again");
+}
+
+async fn a_session_is_listed_until_its_gate_has_ended_it(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let id = lab.online(MAC, "s1").await.session;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    let state = async |lab: &Lab| lab.access.session(id).await.unwrap().unwrap().state;
+    assert_eq!(state(&lab).await, "open");
+    assert!(lab.access.end_session(id, "test", lab.now).await.unwrap());
+    assert_eq!(state(&lab).await, "ending");
+    lab.report(AccountingKind::Stop(6), "s1", 3 * MB, 1).await;
+    assert!(
+        !lab.access.end_session(id, "test", lab.now).await.unwrap(),
+        "it is over"
+    );
+    let live = SessionQuery {
+        is_live: true,
+        number: Some(number()),
+        ..SessionQuery::default()
+    };
+    assert!(lab.access.sessions(&live).await.unwrap().is_empty());
+    let all = lab.access.sessions(&SessionQuery::default()).await.unwrap();
+    assert_eq!(
+        (all[0].state, all[0].counters.down_octets, all[0].nas.as_str()),
+        ("ended", 3 * MB, "gate-1")
+    );
+}
+
+async fn what_is_not_there_is_named(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let problem = lab.access.top_up(&number(), MB, "test", lab.now).await.unwrap_err();
+    assert_eq!(problem.to_string(), "there is no subscriber `xxxxxx3210`");
+    assert_eq!(lab.access.subscriber(&number(), lab.now).await.unwrap(), None);
+    let elsewhere = SessionQuery {
+        site: Some("Kochi".into()),
+        ..SessionQuery::default()
+    };
+    assert!(matches!(
+        lab.access.sessions(&elsewhere).await,
+        Err(AccessError::Missing { kind: "site", .. })
+    ));
+}
+
+async fn every_change_is_on_record(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.access.block(&number(), true, "anu", lab.now).await.unwrap();
+    lab.access.block(&number(), false, "anu", lab.now).await.unwrap();
+    let acts = lab.access.audits(9).await.unwrap();
+    let actions: Vec<_> = acts
+        .iter()
+        .map(|act| (act.actor.as_str(), act.action.as_str()))
+        .collect();
+    assert_eq!(
+        actions[..2],
+        [("anu", "subscriber.unblock"), ("anu", "subscriber.block")]
+    );
+    assert_eq!(
+        actions[2..],
+        [("test", "nas.set"), ("test", "site.set"), ("test", "plan.set")]
+    );
+    let sites = lab.access.sites().await.unwrap();
+    assert_eq!((sites[0].plan.as_str(), sites[0].is_open), ("citizen", true));
+    assert!(lab.access.nases().await.unwrap()[0].last_seen.is_some());
+    assert_eq!(lab.access.plans().await.unwrap().len(), 1);
+}
