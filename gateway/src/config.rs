@@ -4,16 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_firewall::Layout;
-use kavadam_radius::Secret;
+use kavadam_radius::client::{ClientConfig, ServerAddress};
+use kavadam_radius::dynamic::{Authority, DynamicConfig};
+use kavadam_radius::{NasIdentity, Retry, Secret};
 
 /// One gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// NAS-Identifier, also `nasid` in redirects.
     pub nas_identifier: String,
-    /// Holds the spool and the sockets.
+    /// Directory of `gateway.db`, which holds the spool; made if need be.
     pub state_dir: PathBuf,
     /// Where dnsmasq tells of DHCP leases.
     pub lease_socket: PathBuf,
@@ -33,7 +35,7 @@ pub struct GatewayConfig {
     pub uam_port: u16,
     /// TCP ports of this machine that strangers may reach besides: the portal's, where it runs here.
     pub other_ports: Vec<u16>,
-    /// Where strangers are sent.
+    /// Origin of the portal, `http://host[:port]` or `https://…`, without a slash at its end: redirects are signed over it.
     pub portal_url: String,
     /// Signs redirects to the portal and binds logons.
     pub uam_secret: Secret,
@@ -43,7 +45,7 @@ pub struct GatewayConfig {
     pub max_sessions: u32,
     /// Open before login.
     pub walled_garden: Vec<IpAddr>,
-    /// Between reports where the server sets none.
+    /// Between reports where the server sets none, at least 10 s.
     pub interim: Duration,
     /// RADIUS servers.
     pub radius: RadiusConfig,
@@ -58,7 +60,7 @@ pub struct GatewayConfig {
 /// Whom to ask.
 #[derive(Debug, Clone)]
 pub struct RadiusConfig {
-    /// Authentication servers in order of preference; each with its accounting port.
+    /// Authentication servers in order of preference; each with its accounting port. They may give orders (CoA, Disconnect) too.
     pub servers: Vec<(SocketAddr, SocketAddr)>,
     /// Shared secret.
     pub secret: Secret,
@@ -75,17 +77,28 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     /// The name in the certificate.
     pub host_name: String,
-    /// PEM chain.
+    /// PEM: certificate, then intermediates. Read again when it changes.
     pub certificate_file: PathBuf,
-    /// PEM key.
+    /// PEM: private key.
     pub key_file: PathBuf,
+    /// `venue-info-url`; `None`: the portal's help page.
+    pub venue_info_url: Option<String>,
 }
 
 impl ApiConfig {
     /// What DHCP option 114 points to (RFC 8910 §2).
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://{}:{}/captive", self.host_name, self.listen.port())
+        format!("{}/captive", self.origin())
+    }
+
+    /// `https://NAME[:PORT]`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self.listen.port() {
+            443 => format!("https://{}", self.host_name),
+            port => format!("https://{}:{port}", self.host_name),
+        }
     }
 }
 
@@ -124,6 +137,47 @@ impl GatewayConfig {
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
             max_sessions: self.max_sessions,
+        }
+    }
+
+    /// Our addresses on the LAN.
+    pub(crate) fn lan_addresses(&self) -> Vec<IpAddr> {
+        let lan6 = self.lan6.map(|net| IpAddr::V6(net.addr()));
+        std::iter::once(IpAddr::V4(self.lan4.addr())).chain(lan6).collect()
+    }
+
+    pub(crate) fn client(&self) -> ClientConfig {
+        let server = |(auth, acct): &(SocketAddr, SocketAddr)| ServerAddress {
+            auth: *auth,
+            acct: *acct,
+            secret: self.radius.secret.clone(),
+        };
+        ClientConfig {
+            servers: self.radius.servers.iter().map(server).collect(),
+            nas: NasIdentity {
+                identifier: self.nas_identifier.clone(),
+                address: Some(IpAddr::V4(self.lan4.addr())),
+                ..NasIdentity::default()
+            },
+            retry: Retry {
+                first_wait: self.radius.timeout,
+                tries: self.radius.retries.saturating_add(1),
+            },
+            source: None,
+            requires_message_authenticator: true,
+        }
+    }
+
+    pub(crate) fn dynamic(&self) -> DynamicConfig {
+        let authority = |(auth, _): &(SocketAddr, SocketAddr)| Authority {
+            source: IpNet::from(auth.ip()),
+            secret: self.radius.secret.clone(),
+        };
+        DynamicConfig {
+            listen: self.coa_listen,
+            authorities: self.radius.servers.iter().map(authority).collect(),
+            nas_identifier: self.nas_identifier.clone(),
+            is_strict: true,
         }
     }
 }

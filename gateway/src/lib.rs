@@ -1,9 +1,38 @@
-//! Our NAS: capture, UAM, RFC 8908 API, RADIUS client with a durable spool.
+//! Our NAS: captures strangers, sends them to the portal, asks a RADIUS server, opens and ends sessions in the kernel, and
+//! reports what they used.
+//!
+//! ```text
+//!   http doors ─┐                                       ┌─▶ spool (commit) ──▶ courier ──▶ RADIUS accounting
+//!   leases ─────┼─▶ engine ──▶ core (sans-IO) ──Command─┼─▶ packet filter
+//!   kernel ─────┤                                       └─▶ RADIUS authentication ──▶ engine
+//!   CoA ────────┘
+//! ```
+//!
+//! [`start`] binds everything, [`Gateway::run`] serves; both in one: [`run`]. Stopping leaves people online: the kernel holds
+//! their sessions, and the next start adopts them.
 
+mod check;
+mod clock;
 pub mod config;
+mod core;
+mod courier;
+mod devices;
 pub mod dnsmasq;
+mod engine;
+mod http;
+mod kernel;
+pub mod lease;
+mod leases;
+mod neighbours;
+mod report;
+mod run;
+mod spool;
+
+pub use check::{Problem, check};
+pub use config::GatewayConfig;
+pub use http::CertificateError;
+pub use run::{Gateway, GatewayError, run, start};
+pub use spool::SpoolError;
 
 #[cfg(test)]
 mod testing;
-
-pub use config::GatewayConfig;

@@ -37,6 +37,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
             host_name: "gate.wifi.internal".into(),
             certificate_file: "/etc/kavadam/gate.pem".into(),
             key_file: "/etc/kavadam/gate.key".into(),
+            venue_info_url: None,
         }),
         dnsmasq: DnsmasqConfig {
             lease: Duration::from_hours(1),

@@ -1,0 +1,160 @@
+//! Ends: halt, read, report, remove. See the module's head for why in this order.
+
+use std::time::{Duration, Instant};
+
+use kavadam_domain::Mac;
+use kavadam_domain::session::terminate_cause;
+use kavadam_firewall::{FirewallError, PoolKey, Slot};
+
+use super::session::{Phase, Session};
+use super::{Command, Core, HALT, Now, Told, WaiterId, warn_kernel};
+use crate::kernel::Kernel;
+use crate::report::Kind;
+
+impl Session {
+    pub(super) const fn final_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Online => None,
+            Phase::Halting { final_at, .. } => Some(final_at),
+        }
+    }
+}
+
+impl<K: Kernel> Core<K> {
+    pub(super) fn log_off(&mut self, mac: Mac, waiter: Option<WaiterId>, now: Now) {
+        match self.by_mac.get(&mac).copied() {
+            Some(slot) => {
+                self.halt(slot, terminate_cause::USER_REQUEST, now);
+                self.await_end(slot, waiter, Told::Over);
+            }
+            None => {
+                if let Some(waiter) = waiter {
+                    self.tell(waiter, Told::Over);
+                }
+            }
+        }
+    }
+
+    pub(super) fn await_end(&mut self, slot: Slot, waiter: Option<WaiterId>, told: Told) {
+        let waiters = self.mourners.entry(slot).or_default();
+        waiters.extend(waiter.map(|waiter| (waiter, told)));
+    }
+
+    /// Nothing passes any more a few milliseconds from now; the first cause stands.
+    pub(super) fn halt(&mut self, slot: Slot, cause: u32, now: Now) {
+        let Some(session) = self.sessions.get_mut(&slot) else {
+            return;
+        };
+        if !session.is_online() {
+            return;
+        }
+        match self.kernel.set_timeout(slot, Some(Duration::from_millis(1))) {
+            Ok(()) | Err(FirewallError::Expired(_)) => {}
+            // Closing, later, will end it all the same.
+            Err(error) => warn_kernel(&error),
+        }
+        session.phase = Phase::Halting {
+            cause,
+            final_at: now.mono + HALT,
+        };
+        self.mourners.entry(slot).or_default();
+    }
+
+    pub(super) fn halt_pool(&mut self, key: PoolKey, cause: u32, now: Now) {
+        let slots = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.slots.clone());
+        for slot in slots {
+            self.halt(slot, cause, now);
+        }
+    }
+
+    /// Sessions whose time is over: the kernel has stopped them already.
+    pub(super) fn end_overdue(&mut self, now: Now) {
+        let is_overdue = |session: &&Session| session.is_online() && session.ends_at.is_some_and(|end| end <= now.mono);
+        let overdue: Vec<Slot> = self.sessions.values().filter(is_overdue).map(|one| one.slot).collect();
+        for slot in overdue {
+            self.halt(slot, terminate_cause::SESSION_TIMEOUT, now);
+        }
+    }
+
+    /// Reports the halted sessions whose meters are final.
+    pub(super) fn finish_halted(&mut self, now: Now) {
+        let finals = self.mourners.keys().filter_map(|slot| self.sessions.get(slot));
+        let slots: Vec<Slot> = finals
+            .filter(|session| session.final_at().is_some_and(|at| at <= now.mono))
+            .map(|session| session.slot)
+            .collect();
+        if slots.is_empty() {
+            return;
+        }
+        match self.kernel.read(&slots) {
+            Ok(readings) => {
+                for (slot, meter) in readings {
+                    if let Some(session) = self.sessions.get_mut(&slot) {
+                        session.meter = meter;
+                    }
+                }
+            }
+            Err(error) => {
+                // The meters stay in the kernel: the next tick tries again.
+                warn_kernel(&error);
+                return;
+            }
+        }
+        for slot in slots {
+            self.stop(slot, now);
+        }
+    }
+
+    fn stop(&mut self, slot: Slot, now: Now) {
+        let Some(session) = self.sessions.remove(&slot) else {
+            return;
+        };
+        let Phase::Halting { cause, .. } = session.phase else {
+            return;
+        };
+        self.out
+            .push(Command::Spool(Box::new(session.report(Kind::Stop(cause), now))));
+        self.out.push(Command::Forget(session.row.id.clone()));
+        self.out.push(Command::Close(slot));
+        tracing::info!(
+            session.id = session.row.id,
+            cause,
+            octets = session.meter.total_octets(),
+            "session ended"
+        );
+        self.by_id.remove(&session.row.id);
+        if self.by_mac.get(&session.row.mac) == Some(&slot) {
+            self.by_mac.remove(&session.row.mac);
+        }
+        if let Some(pool) = self.pools.get_mut(&session.pool) {
+            pool.slots.retain(|one| *one != slot);
+            pool.spent_octets = pool.spent_octets.saturating_add(session.meter.total_octets());
+            let granted = session
+                .row
+                .limits
+                .max_total_octets
+                .unwrap_or(session.meter.total_octets());
+            pool.retired_octets = pool.retired_octets.saturating_add(granted);
+            let asker_is_gone = pool
+                .asking
+                .is_some_and(|asking| self.renewals.get(&asking.ask) == Some(&slot));
+            if asker_is_gone {
+                pool.asking = None;
+            }
+        }
+        self.renewals.retain(|_, one| *one != slot);
+        self.drop_pool_if_empty(session.pool);
+        for (waiter, told) in self.mourners.remove(&slot).unwrap_or_default() {
+            self.tell(waiter, told);
+        }
+    }
+
+    pub(super) fn drop_pool_if_empty(&mut self, key: PoolKey) {
+        if self.pools.get(&key).is_some_and(|pool| pool.slots.is_empty())
+            && let Some(pool) = self.pools.remove(&key)
+            && let Some(cui) = pool.cui
+        {
+            self.by_cui.remove(&cui);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! From stranger to session.
+
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+use kavadam_firewall::{Meter, OpenSession, PoolKey, Slot};
+use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
+
+use super::session::{Device, Left, Phase, Pool, Session, SessionRow};
+use super::{Answer, AskId, Command, Core, MOST_REFUSED, Now, REFUSAL_REMEMBERED, SILENCE_REMEMBERED, Told, WaiterId};
+use crate::kernel::Kernel;
+use crate::report::Kind;
+
+/// A question that is under way.
+#[derive(Debug)]
+pub(super) struct Login {
+    device: Device,
+    id: String,
+    /// The name used to log in, for accounting where the server gives no other.
+    user_name: String,
+    is_knock: bool,
+    waiters: Vec<WaiterId>,
+}
+
+impl<K: Kernel> Core<K> {
+    /// MAC authentication (RFC 2865 §5.6, Call-Check).
+    pub(super) fn knock(&mut self, device: Device, waiter: Option<WaiterId>, now: Now) {
+        let mac = device.mac;
+        if self.by_mac.contains_key(&mac) {
+            return self.tell_if(waiter, Told::Already);
+        }
+        if let Some(login) = self.login_of.get(&mac).and_then(|ask| self.logins.get_mut(ask)) {
+            login.waiters.extend(waiter);
+            return;
+        }
+        let is_refused = self.refused.get(&mac).is_some_and(|until| *until > now.mono);
+        if is_refused || self.refused.len() >= MOST_REFUSED {
+            return self.tell_if(waiter, Told::Refused(None));
+        }
+        let name = mac.to_string();
+        self.ask(device, name, Credential::Absent, true, waiter.into_iter().collect());
+    }
+
+    pub(super) fn log_on(&mut self, device: Device, user_name: String, credential: Credential, waiter: WaiterId) {
+        if self.by_mac.contains_key(&device.mac) {
+            return self.tell(waiter, Told::Already);
+        }
+        // A login overtakes a question that is under way; who waited for that is told what comes of this.
+        let overtaken = self.login_of.remove(&device.mac);
+        let mut waiters = overtaken
+            .and_then(|ask| self.logins.remove(&ask))
+            .map_or_else(Vec::new, |login| login.waiters);
+        waiters.push(waiter);
+        self.ask(device, user_name, credential, false, waiters);
+    }
+
+    fn ask(
+        &mut self,
+        device: Device,
+        user_name: String,
+        credential: Credential,
+        is_knock: bool,
+        waiters: Vec<WaiterId>,
+    ) {
+        let id = self.next_id();
+        let ask = self.next_ask();
+        let service = if is_knock {
+            ServiceType::CallCheck
+        } else {
+            ServiceType::Login
+        };
+        let request = AccessRequest {
+            mac: Some(device.mac),
+            called_station_id: Some(self.settings.called_station_id.clone()),
+            framed_ipv4: device.ipv4,
+            framed_ipv6: device.ipv6,
+            acct_session_id: Some(id.clone()),
+            wants_cui: true,
+            ..AccessRequest::new(service, user_name.clone(), credential)
+        };
+        self.login_of.insert(device.mac, ask);
+        self.logins.insert(
+            ask,
+            Login {
+                device,
+                id,
+                user_name,
+                is_knock,
+                waiters,
+            },
+        );
+        self.out.push(Command::Ask(ask, Box::new(request)));
+    }
+
+    /// A server answered a login, or none did.
+    pub(super) fn decided(&mut self, ask: AskId, login: Login, answer: Answer, now: Now) {
+        if self.login_of.get(&login.device.mac) == Some(&ask) {
+            self.login_of.remove(&login.device.mac);
+        }
+        let mac = login.device.mac;
+        let told = match answer {
+            Answer::Accept(grant) => {
+                self.refused.remove(&mac);
+                if self.open(&login, *grant, now) {
+                    Told::Online
+                } else {
+                    Told::Unavailable
+                }
+            }
+            Answer::Reject(message) => {
+                self.remember_refusal(mac, login.is_knock, REFUSAL_REMEMBERED, now);
+                Told::Refused(message)
+            }
+            Answer::Silent => {
+                self.remember_refusal(mac, login.is_knock, SILENCE_REMEMBERED, now);
+                Told::Unavailable
+            }
+        };
+        for waiter in login.waiters {
+            self.tell(waiter, told.clone());
+        }
+    }
+
+    fn remember_refusal(&mut self, mac: Mac, is_knock: bool, span: Duration, now: Now) {
+        if is_knock {
+            self.refused.insert(mac, now.mono + span);
+        }
+    }
+
+    fn tell_if(&mut self, waiter: Option<WaiterId>, told: Told) {
+        if let Some(waiter) = waiter {
+            self.tell(waiter, told);
+        }
+    }
+
+    /// Opens a session in the kernel; whether there was room. The Start is committed before anybody is told.
+    fn open(&mut self, login: &Login, grant: Grant, now: Now) -> bool {
+        let limits = grant.limits;
+        let Some(pool) = self.pool_for(grant.cui.as_ref(), limits.max_total_octets) else {
+            return false;
+        };
+        let used = self.pool_used(pool);
+        let row = SessionRow {
+            id: login.id.clone(),
+            mac: login.device.mac,
+            ipv4: login.device.ipv4,
+            ipv6: login.device.ipv6,
+            user_name: grant.user_name.or_else(|| Some(login.user_name.clone())),
+            classes: grant.classes,
+            cui: grant.cui,
+            limits,
+            is_renewable: grant.is_renewable,
+            started: now.wall,
+            left: limits.remaining_octets.map(|octets| Left {
+                octets,
+                at_used_octets: used,
+            }),
+        };
+        let timeout = limits.session_secs.map(|secs| Duration::from_secs(secs.max(1).into()));
+        let opened = self.kernel.open(&OpenSession {
+            mac: row.mac,
+            ipv4: row.ipv4,
+            pool,
+            up_bits_per_sec: limits.up_bits_per_sec,
+            down_bits_per_sec: limits.down_bits_per_sec,
+            timeout,
+            label: row.id.as_bytes().to_vec(),
+        });
+        let slot = match opened {
+            Ok(slot) => slot,
+            Err(error) => {
+                tracing::error!(%error, session.id = row.id, "cannot open an accepted session");
+                self.drop_pool_if_empty(pool);
+                return false;
+            }
+        };
+        let session = self.new_session(row, slot, pool, Duration::ZERO, timeout, Meter::default(), now);
+        self.out.push(Command::Save(Box::new(session.row.clone())));
+        self.out
+            .push(Command::Spool(Box::new(session.report(Kind::Start, now))));
+        tracing::info!(session.id = session.row.id, "session opened");
+        self.enter(session);
+        self.fit_pool(pool);
+        true
+    }
+
+    /// The pool of this person, made if need be.
+    fn pool_for(&mut self, cui: Option<&Vec<u8>>, first_limit: Option<u64>) -> Option<PoolKey> {
+        if let Some(pool) = cui.and_then(|cui| self.by_cui.get(cui)) {
+            return Some(*pool);
+        }
+        match self.kernel.create_pool(first_limit) {
+            Ok(key) => {
+                let pool = Pool {
+                    cui: cui.cloned(),
+                    limit_octets: first_limit,
+                    ..Pool::default()
+                };
+                self.pools.insert(key, pool);
+                if let Some(cui) = cui {
+                    self.by_cui.insert(cui.clone(), key);
+                }
+                Some(key)
+            }
+            Err(error) => {
+                super::warn_kernel(&error);
+                None
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call each for opening and adopting")]
+    pub(super) fn new_session(
+        &self,
+        row: SessionRow,
+        slot: Slot,
+        pool: PoolKey,
+        age: Duration,
+        remaining: Option<Duration>,
+        meter: Meter,
+        now: Now,
+    ) -> Session {
+        let mut session = Session {
+            row,
+            slot,
+            pool,
+            phase: Phase::Online,
+            age_at_base: age,
+            base: now.mono,
+            ends_at: remaining.map(|remaining| now.mono + remaining),
+            meter,
+            reported: meter,
+            active_at: now.mono,
+            next_poll: now.mono + Duration::from_secs(1),
+            next_interim: now.mono,
+        };
+        session.next_interim = now.mono + spread(self.interim_of(&session), slot);
+        session
+    }
+
+    pub(super) fn enter(&mut self, session: Session) {
+        let slot = session.slot;
+        self.by_mac.insert(session.row.mac, slot);
+        self.by_id.insert(session.row.id.clone(), slot);
+        self.pools.entry(session.pool).or_default().slots.push(slot);
+        self.sessions.insert(slot, session);
+    }
+}
+
+/// The first report comes after half an interval to a whole one, so that sessions begun together do not report together.
+fn spread(interim: Duration, slot: Slot) -> Duration {
+    // Multiplication by the golden ratio scatters consecutive slots.
+    let scattered = slot.0.wrapping_mul(0x9E37_79B9) >> 16;
+    interim / 2 + interim.mul_f64(f64::from(scattered) / f64::from(1_u32 << 17))
+}

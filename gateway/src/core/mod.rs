@@ -1,0 +1,347 @@
+//! The session core: what happened, and when, becomes what is to be done. It waits for nothing and knows no sockets; time
+//! comes with every input, chance in a seed, so that tests move both by hand.
+//!
+//! ```text
+//!   knock, logon ──Ask──▶ server ──Answered──▶ open in the kernel ──▶ Save, Spool(Start)
+//!   tick, depletion ──▶ read meters ──▶ Spool(Interim), Ask(Authorize-Only)
+//!   end ──▶ halt in the kernel ──25 ms──▶ read ──▶ Spool(Stop), Forget ──▶ Close
+//! ```
+//!
+//! **Nothing is lost by a crash.** A session's meters live in the kernel until its Stop is committed: an end first halts the
+//! session (its kernel timeout is set to almost nothing, which keeps the meters), then reads what has become final, then
+//! commits the Stop, and only then removes the meters. A crash between any two of these leaves either a session that the next
+//! process finds and ends, or one whose Stop is sent twice with the same cumulative octets, which changes no total.
+//!
+//! **Quota.** A pool's limit in the kernel is the sum of what its sessions were granted. At low water (a quarter of the free
+//! octets of the last grant) the pool asks again; when used up it asks once more, and what is then refused, or not raised, ends
+//! every session of the pool. While the server is silent the pool stays closed, is asked for again, and ends after a minute.
+//! Acct-Terminate-Cause is then NAS-Request (10): RFC 2866 has no word for a quota.
+
+mod adopt;
+mod end;
+mod login;
+mod meters;
+mod orders;
+mod renewal;
+mod session;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use kavadam_domain::{Limits, Mac, Timestamp};
+use kavadam_firewall::{FirewallError, Meter, PoolKey, Slot};
+use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, Target};
+
+use crate::kernel::Kernel;
+use crate::report::Report;
+use login::Login;
+use session::{Pool, Session};
+
+pub use session::{Device, SessionRow};
+
+/// Less than one merged packet counts as used up: a session that cannot pass it would hang rather than end.
+pub const USED_UP_BELOW_OCTETS: u64 = 65_536;
+/// The kernel ends a session within one of its ticks, at most 10 ms; after this its meters are final.
+const HALT: Duration = Duration::from_millis(25);
+/// How long a refusal of a device's MAC is remembered, so that its probes do not flood the server.
+const REFUSAL_REMEMBERED: Duration = Duration::from_mins(1);
+/// Likewise when no server answered.
+const SILENCE_REMEMBERED: Duration = Duration::from_secs(5);
+/// Used up without an answer for so long: ended.
+const STARVED_AT_MOST: Duration = Duration::from_mins(1);
+/// Devices whose refusals are remembered.
+const MOST_REFUSED: usize = 65_536;
+
+/// Both clocks, read once.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For what is reported and kept.
+    pub wall: Timestamp,
+    /// For intervals.
+    pub mono: Instant,
+}
+
+/// A question to a RADIUS server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// Somebody who waits to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId(pub u64);
+
+/// Something that happened.
+pub enum Input {
+    /// A device without a session showed itself: is it remembered?
+    Knock(Device, Option<WaiterId>),
+    /// A login by the UAM door.
+    Logon {
+        /// Who.
+        device: Device,
+        /// User-Name.
+        user_name: String,
+        /// Its proof.
+        credential: Credential,
+        /// Who waits.
+        waiter: WaiterId,
+    },
+    /// The device wants to be a stranger.
+    Logoff(Mac, Option<WaiterId>),
+    /// DHCP gave the device this address, or took it away.
+    Address(Mac, Option<Ipv4Addr>),
+    /// What a server said.
+    Answered(AskId, Answer),
+    /// The kernel says that a pool refused a packet.
+    PoolUsedUp(PoolKey),
+    /// Disconnect-Request.
+    Disconnect(Target, WaiterId),
+    /// CoA-Request.
+    Change(Target, Limits, WaiterId),
+    /// Time has passed.
+    Tick,
+}
+
+/// What a server said.
+#[derive(Debug)]
+pub enum Answer {
+    /// Access-Accept.
+    Accept(Box<Grant>),
+    /// Access-Reject (or a challenge, which nobody here can answer).
+    Reject(Option<String>),
+    /// Nothing, in the time allowed.
+    Silent,
+}
+
+/// Something to be done. `Spool`, `Save` and `Forget` of one batch are committed together before anything else is carried out.
+pub enum Command {
+    /// Report this.
+    Spool(Box<Report>),
+    /// Keep this across a restart.
+    Save(Box<SessionRow>),
+    /// No longer keep the session of this Acct-Session-Id.
+    Forget(String),
+    /// Remove a session whose Stop is committed.
+    Close(Slot),
+    /// Ask a server, once the reports about the device have been delivered.
+    Ask(AskId, Box<AccessRequest>),
+    /// Tell who waits.
+    Tell(WaiterId, Told),
+}
+
+/// The answer to one who waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// The device is online, as of now.
+    Online,
+    /// It was online before.
+    Already,
+    /// The server refused, with these words.
+    Refused(Option<String>),
+    /// No server answered, or the gate has no room.
+    Unavailable,
+    /// The session is over, or there was none.
+    Over,
+    /// The order was carried out, or why not.
+    Ordered(Result<(), ErrorCause>),
+}
+
+/// A session as shown to its device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Acct-Session-Id.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// Its age, seconds.
+    pub session_secs: u64,
+    /// To the forced end, seconds.
+    pub seconds_remaining: Option<u64>,
+    /// What the person has left, or the session where only that is known.
+    pub octets_remaining: Option<u64>,
+    /// What it has carried.
+    pub meter: Meter,
+    /// Without a packet, seconds.
+    pub idle_secs: u64,
+    /// The limits in force.
+    pub limits: Limits,
+}
+
+/// What the core is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Between reports where the server sets none.
+    pub interim: Duration,
+    /// Called-Station-Id.
+    pub called_station_id: String,
+    /// Makes Acct-Session-Ids unlike those of any other start.
+    pub seed: u64,
+}
+
+/// All devices and sessions of this gate.
+pub struct Core<K> {
+    settings: Settings,
+    kernel: K,
+    sessions: HashMap<Slot, Session>,
+    by_mac: HashMap<Mac, Slot>,
+    by_id: HashMap<String, Slot>,
+    pools: HashMap<PoolKey, Pool>,
+    by_cui: HashMap<Vec<u8>, PoolKey>,
+    logins: HashMap<AskId, Login>,
+    login_of: HashMap<Mac, AskId>,
+    renewals: HashMap<AskId, Slot>,
+    refused: HashMap<Mac, Instant>,
+    /// Who waits for an end.
+    mourners: HashMap<Slot, Vec<(WaiterId, Told)>>,
+    last_number: u64,
+    out: Vec<Command>,
+}
+
+impl<K: Kernel> Core<K> {
+    /// A core without sessions; see [`Core::adopt`].
+    pub fn new(settings: Settings, kernel: K) -> Self {
+        Self {
+            settings,
+            kernel,
+            sessions: HashMap::new(),
+            by_mac: HashMap::new(),
+            by_id: HashMap::new(),
+            pools: HashMap::new(),
+            by_cui: HashMap::new(),
+            logins: HashMap::new(),
+            login_of: HashMap::new(),
+            renewals: HashMap::new(),
+            refused: HashMap::new(),
+            mourners: HashMap::new(),
+            last_number: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened; gives back what is to be done.
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Command> {
+        match input {
+            Input::Knock(device, waiter) => self.knock(device, waiter, now),
+            Input::Logon {
+                device,
+                user_name,
+                credential,
+                waiter,
+            } => self.log_on(device, user_name, credential, waiter),
+            Input::Logoff(mac, waiter) => self.log_off(mac, waiter, now),
+            Input::Address(mac, ipv4) => self.move_to(mac, ipv4),
+            Input::Answered(ask, answer) => self.answered(ask, answer, now),
+            Input::PoolUsedUp(pool) => self.look_at_pool(pool, now),
+            Input::Disconnect(target, waiter) => self.disconnect(&target, waiter, now),
+            Input::Change(target, limits, waiter) => self.change(&target, limits, waiter, now),
+            Input::Tick => self.tick(now),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// The kernel announced more than it could say: looks at every pool that is used up.
+    pub fn resync(&mut self, now: Now) -> Vec<Command> {
+        match self.kernel.pools_used_up() {
+            Ok(pools) => pools.into_iter().for_each(|pool| self.look_at_pool(pool, now)),
+            Err(error) => warn_kernel(&error),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Removes a session from the kernel, its Stop being committed.
+    pub fn close(&mut self, slot: Slot) {
+        if let Err(error) = self.kernel.close(slot) {
+            warn_kernel(&error);
+        }
+    }
+
+    /// When a tick is due earlier than the next full second.
+    pub fn wake_at(&self) -> Option<Instant> {
+        let halting = self.mourners.keys().filter_map(|slot| self.sessions.get(slot));
+        halting.filter_map(Session::final_at).min()
+    }
+
+    /// Sessions online.
+    pub fn online(&self) -> usize {
+        self.by_mac.len()
+    }
+
+    /// The session of a device, its meters read this moment.
+    pub fn view(&mut self, mac: Mac, now: Now) -> Option<View> {
+        let slot = *self.by_mac.get(&mac)?;
+        let pool = self.sessions.get(&slot)?.pool;
+        self.read_pool(pool, now);
+        let used = self.pool_used(pool);
+        let limit = self.pools.get(&pool)?.limit_octets;
+        let session = self.sessions.get(&slot)?;
+        let left = session
+            .row
+            .left
+            .map(|left| left.octets.saturating_sub(used.saturating_sub(left.at_used_octets)));
+        Some(View {
+            id: session.row.id.clone(),
+            started: session.row.started,
+            session_secs: session.age(now).as_secs(),
+            seconds_remaining: session
+                .ends_at
+                .map(|end| end.saturating_duration_since(now.mono).as_secs()),
+            octets_remaining: left.or_else(|| limit.map(|limit| limit.saturating_sub(used))),
+            meter: session.meter,
+            idle_secs: now.mono.saturating_duration_since(session.active_at).as_secs(),
+            limits: session.row.limits,
+        })
+    }
+
+    fn next_ask(&mut self) -> AskId {
+        self.last_number += 1;
+        AskId(self.last_number)
+    }
+
+    /// Unique at this gate for ever: 64 random bits of this start, then a count.
+    fn next_id(&mut self) -> String {
+        self.last_number += 1;
+        format!("{:016x}-{:x}", self.settings.seed, self.last_number)
+    }
+
+    fn tell(&mut self, waiter: WaiterId, told: Told) {
+        self.out.push(Command::Tell(waiter, told));
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.refused.retain(|_, until| *until > now.mono);
+        self.finish_halted(now);
+        self.end_overdue(now);
+        self.poll(now);
+        self.retry_renewals(now);
+    }
+
+    fn answered(&mut self, ask: AskId, answer: Answer, now: Now) {
+        if let Some(login) = self.logins.remove(&ask) {
+            self.decided(ask, login, answer, now);
+        } else if let Some(slot) = self.renewals.remove(&ask) {
+            self.renewed(ask, slot, answer, now);
+        }
+    }
+
+    fn move_to(&mut self, mac: Mac, ipv4: Option<Ipv4Addr>) {
+        let Some(session) = self.by_mac.get(&mac).and_then(|slot| self.sessions.get_mut(slot)) else {
+            return;
+        };
+        if session.row.ipv4 == ipv4 || !session.is_online() {
+            return;
+        }
+        match self.kernel.set_ipv4(session.slot, ipv4) {
+            Ok(()) => {
+                session.row.ipv4 = ipv4;
+                self.out.push(Command::Save(Box::new(session.row.clone())));
+            }
+            Err(error) => warn_kernel(&error),
+        }
+    }
+}
+
+/// A failure of the kernel is logged here, once; what it means for a session is its own state's business.
+fn warn_kernel(error: &FirewallError) {
+    tracing::error!(%error, "packet filter");
+}

@@ -1,0 +1,66 @@
+//! Orders of the centre: Disconnect and CoA (RFC 5176).
+
+use kavadam_domain::Limits;
+use kavadam_domain::session::terminate_cause;
+use kavadam_firewall::Slot;
+use kavadam_radius::{ErrorCause, Target};
+
+use super::session::Session;
+use super::{Core, Now, Told, WaiterId};
+use crate::kernel::Kernel;
+
+impl<K: Kernel> Core<K> {
+    pub(super) fn disconnect(&mut self, target: &Target, waiter: WaiterId, now: Now) {
+        match self.find(target) {
+            Ok(slot) => {
+                self.halt(slot, terminate_cause::ADMIN_RESET, now);
+                self.await_end(slot, Some(waiter), Told::Ordered(Ok(())));
+            }
+            Err(cause) => self.tell(waiter, Told::Ordered(Err(cause))),
+        }
+    }
+
+    pub(super) fn change(&mut self, target: &Target, limits: Limits, waiter: WaiterId, now: Now) {
+        let result = self.find(target).and_then(|slot| {
+            let session = self.sessions.get(&slot).filter(|session| session.is_online());
+            let pool = session.ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND)?.pool;
+            self.apply_limits(slot, limits, now);
+            self.look_at_pool(pool, now);
+            Ok(())
+        });
+        self.tell(waiter, Told::Ordered(result));
+    }
+
+    /// The one session that fits everything the target names.
+    fn find(&self, target: &Target) -> Result<Slot, ErrorCause> {
+        let fits = |session: &&Session| {
+            let row = &session.row;
+            target.acct_session_id.as_ref().is_none_or(|id| *id == row.id)
+                && target.mac.is_none_or(|mac| mac == row.mac)
+                && target
+                    .user_name
+                    .as_ref()
+                    .is_none_or(|name| row.user_name.as_ref() == Some(name))
+                && target.framed_ipv4.is_none_or(|ip| row.ipv4 == Some(ip))
+                && target.framed_ipv6.is_none_or(|ip| row.ipv6 == Some(ip))
+        };
+        let by_key = match (&target.acct_session_id, target.mac) {
+            (Some(id), _) => Some(self.by_id.get(id)),
+            (None, Some(mac)) => Some(self.by_mac.get(&mac)),
+            (None, None) => None,
+        };
+        if let Some(slot) = by_key {
+            return slot
+                .and_then(|slot| self.sessions.get(slot))
+                .filter(fits)
+                .map(|session| session.slot)
+                .ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND);
+        }
+        let mut fitting = self.sessions.values().filter(fits).map(|session| session.slot);
+        match (fitting.next(), fitting.next()) {
+            (Some(slot), None) => Ok(slot),
+            (None, _) => Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND),
+            (Some(_), Some(_)) => Err(ErrorCause::MULTIPLE_SESSIONS),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A session and a pool as the core knows them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use kavadam_domain::{Limits, Mac, Timestamp};
+use kavadam_firewall::{Meter, PoolKey, Slot};
+use kavadam_radius::{AccountingKind, Counters};
+use serde::{Deserialize, Serialize};
+
+use super::{AskId, Now};
+use crate::report::{Kind, Report};
+
+/// A device as it stands before us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Its IPv4 address, if known.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address, if that is how it came.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// What must survive a restart: everything about a session that the kernel does not keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Acct-Session-Id; the kernel's label.
+    pub id: String,
+    /// The device.
+    pub mac: Mac,
+    /// Its address when it logged in, or since.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Likewise.
+    pub ipv6: Option<Ipv6Addr>,
+    /// User-Name for accounting.
+    pub user_name: Option<String>,
+    /// Every Class of the grant.
+    pub classes: Vec<Vec<u8>>,
+    /// Chargeable-User-Identity: whose pool it is in.
+    pub cui: Option<Vec<u8>>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The octets are a lease.
+    pub is_renewable: bool,
+    /// When it began.
+    pub started: Timestamp,
+    /// What the person had left when the limits were granted, and what the pool had used by then.
+    pub left: Option<Left>,
+}
+
+/// See [`SessionRow::left`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Octets the person had left.
+    pub octets: u64,
+    /// Octets the pool had carried.
+    pub at_used_octets: u64,
+}
+
+/// How far an end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Online,
+    /// Stopped in the kernel; at this instant its meters are final.
+    Halting {
+        cause: u32,
+        final_at: Instant,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub row: SessionRow,
+    pub slot: Slot,
+    pub pool: PoolKey,
+    pub phase: Phase,
+    /// Age at `base`; together they survive steps of the wall clock.
+    pub age_at_base: Duration,
+    pub base: Instant,
+    pub ends_at: Option<Instant>,
+    pub meter: Meter,
+    pub reported: Meter,
+    pub active_at: Instant,
+    pub next_poll: Instant,
+    pub next_interim: Instant,
+}
+
+impl Session {
+    pub fn age(&self, now: Now) -> Duration {
+        self.age_at_base + now.mono.saturating_duration_since(self.base)
+    }
+
+    pub const fn is_online(&self) -> bool {
+        matches!(self.phase, Phase::Online)
+    }
+
+    /// Octets per second at most, both directions; `None`: unknown.
+    pub fn top_octets_per_sec(&self) -> Option<u64> {
+        let limits = &self.row.limits;
+        let (up, down) = (limits.up_bits_per_sec?, limits.down_bits_per_sec?);
+        Some(up.saturating_add(down) / 8)
+    }
+
+    pub fn report(&self, kind: Kind, now: Now) -> Report {
+        let secs = u32::try_from(self.age(now).as_secs()).unwrap_or(u32::MAX);
+        self.row.report(kind, self.meter, secs, now.wall)
+    }
+}
+
+impl SessionRow {
+    /// A report with these meters.
+    pub(crate) fn report(&self, kind: Kind, meter: Meter, session_secs: u32, at: Timestamp) -> Report {
+        Report {
+            kind,
+            id: self.id.clone(),
+            user_name: self.user_name.clone(),
+            classes: self.classes.clone(),
+            cui: self.cui.clone(),
+            mac: Some(self.mac),
+            ipv4: self.ipv4,
+            ipv6: self.ipv6,
+            up_octets: meter.up_octets,
+            down_octets: meter.down_octets,
+            up_packets: meter.up_packets,
+            down_packets: meter.down_packets,
+            session_secs,
+            at,
+        }
+    }
+}
+
+impl From<&Report> for Counters {
+    fn from(report: &Report) -> Self {
+        Self {
+            up_octets: report.up_octets,
+            down_octets: report.down_octets,
+            up_packets: report.up_packets,
+            down_packets: report.down_packets,
+            session_secs: report.session_secs,
+        }
+    }
+}
+
+impl From<Kind> for AccountingKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Start => Self::Start,
+            Kind::Interim => Self::Interim,
+            Kind::Stop(cause) => Self::Stop(cause),
+            Kind::On => Self::On,
+        }
+    }
+}
+
+/// Sessions of one person here, and the kernel's quota that they share.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    pub cui: Option<Vec<u8>>,
+    pub slots: Vec<Slot>,
+    /// Grants of sessions that have ended: they stay until the pool does.
+    pub retired_octets: u64,
+    /// Octets carried by sessions that have ended.
+    pub spent_octets: u64,
+    pub limit_octets: Option<u64>,
+    /// Octets that were free after the last grant: low water is a quarter of it.
+    pub granted_free_octets: u64,
+    pub asking: Option<Asking>,
+    /// The server had nothing to add: ask again only when all is used up.
+    pub is_last: bool,
+    /// Not before this instant.
+    pub retry_at: Option<Instant>,
+    /// Used up and without an answer since.
+    pub starved_since: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    pub ask: AskId,
+    /// The pool was used up when the question was put.
+    pub was_used_up: bool,
+}

@@ -1,0 +1,219 @@
+//! The core with time moved by hand, and packets too.
+
+mod adoption;
+mod endings;
+mod fake;
+mod model;
+mod quotas;
+mod strangers;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use kavadam_domain::{Limits, Mac, Timestamp};
+use kavadam_firewall::PoolKey;
+use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
+
+use super::{Answer, AskId, Command, Core, Device, Input, Now, SessionRow, Settings, Told, WaiterId};
+use crate::report::{Kind, Report};
+use fake::FakeKernel;
+
+pub(crate) const MB: u64 = 1_000_000;
+
+pub(crate) fn wall() -> Timestamp {
+    Timestamp::from_secs(1_764_000_000)
+}
+
+pub(crate) fn mac(number: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, number])
+}
+
+pub(crate) fn device(number: u8) -> Device {
+    Device {
+        mac: mac(number),
+        ipv4: Some(Ipv4Addr::new(10, 80, 1, number)),
+        ipv6: None,
+    }
+}
+
+pub(crate) fn row(id: &str) -> SessionRow {
+    SessionRow {
+        id: id.to_owned(),
+        mac: mac(1),
+        ipv4: Some(Ipv4Addr::new(10, 80, 1, 1)),
+        ipv6: None,
+        user_name: Some("alias".into()),
+        classes: vec![vec![1, 0, 255]],
+        cui: Some(b"person".to_vec()),
+        limits: Limits {
+            max_total_octets: Some(10 * MB),
+            ..Limits::default()
+        },
+        is_renewable: true,
+        started: wall(),
+        left: None,
+    }
+}
+
+/// A lease of so many octets for one person, at 8 Mbit/s each way.
+pub(crate) fn lease(octets: u64) -> Grant {
+    Grant {
+        limits: Limits {
+            max_total_octets: Some(octets),
+            up_bits_per_sec: Some(8_000_000),
+            down_bits_per_sec: Some(8_000_000),
+            session_secs: Some(3_600),
+            idle_secs: None,
+            interim_secs: Some(60),
+            remaining_octets: Some(100 * MB),
+        },
+        is_renewable: true,
+        classes: vec![b"class".to_vec()],
+        user_name: Some("alias".into()),
+        cui: Some(b"person".to_vec()),
+        message: None,
+    }
+}
+
+/// A gate with a fake kernel, a fake server and a clock.
+struct Scene {
+    core: Core<FakeKernel>,
+    kernel: FakeKernel,
+    now: Now,
+    asked: Vec<(AskId, AccessRequest)>,
+    reports: Vec<Report>,
+    saved: Vec<SessionRow>,
+    forgotten: Vec<String>,
+    told: Vec<(WaiterId, Told)>,
+    waiters: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let kernel = FakeKernel::default();
+        let settings = Settings {
+            interim: Duration::from_mins(1),
+            called_station_id: "AA-BB-CC-00-00-01".into(),
+            seed: 7,
+        };
+        Self {
+            core: Core::new(settings, kernel.clone()),
+            kernel,
+            now: Now {
+                wall: wall(),
+                mono: Instant::now() + Duration::from_hours(24),
+            },
+            asked: Vec::new(),
+            reports: Vec::new(),
+            saved: Vec::new(),
+            forgotten: Vec::new(),
+            told: Vec::new(),
+            waiters: 0,
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let commands = self.core.handle(input, self.now);
+        self.take(commands);
+    }
+
+    fn take(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Spool(report) => self.reports.push(*report),
+                Command::Save(row) => self.saved.push(*row),
+                Command::Forget(id) => self.forgotten.push(id),
+                Command::Close(slot) => self.core.close(slot),
+                Command::Ask(ask, request) => self.asked.push((ask, *request)),
+                Command::Tell(waiter, told) => self.told.push((waiter, told)),
+            }
+        }
+    }
+
+    /// Time passes; the kernel and the engine's ticks with it.
+    fn pass(&mut self, span: Duration) {
+        let mut left = span;
+        while !left.is_zero() {
+            let step = left.min(Duration::from_secs(1));
+            self.step(step);
+            left -= step;
+        }
+    }
+
+    fn step(&mut self, step: Duration) {
+        self.now = Now {
+            wall: self.now.wall + step,
+            mono: self.now.mono + step,
+        };
+        self.kernel.pass(step);
+        self.handle(Input::Tick);
+    }
+
+    fn waiter(&mut self) -> WaiterId {
+        self.waiters += 1;
+        WaiterId(self.waiters)
+    }
+
+    fn log_on(&mut self, number: u8) -> WaiterId {
+        let waiter = self.waiter();
+        self.handle(Input::Logon {
+            device: device(number),
+            user_name: "t-ticket".into(),
+            credential: Credential::Chap {
+                ident: 0,
+                response: [1; 16],
+                challenge: vec![2; 16],
+            },
+            waiter,
+        });
+        waiter
+    }
+
+    /// The question that was put last.
+    fn question(&mut self) -> (AskId, AccessRequest) {
+        self.asked.pop().expect("a question")
+    }
+
+    fn accept(&mut self, grant: Grant) {
+        let (ask, _) = self.question();
+        self.handle(Input::Answered(ask, Answer::Accept(Box::new(grant))));
+    }
+
+    fn reject(&mut self) {
+        let (ask, _) = self.question();
+        self.handle(Input::Answered(ask, Answer::Reject(Some("no".into()))));
+    }
+
+    fn stay_silent(&mut self) {
+        let (ask, _) = self.question();
+        self.handle(Input::Answered(ask, Answer::Silent));
+    }
+
+    /// A device online with this grant.
+    fn online(&mut self, number: u8, grant: Grant) {
+        self.log_on(number);
+        self.accept(grant);
+        assert!(self.kernel.is_open(mac(number)), "device {number} is online");
+    }
+
+    /// Packets flow; the kernel tells of depletion. Gives back the octets that passed.
+    fn flow(&mut self, number: u8, octets: u64) -> u64 {
+        let (passed, depleted) = self.kernel.flow(mac(number), octets);
+        if let Some(pool) = depleted {
+            self.handle(Input::PoolUsedUp(pool));
+        }
+        passed
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        self.reports.iter().map(|report| report.kind).collect()
+    }
+
+    fn last_report(&self) -> &Report {
+        self.reports.last().expect("a report")
+    }
+
+    fn pool_limit(&self, pool: PoolKey) -> Option<u64> {
+        self.kernel.pool_limit(pool)
+    }
+}

@@ -1,0 +1,171 @@
+//! Ends and changes.
+
+use super::*;
+use kavadam_domain::session::terminate_cause;
+use kavadam_radius::{ErrorCause, Target};
+
+const SETTLED: Duration = Duration::from_millis(30);
+
+fn target(mac: Mac) -> Target {
+    Target {
+        mac: Some(mac),
+        ..Target::default()
+    }
+}
+
+#[test]
+fn whoever_ends_a_session_is_told_when_it_is_over() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    let waiter = scene.waiter();
+    scene.told.clear();
+    scene.handle(Input::Logoff(mac(1), Some(waiter)));
+    assert_eq!(scene.flow(1, MB), 0, "stopped at once");
+    assert!(scene.told.is_empty() && scene.core.wake_at().is_some());
+    scene.step(SETTLED);
+    assert_eq!(scene.told, [(waiter, Told::Over)]);
+    assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::USER_REQUEST));
+    assert_eq!(scene.core.wake_at(), None);
+    scene.online(1, lease(10 * MB));
+}
+
+#[test]
+fn session_time_ends_in_the_kernel_and_is_reported() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, MB);
+    scene.pass(Duration::from_hours(1));
+    assert_eq!(scene.flow(1, MB), 0);
+    scene.pass(Duration::from_secs(1));
+    let stop = scene.last_report();
+    assert_eq!(stop.kind, Kind::Stop(terminate_cause::SESSION_TIMEOUT));
+    assert_eq!((stop.down_octets, stop.session_secs), (MB, 3_601));
+}
+
+#[test]
+fn an_idle_session_ends_and_a_busy_one_does_not() {
+    let mut scene = Scene::new();
+    let mut grant = lease(100 * MB);
+    grant.limits.idle_secs = Some(120);
+    scene.online(1, grant.clone());
+    scene.online(2, Grant { cui: None, ..grant });
+    for _ in 0..15 {
+        scene.flow(2, 10_000);
+        scene.pass(Duration::from_secs(10));
+    }
+    assert!(!scene.kernel.is_open(mac(1)));
+    assert!(scene.kernel.is_open(mac(2)));
+    assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::IDLE_TIMEOUT));
+}
+
+#[test]
+fn interims_come_at_the_interval_and_not_all_at_once() {
+    let mut scene = Scene::new();
+    for number in 1..=50 {
+        let grant = Grant {
+            cui: None,
+            ..lease(100 * MB)
+        };
+        scene.online(number, grant);
+    }
+    scene.reports.clear();
+    let mut by_second = Vec::new();
+    for _ in 0..600 {
+        let before = scene.reports.len();
+        scene.pass(Duration::from_secs(1));
+        by_second.push(scene.reports.len() - before);
+    }
+    let total: usize = by_second.iter().sum();
+    assert!(
+        (450..=550).contains(&total),
+        "{total} reports of 50 sessions in ten minutes"
+    );
+    assert!(by_second.iter().all(|&reports| reports <= 10), "{by_second:?}");
+    assert!(by_second.iter().take(29).all(|&reports| reports == 0));
+}
+
+#[test]
+fn a_disconnect_is_acknowledged_when_nothing_flows_and_the_stop_is_written() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    let (first, second) = (scene.waiter(), scene.waiter());
+    scene.told.clear();
+    scene.handle(Input::Disconnect(target(mac(1)), first));
+    scene.handle(Input::Disconnect(target(mac(1)), second));
+    scene.step(SETTLED);
+    assert_eq!(
+        scene.told,
+        [(first, Told::Ordered(Ok(()))), (second, Told::Ordered(Ok(())))]
+    );
+    assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::ADMIN_RESET));
+    assert_eq!(
+        scene
+            .kinds()
+            .iter()
+            .filter(|kind| matches!(kind, Kind::Stop(_)))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn refuses_orders_for_sessions_that_are_not_there_or_not_meant() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.told.clear();
+    let wrong = [
+        target(mac(9)),
+        Target {
+            acct_session_id: Some("no such".into()),
+            ..Target::default()
+        },
+        Target {
+            user_name: Some("somebody else".into()),
+            ..target(mac(1))
+        },
+    ];
+    for target in wrong {
+        let waiter = scene.waiter();
+        scene.handle(Input::Disconnect(target.clone(), waiter));
+        scene.handle(Input::Change(target, Limits::default(), waiter));
+        let refused = Told::Ordered(Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND));
+        assert_eq!(scene.told, [(waiter, refused.clone()), (waiter, refused)]);
+        scene.told.clear();
+    }
+    scene.online(2, lease(10 * MB));
+    let both = Target {
+        user_name: Some("alias".into()),
+        ..Target::default()
+    };
+    let waiter = scene.waiter();
+    scene.handle(Input::Disconnect(both, waiter));
+    assert_eq!(
+        scene.told.last(),
+        Some(&(waiter, Told::Ordered(Err(ErrorCause::MULTIPLE_SESSIONS))))
+    );
+    assert!(scene.kernel.is_open(mac(1)) && scene.kernel.is_open(mac(2)));
+}
+
+#[test]
+fn a_change_holds_at_once_and_lifts_what_it_does_not_name() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.pass(Duration::from_secs(10));
+    let waiter = scene.waiter();
+    let limits = Limits {
+        max_total_octets: Some(50 * MB),
+        down_bits_per_sec: Some(1_000_000),
+        session_secs: Some(60),
+        ..Limits::default()
+    };
+    scene.handle(Input::Change(target(mac(1)), limits, waiter));
+    assert_eq!(scene.told.last(), Some(&(waiter, Told::Ordered(Ok(())))));
+    assert_eq!(scene.kernel.rates_of(mac(1)), (None, Some(1_000_000)));
+    assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(50 * MB));
+    assert_eq!(scene.saved.last().unwrap().limits, limits);
+    assert!(scene.saved.last().unwrap().is_renewable, "a lease stays one");
+    scene.pass(Duration::from_secs(49));
+    assert!(scene.kernel.is_open(mac(1)));
+    scene.pass(Duration::from_secs(3));
+    assert!(!scene.kernel.is_open(mac(1)), "counted from the session's start");
+}

@@ -1,0 +1,221 @@
+//! A kernel made of numbers: quotas exact to the packet of one kilobyte, timeouts, one session a device.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+use kavadam_firewall::{AdoptedSession, FirewallError, Meter, OpenSession, PoolKey, SessionState, Slot};
+
+use crate::kernel::Kernel;
+
+#[derive(Clone, Default)]
+pub struct FakeKernel(Arc<Mutex<State>>);
+
+#[derive(Default)]
+pub struct State {
+    last: u32,
+    pub sessions: HashMap<Slot, Session>,
+    pools: HashMap<PoolKey, Pool>,
+    pub is_full: bool,
+}
+
+pub struct Session {
+    open: OpenSession,
+    pub remaining: Option<Duration>,
+    pub is_expired: bool,
+    pub meter: Meter,
+    pub rates: (Option<u64>, Option<u64>),
+}
+
+#[derive(Default)]
+struct Pool {
+    limit: Option<u64>,
+    used: u64,
+}
+
+const PACKET: u64 = 1_000;
+
+impl FakeKernel {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn pass(&self, span: Duration) {
+        for session in self.state().sessions.values_mut() {
+            if let Some(remaining) = &mut session.remaining {
+                *remaining = remaining.saturating_sub(span);
+                session.is_expired |= remaining.is_zero();
+            }
+        }
+    }
+
+    pub fn flow(&self, mac: Mac, octets: u64) -> (u64, Option<PoolKey>) {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(session) = state.sessions.values_mut().find(|one| one.open.mac == mac) else {
+            return (0, None);
+        };
+        // A timeout of a millisecond has passed when anybody looks.
+        if session.is_expired || session.remaining == Some(Duration::from_millis(1)) {
+            return (0, None);
+        }
+        let pool = state.pools.get_mut(&session.open.pool).unwrap();
+        let mut passed = 0;
+        while passed < octets {
+            let packet = PACKET.min(octets - passed);
+            if pool.limit.is_some_and(|limit| pool.used + packet > limit) {
+                return (passed, Some(session.open.pool));
+            }
+            pool.used += packet;
+            passed += packet;
+            session.meter.down_octets += packet;
+            session.meter.down_packets += 1;
+        }
+        (passed, None)
+    }
+
+    pub fn is_open(&self, mac: Mac) -> bool {
+        self.state().sessions.values().any(|one| one.open.mac == mac)
+    }
+
+    pub fn pool_of(&self, mac: Mac) -> PoolKey {
+        let state = self.state();
+        state
+            .sessions
+            .values()
+            .find(|one| one.open.mac == mac)
+            .unwrap()
+            .open
+            .pool
+    }
+
+    pub fn rates_of(&self, mac: Mac) -> (Option<u64>, Option<u64>) {
+        let state = self.state();
+        state.sessions.values().find(|one| one.open.mac == mac).unwrap().rates
+    }
+
+    pub fn pool_limit(&self, pool: PoolKey) -> Option<u64> {
+        self.state().pools.get(&pool)?.limit
+    }
+
+    pub fn found(&self) -> Vec<AdoptedSession> {
+        let state = self.state();
+        let adopted = |(slot, one): (&Slot, &Session)| AdoptedSession {
+            slot: *slot,
+            mac: one.open.mac,
+            ipv4: one.open.ipv4,
+            label: one.open.label.clone(),
+            state: if one.is_expired {
+                SessionState::Expired
+            } else {
+                SessionState::Online {
+                    remaining: one.remaining,
+                }
+            },
+            meter: one.meter,
+            pool: one.open.pool,
+            pool_limit_octets: state.pools[&one.open.pool].limit,
+            pool_used_octets: state.pools[&one.open.pool].used,
+        };
+        state.sessions.iter().map(adopted).collect()
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn create_pool(&mut self, limit: Option<u64>) -> Result<PoolKey, FirewallError> {
+        let mut state = self.state();
+        state.last += 1;
+        let key = PoolKey(state.last);
+        state.pools.insert(key, Pool { limit, used: 0 });
+        Ok(key)
+    }
+
+    fn set_pool_limit(&mut self, pool: PoolKey, limit: Option<u64>) -> Result<(), FirewallError> {
+        let mut state = self.state();
+        state
+            .pools
+            .get_mut(&pool)
+            .ok_or(FirewallError::UnknownPool(pool))?
+            .limit = limit;
+        Ok(())
+    }
+
+    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError> {
+        let mut state = self.state();
+        if state.is_full {
+            return Err(FirewallError::Full(1));
+        }
+        if let Some((slot, _)) = state.sessions.iter().find(|(_, one)| one.open.mac == session.mac) {
+            return Err(FirewallError::DeviceOnline(*slot));
+        }
+        assert!(session.label.len() <= 200);
+        state.last += 1;
+        let slot = Slot(state.last);
+        let entry = Session {
+            open: session.clone(),
+            remaining: session.timeout,
+            is_expired: false,
+            meter: Meter::default(),
+            rates: (session.up_bits_per_sec, session.down_bits_per_sec),
+        };
+        state.sessions.insert(slot, entry);
+        Ok(slot)
+    }
+
+    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
+        let mut state = self.state();
+        let gone = state.sessions.remove(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        if !state.sessions.values().any(|one| one.open.pool == gone.open.pool) {
+            state.pools.remove(&gone.open.pool);
+        }
+        Ok(gone.meter)
+    }
+
+    fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
+        let state = self.state();
+        Ok(slots
+            .iter()
+            .filter_map(|slot| Some((*slot, state.sessions.get(slot)?.meter)))
+            .collect())
+    }
+
+    fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError> {
+        let mut state = self.state();
+        state
+            .sessions
+            .get_mut(&slot)
+            .ok_or(FirewallError::UnknownSlot(slot))?
+            .rates = (up, down);
+        Ok(())
+    }
+
+    fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError> {
+        let mut state = self.state();
+        let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        if session.is_expired {
+            return Err(FirewallError::Expired(slot));
+        }
+        session.remaining = timeout;
+        Ok(())
+    }
+
+    fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
+        let mut state = self.state();
+        let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        session.open.ipv4 = ipv4;
+        Ok(())
+    }
+
+    fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {
+        let state = self.state();
+        let used_up = |pool: &Pool| pool.limit.is_some_and(|limit| pool.used + PACKET > limit);
+        Ok(state
+            .pools
+            .iter()
+            .filter(|(_, pool)| used_up(pool))
+            .map(|(key, _)| *key)
+            .collect())
+    }
+}

@@ -1,0 +1,124 @@
+//! From stranger to session.
+
+use super::*;
+
+#[test]
+fn a_login_opens_a_session_and_reports_its_start_before_anybody_is_told() {
+    let mut scene = Scene::new();
+    let waiter = scene.log_on(1);
+    let (ask, request) = scene.question();
+    assert_eq!(request.service, ServiceType::Login);
+    assert!(request.wants_cui);
+    let id = request.acct_session_id.clone().unwrap();
+    let commands = scene.core.handle(
+        Input::Answered(ask, Answer::Accept(Box::new(lease(10 * MB)))),
+        scene.now,
+    );
+    let order: Vec<&str> = commands
+        .iter()
+        .map(|command| match command {
+            Command::Save(_) => "save",
+            Command::Spool(_) => "spool",
+            Command::Tell(..) => "tell",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(order, ["save", "spool", "tell"]);
+    scene.take(commands);
+    assert_eq!(scene.told, [(waiter, Told::Online)]);
+    let start = scene.last_report();
+    assert_eq!((start.kind, &start.id), (Kind::Start, &id));
+    assert_eq!(start.user_name.as_deref(), Some("alias"));
+    assert_eq!(start.classes, [b"class".to_vec()]);
+    assert_eq!(start.cui.as_deref(), Some(&b"person"[..]));
+    assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(10 * MB));
+}
+
+#[test]
+fn a_refusal_is_told_in_the_servers_words_and_silence_as_silence() {
+    let mut scene = Scene::new();
+    let first = scene.log_on(1);
+    scene.reject();
+    let second = scene.log_on(1);
+    scene.stay_silent();
+    assert_eq!(
+        scene.told,
+        [(first, Told::Refused(Some("no".into()))), (second, Told::Unavailable)]
+    );
+    assert!(!scene.kernel.is_open(mac(1)));
+    assert!(scene.reports.is_empty());
+}
+
+#[test]
+fn a_gate_without_room_says_so_and_keeps_nothing() {
+    let mut scene = Scene::new();
+    scene.kernel.state().is_full = true;
+    let waiter = scene.log_on(1);
+    scene.accept(lease(MB));
+    assert_eq!(scene.told, [(waiter, Told::Unavailable)]);
+    assert!(scene.reports.is_empty() && scene.saved.is_empty());
+    scene.kernel.state().is_full = false;
+    scene.online(1, lease(MB));
+}
+
+#[test]
+fn a_knock_asks_once_and_remembers_the_refusal_for_a_minute() {
+    let mut scene = Scene::new();
+    let knock = |scene: &mut Scene| {
+        let waiter = scene.waiter();
+        scene.handle(Input::Knock(device(1), Some(waiter)));
+    };
+    knock(&mut scene);
+    knock(&mut scene);
+    assert_eq!(scene.asked.len(), 1, "the second waits for the first");
+    let (_, request) = &scene.asked[0];
+    assert_eq!(request.service, ServiceType::CallCheck);
+    assert_eq!(request.user_name, mac(1).to_string());
+    scene.reject();
+    assert_eq!(scene.told.len(), 2);
+    knock(&mut scene);
+    assert!(scene.asked.is_empty());
+    assert_eq!(scene.told.len(), 3);
+    scene.pass(Duration::from_secs(61));
+    knock(&mut scene);
+    assert_eq!(scene.asked.len(), 1);
+}
+
+#[test]
+fn a_login_overtakes_a_knock_and_a_late_answer_to_the_knock_changes_nothing() {
+    let mut scene = Scene::new();
+    scene.handle(Input::Knock(device(1), None));
+    let (late, _) = scene.question();
+    scene.online(1, lease(MB));
+    scene.handle(Input::Answered(late, Answer::Accept(Box::new(lease(MB)))));
+    assert_eq!(scene.kinds(), [Kind::Start]);
+    assert_eq!(scene.kernel.state().sessions.len(), 1);
+}
+
+#[test]
+fn a_device_that_is_online_is_told_so() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(MB));
+    let waiter = scene.log_on(1);
+    assert!(scene.asked.is_empty());
+    assert_eq!(scene.told.last(), Some(&(waiter, Told::Already)));
+}
+
+#[test]
+fn session_ids_are_never_used_twice() {
+    let mut ids = std::collections::HashSet::new();
+    let mut scene = Scene::new();
+    for number in 1..=100 {
+        scene.log_on(number);
+        assert!(ids.insert(scene.question().1.acct_session_id.unwrap()));
+    }
+}
+
+#[test]
+fn a_new_address_moves_the_session() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(MB));
+    scene.handle(Input::Address(mac(1), Some(Ipv4Addr::new(10, 80, 9, 9))));
+    assert_eq!(scene.kernel.found()[0].ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
+    assert_eq!(scene.saved.last().unwrap().ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
+}

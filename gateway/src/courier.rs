@@ -1,0 +1,321 @@
+//! Delivers the spool: in order for each device, many devices at once, again and again until a server has taken it.
+//!
+//! A report about the gate itself goes alone: after everything before it, before everything after it. When no server answers,
+//! one report at a time is tried, with growing waits; the first success lets all the others go.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+use kavadam_radius::client::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::spool::{Committed, Spool, Waiting, lane_of};
+
+/// Reports under way at once.
+const MOST_IN_FLIGHT: usize = 256;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Acknowledged reports are forgotten together.
+const FORGET_AFTER: Duration = Duration::from_millis(50);
+
+/// What others may know of the courier, and tell it.
+#[derive(Clone)]
+pub struct CourierHandle {
+    parcels: mpsc::UnboundedSender<Committed>,
+    state: Arc<Mutex<Shared>>,
+    changed: watch::Receiver<u64>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Reports that wait or are under way.
+    pending: HashMap<Option<Mac>, usize>,
+    in_flight: HashSet<i64>,
+}
+
+impl CourierHandle {
+    /// Hands over what was committed.
+    pub fn take(&self, committed: Committed) {
+        let mut state = lock(&self.state);
+        for one in &committed.waiting {
+            *state.pending.entry(lane_of(&one.report)).or_default() += 1;
+        }
+        drop(state);
+        // A courier that is gone leaves it all in the file for the next start.
+        let _ = self.parcels.send(committed);
+    }
+
+    /// Places that are being sent.
+    pub fn in_flight(&self) -> Vec<i64> {
+        lock(&self.state).in_flight.iter().copied().collect()
+    }
+
+    /// Reports not yet delivered.
+    pub fn backlog(&self) -> usize {
+        lock(&self.state).pending.values().sum()
+    }
+
+    /// Waits until nothing about this device, nor the gate, is left to deliver; `false` if it takes longer than `patience`.
+    pub async fn settled(&self, mac: Option<Mac>, patience: Duration) -> bool {
+        let is_settled = || {
+            let state = lock(&self.state);
+            !state.pending.contains_key(&mac) && !state.pending.contains_key(&None)
+        };
+        self.wait_for(is_settled, patience).await
+    }
+
+    /// Waits until nothing is left to deliver.
+    pub async fn drained(&self, patience: Duration) -> bool {
+        self.wait_for(|| lock(&self.state).pending.is_empty(), patience).await
+    }
+
+    async fn wait_for(&self, is_done: impl Fn() -> bool, patience: Duration) -> bool {
+        let mut changed = self.changed.clone();
+        let wait = async {
+            while !is_done() {
+                if changed.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(patience, wait).await.unwrap_or(false)
+    }
+}
+
+fn lock(state: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The task's own state.
+pub struct Courier {
+    spool: Spool,
+    client: Arc<Client>,
+    called_station_id: String,
+    parcels: mpsc::UnboundedReceiver<Committed>,
+    shared: Arc<Mutex<Shared>>,
+    changed: watch::Sender<u64>,
+    lanes: HashMap<Option<Mac>, VecDeque<Waiting>>,
+    /// Lanes with something to send and nothing under way.
+    ready: VecDeque<Option<Mac>>,
+    /// Everything from a report about the gate on.
+    behind: VecDeque<Waiting>,
+    flights: JoinSet<(Waiting, bool)>,
+    delivered: Vec<i64>,
+    /// `Some`: no server answers; the wait, and until when.
+    away: Option<(Duration, Instant)>,
+}
+
+impl Courier {
+    /// A courier with what a former process left to deliver.
+    pub fn new(
+        spool: Spool,
+        client: Arc<Client>,
+        called_station_id: String,
+        left: Vec<Waiting>,
+    ) -> (Self, CourierHandle) {
+        let (sender, parcels) = mpsc::unbounded_channel();
+        let (changed, watching) = watch::channel(0);
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let handle = CourierHandle {
+            parcels: sender,
+            state: Arc::clone(&shared),
+            changed: watching,
+        };
+        handle.take(Committed {
+            waiting: left,
+            replaced: Vec::new(),
+        });
+        let courier = Self {
+            spool,
+            client,
+            called_station_id,
+            parcels,
+            shared,
+            changed,
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            behind: VecDeque::new(),
+            flights: JoinSet::new(),
+            delivered: Vec::new(),
+            away: None,
+        };
+        (courier, handle)
+    }
+
+    /// Delivers until cancelled. What is then undelivered waits in the file.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut forget_at = Instant::now() + FORGET_AFTER;
+        loop {
+            self.start_flights();
+            let retry_at = self.away.map(|(_, until)| until);
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(committed) = self.parcels.recv() => self.sort(committed),
+                Some(Ok((one, is_delivered))) = self.flights.join_next() => {
+                    if self.delivered.is_empty() {
+                        forget_at = Instant::now() + FORGET_AFTER;
+                    }
+                    self.landed(one, is_delivered);
+                }
+                () = sleep_until(forget_at), if !self.delivered.is_empty() => self.forget().await,
+                () = sleep_until(retry_at.unwrap_or(forget_at)), if retry_at.is_some_and(|at| at > Instant::now()) => {}
+            }
+        }
+        self.forget().await;
+    }
+
+    fn sort(&mut self, committed: Committed) {
+        if !committed.replaced.is_empty() {
+            self.withdraw(&committed.replaced);
+        }
+        for one in committed.waiting {
+            let is_held = !self.behind.is_empty() || self.lanes.contains_key(&None);
+            if lane_of(&one.report).is_none() || is_held {
+                self.behind.push_back(one);
+            } else {
+                self.queue(one);
+            }
+        }
+        self.pass_the_gate();
+    }
+
+    fn queue(&mut self, one: Waiting) {
+        let mac = lane_of(&one.report);
+        if let Some(lane) = self.lanes.get_mut(&mac) {
+            lane.push_back(one);
+        } else {
+            self.lanes.insert(mac, VecDeque::from([one]));
+            self.ready.push_back(mac);
+        }
+    }
+
+    /// When all before a report about the gate is delivered, it goes; when it is, so does what is behind it.
+    fn pass_the_gate(&mut self) {
+        if !self.lanes.is_empty() {
+            return;
+        }
+        while let Some(one) = self.behind.pop_front() {
+            let is_gate = lane_of(&one.report).is_none();
+            if is_gate && !self.lanes.is_empty() {
+                self.behind.push_front(one);
+                return;
+            }
+            self.queue(one);
+            if is_gate {
+                return;
+            }
+        }
+    }
+
+    /// Takes out Interims that a later report has replaced; those under way are never among them.
+    fn withdraw(&mut self, replaced: &[i64]) {
+        let mut gone = Vec::new();
+        for lane in self.lanes.values_mut().chain(std::iter::once(&mut self.behind)) {
+            lane.retain(|one| {
+                let stays = !replaced.contains(&one.id);
+                if !stays {
+                    gone.push(lane_of(&one.report));
+                }
+                stays
+            });
+        }
+        for mac in gone {
+            self.settle(mac);
+        }
+    }
+
+    fn start_flights(&mut self) {
+        let most = match self.away {
+            None => MOST_IN_FLIGHT,
+            Some((_, until)) if until <= Instant::now() => 1,
+            Some(_) => 0,
+        };
+        while self.flights.len() < most {
+            let Some(mac) = self.ready.pop_front() else { break };
+            let Some(one) = self.lanes.get_mut(&mac).and_then(VecDeque::pop_front) else {
+                // All of it was withdrawn.
+                self.lanes.remove(&mac);
+                self.pass_the_gate();
+                continue;
+            };
+            lock(&self.shared).in_flight.insert(one.id);
+            let client = Arc::clone(&self.client);
+            let request = one.report.request(&self.called_station_id);
+            self.flights.spawn(async move {
+                let result = client.account(&request, clock::now()).await;
+                if let Err(error) = &result {
+                    tracing::debug!(%error, "a report was not taken");
+                }
+                (one, result.is_ok())
+            });
+        }
+    }
+
+    fn landed(&mut self, one: Waiting, is_delivered: bool) {
+        let mac = lane_of(&one.report);
+        lock(&self.shared).in_flight.remove(&one.id);
+        if is_delivered {
+            if self.away.take().is_some() {
+                tracing::warn!(waiting = self.backlog(), "RADIUS accounting is answered again");
+            }
+            self.delivered.push(one.id);
+            self.settle(mac);
+        } else {
+            let lane = self.lanes.entry(mac).or_default();
+            lane.push_front(one);
+            self.back_off();
+        }
+        if self.lanes.get(&mac).is_some_and(VecDeque::is_empty) {
+            self.lanes.remove(&mac);
+            self.pass_the_gate();
+        } else {
+            self.ready.push_back(mac);
+        }
+    }
+
+    fn back_off(&mut self) {
+        let wait = match self.away {
+            // Others that were under way when the first failed say nothing new.
+            Some((_, until)) if until > Instant::now() => return,
+            Some((wait, _)) => (wait * 2).min(LONGEST_WAIT),
+            None => FIRST_WAIT,
+        };
+        if self.away.is_none() {
+            tracing::warn!(
+                waiting = self.backlog(),
+                "no RADIUS server takes accounting: it is kept on disk and delivered later"
+            );
+        }
+        self.away = Some((wait, Instant::now() + wait));
+    }
+
+    fn backlog(&self) -> usize {
+        lock(&self.shared).pending.values().sum()
+    }
+
+    fn settle(&self, mac: Option<Mac>) {
+        let mut state = lock(&self.shared);
+        if let Some(count) = state.pending.get_mut(&mac) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.pending.remove(&mac);
+            }
+        }
+        drop(state);
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    async fn forget(&mut self) {
+        let delivered = std::mem::take(&mut self.delivered);
+        if let Err(error) = self.spool.delivered(&delivered).await {
+            tracing::error!(%error, "cannot forget delivered accounting: it will be sent again");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Who is behind an address: our DHCP leases first, the kernel's neighbour table else.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use kavadam_domain::Mac;
+
+use crate::core::Device;
+use crate::neighbours;
+
+/// The leases, shared between the doors and the listener of lease events.
+#[derive(Clone, Default)]
+pub(crate) struct Devices {
+    leases: Arc<RwLock<Leases>>,
+    /// Where to look for neighbours; empty in tests.
+    interface: String,
+}
+
+#[derive(Default)]
+struct Leases {
+    by_ipv4: HashMap<Ipv4Addr, Mac>,
+    by_mac: HashMap<Mac, Ipv4Addr>,
+}
+
+impl Devices {
+    pub fn on(interface: &str) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Remembers a lease; the newest of a device is the one it uses.
+    pub fn lease(&self, mac: Mac, ipv4: Ipv4Addr) {
+        let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
+        leases.by_ipv4.insert(ipv4, mac);
+        leases.by_mac.insert(mac, ipv4);
+    }
+
+    /// Forgets a lease.
+    pub fn end_lease(&self, mac: Mac, ipv4: Ipv4Addr) {
+        let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
+        if leases.by_ipv4.get(&ipv4) == Some(&mac) {
+            leases.by_ipv4.remove(&ipv4);
+        }
+        if leases.by_mac.get(&mac) == Some(&ipv4) {
+            leases.by_mac.remove(&mac);
+        }
+    }
+
+    /// The device that speaks from this address; `None` if it is not on our LAN.
+    pub fn find(&self, ip: IpAddr) -> Option<Device> {
+        match ip.to_canonical() {
+            IpAddr::V4(ipv4) => {
+                let leased = self.read().by_ipv4.get(&ipv4).copied();
+                let mac = leased.or_else(|| self.neighbour(ipv4.into()))?;
+                Some(Device {
+                    mac,
+                    ipv4: Some(ipv4),
+                    ipv6: None,
+                })
+            }
+            IpAddr::V6(ipv6) => {
+                let mac = self.neighbour(ipv6.into())?;
+                Some(Device {
+                    mac,
+                    ipv4: self.read().by_mac.get(&mac).copied(),
+                    ipv6: Some(ipv6),
+                })
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Leases> {
+        self.leases.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn neighbour(&self, ip: IpAddr) -> Option<Mac> {
+        if self.interface.is_empty() {
+            return None;
+        }
+        neighbours::mac_of(&self.interface, ip).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the neighbour table");
+            None
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! What the core needs of the packet filter: narrow, so that tests move packets by hand.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, PoolKey, Slot};
+
+/// Each method means what the [`Gate`]'s method of the same name means.
+pub trait Kernel: Send + 'static {
+    fn create_pool(&mut self, limit_octets: Option<u64>) -> Result<PoolKey, FirewallError>;
+    fn set_pool_limit(&mut self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError>;
+    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError>;
+    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError>;
+    fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError>;
+    fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError>;
+    fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError>;
+    fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError>;
+    fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError>;
+}
+
+impl Kernel for Arc<Gate> {
+    fn create_pool(&mut self, limit_octets: Option<u64>) -> Result<PoolKey, FirewallError> {
+        Gate::create_pool(self, limit_octets)
+    }
+    fn set_pool_limit(&mut self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError> {
+        Gate::set_pool_limit(self, pool, limit_octets)
+    }
+    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError> {
+        Gate::open(self, session)
+    }
+    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
+        Gate::close(self, slot)
+    }
+    fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
+        Gate::read(self, slots)
+    }
+    fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError> {
+        Gate::set_rate(self, slot, up, down)
+    }
+    fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError> {
+        Gate::set_timeout(self, slot, timeout)
+    }
+    fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
+        Gate::set_ipv4(self, slot, ipv4)
+    }
+    fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {
+        Gate::pools_used_up(self)
+    }
+}

@@ -1,0 +1,156 @@
+//! Whose address is it: the kernel's neighbour table, asked for one entry (rtnetlink), IPv4 and IPv6.
+
+use std::io;
+use std::net::IpAddr;
+
+use kavadam_domain::Mac;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+
+const GET_LINK: u16 = 18;
+const NEW_LINK: u16 = 16;
+const GET_NEIGHBOUR: u16 = 30;
+const NEW_NEIGHBOUR: u16 = 28;
+const REQUEST: u16 = 1;
+const HEADER_OCTETS: usize = 16;
+/// `NDA_DST`, `NDA_LLADDR`; `IFLA_ADDRESS`, `IFLA_IFNAME`.
+const NEIGHBOUR_ADDRESS: u16 = 1;
+const NEIGHBOUR_HARDWARE: u16 = 2;
+const LINK_HARDWARE: u16 = 1;
+const LINK_NAME: u16 = 3;
+/// Lengths of `ndmsg` and `ifinfomsg`.
+const NEIGHBOUR_OCTETS: usize = 12;
+const LINK_OCTETS: usize = 16;
+
+/// The hardware address behind `ip` on this interface; `None` if the kernel knows of none.
+///
+/// # Errors
+/// Netlink cannot be used, or there is no such interface.
+pub(crate) fn mac_of(interface: &str, ip: IpAddr) -> io::Result<Option<Mac>> {
+    let index = link(interface)?.0;
+    let (family, octets) = match ip {
+        IpAddr::V4(ip) => (2_u8, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (10_u8, ip.octets().to_vec()),
+    };
+    let mut body = vec![family, 0, 0, 0];
+    body.extend(index.to_ne_bytes());
+    body.extend([0; 4]);
+    attribute(&mut body, NEIGHBOUR_ADDRESS, &octets);
+    let answer = match ask(GET_NEIGHBOUR, NEW_NEIGHBOUR, &body) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    Ok(find(answer.get(NEIGHBOUR_OCTETS..), NEIGHBOUR_HARDWARE).and_then(hardware))
+}
+
+/// The interface's own hardware address.
+///
+/// # Errors
+/// As [`mac_of`].
+pub(crate) fn own_mac(interface: &str) -> io::Result<Option<Mac>> {
+    link(interface).map(|(_, mac)| mac)
+}
+
+/// Asked each time, since an interface that was made anew has another index.
+fn link(interface: &str) -> io::Result<(i32, Option<Mac>)> {
+    let mut body = vec![0; LINK_OCTETS];
+    let name: Vec<u8> = interface.bytes().chain([0]).collect();
+    attribute(&mut body, LINK_NAME, &name);
+    let answer = ask(GET_LINK, NEW_LINK, &body)?;
+    let index = answer
+        .get(4..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|octets| i32::from_ne_bytes(*octets))
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let mac = find(answer.get(LINK_OCTETS..), LINK_HARDWARE).and_then(hardware);
+    Ok((index, mac))
+}
+
+fn hardware(octets: &[u8]) -> Option<Mac> {
+    octets.try_into().ok().map(Mac)
+}
+
+fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    body.extend(length.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
+}
+
+/// One question, one answer's body.
+fn ask(kind: u16, expected: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut message = Vec::with_capacity(HEADER_OCTETS + body.len());
+    let length = u32::try_from(HEADER_OCTETS + body.len()).unwrap_or(u32::MAX);
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(REQUEST.to_ne_bytes());
+    message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend(body);
+    socket.send(&message, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    read(&answer, expected)
+}
+
+fn read(answer: &[u8], expected: u16) -> io::Result<Vec<u8>> {
+    const ERROR: u16 = 2;
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let length = answer.first_chunk().map(|octets| u32::from_ne_bytes(*octets));
+    let kind = answer
+        .get(4..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|octets| u16::from_ne_bytes(*octets));
+    let end = usize::try_from(length.ok_or_else(invalid)?).map_err(|_| invalid())?;
+    let body = answer.get(HEADER_OCTETS..end.min(answer.len())).ok_or_else(invalid)?;
+    match kind {
+        Some(kind) if kind == expected => Ok(body.to_vec()),
+        Some(ERROR) => {
+            let code = body.first_chunk().map_or(0, |octets| i32::from_ne_bytes(*octets));
+            Err(io::Error::from_raw_os_error(code.saturating_neg()))
+        }
+        _ => Err(invalid()),
+    }
+}
+
+/// The value of the first attribute of this kind.
+fn find(attributes: Option<&[u8]>, wanted: u16) -> Option<&[u8]> {
+    let mut rest = attributes?;
+    while let [l0, l1, k0, k1, after @ ..] = rest {
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1])).checked_sub(4)?;
+        let value = after.get(..length)?;
+        if u16::from_ne_bytes([*k0, *k1]) == wanted {
+            return Some(value);
+        }
+        rest = after.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn knows_the_loopback_interface_and_no_neighbours_on_it() {
+        assert_eq!(own_mac("lo").unwrap(), Some(Mac([0; 6])));
+        let stranger = mac_of("lo", "127.0.0.9".parse().unwrap());
+        assert!(!matches!(stranger, Ok(Some(mac)) if mac != Mac([0; 6])));
+        assert!(own_mac("no-such-if").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(body) = read(&bytes, NEW_LINK) {
+                prop_assert!(body.len() < bytes.len());
+            }
+            if let Some(value) = find(Some(&bytes), NEIGHBOUR_HARDWARE) {
+                prop_assert!(value.len() < bytes.len());
+            }
+        }
+    }
+}

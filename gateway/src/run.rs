@@ -1,0 +1,286 @@
+//! Lifecycle: load, adopt, bind, serve, stop.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use kavadam_domain::Mac;
+use kavadam_firewall::{Events, FirewallError, Gate};
+use kavadam_radius::client::Client;
+use kavadam_radius::dynamic::DynamicServer;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::GatewayConfig;
+use crate::core::{Command, Core, Now, Settings};
+use crate::courier::{Courier, CourierHandle};
+use crate::devices::Devices;
+use crate::engine::{Engine, EngineHandle, Message};
+use crate::http::{self, Doors, TlsDoor};
+use crate::leases::LeaseKeeper;
+use crate::report::Report;
+use crate::spool::{Spool, SpoolError};
+use crate::{CertificateError, clock, lease, neighbours};
+
+/// How long a stop waits for the server to take what is spooled; the rest is delivered after the next start.
+const LAST_DELIVERY: Duration = Duration::from_secs(3);
+/// The spool and what it needs after a restart.
+const FILE: &str = "gateway.db";
+
+/// Why the gateway cannot start, or stopped of itself.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The packet filter.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The API's certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A port, socket or directory.
+    #[error("cannot open {what}: {error}")]
+    Open {
+        /// What it is for, and where.
+        what: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A part ended by a defect; the process should end too and be started anew.
+    #[error("a part of the gateway ended unexpectedly: {0}")]
+    Ended(&'static str),
+}
+
+fn opening(what: impl Into<String>) -> impl FnOnce(io::Error) -> GatewayError {
+    let what = what.into();
+    move |error| GatewayError::Open { what, error }
+}
+
+/// Starts and runs a gateway until cancelled.
+///
+/// # Errors
+/// [`GatewayError`].
+pub async fn run(config: GatewayConfig, cancel: CancellationToken) -> Result<(), GatewayError> {
+    start(config).await?.run(cancel).await
+}
+
+/// A gateway with everything bound, sessions adopted, and nothing served yet.
+pub struct Gateway {
+    config: GatewayConfig,
+    events: Events,
+    engine: Engine<Arc<Gate>>,
+    first: Vec<Command>,
+    courier: Courier,
+    courier_handle: CourierHandle,
+    keeper: LeaseKeeper,
+    lease_socket: tokio::net::UnixDatagram,
+    orders: DynamicServer<EngineHandle>,
+    doors: Vec<(TcpListener, Router, Option<TlsDoor>)>,
+    tls: Option<TlsDoor>,
+}
+
+/// Loads the packet filter, adopts its sessions, opens the spool, binds every port.
+///
+/// # Errors
+/// [`GatewayError`]: nothing is served; sessions in the kernel go on.
+pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
+    let tls = config.api.as_ref().map(TlsDoor::open).transpose()?;
+    // Before the sessions are listed, so that no depletion falls between.
+    let events = Gate::events()?;
+    let layout = config.layout();
+    let (gate, found) = blocking(move || {
+        let gate = Gate::load(&layout)?;
+        let found = gate.adopt()?;
+        Ok((Arc::new(gate), found))
+    })
+    .await?;
+    let spool = open_spool(&config.state_dir).await?;
+    let now = clock::both();
+
+    let called = neighbours::own_mac(&config.lan_if).ok().flatten();
+    let called = called.unwrap_or(Mac([0; 6]));
+    let client = Arc::new(Client::new(config.client()));
+    let left = spool.waiting().await?;
+    let (courier, courier_handle) = Courier::new(spool.clone(), Arc::clone(&client), called.to_string(), left);
+    let seed = rand::random();
+    let settings = Settings {
+        interim: config.interim,
+        called_station_id: called.to_string(),
+        seed,
+    };
+    let mut core = Core::new(settings, Arc::clone(&gate));
+    let is_fresh = found.is_empty();
+    tracing::info!(sessions = found.len(), "sessions found in the kernel");
+    let mut first = core.adopt(found, spool.sessions().await?, now);
+    if is_fresh {
+        first.push(announce(seed, now));
+    }
+
+    let devices = Devices::on(&config.lan_if);
+    let channel = EngineHandle::new();
+    let handle = channel.0.clone();
+    let keeper = LeaseKeeper {
+        gate,
+        devices: devices.clone(),
+        engine: handle.clone(),
+        file: config.lease_file.clone(),
+        duration: config.dnsmasq.lease,
+        known: HashMap::new(),
+    };
+    let lease_socket = lease::listen(&config.lease_socket)
+        .map_err(opening(format!("the lease socket {}", config.lease_socket.display())))?;
+    let orders = DynamicServer::bind(config.dynamic(), handle.clone())
+        .map_err(opening(format!("the port for orders {}", config.coa_listen)))?;
+    let doors = open_doors(&config, &Doors::new(&config, called, handle, devices), tls.as_ref())?;
+    Ok(Gateway {
+        engine: Engine::new(core, spool, courier_handle.clone(), client, channel),
+        config,
+        events,
+        first,
+        courier,
+        courier_handle,
+        keeper,
+        lease_socket,
+        orders,
+        doors,
+        tls,
+    })
+}
+
+/// With an empty kernel every session the server still knows of is over.
+fn announce(seed: u64, now: Now) -> Command {
+    Command::Spool(Box::new(Report::on(format!("{seed:016x}-on"), now.wall)))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FirewallError> + Send + 'static,
+) -> Result<T, GatewayError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|_| GatewayError::Ended("loading the packet filter"))??)
+}
+
+async fn open_spool(state_dir: &PathBuf) -> Result<Spool, GatewayError> {
+    tokio::fs::create_dir_all(state_dir)
+        .await
+        .map_err(opening(format!("the state directory {}", state_dir.display())))?;
+    Ok(Spool::open(&state_dir.join(FILE)).await?)
+}
+
+fn open_doors(
+    config: &GatewayConfig,
+    doors: &Doors,
+    tls: Option<&TlsDoor>,
+) -> Result<Vec<(TcpListener, Router, Option<TlsDoor>)>, GatewayError> {
+    let listen = |what: &str, address: SocketAddr| {
+        http::listen(address).map_err(opening(format!("the port for {what}, {address}")))
+    };
+    let mut open = Vec::new();
+    for ip in config.lan_addresses() {
+        let capture = SocketAddr::new(ip, config.capture_port);
+        open.push((listen("captured requests", capture)?, doors.capture(), None));
+        let uam = SocketAddr::new(ip, config.uam_port);
+        open.push((listen("logins", uam)?, doors.uam(), None));
+    }
+    if let (Some(api), Some(tls)) = (&config.api, tls) {
+        open.push((
+            listen("the captive portal API", api.listen)?,
+            doors.api(),
+            Some(tls.clone()),
+        ));
+        if let Some(lan6) = config.lan6.filter(|_| api.listen.is_ipv4()) {
+            let address = SocketAddr::new(lan6.addr().into(), api.listen.port());
+            open.push((
+                listen("the captive portal API", address)?,
+                doors.api(),
+                Some(tls.clone()),
+            ));
+        }
+    }
+    Ok(open)
+}
+
+impl Gateway {
+    /// Serves until cancelled. People stay online; what is spooled is delivered if the server answers at once.
+    ///
+    /// # Errors
+    /// [`GatewayError::Ended`]: a part ended by itself.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), GatewayError> {
+        let (stop, stop_courier) = (CancellationToken::new(), CancellationToken::new());
+        let mut parts: JoinSet<&'static str> = JoinSet::new();
+        let handle = self.keeper.engine.clone();
+        // Whoever holds a lease may be heard before the first of them is asked for.
+        self.keeper.read_file().await;
+        let name = self.config.nas_identifier;
+        tracing::info!(nas = name, "gateway serves");
+
+        let courier = tokio::spawn(self.courier.run(stop_courier.clone()));
+        let mut engine = tokio::spawn(self.engine.run(self.first, stop.clone()));
+        parts.spawn(named("lease events", self.keeper.run(self.lease_socket, stop.clone())));
+        parts.spawn(named("orders", self.orders.run(stop.clone())));
+        parts.spawn(named("kernel events", hear(self.events, handle, stop.clone())));
+        for (listener, router, tls) in self.doors {
+            parts.spawn(named("an HTTP door", http::serve(listener, router, tls, stop.clone())));
+        }
+        if let Some(tls) = self.tls {
+            parts.spawn(named("the certificate watch", tls.watch(stop.clone())));
+        }
+        let ended = tokio::select! {
+            () = cancel.cancelled() => None,
+            part = parts.join_next() => Some(part.and_then(Result::ok).unwrap_or("a task that panicked")),
+            _ = &mut engine => Some("the engine"),
+        };
+        stop.cancel();
+        if let Some(part) = ended {
+            stop_courier.cancel();
+            return Err(GatewayError::Ended(part));
+        }
+        while parts.join_next().await.is_some() {}
+        let engine = engine.await.map_err(|_| GatewayError::Ended("the engine"))?;
+        if !self.courier_handle.drained(LAST_DELIVERY).await {
+            tracing::info!(
+                waiting = self.courier_handle.backlog(),
+                "accounting waits on disk for the next start"
+            );
+        }
+        stop_courier.cancel();
+        courier.await.map_err(|_| GatewayError::Ended("accounting"))?;
+        engine.spool.close().await;
+        tracing::info!(
+            online = engine.core.online(),
+            "gateway stopped; sessions go on in the kernel"
+        );
+        Ok(())
+    }
+}
+
+async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
+}
+
+/// Passes the kernel's news on; when they can no longer be heard, hears anew and looks at everything.
+async fn hear(mut events: Events, engine: EngineHandle, cancel: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            () = cancel.cancelled() => return,
+            event = events.next() => event,
+        };
+        match event {
+            Ok(event) => engine.send(Message::Gate(event)).await,
+            Err(error) => {
+                tracing::error!(%error, "cannot hear the kernel");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if let Ok(anew) = Gate::events() {
+                    events = anew;
+                    engine.send(Message::Gate(kavadam_firewall::GateEvent::Resync)).await;
+                }
+            }
+        }
+    }
+}
