@@ -1,2 +1,118 @@
 //! Kavadam: a public Wi-Fi gateway and its RADIUS centre in one binary.
-fn main() {}
+
+mod admin;
+mod centre;
+mod check;
+mod cli;
+mod clock;
+mod config;
+mod dnsmasq;
+mod notify;
+mod run;
+mod units;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, GateCommand};
+use crate::config::Config;
+
+/// There is no such thing.
+const NOT_FOUND: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("kavadam: {error:#}");
+            match error.downcast_ref::<kavadam_access::AccessError>() {
+                Some(kavadam_access::AccessError::Missing { .. }) => ExitCode::from(NOT_FOUND),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::ExampleConfig => print_text(config::EXAMPLE)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "kavadam", &mut std::io::stdout());
+        }
+        Command::Man { directory } => write_manual(&directory)?,
+        Command::LeaseEvent { socket, arguments } => kavadam_gateway::lease::send_event(&socket, &arguments)?,
+        Command::Check => return Ok(runtime()?.block_on(check::check(&cli.config))),
+        Command::Run => {
+            let config = load(&cli.config)?;
+            start_log(&config)?;
+            runtime()?.block_on(run::run(config))?;
+        }
+        Command::Dnsmasq => return Err(dnsmasq::become_dnsmasq(&load(&cli.config)?)),
+        Command::Gate(GateCommand::Rules) => {
+            print_text(&kavadam_firewall::ruleset::text(
+                &load(&cli.config)?.gateway()?.layout(),
+            ))?;
+        }
+        Command::Gate(GateCommand::Close) => {
+            kavadam_firewall::Gate::load(&load(&cli.config)?.gateway()?.layout())?;
+        }
+        command => {
+            let config = load(&cli.config)?;
+            runtime()?.block_on(admin::execute(&config, command))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A reader that went away (`kavadam … | head`) is no failure.
+fn print_text(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn load(path: &Path) -> anyhow::Result<Config> {
+    Config::load(path).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        anyhow::anyhow!(
+            "the configuration {} cannot be used:\n{}",
+            path.display(),
+            lines.join("\n")
+        )
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // One TLS provider for everything in the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Runtime::new().context("cannot start")
+}
+
+fn start_log(config: &Config) -> anyhow::Result<()> {
+    let level = &config.file.log.level;
+    // sqlx tells of every statement at debug: that would be numbers and MACs.
+    let filter = EnvFilter::try_new(format!("{level},sqlx=warn,hyper=warn"))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.file.log.format.as_str() {
+        "json" => log.json().init(),
+        _ => log
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+    }
+    Ok(())
+}
+
+fn write_manual(directory: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    clap_mangen::generate_to(Cli::command(), directory)?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Everything that would keep it from running, each with its remedy.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::config::Config;
+
+/// Looks, prints, and fails if something must be put right.
+pub async fn check(path: &Path) -> ExitCode {
+    let mut findings = Findings::default();
+    match Config::load(path) {
+        Ok(config) => look(&config, &mut findings).await,
+        Err(problems) => {
+            for problem in problems {
+                findings.bad(&problem.to_string(), &format!("correct {}", path.display()));
+            }
+        }
+    }
+    findings.print()
+}
+
+async fn look(config: &Config, findings: &mut Findings) {
+    if config.file.role.has_centre() {
+        match crate::centre::open(config).await {
+            Ok(access) => match access.plans().await {
+                Ok(_) => findings.good("the database answers"),
+                Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
+            },
+            Err(error) => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+        }
+    }
+    if config.file.role.has_gateway() {
+        match config.gateway() {
+            Ok(gateway) => {
+                for problem in kavadam_gateway::check(&gateway) {
+                    findings.bad(&problem.what, &problem.remedy);
+                }
+                check_kernel(
+                    &kavadam_firewall::ruleset::text(&gateway.layout()),
+                    gateway.lan6.is_some(),
+                    findings,
+                );
+            }
+            Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
+        }
+    }
+    check_time(findings);
+}
+
+/// Forwarding, and whether the kernel takes our rules (`nft --check` changes nothing).
+fn check_kernel(rules: &str, has_ipv6: bool, findings: &mut Findings) {
+    let mut keys = vec![("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward")];
+    if has_ipv6 {
+        keys.push(("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"));
+    }
+    for (key, path) in keys {
+        match std::fs::read_to_string(path) {
+            Ok(value) if value.trim() == "1" => findings.good(&format!("{key} is on")),
+            _ => findings.bad(
+                &format!("{key} is off: nothing will be forwarded"),
+                &format!("echo '{key} = 1' > /etc/sysctl.d/60-kavadam.conf && sysctl --system"),
+            ),
+        }
+    }
+    let nft = Command::new("nft")
+        .args(["--check", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut nft) = nft else {
+        return findings.bad("nft is not installed", "apt-get install nftables");
+    };
+    let written = nft.stdin.take().map(|mut stdin| stdin.write_all(rules.as_bytes()));
+    match (written, nft.wait_with_output()) {
+        (Some(Ok(())), Ok(output)) if output.status.success() => findings.good("the kernel takes our rules"),
+        (_, Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line = said.lines().next().unwrap_or("no reason given");
+            findings.bad(
+                &format!("nft refuses our rules: {line}"),
+                "run this as root, on Linux 5.12 or newer with nftables (CONFIG_NF_TABLES_INET, NFT_QUOTA, NFT_LIMIT, NFT_CT)",
+            );
+        }
+        (_, Err(error)) => findings.bad(&format!("nft does not run: {error}"), "apt-get install nftables"),
+    }
+}
+
+/// Quotas and records need a clock that is right.
+fn check_time(findings: &mut Findings) {
+    let asked = Command::new("timedatectl")
+        .args(["show", "-p", "NTPSynchronized", "--value"])
+        .output();
+    let said = asked.ok().filter(|output| output.status.success());
+    match said
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .as_deref()
+    {
+        Some("yes") => findings.good("the clock is synchronised"),
+        Some("no") => findings.bad("the clock is not synchronised", "apt-get install chrony"),
+        _ => findings.unsure("whether the clock is synchronised is unknown: timedatectl does not answer"),
+    }
+}
+
+#[derive(Default)]
+struct Findings {
+    lines: Vec<String>,
+    bad: usize,
+}
+
+impl Findings {
+    fn good(&mut self, what: &str) {
+        self.lines.push(format!("ok       {what}"));
+    }
+
+    fn unsure(&mut self, what: &str) {
+        self.lines.push(format!("unsure   {what}"));
+    }
+
+    fn bad(&mut self, what: &str, remedy: &str) {
+        self.bad += 1;
+        self.lines.push(format!("PROBLEM  {what}\n         → {remedy}"));
+    }
+
+    fn print(self) -> ExitCode {
+        let mut out = std::io::stdout();
+        // A reader that went away is no failure.
+        let _ = self.lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+        if self.bad == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Secrets in files, readable by their owner alone.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use zeroize::Zeroizing;
+
+/// Reads a secret; white space at its end is not part of it.
+///
+/// # Errors
+/// There is no such file, others may read it, or it is empty.
+pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    if path.as_os_str().is_empty() {
+        bail!("name the file that holds it");
+    }
+    let shown = path.display();
+    let mode = fs::metadata(path)
+        .with_context(|| format!("cannot read {shown}"))?
+        .mode();
+    ensure!(
+        mode & 0o007 == 0,
+        "{shown} can be read by everybody: run chmod 600 {shown}"
+    );
+    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?);
+    let secret = Zeroizing::new(text.trim_end().to_owned());
+    ensure!(!secret.is_empty(), "{shown} is empty");
+    Ok(secret)
+}
+
+/// The secret that the two halves of an all-in-one share, made at the first start.
+///
+/// # Errors
+/// It can neither be read nor made.
+pub fn local_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    if !path.exists() {
+        let octets: [u8; 24] = rand::random();
+        let text: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        match made {
+            Ok(mut file) => {
+                file.write_all(text.as_bytes())?;
+                file.sync_all()?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot make {}", path.display())),
+        }
+    }
+    read_secret(path)
+}

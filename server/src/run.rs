@@ -1,0 +1,191 @@
+//! A running process: parts started in order, one cancellation for all, and no part that dies unnoticed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use kavadam_access::{Access, sms};
+use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
+use kavadam_radius::Retry;
+use kavadam_radius::dynamic::DynamicClient;
+use kavadam_radius::server::{RadiusServer, ServerConfig, run_orders};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, read_secret};
+use crate::{centre, clock, notify};
+
+/// Between looks at sessions that fell silent.
+const SWEEP: Duration = Duration::from_secs(10);
+/// The watchdog of the unit file is three times as patient.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// After a signal, for the last answers and the last accounting.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Runs the roles of a configuration until a signal, or until a part fails.
+///
+/// # Errors
+/// A part could not start, or ended by itself.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let mut parts = Parts {
+        tasks: JoinSet::new(),
+        stop: stop.clone(),
+    };
+    if config.file.role.has_centre() {
+        start_centre(&config, &mut parts).await?;
+    }
+    if config.file.role.has_gateway() {
+        let gateway = kavadam_gateway::start(config.gateway()?).await?;
+        let stop = stop.clone();
+        parts.add("gateway", async move { Ok(gateway.run(stop).await?) });
+    }
+    parts.add("heartbeat", heartbeat(stop.clone()));
+    notify::ready();
+    tracing::info!(role = ?config.file.role, "kavadam runs");
+    parts.wait().await
+}
+
+async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<()> {
+    let access = centre::open(config).await?;
+    centre::furnish(config, &access).await?;
+    if config.file.role.has_radius() {
+        let (auth, acct) = config.radius_listen;
+        let server = RadiusServer::bind(ServerConfig { auth, acct }, access.clone())
+            .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?;
+        tracing::info!(%auth, %acct, "RADIUS server listens");
+        parts.add("radius", forever(server.run(parts.stop.clone())));
+        let orders = run_orders(
+            access.clone(),
+            DynamicClient::new(None, Retry::default()),
+            parts.stop.clone(),
+        );
+        parts.add("orders", forever(orders));
+    }
+    if config.file.role.has_portal() {
+        start_portal(config, &access, parts).await?;
+        start_sms(config, &access, parts)?;
+    }
+    parts.add("sweep", sweep(access, parts.stop.clone()));
+    Ok(())
+}
+
+async fn start_portal(config: &Config, access: &Access, parts: &mut Parts) -> anyhow::Result<()> {
+    let portal = &config.file.portal;
+    let key = centre::sealer(config)?.derive("portal token", &[]);
+    let mut pages = PortalConfig::new(portal.public_url.parse()?, TokenKey::new(*key));
+    pages.operator = PerLanguage::same(&portal.operator);
+    pages.helpdesk.clone_from(&portal.helpdesk);
+    pages.sees_devices = config.file.role.has_gateway();
+    if config.file.role.has_gateway() {
+        let gateway = config.gateway()?;
+        pages.home_gateway = Some(SocketAddr::new(gateway.lan4.addr().into(), gateway.uam_port));
+    }
+    let listener = TcpListener::bind(config.portal_listen)
+        .await
+        .with_context(|| format!("cannot listen for the portal on {}", config.portal_listen))?;
+    tracing::info!(listen = %config.portal_listen, url = portal.public_url, "portal listens");
+    let router = kavadam_portal::router(pages, access.clone());
+    let stop = parts.stop.clone();
+    parts.add(
+        "portal",
+        forever(kavadam_portal::serve(listener, router, stop.cancelled_owned())),
+    );
+    Ok(())
+}
+
+fn start_sms(config: &Config, access: &Access, parts: &mut Parts) -> anyhow::Result<()> {
+    let file = &config.file.sms;
+    if file.route != "mobile-seva" {
+        tracing::warn!("codes are sent nowhere: sms.route is {}", file.route);
+        return Ok(());
+    }
+    let route = sms::MobileSeva::new(sms::MobileSevaConfig {
+        url: file.url.clone(),
+        username: file.username.clone(),
+        password: read_secret(&file.password_file)?,
+        secure_key: read_secret(&file.secure_key_file)?,
+        sender_id: file.sender_id.clone(),
+        template_id_en: file.template_id_en.clone(),
+        template_id_ml: file.template_id_ml.clone(),
+    })?;
+    let worker = sms::run(access.clone(), route, config.texts(), clock::now, parts.stop.clone());
+    parts.add("sms", forever(worker));
+    Ok(())
+}
+
+async fn sweep(access: Access, stop: CancellationToken) -> anyhow::Result<()> {
+    let work = async {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            match access.sweep(clock::now()).await {
+                Ok(0) => {}
+                Ok(ended) => tracing::info!(ended, "sessions that fell silent were ended"),
+                Err(error) => tracing::error!(%error, "cannot look for silent sessions"),
+            }
+        }
+    };
+    stop.run_until_cancelled(work).await;
+    Ok(())
+}
+
+async fn heartbeat(stop: CancellationToken) -> anyhow::Result<()> {
+    let work = async {
+        loop {
+            notify::alive();
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    };
+    stop.run_until_cancelled(work).await;
+    Ok(())
+}
+
+/// A part that ends only when it is told to.
+async fn forever(part: impl Future<Output = ()>) -> anyhow::Result<()> {
+    part.await;
+    Ok(())
+}
+
+/// The parts of the process.
+struct Parts {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    fn add(&mut self, name: &'static str, part: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.tasks.spawn(async move { (name, part.await) });
+    }
+
+    /// Until a signal, or the end of a part, which is a failure unless all were told to end.
+    async fn wait(mut self) -> anyhow::Result<()> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let outcome = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            ended = self.tasks.join_next() => Err(failure(ended)),
+        };
+        tracing::info!("stopping; people online stay online");
+        notify::stopping();
+        self.stop.cancel();
+        let farewell = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::select! {
+            () = farewell => {}
+            () = tokio::time::sleep(FAREWELL) => tracing::warn!("some parts did not end in time"),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        outcome
+    }
+}
+
+fn failure(ended: Option<Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok((name, Err(error)))) => error.context(format!("the part `{name}` failed")),
+        Some(Ok((name, Ok(())))) => anyhow!("the part `{name}` ended by itself"),
+        Some(Err(error)) => anyhow!("a part crashed: {error}"),
+        None => anyhow!("nothing to run"),
+    }
+}

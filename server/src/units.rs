@@ -1,0 +1,130 @@
+//! Amounts as people write them: `1GB`, `10Mbit`, `4h`.
+
+use std::time::Duration;
+
+/// Octets: a whole number with `B`, `kB`, `MB`, `GB`, `TB` (powers of 1000) or `KiB`, `MiB`, `GiB`, `TiB`.
+///
+/// # Errors
+/// What would be right.
+pub fn octets(text: &str) -> Result<u64, String> {
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    measure(text, &units).ok_or_else(|| format!("`{text}` is no amount of data: write it like 300MB or 1GB"))
+}
+
+/// Bits per second: a whole number with `kbit`, `Mbit` or `Gbit`.
+///
+/// # Errors
+/// What would be right.
+pub fn rate(text: &str) -> Result<u64, String> {
+    let units = [("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000)];
+    measure(text, &units).ok_or_else(|| format!("`{text}` is no speed: write it like 512kbit or 10Mbit"))
+}
+
+/// A span of time: a whole number with `s`, `m`, `h` or `d`.
+///
+/// # Errors
+/// What would be right.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    let secs = measure(text, &units).filter(|secs| *secs <= 100 * 366 * 86_400);
+    secs.map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is no span of time: write it like 10m, 4h or 14d"))
+}
+
+/// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.
+fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    units.iter().find_map(|(unit, factor)| {
+        let digits = text.trim().strip_suffix(unit)?.trim_end();
+        let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        plain
+            .then(|| digits.parse::<u64>().ok()?.checked_mul(*factor))
+            .flatten()
+    })
+}
+
+/// Octets in the largest unit that keeps the number above one.
+pub fn show_octets(octets: u64) -> String {
+    scaled(octets, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// Bits per second likewise.
+pub fn show_rate(rate: Option<u64>) -> String {
+    rate.map_or_else(
+        || "unlimited".to_owned(),
+        |rate| scaled(rate, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s"]),
+    )
+}
+
+fn scaled(value: u64, units: &[&str]) -> String {
+    let (mut factor, mut unit) = (1_u64, units.first().copied().unwrap_or_default());
+    for next in units.iter().skip(1) {
+        match factor.checked_mul(1000) {
+            Some(larger) if value >= larger => (factor, unit) = (larger, next),
+            _ => break,
+        }
+    }
+    let tenths = u128::from(value) * 10 / u128::from(factor);
+    match tenths % 10 {
+        0 => format!("{} {unit}", tenths / 10),
+        tenth => format!("{}.{tenth} {unit}", tenths / 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        assert_eq!(octets("1GB"), Ok(1_000_000_000));
+        assert_eq!(octets("20 MB"), Ok(20_000_000));
+        assert_eq!(octets("1MiB"), Ok(1_048_576));
+        assert_eq!(octets("7B"), Ok(7));
+        assert_eq!(rate("10Mbit"), Ok(10_000_000));
+        assert_eq!(span("14d"), Ok(Duration::from_hours(14 * 24)));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_mean() {
+        for text in [
+            "",
+            "GB",
+            "1",
+            "-1GB",
+            "1.5GB",
+            "1gb",
+            "99999999999999999999GB",
+            "18446744073709551615GB",
+            "1 G B",
+            "൧GB",
+        ] {
+            assert!(octets(text).is_err(), "{text}");
+        }
+        for text in ["10", "10Mbps", "+10Mbit", "10mbit"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+        for text in ["4 hours", "99999999d", "h"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shows_amounts_short() {
+        assert_eq!(show_octets(0), "0 B");
+        assert_eq!(show_octets(999), "999 B");
+        assert_eq!(show_octets(1_550_000), "1.5 MB");
+        assert_eq!(show_octets(u64::MAX), "18.4 EB");
+        assert_eq!(show_rate(Some(10_000_000)), "10 Mbit/s");
+        assert_eq!(show_rate(None), "unlimited");
+    }
+}
