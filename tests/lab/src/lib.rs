@@ -1,1 +1,21 @@
-//! Network-namespace lab: what make run shows and the tests use
+//! A small world of network namespaces: phones, a gateway, and an internet with web, DNS and an SMS operator. What `make run`
+//! shows and what the end-to-end tests use.
+//!
+//! ```text
+//!  phone 1 ─┐                     gateway                       internet
+//!  phone 2 ─┴─ lan0 (bridge) 10.80.0.1/16 · fd00:80::1 ── wan0 198.51.100.2 ── 198.51.100.1
+//!                 kavadam, dnsmasq                              203.0.113.10 web · .53 DNS · .20 SMS operator
+//! ```
+
+pub mod citizen;
+pub mod gateway;
+pub mod html;
+pub mod internet;
+pub mod netns;
+pub mod operator;
+pub mod phone;
+pub mod world;
+
+pub use citizen::Citizen;
+pub use phone::Phone;
+pub use world::World;

@@ -1,0 +1,201 @@
+//! kavadam itself in its namespace, with a configuration and a database of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::netns::{Netns, Process, sh};
+use crate::operator;
+use crate::world::until;
+
+/// The name in the certificate of the captive portal API.
+pub const API_HOST: &str = "gate.wifi.internal";
+
+/// The gateway's software.
+pub struct Gateway {
+    program: PathBuf,
+    config: PathBuf,
+    dir: PathBuf,
+    log: PathBuf,
+    kavadam: Option<Process>,
+    dnsmasq: Option<Process>,
+}
+
+impl Gateway {
+    /// Writes the configuration; nothing runs yet. `extra` goes to the end of it.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn new(program: &Path, dir: &Path, extra: &str) -> anyhow::Result<Self> {
+        let made = Self {
+            program: program.to_owned(),
+            config: dir.join("kavadam.toml"),
+            dir: dir.to_owned(),
+            log: dir.join("kavadam.log"),
+            kavadam: None,
+            dnsmasq: None,
+        };
+        made.secret("password", operator::PASSWORD)?;
+        made.secret("secure-key", operator::SECURE_KEY)?;
+        made.certificate()?;
+        fs::write(&made.config, made.text(extra))?;
+        Ok(made)
+    }
+
+    fn secret(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let path = self.dir.join(name);
+        fs::write(&path, value)?;
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
+    }
+
+    /// A certificate for the API by an authority of the lab's own, which phones are told to trust.
+    fn certificate(&self) -> anyhow::Result<()> {
+        let path = |name: &str| self.dir.join(name).display().to_string();
+        let name = format!("subjectAltName=DNS:{API_HOST}");
+        let (key, certificate) = (path("api.key"), path("api.pem"));
+        let subject = format!("/CN={API_HOST}");
+        let new = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+        ];
+        let mut arguments = new.to_vec();
+        arguments.extend([
+            subject.as_str(),
+            "-addext",
+            &name,
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ]);
+        sh("openssl", &arguments).context("cannot make a certificate")?;
+        Ok(())
+    }
+
+    /// The certificate that phones trust.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.dir.join("api.pem").display().to_string()
+    }
+
+    fn text(&self, extra: &str) -> String {
+        let dir = self.dir.display();
+        let [template_en, template_ml] = operator::TEMPLATES;
+        format!(
+            "state_dir = \"{dir}/state\"\n\
+             [sms]\nurl = \"http://203.0.113.20:8090/esms/sendsmsrequestDLT\"\nusername = \"{}\"\n\
+             password_file = \"{dir}/password\"\nsecure_key_file = \"{dir}/secure-key\"\n\
+             template_id_en = \"{template_en}\"\ntemplate_id_ml = \"{template_ml}\"\n\
+             [gateway.api]\nhost_name = \"{API_HOST}\"\ncertificate_file = \"{dir}/api.pem\"\nkey_file = \"{dir}/api.key\"\n\
+             [gateway.dnsmasq]\nupstream = [\"203.0.113.53\"]\n{extra}",
+            operator::USERNAME
+        )
+    }
+
+    /// Where kavadam writes its log.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Starts kavadam and waits until its pages answer.
+    ///
+    /// # Errors
+    /// It does not come up; the end of its log is in the message.
+    pub fn start(&mut self, netns: &Netns) -> anyhow::Result<()> {
+        let config = self.config.display().to_string();
+        let program = self.program.display().to_string();
+        let mut process = netns.start(&self.log, &program, &["--config", &config, "run"])?;
+        let is_up = until(Duration::from_secs(20), || {
+            let answer = netns.output(
+                "curl",
+                &["-s", "-m", "1", "-o", "/dev/null", "http://10.80.0.1:3990/prelogin"],
+            );
+            answer.is_ok_and(|output| output.status.success()) || !process.is_running()
+        });
+        if !is_up || !process.is_running() {
+            bail!("kavadam does not come up:\n{}", self.last_words());
+        }
+        self.kavadam = Some(process);
+        Ok(())
+    }
+
+    /// Starts DHCP and DNS.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_dnsmasq(&mut self, netns: &Netns) -> anyhow::Result<()> {
+        let config = self.config.display().to_string();
+        let program = self.program.display().to_string();
+        self.dnsmasq = Some(netns.start(
+            &self.dir.join("dnsmasq.log"),
+            &program,
+            &["--config", &config, "dnsmasq"],
+        )?);
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines
+            .iter()
+            .skip(lines.len().saturating_sub(10))
+            .copied()
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// Ends kavadam as a power cut would.
+    pub fn kill(&mut self) {
+        self.kavadam = None;
+    }
+
+    /// Asks kavadam to end, and waits.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.kavadam.as_mut().map_or(Ok(()), Process::terminate)?;
+        self.kavadam = None;
+        Ok(())
+    }
+
+    /// Whether kavadam runs.
+    pub fn is_running(&mut self) -> bool {
+        self.kavadam.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// An administrator's command.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn admin(&self, netns: &Netns, words: &[&str]) -> anyhow::Result<String> {
+        let config = self.config.display().to_string();
+        let mut arguments = vec!["--config", config.as_str()];
+        arguments.extend(words);
+        netns.run(&self.program.display().to_string(), &arguments)
+    }
+
+    /// An administrator's command with `--json`.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn admin_json(&self, netns: &Netns, words: &[&str]) -> anyhow::Result<Value> {
+        let mut words = words.to_vec();
+        words.push("--json");
+        Ok(serde_json::from_str(&self.admin(netns, &words)?)?)
+    }
+}

@@ -1,0 +1,170 @@
+//! A citizen's phone: a namespace with a MAC of its own, DHCP, and curl for a browser.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+
+use crate::html::{Form, Page};
+use crate::netns::Netns;
+
+/// What udhcpc does with an address: as a phone would, no more.
+const DHCP_SCRIPT: &str = "#!/bin/sh
+[ \"$1\" = bound ] || exit 0
+ip -4 addr flush dev \"$interface\"
+ip -4 addr add \"$ip/$mask\" dev \"$interface\"
+ip -4 route replace default via \"$router\"
+mkdir -p \"/etc/netns/$NETNS\"
+echo \"nameserver $dns\" > \"/etc/netns/$NETNS/resolv.conf\"
+printf '%s\\n%s\\n' \"$ip\" \"$opt114\" > \"$RESULT\"
+";
+
+/// A phone.
+pub struct Phone {
+    netns: Netns,
+    mac: String,
+    dir: PathBuf,
+}
+
+/// What DHCP said.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// Address.
+    pub address: String,
+    /// Option 114: where the captive portal API is (RFC 8910).
+    pub api: Option<String>,
+}
+
+impl Phone {
+    /// A phone whose `eth0` will be attached by the world.
+    ///
+    /// # Errors
+    /// The namespace cannot be made.
+    pub fn new(name: &str, mac: &str, dir: &Path) -> anyhow::Result<Self> {
+        let dir = dir.join(name);
+        fs::create_dir_all(&dir)?;
+        Ok(Self {
+            netns: Netns::new(name)?,
+            mac: mac.to_owned(),
+            dir,
+        })
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub const fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    /// Its hardware address.
+    #[must_use]
+    pub fn mac(&self) -> &str {
+        &self.mac
+    }
+
+    /// Asks for an address.
+    ///
+    /// # Errors
+    /// It got none.
+    pub fn dhcp(&self) -> anyhow::Result<Lease> {
+        let (script, result) = (self.dir.join("udhcpc.sh"), self.dir.join("lease"));
+        fs::write(&script, DHCP_SCRIPT)?;
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let output = self
+            .netns
+            .command("udhcpc")
+            .args(["-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114", "-s"])
+            .arg(&script)
+            .env("NETNS", self.netns.name())
+            .env("RESULT", &result)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "no address by DHCP: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = fs::read_to_string(&result).context("DHCP gave no address")?;
+        let mut lines = text.lines().map(str::to_owned);
+        let address = lines.next().context("DHCP gave no address")?;
+        // udhcpc prints an option it does not know in hexadecimal.
+        let api = lines.next().filter(|hex| !hex.is_empty()).map(|hex| from_hex(&hex));
+        Ok(Lease { address, api })
+    }
+
+    /// curl inside the phone; fails as curl does.
+    ///
+    /// # Errors
+    /// curl's message.
+    pub fn curl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut all = vec!["-sS", "-m", "20"];
+        all.extend(arguments);
+        self.netns.run("curl", &all)
+    }
+
+    /// Opens an address as a browser without cookies does, following redirects.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn open(&self, url: &str) -> anyhow::Result<Page> {
+        self.fetch(&[url])
+    }
+
+    /// Sends a form.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn submit(&self, form: &Form) -> anyhow::Result<Page> {
+        let fields: Vec<String> = form
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let mut arguments = Vec::new();
+        for field in &fields {
+            arguments.extend(["--data-urlencode", field]);
+        }
+        arguments.push(&form.action);
+        self.fetch(&arguments)
+    }
+
+    fn fetch(&self, arguments: &[&str]) -> anyhow::Result<Page> {
+        let mut all = vec!["-L", "--compressed", "-w", "\n%{http_code} %{url_effective}"];
+        all.extend(arguments);
+        let text = self.curl(&all)?;
+        let (body, last) = text.rsplit_once('\n').context("curl said nothing")?;
+        let (status, url) = last.split_once(' ').context("curl said nothing")?;
+        Ok(Page {
+            url: url.to_owned(),
+            status: status.parse()?,
+            body: body.to_owned(),
+        })
+    }
+
+    /// The answer to an address, not followed: status, and where it redirects to.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn probe(&self, url: &str) -> anyhow::Result<(u16, String)> {
+        let text = self.curl(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", url])?;
+        let (status, to) = text.split_once(' ').context("curl said nothing")?;
+        Ok((status.parse()?, to.to_owned()))
+    }
+
+    /// Octets of IP packets this phone has sent and received, as its interface saw them: Ethernet headers taken off.
+    ///
+    /// # Errors
+    /// It has no interface.
+    pub fn ip_octets(&self) -> anyhow::Result<u64> {
+        let counter = |name| self.netns.counter("eth0", name);
+        let frames = counter("rx_packets")? + counter("tx_packets")?;
+        Ok((counter("rx_bytes")? + counter("tx_bytes")?).saturating_sub(14 * frames))
+    }
+}
+
+fn from_hex(text: &str) -> String {
+    let octets = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+    octets
+        .ok()
+        .and_then(|octets| String::from_utf8(octets).ok())
+        .unwrap_or_else(|| text.to_owned())
+}

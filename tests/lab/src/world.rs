@@ -1,0 +1,270 @@
+//! The whole small world.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::gateway::Gateway;
+use crate::internet::NAMES;
+use crate::netns::{Netns, Process, sh};
+use crate::operator::Delivered;
+use crate::phone::Phone;
+
+/// The web server.
+pub const WEB: &str = "203.0.113.10";
+/// The same over IPv6.
+pub const WEB6: &str = "2001:db8:113::10";
+
+/// Namespaces, servers, the gateway. Everything is gone when it is dropped; fields are dropped in this order.
+pub struct World {
+    servers: Vec<Process>,
+    /// kavadam and dnsmasq.
+    pub gateway: Gateway,
+    phones: u32,
+    prefix: String,
+    dir: PathBuf,
+    /// The gateway's namespace.
+    pub gate: Netns,
+    /// The internet's.
+    pub internet: Netns,
+    _temporary: tempfile::TempDir,
+}
+
+impl World {
+    /// Builds and starts everything. `program` is kavadam, `lab` the lab's own binary, `extra` more configuration.
+    ///
+    /// # Errors
+    /// No root, a tool or kernel feature is missing, or something did not come up.
+    pub fn build(program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("kv{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let temporary = tempfile::Builder::new().prefix("kavadam-lab-").tempdir()?;
+        let dir = temporary.path().to_owned();
+        let internet = Netns::new(&format!("{prefix}-net"))?;
+        let gate = Netns::new(&format!("{prefix}-gw"))?;
+        connect(&gate, &internet).context("cannot build the network")?;
+        let mut world = Self {
+            servers: Vec::new(),
+            gateway: Gateway::new(program, &dir, extra)?,
+            phones: 0,
+            prefix,
+            dir,
+            gate,
+            internet,
+            _temporary: temporary,
+        };
+        world.start_internet(lab)?;
+        world.gateway.start(&world.gate)?;
+        world.gateway.start_dnsmasq(&world.gate)?;
+        Ok(world)
+    }
+
+    fn start_internet(&mut self, lab: &Path) -> anyhow::Result<()> {
+        let (log, lab) = (self.dir.join("internet.log"), lab.display().to_string());
+        let messages = self.messages_file().display().to_string();
+        self.servers.push(self.internet.start(&log, &lab, &["serve-web"])?);
+        self.servers
+            .push(self.internet.start(&log, &lab, &["serve-sms", &messages])?);
+        let mut arguments: Vec<String> = ["-k", "--no-resolv", "--no-hosts", "--pid-file=", "--bind-interfaces"]
+            .map(str::to_owned)
+            .into();
+        arguments.push("--listen-address=203.0.113.53".to_owned());
+        for name in NAMES {
+            arguments.push(format!("--address=/{name}/{WEB}"));
+            arguments.push(format!("--address=/{name}/{WEB6}"));
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.servers.push(self.internet.start(&log, "dnsmasq", &arguments)?);
+        let is_up = until(Duration::from_secs(10), || {
+            self.internet
+                .run("curl", &["-s", "-m", "1", "-o", "/dev/null", &format!("http://{WEB}/")])
+                .is_ok()
+        });
+        anyhow::ensure!(is_up, "the web server of the lab does not come up");
+        Ok(())
+    }
+
+    fn messages_file(&self) -> PathBuf {
+        self.dir.join("messages")
+    }
+
+    /// Where the world keeps its files.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A new phone on the Wi-Fi, without an address yet.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn phone(&mut self) -> anyhow::Result<Phone> {
+        self.phones += 1;
+        let number = self.phones;
+        let mac = format!("02:00:5e:00:00:{number:02x}");
+        let phone = Phone::new(&format!("{}-p{number}", self.prefix), &mac, &self.dir)?;
+        let (gate, own) = (self.gate.name(), phone.netns().name());
+        let port = format!("ap{number}");
+        sh(
+            "ip",
+            &[
+                "link", "add", &port, "netns", gate, "type", "veth", "peer", "name", "eth0", "netns", own,
+            ],
+        )?;
+        self.gate.ip(&format!("link set {port} master lan0 up"))?;
+        phone.netns().ip(&format!("link set eth0 address {mac} up"))?;
+        Ok(phone)
+    }
+
+    /// Every message the operator delivered.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Delivered> {
+        let text = std::fs::read_to_string(self.messages_file()).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// Waits for the message to a number that comes after `seen` earlier messages.
+    ///
+    /// # Errors
+    /// None came in ten seconds.
+    pub fn message(&self, number: &str, seen: usize) -> anyhow::Result<Delivered> {
+        let mut found = None;
+        until(Duration::from_secs(10), || {
+            found = self
+                .messages()
+                .into_iter()
+                .skip(seen)
+                .find(|message| message.number == number);
+            found.is_some()
+        });
+        found.context("no message came in ten seconds")
+    }
+
+    /// Makes the machine's own browser a phone: what it sends to the lab's Wi-Fi goes through a phone's namespace, which
+    /// lends it address and MAC. Returns the address to open.
+    ///
+    /// # Errors
+    /// The machine already has a route to these addresses, or cannot be connected.
+    pub fn lend_browser(&mut self, phone: &Phone) -> anyhow::Result<String> {
+        const WIFI: &str = "10.80.0.0/16";
+        let taken = sh("ip", &["route", "show", "to", "root", WIFI])?;
+        anyhow::ensure!(taken.is_empty(), "it already has a network {WIFI}");
+        let port = format!("{}h", self.prefix);
+        let own = phone.netns().name();
+        sh(
+            "ip",
+            &[
+                "link", "add", &port, "type", "veth", "peer", "name", "host0", "netns", own,
+            ],
+        )?;
+        // The port goes with the phone's namespace, and the route with the port.
+        sh("ip", &["addr", "add", "169.254.80.1/30", "dev", &port])?;
+        sh("ip", &["link", "set", &port, "up"])?;
+        phone.netns().ip("addr add 169.254.80.2/30 dev host0")?;
+        phone.netns().ip("link set host0 up")?;
+        phone.netns().run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
+        for words in [
+            "add table ip lend",
+            "add chain ip lend post { type nat hook postrouting priority srcnat; }",
+            "add rule ip lend post oifname eth0 masquerade",
+        ] {
+            phone.netns().run("nft", &[words])?;
+        }
+        sh("ip", &["route", "add", WIFI, "via", "169.254.80.2"])?;
+        Ok("http://10.80.0.1:3990/prelogin".to_owned())
+    }
+
+    /// An administrator's command.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn admin(&self, words: &[&str]) -> anyhow::Result<String> {
+        self.gateway.admin(&self.gate, words)
+    }
+
+    /// An administrator's command, answered in JSON.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn admin_json(&self, words: &[&str]) -> anyhow::Result<serde_json::Value> {
+        self.gateway.admin_json(&self.gate, words)
+    }
+}
+
+/// Asks until it is so, or the patience is over.
+pub fn until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn connect(gate: &Netns, internet: &Netns) -> anyhow::Result<()> {
+    let (gate_name, internet_name) = (gate.name(), internet.name());
+    sh(
+        "ip",
+        &[
+            "link",
+            "add",
+            "wan0",
+            "netns",
+            gate_name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            internet_name,
+        ],
+    )?;
+    for words in [
+        "link add lan0 type bridge",
+        "link set lan0 up",
+        "link set wan0 up",
+        "addr add 10.80.0.1/16 dev lan0",
+        "addr add fd00:80::1/64 dev lan0 nodad",
+        "addr add 198.51.100.2/24 dev wan0",
+        "addr add 2001:db8:51::2/64 dev wan0 nodad",
+    ] {
+        gate.ip(words)?;
+    }
+    for words in [
+        "link set eth0 up",
+        "addr add 198.51.100.1/24 dev eth0",
+        "addr add 2001:db8:51::1/64 dev eth0 nodad",
+        "addr add 203.0.113.10/32 dev lo",
+        "addr add 203.0.113.20/32 dev lo",
+        "addr add 203.0.113.53/32 dev lo",
+        "addr add 2001:db8:113::10/128 dev lo nodad",
+        "route add fd00:80::/64 via 2001:db8:51::2",
+    ] {
+        internet.ip(words)?;
+    }
+    gate.ip("route add default via 198.51.100.1")?;
+    gate.ip("-6 route add default via 2001:db8:51::1")?;
+    gate.run(
+        "sysctl",
+        &["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"],
+    )?;
+    // Where the bridge filter is built in, bridged packets would pass the gate's rules twice. Absent elsewhere.
+    let _ = gate.output(
+        "sysctl",
+        &[
+            "-qw",
+            "net.bridge.bridge-nf-call-iptables=0",
+            "net.bridge.bridge-nf-call-ip6tables=0",
+        ],
+    );
+    Ok(())
+}
