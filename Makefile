@@ -10,8 +10,10 @@ build:  ## Build target/release/kavadam
 	@tests/setup.sh build
 	cargo build --release --locked --bin kavadam
 
-run:    ## Show a citizen's day in a small world of namespaces (not there yet)
-	@echo 'make run: the gateway and its demonstration are not built yet; docs/status.md says what is.' >&2; exit 1
+run:    ## Show a citizen's day in a small world of namespaces (ONCE=1: exit after it, figures as JSON last)
+	@tests/setup.sh run
+	@cargo build --release --locked -p kavadam-server -p kavadam-lab --bins >&2
+	@target/release/kavadam-lab run $(if $(ONCE),--once)
 
 test:   ## Install what tests need and run every test
 	@tests/setup.sh test

@@ -186,7 +186,7 @@ fn use_up(tale: &mut Tale, world: &World, phone: &Phone) -> anyhow::Result<()> {
     let number = |key: &str| ended[key].as_u64().unwrap_or_default();
     let octets = number("up_octets") + number("down_octets");
     tale.tell(format!(
-        "{octets} octets of {QUOTA_OCTETS} passed, both directions together, and not one more"
+        "{octets} octets of {QUOTA_OCTETS} passed, both directions together; the next packet would have crossed the line"
     ));
     ensure!(octets <= QUOTA_OCTETS, "more passed than the quota");
     ensure!(QUOTA_OCTETS - octets < 65_536, "less passed than the quota");
