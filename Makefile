@@ -17,6 +17,7 @@ run:    ## Show a citizen's day in a small world of namespaces (ONCE=1: exit aft
 
 test:   ## Install what tests need and run every test
 	@tests/setup.sh test
+	cargo build --locked -p kavadam-server -p kavadam-lab --bins
 	tests/postgres.sh cargo test --workspace --locked
 
 lint:   ## Formatting, clippy pedantic, licences
