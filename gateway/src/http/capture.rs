@@ -1,6 +1,7 @@
 //! The capture listener: whatever a stranger asks of whatever server, it is sent to the portal.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -26,6 +27,9 @@ pub(super) async fn capture(
         // Remembered, and online as of now: what it asked for is where it belongs.
         (Told::Online, Some(url)) => found(url),
         (Told::Online, None) => doors.redirect(&Outcome::Success, &device, None, None),
+        // On a connection from before its login, which the kernel still leads here: the next one goes to the true server. Not for
+        // ever: a device that the kernel does not let pass would go in circles.
+        (Told::Already, Some(url)) if doors.0.returns.admits(peer.ip().to_canonical(), Instant::now()) => found(url),
         (Told::Already, url) => doors.redirect(&Outcome::Already, &device, None, url),
         (_, url) => doors.redirect(&Outcome::NotYet, &device, None, url),
     };

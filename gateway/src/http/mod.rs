@@ -43,6 +43,7 @@ struct Inner {
     devices: Devices,
     challenges: Challenges,
     throttle: Throttle,
+    returns: Throttle,
     portal: Portal,
     /// `https://…` of the API, where there is one.
     api_origin: Option<String>,
@@ -56,7 +57,8 @@ impl Doors {
             engine,
             devices,
             challenges: Challenges::default(),
-            throttle: Throttle::default(),
+            throttle: Throttle::of_requests(),
+            returns: Throttle::of_returns(),
             portal: Portal {
                 url: config.portal_url.clone(),
                 secret: config.uam_secret.clone(),

@@ -5,31 +5,49 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A phone that joins sends some twenty requests at once.
-const BURST: f64 = 60.0;
-const PER_SECOND: f64 = 15.0;
 const MOST_ADDRESSES: usize = 65_536;
-/// A bucket is full again after this.
-const FORGOTTEN: Duration = Duration::from_secs(5);
 
 /// The buckets.
-#[derive(Default)]
 pub(crate) struct Throttle {
+    burst: f64,
+    per_second: f64,
     buckets: Mutex<HashMap<IpAddr, (f64, Instant)>>,
 }
 
 impl Throttle {
+    /// What one address may ask of our doors. A phone that joins sends some twenty requests at once.
+    pub fn of_requests() -> Self {
+        Self::new(60.0, 15.0)
+    }
+
+    /// How often a device that is online already is sent back to where it wanted to go. A browser has a handful of connections
+    /// from before its login; more would be a circle.
+    pub fn of_returns() -> Self {
+        Self::new(12.0, 0.5)
+    }
+
+    fn new(burst: f64, per_second: f64) -> Self {
+        Self {
+            burst,
+            per_second,
+            buckets: Mutex::default(),
+        }
+    }
+
     /// Whether one more request is within the address's share.
     pub fn admits(&self, address: IpAddr, now: Instant) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_ADDRESSES {
-            buckets.retain(|_, (_, at)| now.saturating_duration_since(*at) < FORGOTTEN);
+            // A bucket that is full again says nothing.
+            let forgotten = Duration::from_secs_f64(self.burst / self.per_second);
+            buckets.retain(|_, (_, at)| now.saturating_duration_since(*at) < forgotten);
             if buckets.len() >= MOST_ADDRESSES {
                 return false;
             }
         }
-        let (left, at) = buckets.entry(address).or_insert((BURST, now));
-        *left = (*left + now.saturating_duration_since(*at).as_secs_f64() * PER_SECOND).min(BURST);
+        let (left, at) = buckets.entry(address).or_insert((self.burst, now));
+        let refill = now.saturating_duration_since(*at).as_secs_f64() * self.per_second;
+        *left = (*left + refill).min(self.burst);
         *at = now;
         if *left < 1.0 {
             return false;
@@ -45,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_flood_from_one_address_leaves_the_others_their_share() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (throttle, now) = (Throttle::of_requests(), Instant::now());
         let (loud, other) = (IpAddr::from([10, 80, 1, 2]), IpAddr::from([10, 80, 1, 3]));
         let admitted = (0..1_000).filter(|_| throttle.admits(loud, now)).count();
         assert_eq!(admitted, 60);

@@ -7,6 +7,7 @@
 //!                 kavadam, dnsmasq                              203.0.113.10 web · .53 DNS · .20 SMS operator
 //! ```
 
+pub mod browser;
 pub mod citizen;
 pub mod gateway;
 pub mod html;

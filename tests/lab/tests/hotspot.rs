@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kavadam_lab::browser::Browser;
 use kavadam_lab::citizen::CHECK;
 use kavadam_lab::gateway::API_HOST;
 use kavadam_lab::world::{WEB, WEB6, until};
@@ -490,5 +491,41 @@ fn the_captive_portal_api_says_where_a_device_stands() {
     assert!(
         after["venue-info-url"].is_string() && after["can-extend-session"].is_boolean(),
         "{after}"
+    );
+}
+
+#[test]
+fn a_citizen_logs_in_with_a_real_browser_from_inside_the_phone() {
+    let _alone = alone();
+    let mut world = world(&["--quota", "100MB"]);
+    let phone = phone(&mut world);
+    let browser = Browser::open(&phone, "ml", world.dir()).unwrap_or_else(|error| panic!("no browser: {error:#}"));
+    browser.go("http://www.example.net/").unwrap();
+    browser.wait_for("input[name=number]").unwrap();
+    assert!(
+        browser.text().unwrap().contains("നിങ്ങളുടെ മൊബൈൽ നമ്പർ നൽകുക"),
+        "Malayalam first"
+    );
+    browser.type_into("input[name=number]", NUMBER).unwrap();
+    browser.click("input[name=consent]").unwrap();
+    browser.click("form[action='/number'] button").unwrap();
+    browser.wait_for("input[name=code]").unwrap();
+    // The mini-browser is closed while the SMS is read, and opens on the step it left.
+    browser.go("http://www.example.net/again").unwrap();
+    browser.wait_for("input[name=code]").unwrap();
+    let (_, code) = Citizen {
+        phone: &phone,
+        number: NUMBER,
+    }
+    .read_code(&world, 0)
+    .unwrap();
+    browser.type_into("input[name=code]", &code).unwrap();
+    browser.click("form[action='/code'] button").unwrap();
+    browser.wait_for("form[action='/disconnect'] button").unwrap();
+    browser.go("http://www.example.net/").unwrap();
+    assert!(
+        browser.text().unwrap().contains("A page of the internet"),
+        "{}",
+        browser.text().unwrap()
     );
 }

@@ -1,0 +1,157 @@
+//! A real Chromium inside a phone's namespace, driven by WebDriver.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use crate::Phone;
+use crate::netns::Process;
+use crate::world::until;
+
+const DRIVER: &str = "http://127.0.0.1:9515";
+/// The key under which WebDriver names an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser window the size of a small phone.
+pub struct Browser<'a> {
+    phone: &'a Phone,
+    session: String,
+    // Dropped last: its end takes the window along.
+    _driver: Process,
+}
+
+impl<'a> Browser<'a> {
+    /// Opens a window that reads a language, such as `ml` or `en`.
+    ///
+    /// # Errors
+    /// chromedriver or Chromium does not start.
+    pub fn open(phone: &'a Phone, language: &str, dir: &Path) -> anyhow::Result<Self> {
+        let driver = phone
+            .netns()
+            .start(&dir.join("chromedriver.log"), "chromedriver", &["--port=9515"])?;
+        let is_up = until(Duration::from_secs(10), || {
+            phone.curl(&[&format!("{DRIVER}/status")]).is_ok()
+        });
+        anyhow::ensure!(is_up, "chromedriver does not come up (Debian: chromium-driver)");
+        let profile = tempfile::Builder::new().prefix("profile").tempdir_in(dir)?.keep();
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            &format!("--user-data-dir={}", profile.display()),
+        ];
+        let wish = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": {
+            "args": arguments,
+            "prefs": { "intl.accept_languages": language },
+            "mobileEmulation": { "deviceMetrics": { "width": 360, "height": 640, "pixelRatio": 2.0 } },
+        } } } });
+        let mut browser = Self {
+            phone,
+            session: String::new(),
+            _driver: driver,
+        };
+        let answer = browser.post("/session", &wish)?;
+        browser.session = answer["sessionId"].as_str().context("no session")?.to_owned();
+        Ok(browser)
+    }
+
+    /// Goes to an address.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn go(&self, url: &str) -> anyhow::Result<()> {
+        self.within("/url", &json!({ "url": url })).map(drop)
+    }
+
+    /// Types into the element of a CSS selector.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn type_into(&self, selector: &str, text: &str) -> anyhow::Result<()> {
+        let element = self.find(selector)?;
+        self.within(&format!("/element/{element}/value"), &json!({ "text": text }))
+            .map(drop)
+    }
+
+    /// Clicks the element of a CSS selector.
+    ///
+    /// # Errors
+    /// There is none, or something covers it.
+    pub fn click(&self, selector: &str) -> anyhow::Result<()> {
+        let element = self.find(selector)?;
+        self.within(&format!("/element/{element}/click"), &json!({})).map(drop)
+    }
+
+    /// Waits for an element.
+    ///
+    /// # Errors
+    /// It does not appear in ten seconds.
+    pub fn wait_for(&self, selector: &str) -> anyhow::Result<()> {
+        let is_there = until(Duration::from_secs(10), || self.find(selector).is_ok());
+        anyhow::ensure!(
+            is_there,
+            "{selector} does not appear on: {}",
+            self.text().unwrap_or_default()
+        );
+        Ok(())
+    }
+
+    /// The text a reader sees.
+    ///
+    /// # Errors
+    /// The browser is gone.
+    pub fn text(&self) -> anyhow::Result<String> {
+        let script = json!({ "script": "return document.body.innerText", "args": [] });
+        let value = self.within("/execute/sync", &script)?;
+        Ok(value.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// A picture of the window.
+    ///
+    /// # Errors
+    /// The browser is gone.
+    pub fn screenshot(&self, file: &Path) -> anyhow::Result<()> {
+        let answer = self
+            .phone
+            .curl(&[&format!("{DRIVER}/session/{}/screenshot", self.session)])?;
+        let answer: Value = serde_json::from_str(&answer)?;
+        let picture = BASE64.decode(answer["value"].as_str().context("no picture")?.as_bytes())?;
+        Ok(std::fs::write(file, picture)?)
+    }
+
+    fn find(&self, selector: &str) -> anyhow::Result<String> {
+        let found = self.within("/element", &json!({ "using": "css selector", "value": selector }))?;
+        Ok(found[ELEMENT].as_str().context("no element")?.to_owned())
+    }
+
+    fn within(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.post(&format!("/session/{}{path}", self.session), body)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let answer = self
+            .phone
+            .curl(&["-m", "60", "-d", &body.to_string(), &format!("{DRIVER}{path}")])?;
+        let mut answer: Value = serde_json::from_str(&answer)?;
+        if let Some(error) = answer["value"]["error"].as_str() {
+            bail!("{error}: {}", answer["value"]["message"].as_str().unwrap_or_default());
+        }
+        Ok(answer["value"].take())
+    }
+}
+
+impl Drop for Browser<'_> {
+    fn drop(&mut self) {
+        let url = format!("{DRIVER}/session/{}", self.session);
+        let _ = self.phone.curl(&["-X", "DELETE", &url]);
+    }
+}
