@@ -1,7 +1,7 @@
 # What people do here. `make` alone says so.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint
+.PHONY: help build run test lint bench
 
 help:   ## This list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -25,3 +25,9 @@ lint:   ## Formatting, clippy pedantic, licences
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else \
 	  echo 'lint: cargo-deny is not installed; licences were not checked (cargo install cargo-deny)'; fi
+
+bench:  ## Measure this machine: sessions, RADIUS beside FreeRADIUS, logins, pages; one JSON line each
+	@tests/setup.sh bench
+	@cargo build --release --locked -p kavadam-server -p kavadam-lab -p kavadam-bench --bins >&2
+	@cargo build --release --locked -p kavadam-firewall --example open_rate >&2
+	@target/release/kavadam-bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, showing or testing needs and is not there yet: Debian packages, and Rust through rustup.
-# usage: tests/setup.sh build|run|test
+# usage: tests/setup.sh build|run|test|bench
 set -euo pipefail
 
 for_what=${1:-build}
@@ -12,14 +12,22 @@ fail() { say "$*"; exit 1; }
 packages=(build-essential pkg-config curl ca-certificates)
 case $for_what in
   build) ;;
-  run | test)
+  run | test | bench)
     [ "$(id -u)" = 0 ] || fail "root is needed, for network namespaces and packages: sudo make $for_what"
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
   test) packages+=(postgresql-15 freeradius-utils chromium chromium-driver fonts-noto-core) ;;
+  bench) packages+=(freeradius) ;;
   run) ;;
-  *) fail "say build, run or test" ;;
+  *) fail "say build, run, test or bench" ;;
 esac
+
+probe= policy=
+cleanup() {
+  [ -z "$policy" ] || rm -f "$policy"
+  [ -z "$probe" ] || ip netns del "$probe" 2>/dev/null || true
+}
+trap cleanup EXIT
 
 missing=()
 for package in "${packages[@]}"; do
@@ -29,7 +37,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || fail "missing packages: ${missing[*]}; install them, or run this as root"
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # A database that the package would start is not ours to start: tests run a private one.
+  # Services that packages would start are not ours to start: tests run private ones.
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    policy=/usr/sbin/policy-rc.d
+  fi
   mkdir -p /etc/postgresql-common
   [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
   apt-get update -qq >&2
@@ -53,6 +66,5 @@ fi
 if [ "$for_what" != build ]; then
   probe="kvprobe$$"
   ip netns add "$probe" 2>/dev/null || fail "this machine cannot make network namespaces (ip netns add): use a full virtual machine or a privileged container"
-  trap 'ip netns del "$probe"' EXIT
   ip netns exec "$probe" nft add table inet probe 2>/dev/null || fail "this kernel has no usable nftables (CONFIG_NF_TABLES_INET)"
 fi
