@@ -106,7 +106,7 @@ impl Access {
     }
 }
 
-fn missing(kind: &'static str, name: &str) -> AccessError {
+pub(crate) fn missing(kind: &'static str, name: &str) -> AccessError {
     AccessError::Missing {
         kind,
         name: name.to_owned(),

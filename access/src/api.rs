@@ -227,6 +227,8 @@ pub struct Visit {
     pub ip: IpAddr,
     /// The language it reads.
     pub language: Language,
+    /// When its gate said that it is not online; absent where the gate said that it is.
+    pub offline_at: Option<Timestamp>,
 }
 
 /// Where a device stands: which page it belongs to.
@@ -323,6 +325,8 @@ pub struct SubscriberView {
     pub plan: Plan,
     /// Blocked by an administrator.
     pub is_blocked: bool,
+    /// May enter the code of an authenticator app.
+    pub has_authenticator: bool,
     /// Octets used in the present period.
     pub used_octets: u64,
     /// Octets promised to gates and not yet used.

@@ -1,6 +1,5 @@
 //! The answer to an Access-Request.
 
-use kavadam_domain::challenge::ChallengeState;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx};
@@ -105,14 +104,7 @@ impl Access {
             return bad;
         };
         let entered = String::from_utf8_lossy(password);
-        let (challenge, outcome) =
-            row.challenge()
-                .enter(&entered, self.sealer().code_secret(&row.public_id).as_ref(), now);
-        tx.save_challenge(row.id, &challenge).await?;
-        if challenge.state != ChallengeState::Verified {
-            return Ok(Err((outcome.err().unwrap_or(Reason::BadCredential), row.language)));
-        }
-        if let Err(reason) = outcome {
+        if let Err(reason) = self.enter_code(tx, &row, &entered, now).await? {
             return Ok(Err((reason, row.language)));
         }
         let mac = request.mac.unwrap_or(row.mac);

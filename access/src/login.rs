@@ -82,6 +82,10 @@ impl Access {
         number: MobileNumber,
         now: Timestamp,
     ) -> Result<Started, AccessError> {
+        let site = tx.site(visit.site).await?.ok_or(AccessError::Inconsistent("site"))?;
+        if !site.is_open {
+            return Ok(Started::Refused(Reason::SiteClosed));
+        }
         if let Some(reason) = self.count_attempt(&mut tx, visit, &number, now).await? {
             return Ok(Started::Refused(reason));
         }
@@ -164,10 +168,7 @@ impl Access {
             .lock_challenge(found.id)
             .await?
             .ok_or(AccessError::Inconsistent("challenge"))?;
-        let secret = self.sealer().code_secret(&row.public_id);
-        let (challenge, outcome) = row.challenge().enter(code, secret.as_slice(), now);
-        tx.save_challenge(row.id, &challenge).await?;
-        if let Err(reason) = outcome {
+        if let Err(reason) = self.enter_code(&mut tx, &row, code, now).await? {
             tx.commit().await?;
             return Ok(Verified::Refused(reason));
         }

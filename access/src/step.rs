@@ -22,7 +22,12 @@ impl Access {
 
     async fn find_step(&self, tx: &mut Tx, visit: &Visit, now: Timestamp) -> Result<Step, AccessError> {
         let session = tx.last_session_of_device(visit.site, visit.mac).await?;
-        if let Some(online) = session.filter(|session| session.state != SessionState::Ended) {
+        let is_online = |session: &SessionRow| {
+            // The gate knows of a session's end before its accounting comes here; but an old link says nothing of a new session.
+            let is_over = visit.offline_at.is_some_and(|at| at > session.granted_at);
+            session.state != SessionState::Ended && !is_over
+        };
+        if let Some(online) = session.filter(is_online) {
             let status = status(tx, visit, online.subscriber_id, Some(&online), now).await?;
             return Ok(Step::Online(status));
         }

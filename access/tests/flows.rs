@@ -12,7 +12,7 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
-use kavadam_domain::{Mac, Reason};
+use kavadam_domain::{Mac, Reason, challenge};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
 cases! {
@@ -24,6 +24,9 @@ cases! {
     reports_twice_and_out_of_order_charge_each_octet_once,
     two_devices_at_once_never_get_more_than_remains,
     a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_its_owners_wish_alone,
+    an_authenticator_code_stands_in_for_the_message_once,
+    a_gates_word_that_a_device_is_not_online_counts_but_an_old_link_does_not,
+    nobody_is_sent_a_code_at_a_closed_site,
     a_voucher_brings_a_used_up_citizen_back_once,
     a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back,
 }
@@ -302,4 +305,74 @@ async fn a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_bac
         Accounted::Charged(2 * MB),
         "late, yet charged"
     );
+}
+
+async fn an_authenticator_code_stands_in_for_the_message_once(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    let number = NUMBER.parse().unwrap();
+    let replaced = lab.access.enrol_authenticator(&number, "test", lab.now).await.unwrap();
+    let secret = lab.access.enrol_authenticator(&number, "test", lab.now).await.unwrap();
+    let view = lab.access.subscriber(&number, lab.now).await.unwrap().unwrap();
+    assert!(view.has_authenticator);
+    lab.ask(MAC).await;
+    let old = challenge::authenticator_code(&replaced, lab.now);
+    assert_eq!(
+        lab.enter(MAC, &old).await,
+        Some(Reason::WrongCode(4)),
+        "the app replaced"
+    );
+    let code = challenge::authenticator_code(&secret, lab.now);
+    assert_eq!(lab.enter(MAC, &code).await, None);
+
+    lab.ask(OTHER_MAC).await;
+    assert_eq!(
+        lab.enter(OTHER_MAC, &code).await,
+        Some(Reason::WrongCode(4)),
+        "used before"
+    );
+    assert!(lab.access.forget_authenticator(&number, "test", lab.now).await.unwrap());
+    assert!(!lab.access.forget_authenticator(&number, "test", lab.now).await.unwrap());
+    lab.pass(Duration::from_secs(30));
+    let next = challenge::authenticator_code(&secret, lab.now);
+    assert_eq!(
+        lab.enter(OTHER_MAC, &next).await,
+        Some(Reason::WrongCode(3)),
+        "forgotten"
+    );
+}
+
+async fn a_gates_word_that_a_device_is_not_online_counts_but_an_old_link_does_not(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    let before = lab.now;
+    lab.pass(Duration::from_secs(1));
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_secs(1));
+    let told = |offline_at| Visit {
+        offline_at: Some(offline_at),
+        ..lab.visit(MAC)
+    };
+    let step = lab.access.step(&told(before), lab.now).await.unwrap();
+    assert!(
+        matches!(step, Step::Online(_)),
+        "a link from before the session: {step:?}"
+    );
+    let step = lab.access.step(&told(lab.now), lab.now).await.unwrap();
+    assert!(
+        matches!(step, Step::Returning { .. }),
+        "the gate knows better: {step:?}"
+    );
+}
+
+async fn nobody_is_sent_a_code_at_a_closed_site(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.access
+        .set_site("Vizhinjam bus stand", false, "citizen", "test", lab.now)
+        .await
+        .unwrap();
+    assert_eq!(lab.ask(MAC).await, Started::Refused(Reason::SiteClosed));
+    lab.access
+        .set_site("Vizhinjam bus stand", true, "citizen", "test", lab.now)
+        .await
+        .unwrap();
+    assert!(matches!(lab.ask(MAC).await, Started::Sent(_)));
 }

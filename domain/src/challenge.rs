@@ -133,22 +133,31 @@ fn normalise(entered: &str) -> Option<String> {
     digits.filter(|digits| digits.len() == usize::from(DIGITS))
 }
 
+/// RFC 6238 §5.2.
+const AUTHENTICATOR_STEP_SECS: u64 = 30;
+
 /// Checks a code of an enrolled authenticator app (RFC 6238: 30 s steps, one step of skew either way). `last_step` is the step of the last
 /// code accepted: neither it nor an earlier one is accepted again. Returns the step to remember.
 #[must_use]
 pub fn check_authenticator(entered: &str, secret: &[u8], last_step: Option<u64>, now: Timestamp) -> Option<u64> {
-    const STEP_SECS: u64 = 30;
     let digits = normalise(entered)?;
-    let current = u64::try_from(now.as_secs()).ok()? / STEP_SECS;
-    let app = totp(secret, STEP_SECS);
+    let current = u64::try_from(now.as_secs()).ok()? / AUTHENTICATOR_STEP_SECS;
+    let app = totp(secret, AUTHENTICATOR_STEP_SECS);
     let mut found = None;
     for step in current.saturating_sub(1)..=current + 1 {
-        let expected = app.generate(step * STEP_SECS).to_string();
+        let expected = app.generate(step * AUTHENTICATOR_STEP_SECS).to_string();
         if bool::from(digits.as_bytes().ct_eq(expected.as_bytes())) {
             found = Some(step);
         }
     }
     found.filter(|step| last_step.is_none_or(|last| *step > last))
+}
+
+/// What an authenticator app with this secret shows (RFC 6238).
+#[must_use]
+pub fn authenticator_code(secret: &[u8], now: Timestamp) -> String {
+    let secs = u64::try_from(now.as_secs()).unwrap_or_default();
+    totp(secret, AUTHENTICATOR_STEP_SECS).generate(secs).to_string()
 }
 
 fn totp(secret: &[u8], step_secs: u64) -> Totp {
@@ -239,6 +248,14 @@ mod tests {
         }
         assert!(!is_code(&format!("{digits}0"), &SECRET));
         assert!(!is_code(&"1".repeat(1_000_000), &SECRET));
+    }
+
+    #[test]
+    fn an_authenticator_shows_what_rfc_6238_says() {
+        let rfc = b"12345678901234567890";
+        for (secs, shown) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")] {
+            assert_eq!(authenticator_code(rfc, at(secs)), shown);
+        }
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Guest {
             mac: token.mac,
             ip: token.ip,
             language: token.language,
+            offline_at: (!token.is_open).then_some(token.issued),
         };
         Ok(Self { visit, token, nas, now })
     }

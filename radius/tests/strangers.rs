@@ -94,6 +94,7 @@ async fn centre() -> Centre {
         mac: MAC,
         ip: "10.80.1.1".parse().unwrap(),
         language: Language::En,
+        offline_at: None,
     };
     Centre {
         access,

@@ -16,7 +16,7 @@ use crate::cli::{
 };
 use crate::config::{Config, read_secret};
 use crate::units::{show_octets, show_rate};
-use crate::{centre, clock};
+use crate::{authenticator, centre, clock};
 
 /// Vouchers listed at most.
 const MOST_VOUCHERS: u32 = 10_000;
@@ -170,6 +170,7 @@ impl Desk {
                 let who = found.ok_or_else(|| missing("subscriber", &number.masked()))?;
                 let json = json!({
                     "number": who.number.masked(), "plan": who.plan.name, "is_blocked": who.is_blocked,
+                    "has_authenticator": who.has_authenticator,
                     "used_octets": who.used_octets, "leased_octets": who.leased_octets,
                     "topped_up_octets": who.topped_up_octets, "quota_octets": who.plan.quota_octets,
                     "devices": who.devices.iter().map(|(mac, until)| json!({
@@ -188,6 +189,9 @@ impl Desk {
                         if who.is_blocked { "  BLOCKED" } else { "" }
                     )];
                     let of = quota.map_or_else(String::new, |quota| format!(" of {}", show_octets(quota)));
+                    if who.has_authenticator {
+                        lines.push("has an authenticator app".to_owned());
+                    }
                     lines.push(format!(
                         "used {}{of}, {} held by gates",
                         show_octets(who.used_octets),
@@ -209,6 +213,19 @@ impl Desk {
             SubscriberCommand::Unblock { number } => {
                 self.access.block(&number, false, &self.actor, self.now).await?;
                 say(&format!("{} may come in again", number.masked()))
+            }
+            SubscriberCommand::Enrol { number } => {
+                let secret = self.access.enrol_authenticator(&number, &self.actor, self.now).await?;
+                say(&authenticator::invitation(&number, &secret)?)
+            }
+            SubscriberCommand::Unenrol { number } => {
+                let had = self.access.forget_authenticator(&number, &self.actor, self.now).await?;
+                let what = if had {
+                    "has no authenticator app any more"
+                } else {
+                    "had no authenticator app"
+                };
+                say(&format!("{} {what}", number.masked()))
             }
             SubscriberCommand::TopUp { number, octets } => {
                 self.access.top_up(&number, octets, &self.actor, self.now).await?;

@@ -255,6 +255,13 @@ pub enum SubscriberCommand {
     Block { number: MobileNumber },
     /// Let a number in again
     Unblock { number: MobileNumber },
+    /// Enrol an authenticator app: prints what it must scan, the only time it can be read
+    #[command(
+        after_help = "Whoever logs in with that number may then enter the app's code in place of the message's.\nRunning it again replaces the app."
+    )]
+    Enrol { number: MobileNumber },
+    /// Forget the authenticator app; codes come by message alone
+    Unenrol { number: MobileNumber },
     /// Add data to the present period
     TopUp {
         number: MobileNumber,

@@ -1,6 +1,7 @@
 //! Kavadam: a public Wi-Fi gateway and its RADIUS centre in one binary.
 
 mod admin;
+mod authenticator;
 mod centre;
 mod check;
 mod cli;

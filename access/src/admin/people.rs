@@ -35,6 +35,7 @@ impl Access {
             number: row.number,
             plan,
             is_blocked: row.is_blocked,
+            has_authenticator: row.totp_sealed.is_some(),
             used_octets: entitlement.used_octets,
             leased_octets: allowance.promised_octets,
             topped_up_octets: entitlement.topped_up_octets,

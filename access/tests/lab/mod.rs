@@ -128,6 +128,7 @@ impl Lab {
             mac,
             ip: "10.80.1.1".parse().unwrap(),
             language: Language::En,
+            offline_at: None,
         }
     }
 
@@ -146,6 +147,15 @@ impl Lab {
             .start_login(&self.visit(mac), NUMBER, true, self.now)
             .await
             .unwrap()
+    }
+
+    /// Enters a code; why it was refused.
+    pub async fn enter(&self, mac: Mac, code: &str) -> Option<Reason> {
+        let outcome = self.access.verify_code(&self.visit(mac), code, self.now).await.unwrap();
+        match outcome {
+            Verified::Ticket(_) => None,
+            Verified::Refused(reason) => Some(reason),
+        }
     }
 
     pub async fn ticket(&self, mac: Mac) -> Ticket {

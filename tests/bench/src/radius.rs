@@ -158,6 +158,7 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         mac: MAC,
         ip: "10.80.1.1".parse()?,
         language: Language::En,
+        offline_at: None,
     };
     access.start_login(&visit, "9876543210", true, now()).await?;
     let row = store
