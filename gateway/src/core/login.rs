@@ -26,8 +26,13 @@ impl<K: Kernel> Core<K> {
     /// MAC authentication (RFC 2865 §5.6, Call-Check).
     pub(super) fn knock(&mut self, device: Device, waiter: Option<WaiterId>, now: Now) {
         let mac = device.mac;
-        if self.by_mac.contains_key(&mac) {
-            return self.tell_if(waiter, Told::Already);
+        if let Some(slot) = self.by_mac.get(&mac).copied() {
+            let is_online = self.sessions.get(&slot).is_some_and(Session::is_online);
+            if is_online {
+                return self.tell_if(waiter, Told::Already);
+            }
+            // Stopped, and not reported yet: a few milliseconds from now it is a stranger.
+            return self.await_end(slot, waiter, Told::Over);
         }
         if let Some(login) = self.login_of.get(&mac).and_then(|ask| self.logins.get_mut(ask)) {
             login.waiters.extend(waiter);

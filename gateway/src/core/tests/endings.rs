@@ -30,6 +30,19 @@ fn whoever_ends_a_session_is_told_when_it_is_over() {
 }
 
 #[test]
+fn a_knock_on_a_session_that_is_ending_waits_for_its_end() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.told.clear();
+    scene.handle(Input::Logoff(mac(1), None));
+    let waiter = scene.waiter();
+    scene.handle(Input::Knock(device(1), Some(waiter)));
+    assert!(scene.told.is_empty() && scene.asked.is_empty());
+    scene.step(SETTLED);
+    assert_eq!(scene.told, [(waiter, Told::Over)]);
+}
+
+#[test]
 fn session_time_ends_in_the_kernel_and_is_reported() {
     let mut scene = Scene::new();
     scene.online(1, lease(10 * MB));
