@@ -200,7 +200,8 @@ fn tcp_put(peer: SocketAddr, octets: usize) -> usize {
     let Ok(mut stream) = TcpStream::connect_timeout(&peer, PATIENCE) else {
         return 0;
     };
-    stream.set_write_timeout(Some(PATIENCE)).expect("timeout");
+    // A full send buffer takes seconds to drain at a plan's speed.
+    stream.set_write_timeout(Some(PATIENCE * 10)).expect("timeout");
     stream.write_all(b"put\n").expect("request");
     let block = vec![0; 65536];
     let mut sent = 0;

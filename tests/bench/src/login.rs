@@ -17,7 +17,7 @@ const NO_LIMITS: &str = "[challenge]\nresend_after_secs = 0\nnumber_per_10_min =
 
 pub fn measure() -> anyhow::Result<Value> {
     let mut world = World::build(&crate::beside("kavadam")?, &crate::beside("kavadam-lab")?, NO_LIMITS)?;
-    world.admin(&["plan", "set", "citizen", "--quota", "none", "--remember", "0d"])?;
+    world.set_plan(&["--quota", "none", "--remember", "0d"])?;
     let phone = world.phone()?;
     phone.dhcp()?;
     let citizen = Citizen {
@@ -49,7 +49,11 @@ pub fn measure() -> anyhow::Result<Value> {
         phone.netns().run("ping", &["-c1", "-W1", "-q", WEB])?;
         packets.add(start.elapsed());
         let sessions = world.admin_json(&["session", "list", "--open"])?;
-        world.admin(&["session", "end", &sessions[0]["id"].to_string()])?;
+        world.admin(&[
+            "session",
+            "end",
+            &sessions.pointer("/0/id").context("no session")?.to_string(),
+        ])?;
         let is_over = until(Duration::from_secs(20), || {
             phone.probe(CHECK).is_ok_and(|(status, _)| status == 302)
         });

@@ -63,7 +63,7 @@ async fn run() -> anyhow::Result<Value> {
             ours.account(&report, now()).await?;
             accounting.add(start.elapsed());
         }
-        ratios.push(one.percentile_us(50) as f64 / other.percentile_us(50) as f64);
+        ratios.push(one.percentile(50).as_secs_f64() / other.percentile(50).as_secs_f64());
     }
     stop.cancel();
     peer_process.kill()?;
@@ -81,7 +81,9 @@ async fn time(client: &Client, request: &AccessRequest, samples: &mut [&mut Samp
     let reply = client.authenticate(request).await?;
     let took = start.elapsed();
     ensure!(matches!(reply, AccessReply::Accept(_)), "refused");
-    samples.iter_mut().for_each(|sample| sample.add(took));
+    for sample in samples {
+        sample.add(took);
+    }
     Ok(())
 }
 

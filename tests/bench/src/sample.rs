@@ -12,12 +12,17 @@ impl Sample {
         self.0.push(took);
     }
 
-    /// The time within which so many of a hundred fell, microseconds.
-    pub fn percentile_us(&self, of_hundred: usize) -> u128 {
+    /// The time within which so many of a hundred fell.
+    pub fn percentile(&self, of_hundred: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let at = (sorted.len().saturating_sub(1) * of_hundred).div_ceil(100);
-        sorted.get(at).map_or(0, Duration::as_micros)
+        sorted.get(at).copied().unwrap_or_default()
+    }
+
+    /// The same, microseconds.
+    pub fn percentile_us(&self, of_hundred: usize) -> u128 {
+        self.percentile(of_hundred).as_micros()
     }
 }
 

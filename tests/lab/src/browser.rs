@@ -1,4 +1,4 @@
-//! A real Chromium inside a phone's namespace, driven by WebDriver.
+//! A real Chromium inside a phone's namespace, driven by `WebDriver`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::netns::Process;
 use crate::world::until;
 
 const DRIVER: &str = "http://127.0.0.1:9515";
-/// The key under which WebDriver names an element.
+/// The key under which `WebDriver` names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser window the size of a small phone.
@@ -60,7 +60,9 @@ impl<'a> Browser<'a> {
             _driver: driver,
         };
         let answer = browser.post("/session", &wish)?;
-        browser.session = answer["sessionId"].as_str().context("no session")?.to_owned();
+        text_at(&answer, "/sessionId")
+            .context("no session")?
+            .clone_into(&mut browser.session);
         Ok(browser)
     }
 
@@ -124,13 +126,15 @@ impl<'a> Browser<'a> {
             .phone
             .curl(&[&format!("{DRIVER}/session/{}/screenshot", self.session)])?;
         let answer: Value = serde_json::from_str(&answer)?;
-        let picture = BASE64.decode(answer["value"].as_str().context("no picture")?.as_bytes())?;
+        let picture = BASE64.decode(text_at(&answer, "/value").context("no picture")?.as_bytes())?;
         Ok(std::fs::write(file, picture)?)
     }
 
     fn find(&self, selector: &str) -> anyhow::Result<String> {
         let found = self.within("/element", &json!({ "using": "css selector", "value": selector }))?;
-        Ok(found[ELEMENT].as_str().context("no element")?.to_owned())
+        Ok(text_at(&found, &format!("/{ELEMENT}"))
+            .context("no element")?
+            .to_owned())
     }
 
     fn within(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -142,11 +146,15 @@ impl<'a> Browser<'a> {
             .phone
             .curl(&["-m", "60", "-d", &body.to_string(), &format!("{DRIVER}{path}")])?;
         let mut answer: Value = serde_json::from_str(&answer)?;
-        if let Some(error) = answer["value"]["error"].as_str() {
-            bail!("{error}: {}", answer["value"]["message"].as_str().unwrap_or_default());
+        if let Some(error) = text_at(&answer, "/value/error") {
+            bail!("{error}: {}", text_at(&answer, "/value/message").unwrap_or_default());
         }
-        Ok(answer["value"].take())
+        Ok(answer.get_mut("value").map(Value::take).unwrap_or_default())
     }
+}
+
+fn text_at<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Value::as_str)
 }
 
 impl Drop for Browser<'_> {

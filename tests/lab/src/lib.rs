@@ -15,6 +15,7 @@ pub mod internet;
 pub mod netns;
 pub mod operator;
 pub mod phone;
+pub mod traces;
 pub mod world;
 
 pub use citizen::Citizen;

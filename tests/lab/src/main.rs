@@ -1,5 +1,7 @@
 //! The lab's own program: shows a citizen's day, and is the servers of its internet.
 
+#![allow(clippy::print_stdout, reason = "what it tells is for standard output")]
+
 mod story;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::traces;
+
 /// Runs a command and fails with what it said.
 ///
 /// # Errors
@@ -36,6 +38,9 @@ impl Netns {
     /// # Errors
     /// No root, or the kernel does not let us.
     pub fn new(name: &str) -> anyhow::Result<Self> {
+        traces::note(|traces| {
+            traces.namespaces.insert(name.to_owned());
+        });
         sh("ip", &["netns", "add", name]).context("cannot make a network namespace: root is needed")?;
         let made = Self { name: name.to_owned() };
         made.ip("link set lo up")?;
@@ -114,8 +119,10 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        let _ = sh("ip", &["netns", "del", &self.name]);
-        let _ = std::fs::remove_dir_all(format!("/etc/netns/{}", self.name));
+        traces::remove_namespace(&self.name);
+        traces::note(|traces| {
+            traces.namespaces.remove(&self.name);
+        });
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use kavadam_lab::citizen::CHECK;
 use kavadam_lab::world::{WEB, until};
-use kavadam_lab::{Citizen, Phone, World};
+use kavadam_lab::{Citizen, Phone, World, traces};
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const NUMBER: &str = "9876543210";
 const QUOTA_OCTETS: u64 = 40_000_000;
@@ -23,6 +24,8 @@ const RATE_BITS: u64 = 20_000_000;
 /// The first step that went otherwise than it should.
 pub fn run(once: bool) -> anyhow::Result<()> {
     ensure!(is_root(), "root is needed, for network namespaces: sudo make run");
+    let is_told = Arc::new(AtomicBool::new(false));
+    heed_signals(Arc::clone(&is_told))?;
     let mut tale = Tale::new(!once);
     let own = std::env::current_exe()?;
     let program: PathBuf = own.parent().context("no directory")?.join("kavadam");
@@ -30,10 +33,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
 
     tale.begin("A small world is built: phones, a gateway, an internet with web, DNS and an SMS operator");
     let mut world = World::build(&program, &own, "")?;
-    world.admin(&[
-        "plan",
-        "set",
-        "citizen",
+    world.set_plan(&[
         "--quota",
         "40MB",
         "--down",
@@ -53,7 +53,10 @@ pub fn run(once: bool) -> anyhow::Result<()> {
             println!("{}", Value::Object(tale.figures));
             Ok(())
         }
-        Ok(()) => stay(&mut world),
+        Ok(()) => {
+            is_told.store(true, Ordering::Relaxed);
+            stay(&mut world)
+        }
         Err(error) => {
             let log = std::fs::read_to_string(world.gateway.log()).unwrap_or_default();
             eprintln!("--- the end of kavadam's log ---");
@@ -176,14 +179,14 @@ fn use_up(tale: &mut Tale, world: &World, phone: &Phone) -> anyhow::Result<()> {
         let sessions = world.admin_json(&["session", "list"])?;
         sessions.get(0).cloned().context("there is no session")
     };
-    let is_over = until(Duration::from_secs(60), || {
-        session().is_ok_and(|found| found["state"] == "ended")
+    let is_over = until(Duration::from_mins(1), || {
+        session().is_ok_and(|found| found.get("state").is_some_and(|state| state == "ended"))
     });
     let _ = curl.kill();
     curl.wait()?;
     ensure!(is_over, "the session did not end");
     let ended = session()?;
-    let number = |key: &str| ended[key].as_u64().unwrap_or_default();
+    let number = |key: &str| ended.get(key).and_then(Value::as_u64).unwrap_or_default();
     let octets = number("up_octets") + number("down_octets");
     tale.tell(format!(
         "{octets} octets of {QUOTA_OCTETS} passed, both directions together; the next packet would have crossed the line"
@@ -203,13 +206,6 @@ fn amount(octets: u64) -> String {
 
 /// Keeps the world up, with the machine's own browser for a second phone.
 fn stay(world: &mut World) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&stop);
-    let runtime = tokio::runtime::Runtime::new()?;
-    runtime.spawn(async move {
-        let _ = tokio::signal::ctrl_c().await;
-        told.store(true, Ordering::Relaxed);
-    });
     let phone = world.phone()?;
     phone.dhcp()?;
     let mut out = std::io::stdout();
@@ -224,14 +220,42 @@ fn stay(world: &mut World) -> anyhow::Result<()> {
     writeln!(out, "  Messages the SMS operator delivers are shown below.")?;
     writeln!(out, "  Log:    {}", world.gateway.log().display())?;
     let mut seen = world.messages().len();
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         for message in world.messages().into_iter().skip(seen) {
             seen += 1;
             writeln!(out, "  SMS to {}: {}", message.number, message.text)?;
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Told to stop, at whatever moment, nothing is left behind. That is success only where everything has been told.
+fn heed_signals(is_told: Arc<AtomicBool>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let mut signals =
+                [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok());
+            let [interrupt, terminate, hangup] = &mut signals;
+            tokio::select! {
+                () = first(interrupt) => {}
+                () = first(terminate) => {}
+                () = first(hangup) => {}
+            }
+        });
+        eprintln!("\nRemoving the small world.");
+        traces::remove_and_exit(if is_told.load(Ordering::Relaxed) { 0 } else { 130 })
+    });
     Ok(())
+}
+
+async fn first(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Steps, numbered, with what happened in each.

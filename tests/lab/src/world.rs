@@ -11,6 +11,7 @@ use crate::internet::NAMES;
 use crate::netns::{Netns, Process, sh};
 use crate::operator::Delivered;
 use crate::phone::Phone;
+use crate::traces;
 
 /// The web server.
 pub const WEB: &str = "203.0.113.10";
@@ -42,6 +43,9 @@ impl World {
         let prefix = format!("kv{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let temporary = tempfile::Builder::new().prefix("kavadam-lab-").tempdir()?;
         let dir = temporary.path().to_owned();
+        traces::note(|traces| {
+            traces.directories.insert(dir.clone());
+        });
         let internet = Netns::new(&format!("{prefix}-net"))?;
         let gate = Netns::new(&format!("{prefix}-gw"))?;
         connect(&gate, &internet).context("cannot build the network")?;
@@ -155,6 +159,9 @@ impl World {
         anyhow::ensure!(taken.is_empty(), "it already has a network {WIFI}");
         let port = format!("{}h", self.prefix);
         let own = phone.netns().name();
+        traces::note(|traces| {
+            traces.links.insert(port.clone());
+        });
         sh(
             "ip",
             &[
@@ -186,12 +193,31 @@ impl World {
         self.gateway.admin(&self.gate, words)
     }
 
+    /// Sets the citizens' plan, in a time zone where it is about noon: nothing that is shown or tested falls on a period's boundary.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn set_plan(&self, settings: &[&str]) -> anyhow::Result<()> {
+        let zone = noon_zone(std::time::UNIX_EPOCH.elapsed()?);
+        let words = [&["plan", "set", "citizen", "--time-zone", &zone], settings].concat();
+        self.admin(&words).map(drop)
+    }
+
     /// An administrator's command, answered in JSON.
     ///
     /// # Errors
     /// What it said.
     pub fn admin_json(&self, words: &[&str]) -> anyhow::Result<serde_json::Value> {
         self.gateway.admin_json(&self.gate, words)
+    }
+}
+
+/// Such as `Etc/GMT-5`, which is five hours ahead of UTC.
+fn noon_zone(since_epoch: Duration) -> String {
+    let hour = since_epoch.as_secs() / 3600 % 24;
+    match 12_i64 - i64::try_from(hour).unwrap_or(0) {
+        ahead @ 1.. => format!("Etc/GMT-{ahead}"),
+        behind => format!("Etc/GMT+{}", -behind),
     }
 }
 
@@ -267,4 +293,18 @@ fn connect(gate: &Netns, internet: &Netns) -> anyhow::Result<()> {
         ],
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_noon_somewhere() {
+        let zone = |hour: u64| noon_zone(Duration::from_secs(hour * 3600 + 1_799));
+        assert_eq!(
+            [0, 7, 12, 23].map(zone),
+            ["Etc/GMT-12", "Etc/GMT-5", "Etc/GMT+0", "Etc/GMT+11"]
+        );
+    }
 }
