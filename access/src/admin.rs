@@ -60,11 +60,7 @@ impl Access {
         actor: &str,
         now: Timestamp,
     ) -> Result<SiteId, AccessError> {
-        if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-            return Err(AccessError::Invalid(
-                "site name: use 1 to 100 characters on one line".to_owned(),
-            ));
-        }
+        check_name("site name", name)?;
         let mut tx = self.write().await?;
         let plan = tx.plan_named(plan).await?.ok_or_else(|| missing("plan", plan))?;
         let id = tx.save_site(name, is_open, plan.id).await?;
@@ -76,8 +72,9 @@ impl Access {
     /// Makes a gate known, or changes the one of that name.
     ///
     /// # Errors
-    /// There is no such site, the secret is too short, or the service is out of order; nothing was changed.
+    /// There is no such site, the name is none, a secret is too short, or the service is out of order; nothing was changed.
     pub async fn set_nas(&self, nas: &NasSetting<'_>, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
+        check_name("NAS-Identifier", nas.name)?;
         if nas.secret.len() < LEAST_SECRET_OCTETS || nas.uam_secret.len() < LEAST_SECRET_OCTETS {
             return Err(AccessError::Invalid(format!(
                 "secrets of a NAS need at least {LEAST_SECRET_OCTETS} octets"
@@ -104,6 +101,15 @@ impl Access {
         self.forget_gates();
         Ok(id)
     }
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), AccessError> {
+    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(AccessError::Invalid(format!(
+            "{what}: use 1 to 100 characters on one line"
+        )));
+    }
+    Ok(())
 }
 
 pub(crate) fn missing(kind: &'static str, name: &str) -> AccessError {

@@ -66,9 +66,12 @@ pub async fn furnish(config: &Config, access: &Access) -> anyhow::Result<()> {
     if !config.file.role.has_gateway() || access.nas_by_name(&gateway.nas_identifier).await?.is_some() {
         return Ok(());
     }
-    let read = |path: &std::path::Path, own: &str| match path.as_os_str().is_empty() {
-        true => local_secret(&config.file.state_dir.join(own)),
-        false => read_secret(path),
+    let read = |path: &std::path::Path, own: &str| {
+        if path.as_os_str().is_empty() {
+            local_secret(&config.file.state_dir.join(own))
+        } else {
+            read_secret(path)
+        }
     };
     let secret = read(&gateway.radius.secret_file, "local-nas.secret")?;
     let uam_secret = read(&gateway.uam_secret_file, "local-uam.secret")?;

@@ -21,7 +21,10 @@ pub async fn check(path: &Path) -> ExitCode {
 }
 
 async fn look(config: &Config, findings: &mut Findings) {
-    if config.file.role.has_centre() {
+    if config.file.role.has_centre() && !config.master_key_file().exists() {
+        // Opening it here would make files of whoever checks.
+        findings.good("there is no database yet: the first start makes it");
+    } else if config.file.role.has_centre() {
         match crate::centre::open(config).await {
             Ok(access) => match access.plans().await {
                 Ok(_) => findings.good("the database answers"),

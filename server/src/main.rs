@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod dnsmasq;
 mod notify;
+mod owner;
 mod run;
 mod units;
 
@@ -64,6 +65,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         command => {
             let config = load(&cli.config)?;
+            owner::become_owner(&config.file.state_dir)?;
             runtime()?.block_on(admin::execute(&config, command))?;
         }
     }

@@ -75,9 +75,10 @@ fn is_api_on(file: &File) -> bool {
 
 /// The secret in a file, or the all-in-one's own.
 fn secret(file: &File, path: &Path, own: &str) -> anyhow::Result<Secret> {
-    let text = match path.as_os_str().is_empty() {
-        true => local_secret(&file.state_dir.join(own))?,
-        false => read_secret(path)?,
+    let text = if path.as_os_str().is_empty() {
+        local_secret(&file.state_dir.join(own))?
+    } else {
+        read_secret(path)?
     };
     Ok(Secret::new(text.as_bytes()))
 }

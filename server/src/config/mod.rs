@@ -150,11 +150,12 @@ impl Config {
     /// Where the master key is.
     pub fn master_key_file(&self) -> PathBuf {
         let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("master.key"));
-        match self.file.secrets.master_key_file.as_os_str().is_empty() {
-            false => self.file.secrets.master_key_file.clone(),
-            true => credential
+        if self.file.secrets.master_key_file.as_os_str().is_empty() {
+            credential
                 .filter(|path| path.exists())
-                .unwrap_or_else(|| self.file.state_dir.join("master.key")),
+                .unwrap_or_else(|| self.file.state_dir.join("master.key"))
+        } else {
+            self.file.secrets.master_key_file.clone()
         }
     }
 

@@ -6,7 +6,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
+
+/// Permissions of those who are neither owner nor group.
+const OTHERS: u32 = 0o007;
 
 /// Reads a secret; white space at its end is not part of it.
 ///
@@ -21,7 +25,7 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         .with_context(|| format!("cannot read {shown}"))?
         .mode();
     ensure!(
-        mode & 0o007 == 0,
+        mode & OTHERS == 0,
         "{shown} can be read by everybody: run chmod 600 {shown}"
     );
     let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?);
@@ -37,7 +41,7 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
 pub fn local_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     if !path.exists() {
         let octets: [u8; 24] = rand::random();
-        let text: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+        let text = Zeroizing::new(HEXLOWER.encode(&octets));
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match made {
             Ok(mut file) => {

@@ -1,0 +1,91 @@
+//! The administrator's commands: parse, one use case, print.
+
+mod people;
+mod places;
+mod plans;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::bail;
+use kavadam_access::{Access, AccessError};
+use kavadam_domain::Timestamp;
+use serde_json::Value;
+
+use crate::cli::Command;
+use crate::config::Config;
+use crate::{centre, clock};
+
+/// Carries out an administrator's command on the configured database; the server may be running.
+///
+/// # Errors
+/// The message is for the administrator.
+pub async fn execute(config: &Config, command: Command) -> anyhow::Result<()> {
+    if !config.file.role.has_centre() {
+        bail!("this configuration has no centre: run the command where the database is");
+    }
+    let access = centre::open(config).await?;
+    let desk = Desk {
+        access,
+        actor: actor(),
+        now: clock::now(),
+    };
+    match command {
+        Command::Plan(command) => desk.plan(command).await,
+        Command::Site(command) => desk.site(command).await,
+        Command::Nas(command) => desk.nas(command).await,
+        Command::Subscriber(command) => desk.subscriber(command).await,
+        Command::Session(command) => desk.session(command).await,
+        Command::Voucher(command) => desk.voucher(command).await,
+        _ => Ok(()),
+    }
+}
+
+/// Who is at the keyboard, for the audit.
+fn actor() -> String {
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    format!("cli:{}", name.unwrap_or_else(|_| "unknown".to_owned()))
+}
+
+struct Desk {
+    access: Access,
+    actor: String,
+    now: Timestamp,
+}
+
+fn missing(kind: &'static str, name: &str) -> AccessError {
+    AccessError::Missing {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+fn ago(now: Timestamp, at: Timestamp) -> String {
+    span(now.since(at))
+}
+
+/// In its largest whole unit.
+fn span(span: Duration) -> String {
+    match span.as_secs() {
+        secs @ 0..120 => format!("{secs} s"),
+        secs @ 120..7200 => format!("{} min", secs / 60),
+        secs @ 7200..172_800 => format!("{} h", secs / 3600),
+        secs => format!("{} days", secs / 86_400),
+    }
+}
+
+/// As JSON, or as lines for people.
+fn print(is_json: bool, json: &Value, lines: impl FnOnce() -> Vec<String>) -> anyhow::Result<()> {
+    if is_json {
+        return say(&serde_json::to_string_pretty(json)?);
+    }
+    lines().iter().try_for_each(|line| say(line))
+}
+
+/// A reader that went away is no failure.
+fn say(line: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,136 @@
+//! Plans.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use kavadam_domain::plan::{AfterQuota, Period};
+use kavadam_domain::{Plan, PlanId};
+use serde_json::{Value, json};
+
+use super::{Desk, missing, print, say};
+use crate::cli::{PlanCommand, PlanSettings};
+use crate::units::{show_octets, show_rate};
+
+impl Desk {
+    pub(super) async fn plan(&self, command: PlanCommand) -> anyhow::Result<()> {
+        match command {
+            PlanCommand::List(output) => {
+                let plans = self.access.plans().await?;
+                print(output.json, &plans.iter().map(plan_json).collect(), || {
+                    plans.iter().map(plan_line).collect()
+                })
+            }
+            PlanCommand::Show { name, output } => {
+                let plan = self.find_plan(&name).await?.ok_or_else(|| missing("plan", &name))?;
+                print(output.json, &plan_json(&plan), || vec![plan_line(&plan)])
+            }
+            PlanCommand::Set(settings) => {
+                let plan = self
+                    .find_plan(&settings.name)
+                    .await?
+                    .unwrap_or_else(|| new_plan(&settings.name));
+                let plan = change(plan, &settings)?;
+                self.access.set_plan(&plan, &self.actor, self.now).await?;
+                say(&plan_line(&plan))
+            }
+        }
+    }
+
+    async fn find_plan(&self, name: &str) -> anyhow::Result<Option<Plan>> {
+        Ok(self.access.plans().await?.into_iter().find(|plan| plan.name == name))
+    }
+}
+
+/// What a plan is unless said otherwise.
+fn new_plan(name: &str) -> Plan {
+    Plan {
+        id: PlanId(0),
+        name: name.to_owned(),
+        quota_octets: None,
+        period: Period::Day,
+        time_zone: "Asia/Kolkata".to_owned(),
+        down_bits_per_sec: None,
+        up_bits_per_sec: None,
+        session_secs: None,
+        idle_secs: Some(600),
+        max_devices: 1,
+        remembered_days: 14,
+        after_quota: AfterQuota::Close,
+    }
+}
+
+fn change(mut plan: Plan, settings: &PlanSettings) -> anyhow::Result<Plan> {
+    let secs = |span: Duration| u32::try_from(span.as_secs());
+    if let Some(quota) = settings.quota {
+        plan.quota_octets = quota.0;
+    }
+    if let Some(period) = settings.period {
+        plan.period = period.into();
+    }
+    if let Some(zone) = &settings.time_zone {
+        plan.time_zone.clone_from(zone);
+    }
+    if let Some(down) = settings.down {
+        plan.down_bits_per_sec = down.0;
+    }
+    if let Some(up) = settings.up {
+        plan.up_bits_per_sec = up.0;
+    }
+    if let Some(time) = settings.session_time {
+        plan.session_secs = time.0.map(secs).transpose()?;
+    }
+    if let Some(time) = settings.idle_time {
+        plan.idle_secs = time.0.map(secs).transpose()?;
+    }
+    if let Some(devices) = settings.devices {
+        plan.max_devices = devices;
+    }
+    if let Some(remember) = settings.remember {
+        if !remember.as_secs().is_multiple_of(86_400) {
+            bail!("--remember takes whole days, such as 14d");
+        }
+        plan.remembered_days = u32::try_from(remember.as_secs() / 86_400)?;
+    }
+    if let Some(after) = settings.after_quota {
+        plan.after_quota = after;
+    }
+    Ok(plan)
+}
+
+fn plan_json(plan: &Plan) -> Value {
+    let throttle = match plan.after_quota {
+        AfterQuota::Close => None,
+        AfterQuota::Throttle { bits_per_sec } => Some(bits_per_sec),
+    };
+    json!({
+        "name": plan.name, "quota_octets": plan.quota_octets, "period": plan.period, "time_zone": plan.time_zone,
+        "down_bits_per_sec": plan.down_bits_per_sec, "up_bits_per_sec": plan.up_bits_per_sec,
+        "session_secs": plan.session_secs, "idle_secs": plan.idle_secs, "max_devices": plan.max_devices,
+        "remembered_days": plan.remembered_days, "throttle_bits_per_sec": throttle,
+    })
+}
+
+fn plan_line(plan: &Plan) -> String {
+    let period = match plan.period {
+        Period::Day => "a day",
+        Period::Week => "a week",
+        Period::Month => "a month",
+        Period::Once => "once",
+    };
+    let quota = plan.quota_octets.map_or_else(
+        || "no quota".to_owned(),
+        |quota| format!("{} {period}", show_octets(quota)),
+    );
+    let after = match plan.after_quota {
+        AfterQuota::Close => "then closed".to_owned(),
+        AfterQuota::Throttle { bits_per_sec } => format!("then {}", show_rate(Some(bits_per_sec))),
+    };
+    format!(
+        "{}  {quota}, {after}  down {} up {}  {} devices  remembered {} days",
+        plan.name,
+        show_rate(plan.down_bits_per_sec),
+        show_rate(plan.up_bits_per_sec),
+        plan.max_devices,
+        plan.remembered_days
+    )
+}
