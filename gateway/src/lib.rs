@@ -19,6 +19,8 @@ mod courier;
 mod devices;
 pub mod dnsmasq;
 mod engine;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod kernel;
 pub mod lease;

@@ -20,6 +20,8 @@ mod config;
 mod doors;
 mod dress;
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guest;
 mod language;
 mod measure;

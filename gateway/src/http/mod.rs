@@ -4,7 +4,7 @@ mod api;
 mod capture;
 mod challenge;
 mod json;
-mod query;
+pub(crate) mod query;
 mod serve;
 mod signed;
 mod throttle;

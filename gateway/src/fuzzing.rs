@@ -1,0 +1,36 @@
+//! Doors for fuzzing: what hostile devices and a mangled lease file may hold. Only with the feature `fuzzing`.
+
+use crate::http::query::{Parameters, is_callback, is_host};
+use crate::lease::{read_event, read_file};
+
+/// A query, a Host header and a JSONP callback, which a device may write as it likes.
+///
+/// # Panics
+/// Something that could leave its place in a header or a script was let through.
+pub fn query(text: &str) {
+    let parameters = Parameters::parse(Some(text));
+    for name in ["username", "response", "userurl", "callback", ""] {
+        assert!(parameters.get(name).is_none_or(|value| !value.is_empty()));
+    }
+    if is_host(text) {
+        assert!(
+            text.bytes()
+                .all(|octet| octet.is_ascii_graphic() && !b"/?#@\\\"'<>%".contains(&octet))
+        );
+    }
+    if is_callback(text) {
+        assert!(
+            text.bytes()
+                .all(|octet| octet.is_ascii_alphanumeric() || b"_$.".contains(&octet))
+        );
+    }
+}
+
+/// dnsmasq's lease file, and its script's words.
+///
+/// # Panics
+/// More leases than lines.
+pub fn leases(text: &str) {
+    assert!(read_file(text).len() <= text.lines().count());
+    _ = read_event(text);
+}

@@ -1,0 +1,27 @@
+//! What hostile parties may send, thrown at every parser that meets it. Each target asserts more than that nothing panics.
+//!
+//! The corpora in `corpus/TARGET` are replayed by `cargo test`; `README.md` tells how to let libFuzzer look for more.
+
+mod radius;
+mod text;
+
+/// A parser under fire: panics where something does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target by the name of its corpus.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("radius_packet", radius::packet),
+    ("radius_reply", radius::reply),
+    ("radius_password", radius::password),
+    ("domain_text", text::domain),
+    ("portal_query", text::portal_query),
+    ("portal_token", text::portal_token),
+    ("gateway_query", text::gateway_query),
+    ("gateway_leases", text::gateway_leases),
+];
+
+/// The target of that name.
+#[must_use]
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, run)| *run)
+}

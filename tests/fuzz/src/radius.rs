@@ -1,0 +1,97 @@
+//! RADIUS as anybody may send it to an open port.
+
+use kavadam_domain::Timestamp;
+use kavadam_radius::wire::{Code, Draft, MAX_PACKET_OCTETS, Packet, attr, hide_password, reveal_password, vendor};
+use kavadam_radius::{AccessReply, AccessRequest, AccountingRequest, DynamicRequest};
+
+const SECRET: &[u8] = b"a secret for fuzzing";
+
+/// Any datagram: read, checked, and taken for each kind of request. Padding changes nothing, and an answer to it is one.
+pub fn packet(datagram: &[u8]) {
+    let Ok(packet) = Packet::parse(datagram) else { return };
+    let mut padded = datagram.to_vec();
+    padded.resize(MAX_PACKET_OCTETS, 0xa5);
+    let again = Packet::parse(&padded).map(|again| (again.code(), again.identifier(), *again.authenticator()));
+    assert_eq!(
+        again,
+        Ok((packet.code(), packet.identifier(), *packet.authenticator())),
+        "padding is ignored"
+    );
+
+    look(&packet);
+    for is_strict in [true, false] {
+        _ = packet.verify_request(SECRET, is_strict);
+    }
+    _ = AccessRequest::read(&packet, SECRET);
+    _ = AccountingRequest::read(&packet, Timestamp::from_secs(1_800_000_000));
+    _ = DynamicRequest::read(&packet);
+    if let Some(code) = answer_of(packet.code()) {
+        let mut draft = Draft::reply(code, &packet);
+        draft.proxy_state_of(&packet);
+        if let Ok(octets) = draft.seal_reply(SECRET) {
+            let verified =
+                Packet::parse(&octets).map(|reply| reply.verify_reply(packet.authenticator(), SECRET, false));
+            assert_eq!(verified, Ok(Ok(())), "an answer of ours is well made");
+        }
+    }
+}
+
+/// A server's answer, as a forger may shape it.
+pub fn reply(datagram: &[u8]) {
+    let Ok(packet) = Packet::parse(datagram) else { return };
+    _ = packet.verify_reply(&[7; 16], SECRET, true);
+    _ = AccessReply::read(&packet);
+}
+
+/// A hidden password of any length: what hiding makes comes back.
+pub fn password(octets: &[u8]) {
+    let authenticator = [3; 16];
+    _ = reveal_password(octets, &authenticator, SECRET);
+    if octets.len() <= 128 && octets.last().is_none_or(|last| *last != 0) {
+        let hidden = hide_password(octets, &authenticator, SECRET);
+        let back = reveal_password(&hidden, &authenticator, SECRET);
+        assert_eq!(back.as_deref().map(Vec::as_slice), Some(octets));
+    }
+}
+
+fn look(packet: &Packet) {
+    for attribute in [
+        attr::USER_NAME,
+        attr::SESSION_TIMEOUT,
+        attr::FRAMED_IP_ADDRESS,
+        attr::CLASS,
+        attr::PROXY_STATE,
+    ] {
+        let all = packet.all_octets(attribute);
+        assert_eq!(packet.has(attribute), !all.is_empty());
+        assert_eq!(packet.octets(attribute), all.first().cloned());
+        _ = (
+            packet.text(attribute),
+            packet.u32(attribute),
+            packet.ipv4(attribute),
+            packet.ipv6(attribute),
+        );
+    }
+    for attribute in [
+        vendor::CHILLISPOT_MAX_TOTAL_OCTETS,
+        vendor::CHILLISPOT_CONFIG,
+        vendor::WISPR_BANDWIDTH_MAX_DOWN,
+    ] {
+        assert_eq!(
+            packet.vendor_octets(attribute).len(),
+            packet.vendor_texts(attribute).len()
+        );
+        _ = packet.vendor_u32(attribute);
+    }
+}
+
+const fn answer_of(code: Code) -> Option<Code> {
+    match code {
+        Code::AccessRequest => Some(Code::AccessReject),
+        Code::StatusServer => Some(Code::AccessAccept),
+        Code::AccountingRequest => Some(Code::AccountingResponse),
+        Code::DisconnectRequest => Some(Code::DisconnectNak),
+        Code::CoaRequest => Some(Code::CoaNak),
+        _ => None,
+    }
+}
