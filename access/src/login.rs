@@ -264,7 +264,9 @@ pub(crate) async fn welcome(
     now: Timestamp,
 ) -> Result<SubscriberRow, AccessError> {
     let alias = fresh_alias();
-    let mut subscriber = tx.ensure_subscriber(&row.number, &alias, row.language, now).await?;
+    let found = tx.ensure_subscriber(&row.number, &alias, row.language, now).await?;
+    // Every column is saved: what an administrator is changing this instant must be read first.
+    let mut subscriber = tx.lock_subscriber(found.id).await?;
     subscriber.language = row.language;
     subscriber.consent_at = Some(now);
     tx.save_subscriber(&subscriber).await?;
