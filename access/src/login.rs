@@ -1,7 +1,9 @@
 //! From a number to a ticket: codes sent within limits, entered within tries, spent once.
 
+use std::time::Duration;
+
 use data_encoding::BASE32_NOPAD;
-use kavadam_domain::challenge::{Challenge, wait_for};
+use kavadam_domain::challenge::{Challenge, ChallengeState, Rate, wait_for};
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Mac, MobileNumber, Reason, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, NewChallenge, OrderKind, SubscriberRow, TicketRow, Tx};
@@ -31,7 +33,8 @@ fn ticket_name(id: &[u8; 16]) -> String {
 }
 
 impl Access {
-    /// Sends a code to a number, if the limits allow.
+    /// Sends a code to a number, if the limits allow. Whoever begins again with the same number before another code may be asked for is sent
+    /// none: the one on its way is still good.
     ///
     /// # Errors
     /// The service is out of order; nothing was sent.
@@ -48,27 +51,21 @@ impl Access {
         if !has_consent {
             return Ok(Started::Refused(Reason::NoConsent));
         }
-        let mut tx = self.write().await?;
-        if tx
-            .subscriber_numbered(&number)
-            .await?
-            .is_some_and(|subscriber| subscriber.is_blocked)
-        {
-            return Ok(Started::Refused(Reason::Blocked));
-        }
+        let tx = self.write().await?;
         self.send_code(tx, visit, number, now).await
     }
 
-    /// Sends another code to the number of the pending one; the old one is no longer good.
+    /// Sends another code to the number of the pending or expired one; the old one is no longer good.
     ///
     /// # Errors
     /// The service is out of order; nothing was sent.
     pub async fn resend_code(&self, visit: &Visit, now: Timestamp) -> Result<Started, AccessError> {
         let mut tx = self.write().await?;
-        let Some(row) = tx.last_challenge(visit.site, visit.mac).await? else {
+        let last = tx.last_challenge(visit.site, visit.mac).await?;
+        let Some(row) = last.filter(|row| row.state == ChallengeState::Pending) else {
             return Ok(Started::Refused(Reason::NoChallenge));
         };
-        let wait = (row.challenge().created_at + self.settings().resend_after).since(now);
+        let wait = row.resend_at.since(now);
         if !wait.is_zero() {
             return Ok(Started::Refused(Reason::TooMany(wait)));
         }
@@ -82,13 +79,27 @@ impl Access {
         number: MobileNumber,
         now: Timestamp,
     ) -> Result<Started, AccessError> {
+        let subscriber = tx.subscriber_numbered(&number).await?;
+        if subscriber.is_some_and(|subscriber| subscriber.is_blocked) {
+            return Ok(Started::Refused(Reason::Blocked));
+        }
         let site = tx.site(visit.site).await?.ok_or(AccessError::Inconsistent("site"))?;
         if !site.is_open {
             return Ok(Started::Refused(Reason::SiteClosed));
         }
-        if let Some(reason) = self.count_attempt(&mut tx, visit, &number, now).await? {
-            return Ok(Started::Refused(reason));
+        let limits = self.limits(visit, &number);
+        let wait = longest_wait(&mut tx, &limits, now).await?;
+        // Read under the limits' locks, so that of two taps at once the second finds the code of the first.
+        if let Some(started) = sent_just_now(&mut tx, visit, &number, now).await? {
+            return Ok(started);
         }
+        if let Some(wait) = wait {
+            return Ok(Started::Refused(Reason::TooMany(wait)));
+        }
+        for limit in &limits {
+            tx.record_attempt(limit.kind, &limit.key, now).await?;
+        }
+        let resend_at = now + self.settings().resend_after;
         let new = NewChallenge {
             public_id: rand::random(),
             nas_id: visit.nas,
@@ -98,61 +109,37 @@ impl Access {
             number: number.clone(),
             language: visit.language,
             challenge: Challenge::start(now),
-            resend_at: now + self.settings().resend_after,
+            resend_at,
         };
         tx.start_challenge(&new, now).await?;
         tx.commit().await?;
         self.wake_messages();
-        Ok(Started::Sent(self.pending(&number, &Challenge::start(now), now)))
+        Ok(Started::Sent(pending(&number, &new.challenge, resend_at, now)))
     }
 
-    /// The longest wait that a limit asks for; without one, the attempt is noted under every key.
-    async fn count_attempt(
-        &self,
-        tx: &mut Tx,
-        visit: &Visit,
-        number: &MobileNumber,
-        now: Timestamp,
-    ) -> Result<Option<Reason>, AccessError> {
+    /// What a code counts against, in a fixed order, since each key is locked until the commit.
+    fn limits(&self, visit: &Visit, number: &MobileNumber) -> [Limit; 4] {
         let settings = self.settings();
-        let (mac, ip) = (visit.mac.to_string(), visit.ip.to_string());
-        let site = visit.site.to_string();
-        // In a fixed order, since each key is locked until the commit.
-        let limits = [
-            ("address", ip.as_str(), vec![settings.address]),
-            ("device", mac.as_str(), vec![settings.device]),
-            (
+        let limit = |kind, value: &str, rates| Limit {
+            kind,
+            key: self.sealer().digest(kind, value.as_bytes()),
+            rates,
+        };
+        [
+            // Sites have the same private addresses.
+            limit(
+                "address",
+                &format!("{} {}", visit.site, visit.ip),
+                vec![settings.address],
+            ),
+            limit("device", &visit.mac.to_string(), vec![settings.device]),
+            limit(
                 "number",
                 number.digits(),
                 vec![settings.number_burst, settings.number_daily],
             ),
-            ("site", site.as_str(), vec![settings.site]),
-        ];
-        let mut longest = None;
-        for (kind, value, rates) in &limits {
-            let key = self.sealer().digest(kind, value.as_bytes());
-            for rate in rates {
-                let past = tx.attempts(kind, &key, now - rate.within, rate.most).await?;
-                longest = longest.max(wait_for(*rate, &past, now));
-            }
-        }
-        if let Some(wait) = longest {
-            return Ok(Some(Reason::TooMany(wait)));
-        }
-        for (kind, value, _) in &limits {
-            tx.record_attempt(kind, &self.sealer().digest(kind, value.as_bytes()), now)
-                .await?;
-        }
-        Ok(None)
-    }
-
-    pub(crate) fn pending(&self, number: &MobileNumber, challenge: &Challenge, now: Timestamp) -> PendingCode {
-        PendingCode {
-            masked_number: number.masked(),
-            resend_in: (challenge.created_at + self.settings().resend_after).since(now),
-            expires_in: challenge.expires_at().since(now),
-            tries_left: challenge.tries_left,
-        }
+            limit("site", &visit.site.to_string(), vec![settings.site]),
+        ]
     }
 
     /// Checks a code and makes a ticket for it. The try is committed before anybody learns whether it was right.
@@ -251,6 +238,62 @@ impl Access {
     }
 }
 
+/// What one kind of key may ask for.
+struct Limit {
+    kind: &'static str,
+    key: [u8; 32],
+    rates: Vec<Rate>,
+}
+
+/// The longest wait that a limit asks for.
+async fn longest_wait(tx: &mut Tx, limits: &[Limit], now: Timestamp) -> Result<Option<Duration>, AccessError> {
+    let mut longest = None;
+    for limit in limits {
+        for rate in &limit.rates {
+            let past = tx
+                .attempts(limit.kind, &limit.key, now - rate.within, rate.most)
+                .await?;
+            longest = longest.max(wait_for(*rate, &past, now));
+        }
+    }
+    Ok(longest)
+}
+
+/// Before another code may be sent to the number of the device's last one: that one, if it can be entered, else the wait. One that was
+/// entered right is no reason to wait.
+async fn sent_just_now(
+    tx: &mut Tx,
+    visit: &Visit,
+    number: &MobileNumber,
+    now: Timestamp,
+) -> Result<Option<Started>, AccessError> {
+    let last = tx.last_challenge(visit.site, visit.mac).await?;
+    let is_recent =
+        |row: &ChallengeRow| row.number == *number && now < row.resend_at && row.state != ChallengeState::Verified;
+    Ok(last.filter(is_recent).map(|row| {
+        let challenge = row.challenge();
+        if challenge.is_open(now) {
+            Started::Sent(pending(number, &challenge, row.resend_at, now))
+        } else {
+            Started::Refused(Reason::TooMany(row.resend_at.since(now)))
+        }
+    }))
+}
+
+pub(crate) fn pending(
+    number: &MobileNumber,
+    challenge: &Challenge,
+    resend_at: Timestamp,
+    now: Timestamp,
+) -> PendingCode {
+    PendingCode {
+        masked_number: number.masked(),
+        resend_in: resend_at.since(now),
+        expires_in: challenge.expires_at().since(now),
+        tries_left: challenge.tries_left,
+    }
+}
+
 /// An opaque name for a new subscriber.
 pub(crate) fn fresh_alias() -> String {
     BASE32_NOPAD.encode(&rand::random::<[u8; 10]>()).to_ascii_lowercase()
@@ -273,7 +316,7 @@ pub(crate) async fn welcome(
     let site = tx.site(row.site_id).await?.ok_or(AccessError::Inconsistent("site"))?;
     let plan = tx.plan(subscriber.plan_id.unwrap_or(site.plan_id)).await?;
     let days = u64::from(plan.ok_or(AccessError::Inconsistent("plan"))?.remembered_days);
-    let until = (days > 0).then(|| now + std::time::Duration::from_hours(24 * days));
+    let until = (days > 0).then(|| now + Duration::from_hours(24 * days));
     tx.remember_device(subscriber.id, mac, until, now).await?;
     Ok(subscriber)
 }

@@ -5,6 +5,7 @@ use kavadam_domain::{SubscriberId, Timestamp};
 use kavadam_store::{SessionRow, Tx};
 
 use crate::api::{Status, Step, Visit};
+use crate::login::pending;
 use crate::standing::load_standing;
 use crate::{Access, AccessError};
 
@@ -34,7 +35,7 @@ impl Access {
         if let Some(row) = tx.last_challenge(visit.site, visit.mac).await? {
             let challenge = row.challenge();
             if challenge.is_open(now) {
-                return Ok(Step::Code(self.pending(&row.number, &challenge, now)));
+                return Ok(Step::Code(pending(&row.number, &challenge, row.resend_at, now)));
             }
         }
         let Some(device) = tx.remembered_device(visit.mac, now).await? else {
