@@ -97,8 +97,12 @@ impl SmsRoute for MobileSeva {
             Err(error) if error.is_connect() => return Sending::Later("the operator cannot be reached".to_owned()),
             Err(_) => return Sending::Unsure("the operator did not answer".to_owned()),
         };
-        if answer.status().is_server_error() {
-            return Sending::Later(format!("the operator answered HTTP {}", answer.status().as_u16()));
+        // Redirects and "not found" come from somewhere else than the gateway, which took nothing then.
+        if !answer.status().is_success() {
+            let status = answer.status().as_u16();
+            return Sending::Later(format!(
+                "HTTP {status} instead of an operator's answer: is sms.url right?"
+            ));
         }
         match answer.text().await {
             Ok(body) => judge(&body),
@@ -127,7 +131,7 @@ fn judge(body: &str) -> Sending {
         }
         "403" | "404" | "405" | "407" | "408" | "410" | "418" => Sending::Later(format!("operator code {code}")),
         "409" => Sending::Unsure("operator code 409: its centre timed out and will still deliver".to_owned()),
-        "" => Sending::Unsure("the operator's answer makes no sense".to_owned()),
+        "" => Sending::Unsure("an answer that is no operator's: is sms.url right?".to_owned()),
         _ => Sending::Refused(format!("operator code {code}")),
     }
 }
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
 
     /// An operator that writes down one request and answers it.
-    async fn operator(answer: &'static str) -> (String, Arc<Mutex<String>>) {
+    async fn operator(status: &'static str, answer: &'static str) -> (String, Arc<Mutex<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/esms/sendsmsrequestDLT", listener.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(String::new()));
@@ -167,7 +171,7 @@ mod tests {
                     break;
                 }
             }
-            let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+            let reply = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
             stream.write_all(reply.as_bytes()).await.unwrap();
         });
         (url, heard)
@@ -196,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_malayalam_message_is_converted_before_it_is_signed() {
-        let (url, heard) = operator("402,MsgID = 150620201592226408msdgsms").await;
+        let (url, heard) = operator("200 OK", "402,MsgID = 150620201592226408msdgsms").await;
         let sending = route(url).send(&message(Language::Ml, "കോ 1")).await;
         assert_eq!(sending, Sending::Sent("150620201592226408msdgsms".into()));
         let body = heard.lock().await.clone();
@@ -222,6 +226,20 @@ mod tests {
             route(url).send(&message(Language::En, "x")).await,
             Sending::Later(_)
         ));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_url_loses_no_message_and_is_named() {
+        for status in ["302 Found", "404 Not Found", "403 Forbidden", "502 Bad Gateway"] {
+            let (url, _) = operator(status, "<html>").await;
+            let Sending::Later(why) = route(url).send(&message(Language::En, "x")).await else {
+                panic!("given up after {status}")
+            };
+            assert!(
+                why.contains(status.split(' ').next().unwrap()) && why.contains("sms.url"),
+                "{why}"
+            );
+        }
     }
 
     #[test]
