@@ -1,27 +1,27 @@
 //! Which page a device belongs to: so that a closed mini-browser opens on the step it left.
 
+use std::time::Duration;
+
+use kavadam_domain::plan::AfterQuota;
+use kavadam_domain::quota::Allowance;
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{SubscriberId, Timestamp};
-use kavadam_store::{SessionRow, Tx};
+use kavadam_domain::{Plan, SubscriberId, Timestamp};
+use kavadam_store::{SessionRow, SiteRow, SubscriberRow, Tx};
 
 use crate::api::{Status, Step, Visit};
 use crate::login::pending;
-use crate::standing::load_standing;
 use crate::{Access, AccessError};
 
+/// A device that is not remembered is still taken for its last holder's, at that site, for so long after its session.
+const LAST_HOLDER: Duration = Duration::from_hours(24);
+
 impl Access {
-    /// Where a device stands.
+    /// Where a device stands. Only reads: a page view must not wait for the one writer of SQLite.
     ///
     /// # Errors
     /// The service is out of order.
     pub async fn step(&self, visit: &Visit, now: Timestamp) -> Result<Step, AccessError> {
-        let mut tx = self.write().await?;
-        let step = self.find_step(&mut tx, visit, now).await?;
-        tx.commit().await?;
-        Ok(step)
-    }
-
-    async fn find_step(&self, tx: &mut Tx, visit: &Visit, now: Timestamp) -> Result<Step, AccessError> {
+        let tx = &mut self.read().await?;
         let session = tx.last_session_of_device(visit.site, visit.mac).await?;
         let is_online = |session: &SessionRow| {
             // The gate knows of a session's end before its accounting comes here; but an old link says nothing of a new session.
@@ -29,8 +29,8 @@ impl Access {
             session.state != SessionState::Ended && !is_over
         };
         if let Some(online) = session.filter(is_online) {
-            let status = status(tx, visit, online.subscriber_id, Some(&online), now).await?;
-            return Ok(Step::Online(status));
+            let view = look(tx, online.subscriber_id, visit, now).await?;
+            return Ok(Step::Online(view.status(tx, Some(&online), now).await?));
         }
         if let Some(row) = tx.last_challenge(visit.site, visit.mac).await? {
             let challenge = row.challenge();
@@ -38,54 +38,98 @@ impl Access {
                 return Ok(Step::Code(pending(&row.number, &challenge, row.resend_at, now)));
             }
         }
-        let Some(device) = tx.remembered_device(visit.mac, now).await? else {
+        let Some((holder, is_remembered)) = holder(tx, visit, now).await? else {
             return Ok(Step::Number);
         };
-        let subscriber = tx
-            .subscriber(device.subscriber_id)
-            .await?
-            .ok_or(AccessError::Inconsistent("subscriber"))?;
-        let standing = load_standing(tx, &subscriber, visit.site, now).await?;
-        if standing.allowance.is_used_up() {
-            return Ok(Step::UsedUp(status(tx, visit, subscriber.id, None, now).await?));
+        let view = look(tx, holder, visit, now).await?;
+        if view.allowance.is_used_up() {
+            return Ok(Step::UsedUp(view.status(tx, None, now).await?));
+        }
+        if !is_remembered {
+            return Ok(Step::Number);
         }
         Ok(Step::Returning {
-            masked_number: subscriber.number.masked(),
+            masked_number: view.subscriber.number.masked(),
         })
     }
 }
 
-async fn status(
+/// Whose the device is, and whether it is remembered: else by its last session here, where plans remember no devices. Not after its holder
+/// asked to be forgotten.
+pub(crate) async fn holder(
     tx: &mut Tx,
     visit: &Visit,
-    subscriber: SubscriberId,
-    session: Option<&SessionRow>,
     now: Timestamp,
-) -> Result<Status, AccessError> {
-    let subscriber = tx
-        .subscriber(subscriber)
-        .await?
-        .ok_or(AccessError::Inconsistent("subscriber"))?;
-    let standing = load_standing(tx, &subscriber, visit.site, now).await?;
-    let live = tx.live_sessions_of(subscriber.id).await?;
-    let began = session.map(|session| session.started_at.unwrap_or(session.granted_at));
-    let whole = standing
-        .plan
-        .session_secs
-        .map(|secs| std::time::Duration::from_secs(u64::from(secs)));
-    Ok(Status {
-        masked_number: subscriber.number.masked(),
-        site: standing.site.name,
-        used_octets: standing.allowance.used_octets,
-        quota_octets: standing.allowance.total_octets(),
-        session_left: began.zip(whole).map(|(began, whole)| (began + whole).since(now)),
-        period_left: standing.entitlement.window_end.map(|end| end.since(now)),
-        down_bits_per_sec: standing.plan.down_bits_per_sec,
-        up_bits_per_sec: standing.plan.up_bits_per_sec,
-        is_throttled: session.is_some() && standing.allowance.is_used_up(),
-        reported: session
-            .and_then(|session| session.meter().last_at)
-            .map_or_else(Default::default, |at| now.since(at)),
-        devices_online: u32::try_from(live.len()).unwrap_or(u32::MAX),
+) -> Result<Option<(SubscriberId, bool)>, AccessError> {
+    if let Some(device) = tx.remembered_device(visit.mac, now).await? {
+        return Ok(Some((device.subscriber_id, true)));
+    }
+    let last = tx.last_session_of_device(visit.site, visit.mac).await?;
+    let Some(last) = last.filter(|session| now.since(session.heard_at) < LAST_HOLDER) else {
+        return Ok(None);
+    };
+    let device = tx.device(last.subscriber_id, visit.mac).await?;
+    Ok(device.map(|device| (device.subscriber_id, false)))
+}
+
+/// A subscriber's standing as a page shows it. A period that is not begun yet is not begun by looking.
+struct View {
+    subscriber: SubscriberRow,
+    site: SiteRow,
+    plan: Plan,
+    allowance: Allowance,
+    period_end: Option<Timestamp>,
+}
+
+async fn look(tx: &mut Tx, subscriber: SubscriberId, visit: &Visit, now: Timestamp) -> Result<View, AccessError> {
+    let found = tx.subscriber(subscriber).await?;
+    let subscriber = found.ok_or(AccessError::Inconsistent("subscriber"))?;
+    let site = tx.site(visit.site).await?.ok_or(AccessError::Inconsistent("site"))?;
+    let plan = tx.plan(subscriber.plan_id.unwrap_or(site.plan_id)).await?;
+    let plan = plan.ok_or(AccessError::Inconsistent("plan"))?;
+    let window = plan.window(now)?;
+    let mut allowance = Allowance {
+        quota_octets: plan.quota_octets,
+        topped_up_octets: 0,
+        used_octets: 0,
+        promised_octets: 0,
+    };
+    if let Some(entitlement) = tx.entitlement_of(subscriber.id, plan.id, window).await? {
+        allowance.topped_up_octets = entitlement.topped_up_octets;
+        allowance.used_octets = entitlement.used_octets;
+        allowance.promised_octets = tx.promised_octets(entitlement.id).await?;
+    }
+    Ok(View {
+        subscriber,
+        site,
+        plan,
+        allowance,
+        period_end: window.end,
     })
+}
+
+impl View {
+    async fn status(self, tx: &mut Tx, session: Option<&SessionRow>, now: Timestamp) -> Result<Status, AccessError> {
+        let live = tx.live_sessions_of(self.subscriber.id).await?;
+        let is_throttled = session.is_some_and(|session| session.is_throttled);
+        let slow = match self.plan.after_quota {
+            AfterQuota::Throttle { bits_per_sec } if is_throttled => Some(bits_per_sec),
+            _ => None,
+        };
+        Ok(Status {
+            masked_number: self.subscriber.number.masked(),
+            site: self.site.name,
+            used_octets: self.allowance.used_octets,
+            quota_octets: self.allowance.total_octets(),
+            session_left: session.and_then(|session| session.ends_at).map(|at| at.since(now)),
+            period_left: self.period_end.map(|end| end.since(now)),
+            down_bits_per_sec: slow.or(self.plan.down_bits_per_sec),
+            up_bits_per_sec: slow.or(self.plan.up_bits_per_sec),
+            is_throttled,
+            reported: session
+                .and_then(|session| session.meter().last_at)
+                .map_or_else(Default::default, |at| now.since(at)),
+            devices_online: u32::try_from(live.len()).unwrap_or(u32::MAX),
+        })
+    }
 }

@@ -1,15 +1,16 @@
-//! Vouchers: printed codes worth octets. Only a keyed digest of a code is stored.
+//! Vouchers: printed codes worth octets or a plan. Only a keyed digest of a code is stored.
 
 use std::time::Duration;
 
 use data_encoding::Specification;
 use kavadam_domain::challenge::{Rate, wait_for};
-use kavadam_domain::{Reason, SubscriberId, Timestamp};
-use kavadam_store::{NewVoucher, OrderKind, Tx};
+use kavadam_domain::{Reason, Timestamp};
+use kavadam_store::{NewVoucher, OrderKind, SubscriberRow, Tx, VoucherRow};
 use zeroize::Zeroizing;
 
 use crate::api::{Verified, Visit};
 use crate::standing::load_standing;
+use crate::step::holder;
 use crate::{Access, AccessError};
 
 /// Digits and letters that nobody takes for one another: no 0, O, 1, I, L or U.
@@ -70,8 +71,8 @@ impl Access {
         Ok(codes)
     }
 
-    /// Adds a voucher's octets to the present period of the device's subscriber and lets the device in. A code that was wrong
-    /// counts as a try.
+    /// Gives what a voucher is worth (octets for the present period, a plan, or both) to whoever holds the device, and lets the device in. A
+    /// code that was wrong counts as a try; what cannot be used by this person now is not used up.
     ///
     /// # Errors
     /// The service is out of order; the voucher is as it was.
@@ -83,45 +84,49 @@ impl Access {
             return Ok(Verified::Refused(Reason::TooMany(wait)));
         }
         tx.record_attempt("voucher", &key, now).await?;
-        let Some(device) = tx.remembered_device(visit.mac, now).await? else {
+        let Some((holder, _)) = holder(&mut tx, visit, now).await? else {
             return Ok(Verified::Refused(Reason::UnknownDevice));
         };
-        let Some(code) = normalise(code) else {
+        let subscriber = tx.lock_subscriber(holder).await?;
+        if subscriber.is_blocked {
+            return Ok(Verified::Refused(Reason::Blocked));
+        }
+        let used = match normalise(code) {
+            Some(code) => {
+                let hash = self.sealer().digest("voucher", code.as_bytes());
+                tx.use_voucher(&hash, subscriber.id, now).await?
+            }
+            None => None,
+        };
+        let Some(voucher) = used else {
             tx.commit().await?;
             return Ok(Verified::Refused(Reason::BadVoucher));
         };
-        let subscriber = device.subscriber_id;
-        tx.lock_subscriber(subscriber).await?;
-        let used = tx
-            .use_voucher(&self.sealer().digest("voucher", code.as_bytes()), subscriber, now)
-            .await?;
-        let Some(octets) = used.and_then(|voucher| voucher.octets) else {
-            tx.commit().await?;
-            return Ok(Verified::Refused(Reason::BadVoucher));
-        };
-        top_up(&mut tx, subscriber, visit, octets, now).await?;
-        tx.pause_device(subscriber, visit.mac, false).await?;
-        let verified = self.give_ticket(tx, subscriber, visit, now).await?;
+        apply(&mut tx, subscriber, &voucher, visit, now).await?;
+        tx.pause_device(holder, visit.mac, false).await?;
+        let verified = self.give_ticket(tx, holder, visit, now).await?;
         self.wake_orders();
         Ok(verified)
     }
 }
 
-async fn top_up(
+async fn apply(
     tx: &mut Tx,
-    subscriber: SubscriberId,
+    mut subscriber: SubscriberRow,
+    voucher: &VoucherRow,
     visit: &Visit,
-    octets: u64,
     now: Timestamp,
 ) -> Result<(), AccessError> {
-    let row = tx
-        .subscriber(subscriber)
-        .await?
-        .ok_or(AccessError::Inconsistent("subscriber"))?;
-    let standing = load_standing(tx, &row, visit.site, now).await?;
-    tx.top_up(standing.entitlement.id, octets).await?;
+    if voucher.plan_id.is_some() {
+        subscriber.plan_id = voucher.plan_id;
+        tx.save_subscriber(&subscriber).await?;
+    }
+    if let Some(octets) = voucher.octets {
+        let standing = load_standing(tx, &subscriber, visit.site, now).await?;
+        tx.top_up(standing.entitlement.id, octets).await?;
+    }
     // Sessions that were slowed, or hold the last of the quota, hear of it at once.
-    for mut session in tx.live_sessions_of(subscriber).await? {
+    for mut session in tx.live_sessions_of(subscriber.id).await? {
         session.order(OrderKind::Change, now);
         tx.save_session(&session).await?;
     }

@@ -203,12 +203,26 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets a device, whoever's: it needs a code next time.
+    /// A device of a subscriber, remembered or not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn device(&mut self, subscriber: SubscriberId, mac: Mac) -> Result<Option<DeviceRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM device WHERE subscriber_id = $1 AND mac = $2",
+            subscriber,
+            mac
+        )
+    }
+
+    /// Forgets a device, whoever's: it needs a code next time, and nobody is assumed to hold it.
     ///
     /// # Errors
     /// The database failed.
     pub async fn forget_device(&mut self, mac: Mac) -> Result<()> {
-        execute!(self, "UPDATE device SET remembered_until = NULL WHERE mac = $1", mac)?;
+        execute!(self, "DELETE FROM device WHERE mac = $1", mac)?;
         Ok(())
     }
 }

@@ -276,8 +276,10 @@ async fn a_device_is_remembered_with_whoever_logged_in_last(world: World) {
         None,
         "not with the first again"
     );
+    assert!(tx.device(other, MAC).await.unwrap().is_some());
     tx.forget_device(MAC).await.unwrap();
     assert_eq!(tx.remembered_device(MAC, NOW).await.unwrap(), None);
+    assert_eq!(tx.device(other, MAC).await.unwrap(), None);
 }
 
 async fn a_new_code_supersedes_the_old_and_its_message(world: World) {
