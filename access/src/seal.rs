@@ -128,23 +128,24 @@ impl Sealer {
     }
 }
 
-/// Written aside and linked into place, so that a crash leaves a whole key or none, and two starts agree on one.
+/// Written aside, under a name of its own, and linked into place: a crash leaves a whole key or none, and of two starts at once the first
+/// link stands for both.
 fn make(path: &Path, key: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)?;
-    file.write_all(key)?;
-    file.sync_all()?;
-    match fs::hard_link(&aside, path) {
+    let aside = path.with_extension(format!("new-{:016x}", rand::random::<u64>()));
+    let linked = write_private(&aside, key).and_then(|()| fs::hard_link(&aside, path));
+    let removed = fs::remove_file(&aside);
+    match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => fs::remove_file(&aside)?,
+        _ => removed?,
     }
     path.parent()
         .map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all())
+}
+
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -185,6 +186,28 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let refused = Sealer::from_file(&path, [3; 32]).err().unwrap().to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
+    }
+
+    #[test]
+    fn many_first_starts_at_once_agree_on_one_key() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("master.key");
+            let barrier = std::sync::Barrier::new(8);
+            let start = |fresh: u8| {
+                barrier.wait();
+                let sealer = Sealer::from_file(&path, [fresh; 32]).unwrap();
+                *sealer.code_secret(&[0; 16])
+            };
+            let keys: Vec<_> = std::thread::scope(|scope| {
+                let start = &start;
+                let starts: Vec<_> = (0..8).map(|fresh| scope.spawn(move || start(fresh))).collect();
+                starts.into_iter().map(|start| start.join().unwrap()).collect()
+            });
+            let kept = Sealer::from_file(&path, [99; 32]).unwrap();
+            assert!(keys.iter().all(|key| *key == *kept.code_secret(&[0; 16])));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        }
     }
 
     #[test]
