@@ -21,6 +21,8 @@ pub struct Settings {
     pub site: Rate,
     /// How long a ticket is good.
     pub ticket_life: Duration,
+    /// How long a report that belongs to no session is kept.
+    pub unknown_reports_kept: Duration,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             address: rate(10, Duration::from_mins(10)),
             site: rate(120, Duration::from_mins(1)),
             ticket_life: Duration::from_mins(1),
+            unknown_reports_kept: Duration::from_hours(30 * 24),
         }
     }
 }

@@ -38,6 +38,8 @@ impl Access {
             ended += 1;
         }
         tx.delete_expired(now - KEPT).await?;
+        tx.delete_unknown_reports(now - self.settings().unknown_reports_kept)
+            .await?;
         tx.commit().await?;
         Ok(ended)
     }

@@ -13,14 +13,16 @@ CREATE TABLE plan (
     idle_secs             INTEGER,
     max_devices           INTEGER NOT NULL CHECK (max_devices > 0),
     remembered_days       INTEGER NOT NULL CHECK (remembered_days >= 0),
-    throttle_bits_per_sec INTEGER -- NULL: the session ends with the quota
+    throttle_bits_per_sec INTEGER, -- NULL: the session ends with the quota
+    is_retired            INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
 
 CREATE TABLE site (
     id      INTEGER PRIMARY KEY NOT NULL,
     name    TEXT    NOT NULL UNIQUE,
     is_open INTEGER NOT NULL CHECK (is_open IN (0, 1)),
-    plan_id INTEGER NOT NULL REFERENCES plan (id)
+    plan_id INTEGER NOT NULL REFERENCES plan (id),
+    is_retired INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
 
 CREATE TABLE nas (
@@ -32,8 +34,11 @@ CREATE TABLE nas (
     uam_secret_sealed BLOB    NOT NULL,
     coa_port          INTEGER NOT NULL,
     last_seen_address TEXT,
-    last_seen_at      INTEGER
+    last_seen_at      INTEGER,
+    is_retired        INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
+-- A request belongs to one gate.
+CREATE UNIQUE INDEX nas_by_source ON nas (source) WHERE is_retired = FALSE;
 
 CREATE TABLE subscriber (
     id          INTEGER PRIMARY KEY NOT NULL,
@@ -167,7 +172,9 @@ CREATE TABLE session (
 CREATE UNIQUE INDEX session_live_at_nas ON session (nas_id, acct_session_id) WHERE state <> 'ended';
 CREATE INDEX session_by_acct_session_id ON session (nas_id, acct_session_id, id);
 CREATE INDEX session_by_device ON session (site_id, mac, id);
+CREATE INDEX session_of_subscriber ON session (subscriber_id, id);
 CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE state <> 'ended';
+CREATE INDEX session_live_of_site ON session (site_id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_lease ON session (lease_id) WHERE state <> 'ended';
 CREATE INDEX session_live_by_heard ON session (heard_at) WHERE state <> 'ended';
 CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;
@@ -183,6 +190,7 @@ CREATE TABLE voucher (
     used_at      INTEGER,
     used_by      INTEGER REFERENCES subscriber (id)
 ) STRICT;
+CREATE INDEX voucher_by_label ON voucher (label, id);
 
 CREATE TABLE audit (
     id      INTEGER PRIMARY KEY NOT NULL,
@@ -210,3 +218,5 @@ CREATE TABLE unknown_report (
     session_secs    INTEGER NOT NULL,
     UNIQUE (nas_id, acct_session_id, kind, at)
 ) STRICT;
+CREATE INDEX unknown_report_by_nas ON unknown_report (nas_id, id);
+CREATE INDEX unknown_report_by_time ON unknown_report (received_at);

@@ -52,6 +52,9 @@ pub struct UnknownReport {
     pub session_secs: u32,
 }
 
+/// Unknown reports kept of one gate: a gate that has lost its way must not fill the disk.
+const MOST_UNKNOWN_REPORTS: u32 = 2_000;
+
 impl Tx {
     /// Records an act.
     ///
@@ -85,7 +88,7 @@ impl Tx {
         rows!(self, fetch_all, "SELECT * FROM audit ORDER BY id DESC LIMIT $1", most)
     }
 
-    /// Keeps a report that belongs to no session; the same one again changes nothing.
+    /// Keeps a report that belongs to no session; the same one again changes nothing. Of one gate the newest 2,000 are kept.
     ///
     /// # Errors
     /// The database failed.
@@ -109,7 +112,22 @@ impl Tx {
             report.down_octets,
             report.session_secs,
         )?;
+        execute!(
+            self,
+            "DELETE FROM unknown_report WHERE nas_id = $1 AND id <=
+                 (SELECT id FROM unknown_report WHERE nas_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)",
+            report.nas_id,
+            MOST_UNKNOWN_REPORTS,
+        )?;
         Ok(())
+    }
+
+    /// Deletes reports that belonged to no session and came before `before`. Tells how many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_unknown_reports(&mut self, before: Timestamp) -> Result<u64> {
+        execute!(self, "DELETE FROM unknown_report WHERE received_at < $1", before)
     }
 
     /// How many reports belonged to no session.

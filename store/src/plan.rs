@@ -3,7 +3,7 @@
 use kavadam_domain::plan::{AfterQuota, Period, Plan};
 use kavadam_domain::{PlanId, SubscriberId};
 
-use crate::sql::{Id, row, rows};
+use crate::sql::{Id, execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
@@ -59,16 +59,20 @@ impl From<PlanRow> for Plan {
 }
 
 impl Tx {
-    /// Every plan, by name.
+    /// Every plan that was not retired, by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn plans(&mut self) -> Result<Vec<Plan>> {
-        let found: Vec<PlanRow> = rows!(self, fetch_all, "SELECT * FROM plan ORDER BY name")?;
+        let found: Vec<PlanRow> = rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM plan WHERE is_retired = FALSE ORDER BY name"
+        )?;
         Ok(found.into_iter().map(Plan::from).collect())
     }
 
-    /// One plan.
+    /// One plan, retired or not.
     ///
     /// # Errors
     /// The database failed.
@@ -77,16 +81,21 @@ impl Tx {
         Ok(found.map(Plan::from))
     }
 
-    /// The plan of that name.
+    /// The plan of that name, if it was not retired.
     ///
     /// # Errors
     /// The database failed.
     pub async fn plan_named(&mut self, name: &str) -> Result<Option<Plan>> {
-        let found: Option<PlanRow> = rows!(self, fetch_optional, "SELECT * FROM plan WHERE name = $1", name)?;
+        let found: Option<PlanRow> = rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM plan WHERE name = $1 AND is_retired = FALSE",
+            name
+        )?;
         Ok(found.map(Plan::from))
     }
 
-    /// Makes the plan, or changes the one of that name; `plan.id` is ignored.
+    /// Makes the plan, or changes the one of that name, which is then retired no more; `plan.id` is ignored.
     ///
     /// # Errors
     /// The database failed.
@@ -105,7 +114,8 @@ impl Tx {
                  time_zone = excluded.time_zone, down_bits_per_sec = excluded.down_bits_per_sec,
                  up_bits_per_sec = excluded.up_bits_per_sec, session_secs = excluded.session_secs,
                  idle_secs = excluded.idle_secs, max_devices = excluded.max_devices,
-                 remembered_days = excluded.remembered_days, throttle_bits_per_sec = excluded.throttle_bits_per_sec
+                 remembered_days = excluded.remembered_days, throttle_bits_per_sec = excluded.throttle_bits_per_sec,
+                 is_retired = FALSE
              RETURNING id",
             plan.name,
             plan.quota_octets,
@@ -134,5 +144,14 @@ impl Tx {
             plan
         )?;
         Ok(found.into_iter().map(|row| SubscriberId(row.id)).collect())
+    }
+
+    /// Retires a plan: it is offered no more, and what was charged under it stays on record.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn retire_plan(&mut self, plan: PlanId) -> Result<()> {
+        execute!(self, "UPDATE plan SET is_retired = TRUE WHERE id = $1", plan)?;
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use kavadam_domain::{NasId, PlanId, SiteId, Timestamp};
 
 use crate::sql::{Id, execute, row, rows};
-use crate::{Result, Tx};
+use crate::{Result, SessionRow, Tx};
 
 row! {
     /// A place with one or more gates.
@@ -64,15 +64,19 @@ pub struct NewNas {
 }
 
 impl Tx {
-    /// Every site, by name.
+    /// Every site that was not retired, by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn sites(&mut self) -> Result<Vec<SiteRow>> {
-        rows!(self, fetch_all, "SELECT * FROM site ORDER BY name")
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM site WHERE is_retired = FALSE ORDER BY name"
+        )
     }
 
-    /// One site.
+    /// One site, retired or not.
     ///
     /// # Errors
     /// The database failed.
@@ -80,15 +84,20 @@ impl Tx {
         rows!(self, fetch_optional, "SELECT * FROM site WHERE id = $1", id)
     }
 
-    /// The site of that name.
+    /// The site of that name, if it was not retired.
     ///
     /// # Errors
     /// The database failed.
     pub async fn site_named(&mut self, name: &str) -> Result<Option<SiteRow>> {
-        rows!(self, fetch_optional, "SELECT * FROM site WHERE name = $1", name)
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM site WHERE name = $1 AND is_retired = FALSE",
+            name
+        )
     }
 
-    /// Makes the site, or changes the one of that name.
+    /// Makes the site, or changes the one of that name, which is then retired no more.
     ///
     /// # Errors
     /// The plan is unknown, or the database failed.
@@ -97,7 +106,8 @@ impl Tx {
             self,
             fetch_one,
             "INSERT INTO site (name, is_open, plan_id) VALUES ($1, $2, $3)
-             ON CONFLICT (name) DO UPDATE SET is_open = excluded.is_open, plan_id = excluded.plan_id
+             ON CONFLICT (name) DO UPDATE SET is_open = excluded.is_open, plan_id = excluded.plan_id,
+                 is_retired = FALSE
              RETURNING id",
             name,
             is_open,
@@ -106,15 +116,41 @@ impl Tx {
         Ok(SiteId(saved.id))
     }
 
-    /// Every gate, by name.
+    /// Retires a site: it stays on record alone.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn retire_site(&mut self, site: SiteId) -> Result<()> {
+        execute!(self, "UPDATE site SET is_retired = TRUE WHERE id = $1", site)?;
+        Ok(())
+    }
+
+    /// The sessions at a site that are not over, in the order in which their subscribers are to be locked.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_at_site(&mut self, site: SiteId) -> Result<Vec<SessionRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE site_id = $1 AND state <> 'ended' ORDER BY subscriber_id, id",
+            site
+        )
+    }
+
+    /// Every gate that was not retired, by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn nases(&mut self) -> Result<Vec<NasRow>> {
-        rows!(self, fetch_all, "SELECT * FROM nas ORDER BY name")
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM nas WHERE is_retired = FALSE ORDER BY name"
+        )
     }
 
-    /// One gate.
+    /// One gate, retired or not.
     ///
     /// # Errors
     /// The database failed.
@@ -122,10 +158,10 @@ impl Tx {
         rows!(self, fetch_optional, "SELECT * FROM nas WHERE id = $1", id)
     }
 
-    /// Makes the gate, or changes the one of that name.
+    /// Makes the gate, or changes the one of that name, which is then retired no more.
     ///
     /// # Errors
-    /// The site is unknown, or the database failed.
+    /// The site is unknown, another gate has that source ([`crate::Error::is_conflict`]), or the database failed.
     pub async fn save_nas(&mut self, nas: &NewNas) -> Result<NasId> {
         let saved: Id = rows!(
             self,
@@ -134,7 +170,7 @@ impl Tx {
              VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (name) DO UPDATE SET site_id = excluded.site_id, source = excluded.source,
                  secret_sealed = excluded.secret_sealed, uam_secret_sealed = excluded.uam_secret_sealed,
-                 coa_port = excluded.coa_port
+                 coa_port = excluded.coa_port, is_retired = FALSE
              RETURNING id",
             nas.site_id,
             nas.name,
@@ -144,6 +180,15 @@ impl Tx {
             nas.coa_port,
         )?;
         Ok(NasId(saved.id))
+    }
+
+    /// Retires a gate: it is known no more, and its sessions stay on record.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn retire_nas(&mut self, nas: NasId) -> Result<()> {
+        execute!(self, "UPDATE nas SET is_retired = TRUE WHERE id = $1", nas)?;
+        Ok(())
     }
 
     /// Notes where a gate's last request came from: its orders go there.

@@ -63,6 +63,19 @@ impl Tx {
         )
     }
 
+    /// The newest subscribers, at most `most`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn subscribers(&mut self, most: u32) -> Result<Vec<SubscriberRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM subscriber ORDER BY id DESC LIMIT $1",
+            most
+        )
+    }
+
     /// One subscriber.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use kavadam_domain::{PlanId, SubscriberId, Timestamp};
 
-use crate::sql::{execute, row, rows};
+use crate::sql::{Figure, execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
@@ -98,5 +98,58 @@ impl Tx {
             now,
             subscriber,
         )
+    }
+
+    /// One voucher.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn voucher(&mut self, id: i64) -> Result<Option<VoucherRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM voucher WHERE id = $1", id)
+    }
+
+    /// Has a voucher expire now, if it is still good. Tells whether it was.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn expire_voucher(&mut self, id: i64, now: Timestamp) -> Result<bool> {
+        let expired = execute!(
+            self,
+            "UPDATE voucher SET expires_at = $2
+             WHERE id = $1 AND used_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+            id,
+            now,
+        )?;
+        Ok(expired == 1)
+    }
+
+    /// Has all of a lot expire now that are still good. Tells how many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn expire_vouchers(&mut self, label: &str, now: Timestamp) -> Result<u64> {
+        execute!(
+            self,
+            "UPDATE voucher SET expires_at = $2
+             WHERE label = $1 AND used_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+            label,
+            now,
+        )
+    }
+
+    /// How many vouchers that are still good would give this plan.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn good_vouchers_for(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
+        let count: Figure = rows!(
+            self,
+            fetch_one,
+            "SELECT COUNT(*) AS figure FROM voucher
+             WHERE plan_id = $1 AND used_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+            plan,
+            now,
+        )?;
+        Ok(count.figure)
     }
 }

@@ -17,7 +17,8 @@ use kavadam_domain::quota::Lease;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, Language, LeaseId, Mac, NasId, PlanId, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{
-    NewChallenge, NewNas, NewSession, NewVoucher, OrderKind, SessionFilter, Store, TicketRow, Tx, UnknownReport,
+    NewChallenge, NewNas, NewSession, NewVoucher, OrderKind, SessionFilter, SessionListing, Store, TicketRow, Tx,
+    UnknownReport,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
@@ -75,6 +76,10 @@ cases! {
     sessions_are_listed_by_whatever_is_asked,
     the_same_unknown_report_is_kept_once,
     what_expired_is_deleted_and_nothing_else,
+    what_was_retired_is_offered_no_more_and_stays_on_record,
+    two_gates_never_share_a_source,
+    a_subscribers_sessions_are_listed_alone,
+    unknown_reports_are_bounded_by_number_and_by_time,
 }
 
 struct World {
@@ -167,7 +172,9 @@ fn gate(name: &str, site_id: SiteId) -> NewNas {
     NewNas {
         name: name.into(),
         site_id,
-        source: "10.0.0.0/8".parse().unwrap(),
+        source: format!("10.{}.0.0/16", name.as_bytes()[name.len() - 1])
+            .parse()
+            .unwrap(),
         secret_sealed: vec![0, 255],
         uam_secret_sealed: vec![],
         coa_port: 3799,
@@ -591,4 +598,113 @@ async fn what_expired_is_deleted_and_nothing_else(world: World) {
     );
     assert_eq!(tx.next_sms_at().await.unwrap(), None);
     assert!(tx.subscriber(world.subscriber).await.unwrap().is_some());
+}
+
+async fn what_was_retired_is_offered_no_more_and_stays_on_record(world: World) {
+    let mut tx = world.write().await;
+    let session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    tx.retire_nas(world.nas).await.unwrap();
+    tx.retire_site(world.site).await.unwrap();
+    tx.retire_plan(world.plan.id).await.unwrap();
+    assert!(tx.nases().await.unwrap().is_empty());
+    assert!(tx.sites().await.unwrap().is_empty() && tx.site_named("Vizhinjam").await.unwrap().is_none());
+    assert!(tx.plans().await.unwrap().is_empty() && tx.plan_named("citizen").await.unwrap().is_none());
+    let listing = tx.session_listing(session).await.unwrap().unwrap();
+    assert_eq!((listing.nas.as_str(), listing.site.as_str()), ("gate-1", "Vizhinjam"));
+    assert_eq!(tx.save_plan(&world.plan).await.unwrap(), world.plan.id);
+    assert_eq!(
+        tx.save_site("Vizhinjam", true, world.plan.id).await.unwrap(),
+        world.site
+    );
+    assert_eq!(tx.save_nas(&gate("gate-1", world.site)).await.unwrap(), world.nas);
+    assert_eq!(tx.plans().await.unwrap().len(), 1, "made again, it is the same one");
+    assert_eq!(
+        (tx.sites().await.unwrap().len(), tx.nases().await.unwrap().len()),
+        (1, 1)
+    );
+}
+
+async fn two_gates_never_share_a_source(world: World) {
+    let twin = NewNas {
+        name: "gate-2".into(),
+        ..gate("gate-1", world.site)
+    };
+    let refused = world.write().await.save_nas(&twin).await.unwrap_err();
+    assert!(refused.is_conflict(), "{refused}");
+    let mut tx = world.write().await;
+    tx.retire_nas(world.nas).await.unwrap();
+    tx.save_nas(&twin).await.unwrap();
+}
+
+async fn a_subscribers_sessions_are_listed_alone(world: World) {
+    let mut tx = world.write().await;
+    let number = "9876543211".parse().unwrap();
+    let other = tx.ensure_subscriber(&number, "other", Language::En, NOW).await.unwrap();
+    let first = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    let second = tx.add_session(&world.session(2, "0002")).await.unwrap();
+    let theirs = NewSession {
+        subscriber_id: other.id,
+        ..world.session(3, "0003")
+    };
+    tx.add_session(&theirs).await.unwrap();
+    let mut session = tx.session(second).await.unwrap().unwrap();
+    session.state = SessionState::Ended;
+    tx.save_session(&session).await.unwrap();
+    let ids = |rows: Vec<SessionListing>| rows.into_iter().map(|row| row.session.id).collect::<Vec<_>>();
+    let all = SessionFilter::default();
+    let live = SessionFilter {
+        is_live: true,
+        ..SessionFilter::default()
+    };
+    let one = SessionFilter {
+        most: Some(1),
+        ..SessionFilter::default()
+    };
+    let elsewhere = SessionFilter {
+        site: Some(SiteId(99)),
+        ..SessionFilter::default()
+    };
+    for (filter, expected) in [
+        (all, vec![second, first]),
+        (live, vec![first]),
+        (one, vec![second]),
+        (elsewhere, vec![]),
+    ] {
+        assert_eq!(
+            ids(tx.sessions_of(world.subscriber, &filter).await.unwrap()),
+            expected,
+            "{filter:?}"
+        );
+    }
+    assert_eq!(
+        tx.last_session_of(world.subscriber).await.unwrap().map(|row| row.id),
+        Some(second)
+    );
+}
+
+async fn unknown_reports_are_bounded_by_number_and_by_time(world: World) {
+    let mut tx = world.write().await;
+    let report = |at| UnknownReport {
+        nas_id: world.nas,
+        acct_session_id: "?".into(),
+        kind: "interim".into(),
+        at,
+        class: None,
+        user_name: None,
+        mac: None,
+        ip: None,
+        up_octets: 0,
+        down_octets: 0,
+        session_secs: 0,
+    };
+    for secs in 0..2_005 {
+        tx.keep_unknown_report(&report(later(secs)), later(secs)).await.unwrap();
+    }
+    assert_eq!(tx.unknown_report_count().await.unwrap(), 2_000);
+    assert_eq!(
+        tx.delete_unknown_reports(later(5)).await.unwrap(),
+        0,
+        "the newest were kept"
+    );
+    assert_eq!(tx.delete_unknown_reports(later(2_000)).await.unwrap(), 1_995);
 }
