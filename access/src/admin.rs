@@ -1,12 +1,13 @@
 //! What administrators do. Every change is audited in the transaction that makes it.
 
 mod people;
+mod places;
 mod record;
 
 use ipnet::IpNet;
-use kavadam_domain::{NasId, Plan, PlanId, SiteId, Timestamp};
-use kavadam_store::NewNas;
+use kavadam_domain::{Plan, PlanId, Timestamp};
 
+pub use people::SubscriberLine;
 pub use record::{NasView, SessionQuery, SiteView};
 
 use crate::{Access, AccessError};
@@ -25,6 +26,21 @@ pub struct NasSetting<'a> {
     pub uam_secret: &'a [u8],
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+}
+
+/// What to change of a gate that is known; `None` leaves it as it is.
+#[derive(Default)]
+pub struct NasChange<'a> {
+    /// Name of the site where it stands.
+    pub site: Option<&'a str>,
+    /// Where its requests come from.
+    pub source: Option<IpNet>,
+    /// RADIUS secret.
+    pub secret: Option<&'a [u8]>,
+    /// UAM secret.
+    pub uam_secret: Option<&'a [u8]>,
+    /// UDP port for CoA and Disconnect.
+    pub coa_port: Option<u16>,
 }
 
 /// Shortest RADIUS secret taken: shorter ones fall to a search of recorded packets.
@@ -48,58 +64,34 @@ impl Access {
         Ok(id)
     }
 
-    /// Makes a site, or changes the one of that name.
+    /// Retires a plan: it is offered no more. What was charged under it stays on record.
     ///
     /// # Errors
-    /// There is no such plan, or the service is out of order; nothing was changed.
-    pub async fn set_site(
-        &self,
-        name: &str,
-        is_open: bool,
-        plan: &str,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<SiteId, AccessError> {
-        check_name("site name", name)?;
+    /// There is no such plan, a site, a subscriber or a voucher still needs it, or the service is out of order; nothing was changed.
+    pub async fn end_plan(&self, name: &str, actor: &str, now: Timestamp) -> Result<(), AccessError> {
         let mut tx = self.write().await?;
-        let plan = tx.plan_named(plan).await?.ok_or_else(|| missing("plan", plan))?;
-        let id = tx.save_site(name, is_open, plan.id).await?;
-        tx.record_audit(actor, "site.set", name, &plan.name, now).await?;
-        tx.commit().await?;
-        Ok(id)
-    }
-
-    /// Makes a gate known, or changes the one of that name.
-    ///
-    /// # Errors
-    /// There is no such site, the name is none, a secret is too short, or the service is out of order; nothing was changed.
-    pub async fn set_nas(&self, nas: &NasSetting<'_>, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
-        check_name("NAS-Identifier", nas.name)?;
-        if nas.secret.len() < LEAST_SECRET_OCTETS || nas.uam_secret.len() < LEAST_SECRET_OCTETS {
+        let plan = tx.plan_named(name).await?.ok_or_else(|| missing("plan", name))?;
+        let sites = tx.sites().await?;
+        if let Some(site) = sites.iter().find(|site| site.plan_id == plan.id) {
             return Err(AccessError::Invalid(format!(
-                "secrets of a NAS need at least {LEAST_SECRET_OCTETS} octets"
+                "plan `{name}` is that of the site `{}`: give the site another plan first",
+                site.name
             )));
         }
-        let mut tx = self.write().await?;
-        let site = tx
-            .site_named(nas.site)
-            .await?
-            .ok_or_else(|| missing("site", nas.site))?;
-        let id = tx
-            .save_nas(&NewNas {
-                name: nas.name.to_owned(),
-                site_id: site.id,
-                source: nas.source,
-                secret_sealed: self.sealer().seal(nas.secret, rand::random())?,
-                uam_secret_sealed: self.sealer().seal(nas.uam_secret, rand::random())?,
-                coa_port: nas.coa_port,
-            })
-            .await?;
-        tx.record_audit(actor, "nas.set", nas.name, &nas.source.to_string(), now)
-            .await?;
-        tx.commit().await?;
-        self.forget_gates();
-        Ok(id)
+        let people = tx.subscribers_on_plan(plan.id).await?.len();
+        if people > 0 {
+            return Err(AccessError::Invalid(format!(
+                "plan `{name}` is the own plan of {people} subscribers: give them another plan first"
+            )));
+        }
+        if tx.good_vouchers_for(plan.id, now).await? > 0 {
+            return Err(AccessError::Invalid(format!(
+                "plan `{name}` is what unused vouchers are worth: end those first"
+            )));
+        }
+        tx.retire_plan(plan.id).await?;
+        tx.record_audit(actor, "plan.end", name, "", now).await?;
+        Ok(tx.commit().await?)
     }
 }
 

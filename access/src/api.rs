@@ -321,8 +321,8 @@ pub struct Ticket {
 pub struct SubscriberView {
     /// Number.
     pub number: MobileNumber,
-    /// Plan in force.
-    pub plan: Plan,
+    /// Plan in force; none for a number that was never online and has none of its own.
+    pub plan: Option<Plan>,
     /// Blocked by an administrator.
     pub is_blocked: bool,
     /// May enter the code of an authenticator app.

@@ -15,7 +15,7 @@ use kavadam_access::AccessError;
 use kavadam_access::admin::SessionQuery;
 use kavadam_access::api::*;
 use kavadam_domain::{MobileNumber, Plan, Reason};
-use lab::{Database, Lab, MAC, MB, NUMBER, cases, granted, plan, refused};
+use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
 cases! {
     a_blocked_number_is_sent_away_and_kept_out_until_it_is_unblocked,
@@ -25,6 +25,11 @@ cases! {
     a_session_is_listed_until_its_gate_has_ended_it,
     what_is_not_there_is_named,
     every_change_is_on_record,
+    octets_go_to_the_plan_of_the_site_where_the_person_was_last,
+    nobody_knows_which_period_to_top_up_of_a_number_never_online,
+    all_sessions_of_a_number_end_at_once,
+    a_voucher_ended_is_good_no_more,
+    the_newest_people_come_first,
 }
 
 fn number() -> MobileNumber {
@@ -152,6 +157,106 @@ async fn what_is_not_there_is_named(database: Database) {
         lab.access.sessions(&elsewhere).await,
         Err(AccessError::Missing { kind: "site", .. })
     ));
+}
+
+async fn octets_go_to_the_plan_of_the_site_where_the_person_was_last(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    let market = Plan {
+        name: "market".into(),
+        ..plan(2 * MB)
+    };
+    lab.access.set_plan(&market, "test", lab.now).await.unwrap();
+    // First in the alphabet, and never visited.
+    lab.access
+        .set_site("Aluva market", true, "market", "test", lab.now)
+        .await
+        .unwrap();
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Stop(10), "s1", 20 * MB, 60).await;
+    lab.access.top_up(&number(), 50 * MB, "test", lab.now).await.unwrap();
+    let view = lab.access.subscriber(&number(), lab.now).await.unwrap().unwrap();
+    assert_eq!(view.plan.map(|plan| plan.name), Some("citizen".into()));
+    let grant = granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
+    assert_eq!(grant.limits.remaining_octets, Some(50 * MB));
+}
+
+async fn nobody_knows_which_period_to_top_up_of_a_number_never_online(database: Database) {
+    let lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.access.block(&number(), true, "test", lab.now).await.unwrap();
+    let problem = lab.access.top_up(&number(), MB, "test", lab.now).await.unwrap_err();
+    assert!(problem.to_string().contains("plan of its own"), "{problem}");
+    let view = lab.access.subscriber(&number(), lab.now).await.unwrap().unwrap();
+    assert_eq!((view.plan, view.is_blocked), (None, true));
+    lab.access
+        .set_subscriber_plan(&number(), Some("citizen"), "test", lab.now)
+        .await
+        .unwrap();
+    lab.access.top_up(&number(), MB, "test", lab.now).await.unwrap();
+}
+
+async fn ordered(lab: &Lab) -> Vec<OrderAction> {
+    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    orders.into_iter().map(|order| order.action).collect()
+}
+
+async fn all_sessions_of_a_number_end_at_once(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.pass(Duration::from_secs(31));
+    lab.online(OTHER_MAC, "s2").await;
+    lab.report(AccountingKind::Start, "s2", 0, 0).await;
+    let ending = lab.access.end_sessions_of(&number(), "test", lab.now).await.unwrap();
+    assert_eq!(ending, 2);
+    assert_eq!(ordered(&lab).await, [OrderAction::End, OrderAction::End]);
+}
+
+async fn a_voucher_ended_is_good_no_more(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let codes = lab
+        .access
+        .create_vouchers(3, 30 * MB, "lot", None, "test", lab.now)
+        .await
+        .unwrap();
+    let redeem = async |code: &str| {
+        let outcome = lab.access.redeem_voucher(&lab.visit(MAC), code, lab.now).await.unwrap();
+        matches!(outcome, Verified::Ticket(_))
+    };
+    assert!(redeem(&codes[0]).await);
+    let list = lab.access.vouchers(Some("lot"), 9).await.unwrap();
+    let used = list.iter().find(|voucher| voucher.used_at.is_some()).unwrap().id;
+    let unused = list.iter().find(|voucher| voucher.used_at.is_none()).unwrap().id;
+    let end = async |id| lab.access.end_voucher(id, "test", lab.now).await;
+    assert!(!end(used).await.unwrap(), "used already");
+    assert!(end(unused).await.unwrap());
+    assert!(!end(unused).await.unwrap(), "once");
+    assert!(matches!(
+        end(99).await,
+        Err(AccessError::Missing { kind: "voucher", .. })
+    ));
+    assert_eq!(
+        lab.access.end_vouchers("lot", "test", lab.now).await.unwrap(),
+        1,
+        "the last one"
+    );
+    assert!(!redeem(&codes[1]).await && !redeem(&codes[2]).await);
+    assert_eq!(lab.access.audits(1).await.unwrap()[0].action, "voucher.end");
+}
+
+async fn the_newest_people_come_first(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    for person in ["9876500001", "9876500002", "9876500003"] {
+        lab.access
+            .block(&person.parse().unwrap(), true, "test", lab.now)
+            .await
+            .unwrap();
+    }
+    let newest = lab.access.subscribers(2).await.unwrap();
+    let numbers: Vec<_> = newest.iter().map(|line| line.number.digits()).collect();
+    assert_eq!(numbers, ["9876500003", "9876500002"]);
+    assert!(newest[0].is_blocked && newest[0].own_plan.is_none());
 }
 
 async fn every_change_is_on_record(database: Database) {

@@ -18,7 +18,6 @@ use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refus
 cases! {
     a_citizens_day_from_number_to_used_up_and_the_next_morning,
     a_ticket_is_good_once_on_its_own_device_and_for_a_minute,
-    a_block_that_comes_while_a_code_is_entered_stands,
     five_wrong_codes_spend_a_code_and_each_try_counts,
     a_number_gets_three_codes_in_ten_minutes_and_is_told_when_to_come_back,
     without_consent_or_with_a_wrong_number_nothing_is_sent,
@@ -97,30 +96,6 @@ async fn a_ticket_is_good_once_on_its_own_device_and_for_a_minute(database: Data
         Reason::BadCredential,
         "a minute later"
     );
-}
-
-async fn a_block_that_comes_while_a_code_is_entered_stands(database: Database) {
-    let mut lab = Lab::new(database, &plan(100 * MB)).await;
-    lab.ticket(MAC).await;
-    lab.pass(Duration::from_mins(1));
-    lab.ask(MAC).await;
-    let code = lab.code(MAC).await;
-    let mut administrator = lab.store.write().await.unwrap();
-    let number = NUMBER.parse().unwrap();
-    let found = administrator.subscriber_numbered(&number).await.unwrap().unwrap();
-    let mut row = administrator.lock_subscriber(found.id).await.unwrap();
-    let (access, visit, now) = (lab.access.clone(), lab.visit(MAC), lab.now);
-    let citizen = tokio::spawn(async move { access.verify_code(&visit, &code, now).await });
-    // Long enough for the citizen to get as far as the subscriber.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    row.is_blocked = true;
-    administrator.save_subscriber(&row).await.unwrap();
-    administrator.commit().await.unwrap();
-    citizen.await.unwrap().unwrap();
-    let after = lab.store.read().await.unwrap().subscriber(found.id).await.unwrap();
-    let after = after.unwrap();
-    assert!(after.is_blocked, "undone by the login");
-    assert_eq!(after.consent_at, Some(now), "and the login was noted");
 }
 
 async fn five_wrong_codes_spend_a_code_and_each_try_counts(database: Database) {

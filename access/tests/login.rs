@@ -16,6 +16,7 @@ use kavadam_domain::{Mac, Reason, SiteId};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, plan};
 
 cases! {
+    a_block_that_comes_while_a_code_is_entered_stands,
     who_begins_again_at_once_is_sent_to_the_code_on_its_way,
     a_spent_code_does_not_shorten_the_wait,
     two_taps_at_once_send_one_code,
@@ -44,6 +45,30 @@ async fn queued(lab: &Lab) -> usize {
 
 fn wrong_for(right: &str) -> &'static str {
     if right == "000000" { "000001" } else { "000000" }
+}
+
+async fn a_block_that_comes_while_a_code_is_entered_stands(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.ticket(MAC).await;
+    lab.pass(Duration::from_mins(1));
+    lab.ask(MAC).await;
+    let code = lab.code(MAC).await;
+    let mut administrator = lab.store.write().await.unwrap();
+    let number = NUMBER.parse().unwrap();
+    let found = administrator.subscriber_numbered(&number).await.unwrap().unwrap();
+    let mut row = administrator.lock_subscriber(found.id).await.unwrap();
+    let (access, visit, now) = (lab.access.clone(), lab.visit(MAC), lab.now);
+    let citizen = tokio::spawn(async move { access.verify_code(&visit, &code, now).await });
+    // Long enough for the citizen to get as far as the subscriber.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    row.is_blocked = true;
+    administrator.save_subscriber(&row).await.unwrap();
+    administrator.commit().await.unwrap();
+    citizen.await.unwrap().unwrap();
+    let after = lab.store.read().await.unwrap().subscriber(found.id).await.unwrap();
+    let after = after.unwrap();
+    assert!(after.is_blocked, "undone by the login");
+    assert_eq!(after.consent_at, Some(now), "and the login was noted");
 }
 
 async fn who_begins_again_at_once_is_sent_to_the_code_on_its_way(database: Database) {

@@ -11,9 +11,24 @@ use crate::{Access, AccessError};
 /// Most octets given in one go.
 const MOST_OCTETS: u64 = 1 << 60;
 
+/// A subscriber in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberLine {
+    /// Number.
+    pub number: MobileNumber,
+    /// Name of a plan of their own.
+    pub own_plan: Option<String>,
+    /// Blocked by an administrator.
+    pub is_blocked: bool,
+    /// May enter the code of an authenticator app.
+    pub has_authenticator: bool,
+    /// First seen.
+    pub created_at: Timestamp,
+}
+
 impl Access {
-    /// A subscriber; `None` if the number never logged in. Without a plan of their own and without a session, what is shown is the plan of
-    /// the first site.
+    /// A subscriber; `None` if the number is not known. The plan is their own, else that of the site where they are or were last online; a
+    /// number that has neither has no plan yet.
     ///
     /// # Errors
     /// The service is out of order.
@@ -28,22 +43,79 @@ impl Access {
             return Ok(None);
         };
         let plan = plan_of(&mut tx, &row).await?;
-        let (entitlement, allowance) = load_period(&mut tx, &row, &plan, now).await?;
-        let devices = tx.devices(row.id).await?;
-        tx.commit().await?;
-        Ok(Some(SubscriberView {
-            number: row.number,
-            plan,
+        let mut view = SubscriberView {
+            number: row.number.clone(),
+            plan: None,
             is_blocked: row.is_blocked,
             has_authenticator: row.totp_sealed.is_some(),
-            used_octets: entitlement.used_octets,
-            leased_octets: allowance.promised_octets,
-            topped_up_octets: entitlement.topped_up_octets,
-            devices: devices
-                .into_iter()
-                .map(|device| (device.mac, device.remembered_until))
-                .collect(),
-        }))
+            used_octets: 0,
+            leased_octets: 0,
+            topped_up_octets: 0,
+            devices: Vec::new(),
+        };
+        if let Some(plan) = plan {
+            let (entitlement, allowance) = load_period(&mut tx, &row, &plan, now).await?;
+            view.used_octets = entitlement.used_octets;
+            view.leased_octets = allowance.promised_octets;
+            view.topped_up_octets = entitlement.topped_up_octets;
+            view.plan = Some(plan);
+        }
+        let devices = tx.devices(row.id).await?;
+        view.devices = devices
+            .into_iter()
+            .map(|device| (device.mac, device.remembered_until))
+            .collect();
+        tx.commit().await?;
+        Ok(Some(view))
+    }
+
+    /// The newest subscribers, at most `most`.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn subscribers(&self, most: u32) -> Result<Vec<SubscriberLine>, AccessError> {
+        let mut tx = self.read().await?;
+        let mut lines = Vec::new();
+        for row in tx.subscribers(most).await? {
+            let plan = match row.plan_id {
+                Some(id) => Some(tx.plan(id).await?.ok_or(AccessError::Inconsistent("plan"))?.name),
+                None => None,
+            };
+            lines.push(SubscriberLine {
+                number: row.number,
+                own_plan: plan,
+                is_blocked: row.is_blocked,
+                has_authenticator: row.totp_sealed.is_some(),
+                created_at: row.created_at,
+            });
+        }
+        Ok(lines)
+    }
+
+    /// Has every session of a number ended by its gate. Tells how many were not over.
+    ///
+    /// # Errors
+    /// There is no such subscriber, or the service is out of order; nothing was changed.
+    pub async fn end_sessions_of(
+        &self,
+        number: &MobileNumber,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<usize, AccessError> {
+        let mut tx = self.write().await?;
+        let row = lock(&mut tx, number).await?;
+        let ending = order_all(&mut tx, &row, OrderKind::End, now).await?;
+        tx.record_audit(
+            actor,
+            "subscriber.end",
+            number.digits(),
+            &format!("{ending} sessions"),
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        self.wake_orders();
+        Ok(ending)
     }
 
     /// Blocks a number, at once where it is online, or lets it in again. A number that never logged in can be blocked, too.
@@ -122,7 +194,12 @@ impl Access {
         }
         let mut tx = self.write().await?;
         let row = lock(&mut tx, number).await?;
-        let plan = plan_of(&mut tx, &row).await?;
+        let plan = plan_of(&mut tx, &row).await?.ok_or_else(|| {
+            AccessError::Invalid(format!(
+                "{} was never online and has no plan of its own: whose period is to be topped up? Give it a plan first",
+                number.masked()
+            ))
+        })?;
         let (entitlement, _) = load_period(&mut tx, &row, &plan, now).await?;
         tx.top_up(entitlement.id, octets).await?;
         order_all(&mut tx, &row, OrderKind::Change, now).await?;
@@ -142,27 +219,30 @@ async fn lock(tx: &mut Tx, number: &MobileNumber) -> Result<SubscriberRow, Acces
     Ok(tx.lock_subscriber(found.id).await?)
 }
 
-/// The plan in force: their own, else that of the site where they are online, else of the first site.
-async fn plan_of(tx: &mut Tx, row: &SubscriberRow) -> Result<Plan, AccessError> {
-    let id = match row.plan_id {
-        Some(id) => id,
-        None => match tx.live_sessions_of(row.id).await?.last() {
-            Some(session) => {
-                tx.site(session.site_id)
-                    .await?
-                    .ok_or(AccessError::Inconsistent("site"))?
-                    .plan_id
-            }
-            None => tx.sites().await?.first().ok_or_else(|| missing("site", "any"))?.plan_id,
-        },
+/// The plan in force: their own, else that of the site where they are online, else of the one where they were last.
+async fn plan_of(tx: &mut Tx, row: &SubscriberRow) -> Result<Option<Plan>, AccessError> {
+    let mut id = row.plan_id;
+    if id.is_none() {
+        let last = match tx.live_sessions_of(row.id).await?.pop() {
+            Some(live) => Some(live),
+            None => tx.last_session_of(row.id).await?,
+        };
+        let Some(last) = last else { return Ok(None) };
+        id = tx.site(last.site_id).await?.map(|site| site.plan_id);
+    }
+    let plan = match id {
+        Some(id) => tx.plan(id).await?,
+        None => None,
     };
-    tx.plan(id).await?.ok_or(AccessError::Inconsistent("plan"))
+    Ok(Some(plan.ok_or(AccessError::Inconsistent("plan"))?))
 }
 
-async fn order_all(tx: &mut Tx, row: &SubscriberRow, kind: OrderKind, now: Timestamp) -> Result<(), AccessError> {
-    for mut session in tx.live_sessions_of(row.id).await? {
+async fn order_all(tx: &mut Tx, row: &SubscriberRow, kind: OrderKind, now: Timestamp) -> Result<usize, AccessError> {
+    let live = tx.live_sessions_of(row.id).await?;
+    let count = live.len();
+    for mut session in live {
         session.order(kind, now);
         tx.save_session(&session).await?;
     }
-    Ok(())
+    Ok(count)
 }

@@ -111,14 +111,18 @@ impl Access {
             most: query.most,
             ..SessionFilter::default()
         };
-        if let Some(number) = &query.number {
-            let found = tx.subscriber_numbered(number).await?;
-            filter.subscriber = Some(found.ok_or_else(|| missing("subscriber", &number.masked()))?.id);
-        }
         if let Some(name) = &query.site {
             filter.site = Some(tx.site_named(name).await?.ok_or_else(|| missing("site", name))?.id);
         }
-        Ok(tx.sessions(&filter).await?.into_iter().map(view).collect())
+        let found = match &query.number {
+            Some(number) => {
+                let found = tx.subscriber_numbered(number).await?;
+                let subscriber = found.ok_or_else(|| missing("subscriber", &number.masked()))?;
+                tx.sessions_of(subscriber.id, &filter).await?
+            }
+            None => tx.sessions(&filter).await?,
+        };
+        Ok(found.into_iter().map(view).collect())
     }
 
     /// One session.
@@ -126,11 +130,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionView>, AccessError> {
-        let filter = SessionFilter {
-            id: Some(id),
-            ..SessionFilter::default()
-        };
-        Ok(self.read().await?.sessions(&filter).await?.into_iter().map(view).next())
+        Ok(self.read().await?.session_listing(id).await?.map(view))
     }
 
     /// Has a session ended by its gate. `false` if it is over already.
@@ -160,6 +160,45 @@ impl Access {
     /// The service is out of order.
     pub async fn vouchers(&self, label: Option<&str>, most: u32) -> Result<Vec<VoucherRow>, AccessError> {
         Ok(self.read().await?.vouchers(label, most).await?)
+    }
+
+    /// One voucher, without its code.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn voucher(&self, id: i64) -> Result<Option<VoucherRow>, AccessError> {
+        Ok(self.read().await?.voucher(id).await?)
+    }
+
+    /// Has a voucher expire now. `false` if it was used, or had expired.
+    ///
+    /// # Errors
+    /// There is no such voucher, or the service is out of order; nothing was changed.
+    pub async fn end_voucher(&self, id: i64, actor: &str, now: Timestamp) -> Result<bool, AccessError> {
+        let mut tx = self.write().await?;
+        let known = tx.voucher(id).await?;
+        known.ok_or_else(|| missing("voucher", &id.to_string()))?;
+        if !tx.expire_voucher(id, now).await? {
+            return Ok(false);
+        }
+        tx.record_audit(actor, "voucher.end", &id.to_string(), "", now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Has all vouchers of a lot expire now that are still good. Tells how many.
+    ///
+    /// # Errors
+    /// The service is out of order; nothing was changed.
+    pub async fn end_vouchers(&self, label: &str, actor: &str, now: Timestamp) -> Result<u64, AccessError> {
+        let mut tx = self.write().await?;
+        let ended = tx.expire_vouchers(label, now).await?;
+        if ended > 0 {
+            let detail = format!("all {ended} of the lot");
+            tx.record_audit(actor, "voucher.end", label, &detail, now).await?;
+            tx.commit().await?;
+        }
+        Ok(ended)
     }
 
     /// Who changed what, the newest first, at most `most`.

@@ -20,10 +20,10 @@ impl Desk {
                 let found = self.access.subscriber(&number, self.now).await?;
                 let who = found.ok_or_else(|| missing("subscriber", &number.masked()))?;
                 let json = json!({
-                    "number": who.number.masked(), "plan": who.plan.name, "is_blocked": who.is_blocked,
+                    "number": who.number.masked(), "plan": who.plan.as_ref().map(|plan| &plan.name), "is_blocked": who.is_blocked,
                     "has_authenticator": who.has_authenticator,
                     "used_octets": who.used_octets, "leased_octets": who.leased_octets,
-                    "topped_up_octets": who.topped_up_octets, "quota_octets": who.plan.quota_octets,
+                    "topped_up_octets": who.topped_up_octets, "quota_octets": who.plan.as_ref().and_then(|plan| plan.quota_octets),
                     "devices": who.devices.iter().map(|(mac, until)| json!({
                         "mac": mac.masked(), "remembered_until": until.map(Timestamp::as_secs),
                     })).collect::<Vec<_>>(),
@@ -31,12 +31,13 @@ impl Desk {
                 print(output.json, &json, || {
                     let quota = who
                         .plan
-                        .quota_octets
+                        .as_ref()
+                        .and_then(|plan| plan.quota_octets)
                         .map(|quota| quota.saturating_add(who.topped_up_octets));
                     let mut lines = vec![format!(
                         "{}  plan {}{}",
                         who.number.masked(),
-                        who.plan.name,
+                        who.plan.as_ref().map_or("none yet", |plan| plan.name.as_str()),
                         if who.is_blocked { "  BLOCKED" } else { "" }
                     )];
                     let of = quota.map_or_else(String::new, |quota| format!(" of {}", show_octets(quota)));

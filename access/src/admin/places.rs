@@ -1,0 +1,205 @@
+//! What administrators do about sites and gates.
+
+use ipnet::IpNet;
+use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::{NasId, SiteId, Timestamp};
+use kavadam_store::{NewNas, OrderKind, SiteRow, Tx};
+
+use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, check_name, missing};
+use crate::admit::end_session;
+use crate::{Access, AccessError};
+
+impl Access {
+    /// Makes a site, or changes the one of that name, at once for those who are online there: a closed site ends their sessions, another
+    /// plan reaches whoever has none of their own.
+    ///
+    /// # Errors
+    /// There is no such plan, or the service is out of order; nothing was changed.
+    pub async fn set_site(
+        &self,
+        name: &str,
+        is_open: bool,
+        plan: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<SiteId, AccessError> {
+        check_name("site name", name)?;
+        let mut tx = self.write().await?;
+        let plan = tx.plan_named(plan).await?.ok_or_else(|| missing("plan", plan))?;
+        let before = tx.site_named(name).await?;
+        let id = tx.save_site(name, is_open, plan.id).await?;
+        if let Some(before) = before {
+            let after = SiteRow {
+                is_open,
+                plan_id: plan.id,
+                ..before.clone()
+            };
+            order_at_site(&mut tx, &before, &after, now).await?;
+        }
+        let state = if is_open { "open" } else { "closed" };
+        let detail = format!("{state}, plan {}", plan.name);
+        tx.record_audit(actor, "site.set", name, &detail, now).await?;
+        tx.commit().await?;
+        self.wake_orders();
+        Ok(id)
+    }
+
+    /// Retires a site. What happened there stays on record.
+    ///
+    /// # Errors
+    /// There is no such site, gates stand there, or the service is out of order; nothing was changed.
+    pub async fn end_site(&self, name: &str, actor: &str, now: Timestamp) -> Result<(), AccessError> {
+        let mut tx = self.write().await?;
+        let site = tx.site_named(name).await?.ok_or_else(|| missing("site", name))?;
+        let nases = tx.nases().await?;
+        if let Some(nas) = nases.iter().find(|nas| nas.site_id == site.id) {
+            return Err(AccessError::Invalid(format!(
+                "the gate `{}` stands at the site `{name}`: end it or move it first",
+                nas.name
+            )));
+        }
+        tx.retire_site(site.id).await?;
+        tx.record_audit(actor, "site.end", name, "", now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Makes a gate known, or changes the one of that name.
+    ///
+    /// # Errors
+    /// There is no such site, the name is none, a secret is too short, another gate has that source, or the service is out of order; nothing
+    /// was changed.
+    pub async fn set_nas(&self, nas: &NasSetting<'_>, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
+        check_name("NAS-Identifier", nas.name)?;
+        let mut tx = self.write().await?;
+        let site = find_site(&mut tx, nas.site).await?;
+        let row = NewNas {
+            name: nas.name.to_owned(),
+            site_id: site.id,
+            source: nas.source.trunc(),
+            secret_sealed: self.seal_secret(nas.secret)?,
+            uam_secret_sealed: self.seal_secret(nas.uam_secret)?,
+            coa_port: nas.coa_port,
+        };
+        self.save_nas(tx, &row, actor, now).await
+    }
+
+    /// Changes what is given of a gate.
+    ///
+    /// # Errors
+    /// As of [`Access::set_nas`]; or there is no such gate.
+    pub async fn change_nas(
+        &self,
+        name: &str,
+        change: &NasChange<'_>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<NasId, AccessError> {
+        let mut tx = self.write().await?;
+        let nases = tx.nases().await?;
+        let known = nases.into_iter().find(|nas| nas.name == name);
+        let known = known.ok_or_else(|| missing("nas", name))?;
+        let site_id = match change.site {
+            Some(site) => find_site(&mut tx, site).await?.id,
+            None => known.site_id,
+        };
+        let seal = |new: Option<&[u8]>, old| new.map_or(Ok(old), |secret| self.seal_secret(secret));
+        let row = NewNas {
+            name: known.name,
+            site_id,
+            source: change.source.unwrap_or(known.source).trunc(),
+            secret_sealed: seal(change.secret, known.secret_sealed)?,
+            uam_secret_sealed: seal(change.uam_secret, known.uam_secret_sealed)?,
+            coa_port: change.coa_port.unwrap_or(known.coa_port),
+        };
+        self.save_nas(tx, &row, actor, now).await
+    }
+
+    async fn save_nas(&self, mut tx: Tx, row: &NewNas, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
+        check_source(&mut tx, &row.name, row.source).await?;
+        let id = tx.save_nas(row).await?;
+        tx.record_audit(actor, "nas.set", &row.name, &row.source.to_string(), now)
+            .await?;
+        tx.commit().await?;
+        self.forget_gates();
+        Ok(id)
+    }
+
+    /// Retires a gate: its requests are answered no more (by other processes of the centre within seconds), and its sessions are over, as
+    /// after Accounting-Off, with the octets last reported. Tells how many.
+    ///
+    /// # Errors
+    /// There is no such gate, or the service is out of order; nothing was changed.
+    pub async fn end_nas(&self, name: &str, actor: &str, now: Timestamp) -> Result<u64, AccessError> {
+        let mut tx = self.write().await?;
+        let nases = tx.nases().await?;
+        let nas = nases.iter().find(|nas| nas.name == name);
+        let nas = nas.ok_or_else(|| missing("nas", name))?;
+        tx.retire_nas(nas.id).await?;
+        let mut live = tx.live_sessions_at(nas.id, now).await?;
+        // Everybody takes locks in this order.
+        live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
+        let mut ended = 0;
+        for found in live {
+            tx.lock_subscriber(found.subscriber_id).await?;
+            let session = tx.session(found.id).await?;
+            if let Some(mut session) = session.filter(|session| session.state != SessionState::Ended) {
+                end_session(&mut tx, &mut session, terminate_cause::NAS_REBOOT, now).await?;
+                ended += 1;
+            }
+        }
+        tx.record_audit(actor, "nas.end", name, &format!("{ended} sessions"), now)
+            .await?;
+        tx.commit().await?;
+        self.forget_gates();
+        Ok(ended)
+    }
+
+    fn seal_secret(&self, secret: &[u8]) -> Result<Vec<u8>, AccessError> {
+        if secret.len() < LEAST_SECRET_OCTETS {
+            return Err(AccessError::Invalid(format!(
+                "secrets of a NAS need at least {LEAST_SECRET_OCTETS} octets"
+            )));
+        }
+        Ok(self.sealer().seal(secret, rand::random())?)
+    }
+}
+
+async fn find_site(tx: &mut Tx, name: &str) -> Result<SiteRow, AccessError> {
+    tx.site_named(name).await?.ok_or_else(|| missing("site", name))
+}
+
+/// A request is taken for the gate whose source it comes from: of two with the same, one would never be heard.
+async fn check_source(tx: &mut Tx, name: &str, source: IpNet) -> Result<(), AccessError> {
+    let nases = tx.nases().await?;
+    let twin = nases
+        .iter()
+        .find(|nas| nas.name != name && nas.source.trunc() == source);
+    match twin {
+        Some(twin) => Err(AccessError::Invalid(format!(
+            "requests from {source} are those of the gate `{}`: a gate needs a source of its own (a narrower prefix within it will do)",
+            twin.name
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Asks the gates of a site for what its change means for those online: each session under its subscriber's lock, so that no report or
+/// renewal of this instant undoes it.
+async fn order_at_site(tx: &mut Tx, before: &SiteRow, after: &SiteRow, now: Timestamp) -> Result<(), AccessError> {
+    let kind = match (before.is_open && !after.is_open, before.plan_id != after.plan_id) {
+        (true, _) => OrderKind::End,
+        (false, true) => OrderKind::Change,
+        (false, false) => return Ok(()),
+    };
+    for found in tx.live_sessions_at_site(after.id).await? {
+        let subscriber = tx.lock_subscriber(found.subscriber_id).await?;
+        if kind == OrderKind::Change && subscriber.plan_id.is_some() {
+            continue;
+        }
+        if let Some(mut session) = tx.session(found.id).await? {
+            session.order(kind, now);
+            tx.save_session(&session).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! What administrators do about plans, sites and gates, and what becomes of those who are online, on both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+
+use std::time::Duration;
+
+use kavadam_access::AccessError;
+use kavadam_access::admin::{NasChange, NasSetting};
+use kavadam_access::api::*;
+use kavadam_domain::{MobileNumber, Plan};
+use lab::{Database, Lab, MAC, MB, NUMBER, cases, plan};
+
+cases! {
+    a_closed_site_ends_its_sessions_and_another_plan_changes_them,
+    a_change_of_a_site_is_not_undone_by_a_report_of_that_instant,
+    two_gates_with_one_source_are_refused,
+    a_gate_is_changed_where_told,
+    a_plan_ends_when_nobody_needs_it,
+    a_site_ends_when_no_gate_stands_there,
+    a_gates_end_ends_its_sessions_with_their_octets,
+}
+
+fn number() -> MobileNumber {
+    NUMBER.parse().unwrap()
+}
+
+async fn ordered(lab: &Lab) -> Vec<OrderAction> {
+    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    orders.into_iter().map(|order| order.action).collect()
+}
+
+async fn set_site(lab: &Lab, is_open: bool, plan: &str) {
+    lab.access
+        .set_site("Vizhinjam bus stand", is_open, plan, "test", lab.now)
+        .await
+        .unwrap();
+}
+
+fn gate(name: &'static str, source: &str) -> NasSetting<'static> {
+    NasSetting {
+        name,
+        site: "Vizhinjam bus stand",
+        source: source.parse().unwrap(),
+        secret: b"a secret of the gate",
+        uam_secret: b"a secret of redirects",
+        coa_port: 3799,
+    }
+}
+
+async fn a_closed_site_ends_its_sessions_and_another_plan_changes_them(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let fast = Plan {
+        name: "fast".into(),
+        down_bits_per_sec: Some(50_000_000),
+        ..plan(100 * MB)
+    };
+    lab.access.set_plan(&fast, "test", lab.now).await.unwrap();
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    set_site(&lab, true, "citizen").await;
+    assert_eq!(ordered(&lab).await, [], "nothing changed");
+    set_site(&lab, true, "fast").await;
+    let orders = ordered(&lab).await;
+    assert!(
+        matches!(&orders[..], [OrderAction::Change(limits)] if limits.down_bits_per_sec == Some(50_000_000)),
+        "{orders:?}"
+    );
+    lab.access
+        .set_subscriber_plan(&number(), Some("fast"), "test", lab.now)
+        .await
+        .unwrap();
+    let session = lab.access.pending_orders(lab.now).await.unwrap()[0].session;
+    lab.access
+        .order_answered(session, OrderAnswer::Done, lab.now)
+        .await
+        .unwrap();
+    set_site(&lab, true, "citizen").await;
+    assert_eq!(ordered(&lab).await, [], "whoever has a plan of their own keeps it");
+    set_site(&lab, false, "citizen").await;
+    assert_eq!(ordered(&lab).await, [OrderAction::End]);
+}
+
+async fn a_change_of_a_site_is_not_undone_by_a_report_of_that_instant(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let id = lab.online(MAC, "s1").await.session;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    let mut report = lab.store.write().await.unwrap();
+    let session = report.session(id).await.unwrap().unwrap();
+    report.lock_subscriber(session.subscriber_id).await.unwrap();
+    let (access, now) = (lab.access.clone(), lab.now);
+    let closing = tokio::spawn(async move {
+        access
+            .set_site("Vizhinjam bus stand", false, "citizen", "test", now)
+            .await
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    report.save_session(&session).await.unwrap();
+    report.commit().await.unwrap();
+    closing.await.unwrap().unwrap();
+    assert_eq!(ordered(&lab).await, [OrderAction::End]);
+}
+
+async fn two_gates_with_one_source_are_refused(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let set = async |name, source| lab.access.set_nas(&gate(name, source), "test", lab.now).await;
+    set("wide", "10.7.0.0/16").await.unwrap();
+    let problem = set("twin", "10.7.0.9/16").await.unwrap_err();
+    assert!(problem.to_string().contains("gate `wide`"), "{problem}");
+    set("narrow", "10.7.3.0/24").await.unwrap();
+    set("wide", "10.7.0.0/16").await.unwrap();
+    let at = async |address: &str| {
+        let found = lab.access.nas_by_source(address.parse().unwrap()).await.unwrap();
+        found.map(|nas| nas.name)
+    };
+    assert_eq!(at("10.7.3.9").await.as_deref(), Some("narrow"));
+    assert_eq!(at("10.7.4.9").await.as_deref(), Some("wide"));
+}
+
+async fn a_gate_is_changed_where_told(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let change = NasChange {
+        coa_port: Some(1700),
+        secret: Some(b"another secret of it"),
+        ..NasChange::default()
+    };
+    lab.access.change_nas("gate-1", &change, "test", lab.now).await.unwrap();
+    let nas = lab.access.nas_by_name("gate-1").await.unwrap().unwrap();
+    assert_eq!((nas.id, nas.coa_port, nas.site), (lab.nas, 1700, lab.site));
+    assert_eq!(nas.secret.as_slice(), b"another secret of it");
+    assert_eq!(nas.uam_secret.as_slice(), b"a secret of redirects");
+    let short = NasChange {
+        uam_secret: Some(b"short"),
+        ..NasChange::default()
+    };
+    assert!(lab.access.change_nas("gate-1", &short, "test", lab.now).await.is_err());
+    assert!(matches!(
+        lab.access.change_nas("gate-9", &change, "test", lab.now).await,
+        Err(AccessError::Missing { kind: "nas", .. })
+    ));
+}
+
+async fn a_plan_ends_when_nobody_needs_it(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let end = async || lab.access.end_plan("citizen", "test", lab.now).await;
+    let other = Plan {
+        name: "other".into(),
+        ..plan(2 * MB)
+    };
+    lab.access.set_plan(&other, "test", lab.now).await.unwrap();
+    lab.online(MAC, "s1").await;
+    let problem = end().await.unwrap_err().to_string();
+    assert!(problem.contains("Vizhinjam bus stand"), "{problem}");
+    set_site(&lab, true, "other").await;
+    lab.access
+        .set_subscriber_plan(&number(), Some("citizen"), "test", lab.now)
+        .await
+        .unwrap();
+    let problem = end().await.unwrap_err().to_string();
+    assert!(problem.contains("1 subscribers"), "{problem}");
+    lab.access
+        .set_subscriber_plan(&number(), None, "test", lab.now)
+        .await
+        .unwrap();
+    end().await.unwrap();
+    let names: Vec<_> = lab
+        .access
+        .plans()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|plan| plan.name)
+        .collect();
+    assert_eq!(names, ["other"]);
+    assert!(matches!(end().await, Err(AccessError::Missing { kind: "plan", .. })));
+}
+
+async fn a_site_ends_when_no_gate_stands_there(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let end = async || lab.access.end_site("Vizhinjam bus stand", "test", lab.now).await;
+    let problem = end().await.unwrap_err().to_string();
+    assert!(problem.contains("gate-1"), "{problem}");
+    lab.access.end_nas("gate-1", "test", lab.now).await.unwrap();
+    end().await.unwrap();
+    assert!(lab.access.sites().await.unwrap().is_empty());
+    assert!(matches!(end().await, Err(AccessError::Missing { kind: "site", .. })));
+}
+
+async fn a_gates_end_ends_its_sessions_with_their_octets(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let id = lab.online(MAC, "s1").await.session;
+    lab.report(AccountingKind::Interim, "s1", 5 * MB, 1).await;
+    assert_eq!(lab.access.end_nas("gate-1", "test", lab.now).await.unwrap(), 1);
+    let session = lab.access.session(id).await.unwrap().unwrap();
+    assert_eq!((session.state, session.counters.down_octets), ("ended", 5 * MB));
+    assert!(lab.access.nas_by_name("gate-1").await.unwrap().is_none());
+    assert!(
+        lab.access
+            .nas_by_source("127.0.0.1".parse().unwrap())
+            .await
+            .unwrap()
+            .is_none(),
+        "its requests meet silence"
+    );
+    let view = lab.access.subscriber(&number(), lab.now).await.unwrap().unwrap();
+    assert_eq!((view.used_octets, view.leased_octets), (5 * MB, 0));
+}
