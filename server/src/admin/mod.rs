@@ -3,6 +3,8 @@
 mod people;
 mod places;
 mod plans;
+mod record;
+mod vouchers;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -37,6 +39,7 @@ pub async fn execute(config: &Config, command: Command) -> anyhow::Result<()> {
         Command::Subscriber(command) => desk.subscriber(command).await,
         Command::Session(command) => desk.session(command).await,
         Command::Voucher(command) => desk.voucher(command).await,
+        Command::Audit(command) => desk.audit(command).await,
         _ => Ok(()),
     }
 }
@@ -61,7 +64,7 @@ fn missing(kind: &'static str, name: &str) -> AccessError {
 }
 
 fn ago(now: Timestamp, at: Timestamp) -> String {
-    span(now.since(at))
+    format!("{} ago", span(now.since(at)))
 }
 
 /// In its largest whole unit.
@@ -72,6 +75,43 @@ fn span(span: Duration) -> String {
         secs @ 7200..172_800 => format!("{} h", secs / 3600),
         secs => format!("{} days", secs / 86_400),
     }
+}
+
+/// A line of heads, and the rows below them.
+fn table<const N: usize>(heads: [&str; N], rows: Vec<[String; N]>) -> Vec<String> {
+    let mut lines = vec![heads.map(str::to_owned)];
+    lines.extend(rows);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |cells: &[String; N]| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect()
+}
+
+/// One thing, a line for each of its sides.
+fn sheet(sides: &[(&str, String)]) -> Vec<String> {
+    let width = sides.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    sides
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {value}"))
+        .collect()
+}
+
+/// A thing that was there until now.
+fn ended(mut thing: Value) -> Value {
+    if let Some(keys) = thing.as_object_mut() {
+        keys.insert("is_ended".to_owned(), true.into());
+    }
+    thing
 }
 
 /// As JSON, or as lines for people.
@@ -87,5 +127,25 @@ fn say(line: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_their_heads_whatever_the_script() {
+        let rows = vec![
+            ["വിഴിഞ്ഞം".to_owned(), "1".to_owned()],
+            ["A".to_owned(), "22".to_owned()],
+        ];
+        let lines = table(["SITE", "ID"], rows);
+        let second = |line: &String| {
+            let cells: Vec<char> = line.chars().collect();
+            cells.iter().rposition(|c| *c == ' ').map(|at| at + 1)
+        };
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| second(line) == second(&lines[0])), "{lines:?}");
     }
 }

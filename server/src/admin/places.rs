@@ -1,86 +1,174 @@
 //! Sites and gates.
 
-use kavadam_access::admin::NasSetting;
-use serde_json::json;
+use anyhow::Context as _;
+use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView};
+use serde_json::{Value, json};
 
-use super::{Desk, ago, print, say};
-use crate::cli::{NasCommand, SiteCommand};
+use super::{Desk, ago, ended, missing, print, sheet, table};
+use crate::cli::{NasCommand, NasSettings, SiteCommand, SiteSettings};
 use crate::config::read_secret;
+
+/// RFC 5176 §2.2.
+const COA_PORT: u16 = 3799;
 
 impl Desk {
     pub(super) async fn site(&self, command: SiteCommand) -> anyhow::Result<()> {
         match command {
             SiteCommand::List(output) => {
                 let sites = self.access.sites().await?;
-                let json = sites
+                let rows = sites
                     .iter()
-                    .map(|s| json!({ "name": s.name, "is_open": s.is_open, "plan": s.plan }));
-                print(output.json, &json.collect(), || {
-                    let line = |s: &kavadam_access::admin::SiteView| {
-                        format!(
-                            "{}  {}  plan {}",
-                            s.name,
-                            if s.is_open { "open" } else { "closed" },
-                            s.plan
-                        )
-                    };
-                    sites.iter().map(line).collect()
+                    .map(|site| [site.name.clone(), state(site), site.plan.clone()]);
+                print(output.json, &sites.iter().map(site_json).collect(), || {
+                    table(["SITE", "STATE", "PLAN"], rows.collect())
                 })
             }
-            SiteCommand::Set { name, plan, closed } => {
-                self.access
-                    .set_site(&name, !closed, &plan, &self.actor, self.now)
-                    .await?;
-                say(&format!(
-                    "{name}  {}  plan {plan}",
-                    if closed { "closed" } else { "open" }
-                ))
+            SiteCommand::Show { name, output } => self.show_site(&name, output.json).await,
+            SiteCommand::Set(settings) => self.set_site(&settings).await,
+            SiteCommand::End { name, output } => {
+                let site = self.find_site(&name).await?.ok_or_else(|| missing("site", &name))?;
+                self.access.end_site(&name, &self.actor, self.now).await?;
+                print(output.json, &ended(site_json(&site)), || {
+                    vec![format!("site {name} is removed")]
+                })
             }
         }
+    }
+
+    async fn set_site(&self, settings: &SiteSettings) -> anyhow::Result<()> {
+        let name = settings.name.as_str();
+        let known = self.find_site(name).await?;
+        let plan = settings.plan.clone().or(known.as_ref().map(|site| site.plan.clone()));
+        let plan = plan.context("a new site needs --plan")?;
+        let is_open = settings.open || (!settings.closed && known.is_none_or(|site| site.is_open));
+        self.access
+            .set_site(name, is_open, &plan, &self.actor, self.now)
+            .await?;
+        self.show_site(name, settings.output.json).await
+    }
+
+    async fn show_site(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
+        let site = self.find_site(name).await?.ok_or_else(|| missing("site", name))?;
+        let gates = self.access.nases().await?.into_iter().filter(|nas| nas.site == name);
+        let gates: Vec<String> = gates.map(|nas| nas.name).collect();
+        let mut json = site_json(&site);
+        if let Some(keys) = json.as_object_mut() {
+            keys.insert("nases".to_owned(), json!(gates));
+        }
+        print(is_json, &json, || {
+            sheet(&[
+                ("site", site.name.clone()),
+                ("state", state(&site)),
+                ("plan", site.plan.clone()),
+                ("gates", gates.join(", ")),
+            ])
+        })
+    }
+
+    async fn find_site(&self, name: &str) -> anyhow::Result<Option<SiteView>> {
+        Ok(self.access.sites().await?.into_iter().find(|site| site.name == name))
     }
 
     pub(super) async fn nas(&self, command: NasCommand) -> anyhow::Result<()> {
         match command {
             NasCommand::List(output) => {
                 let nases = self.access.nases().await?;
-                let json = nases.iter().map(|nas| {
-                    json!({
-                        "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
-                        "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
-                        "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
-                    })
-                });
-                print(output.json, &json.collect(), || {
-                    let seen = |nas: &kavadam_access::admin::NasView| match nas.last_seen {
-                        Some((address, at)) => format!("seen from {address} {} ago", ago(self.now, at)),
-                        None => "never seen".to_owned(),
-                    };
-                    nases
-                        .iter()
-                        .map(|n| format!("{}  {}  {}  {}", n.name, n.site, n.source, seen(n)))
-                        .collect()
+                print(output.json, &nases.iter().map(nas_json).collect(), || {
+                    table(
+                        ["GATE", "SITE", "SOURCE", "COA PORT", "LAST SEEN"],
+                        nases.iter().map(|nas| self.nas_sides(nas)).collect(),
+                    )
                 })
             }
-            NasCommand::Set {
-                name,
-                site,
-                source,
-                secret_file,
-                uam_secret_file,
-                coa_port,
-            } => {
-                let (secret, uam_secret) = (read_secret(&secret_file)?, read_secret(&uam_secret_file)?);
-                let nas = NasSetting {
-                    name: &name,
-                    site: &site,
-                    source,
-                    secret: secret.as_bytes(),
-                    uam_secret: uam_secret.as_bytes(),
-                    coa_port,
-                };
-                self.access.set_nas(&nas, &self.actor, self.now).await?;
-                say(&format!("{name}  {site}  {source}"))
+            NasCommand::Show { name, output } => self.show_nas(&name, output.json).await,
+            NasCommand::Set(settings) => {
+                self.set_nas(&settings).await?;
+                self.show_nas(&settings.name, settings.output.json).await
+            }
+            NasCommand::End { name, output } => {
+                let nas = self.find_nas(&name).await?.ok_or_else(|| missing("nas", &name))?;
+                let sessions = self.access.end_nas(&name, &self.actor, self.now).await?;
+                print(output.json, &ended(nas_json(&nas)), || {
+                    vec![format!(
+                        "gate {name} is known no more; {sessions} sessions ended with it"
+                    )]
+                })
             }
         }
     }
+
+    async fn set_nas(&self, settings: &NasSettings) -> anyhow::Result<()> {
+        let name = settings.name.as_str();
+        let read = |file: &Option<std::path::PathBuf>| file.as_deref().map(read_secret).transpose();
+        let (secret, uam_secret) = (read(&settings.secret_file)?, read(&settings.uam_secret_file)?);
+        let change = NasChange {
+            site: settings.site.as_deref(),
+            source: settings.source,
+            secret: secret.as_ref().map(|secret| secret.as_bytes()),
+            uam_secret: uam_secret.as_ref().map(|secret| secret.as_bytes()),
+            coa_port: settings.coa_port,
+        };
+        if self.find_nas(name).await?.is_some() {
+            self.access.change_nas(name, &change, &self.actor, self.now).await?;
+            return Ok(());
+        }
+        let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
+        let nas = NasSetting {
+            name,
+            site: change.site.context(needed)?,
+            source: change.source.context(needed)?,
+            secret: change.secret.context(needed)?,
+            uam_secret: change.uam_secret.context(needed)?,
+            coa_port: change.coa_port.unwrap_or(COA_PORT),
+        };
+        self.access.set_nas(&nas, &self.actor, self.now).await?;
+        Ok(())
+    }
+
+    async fn show_nas(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
+        let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
+        print(is_json, &nas_json(&nas), || {
+            let [name, site, source, port, seen] = self.nas_sides(&nas);
+            sheet(&[
+                ("gate", name),
+                ("site", site),
+                ("source", source),
+                ("coa port", port),
+                ("last seen", seen),
+            ])
+        })
+    }
+
+    async fn find_nas(&self, name: &str) -> anyhow::Result<Option<NasView>> {
+        Ok(self.access.nases().await?.into_iter().find(|nas| nas.name == name))
+    }
+
+    fn nas_sides(&self, nas: &NasView) -> [String; 5] {
+        let seen = nas.last_seen.map_or("never".to_owned(), |(address, at)| {
+            format!("{} from {address}", ago(self.now, at))
+        });
+        [
+            nas.name.clone(),
+            nas.site.clone(),
+            nas.source.to_string(),
+            nas.coa_port.to_string(),
+            seen,
+        ]
+    }
+}
+
+fn state(site: &SiteView) -> String {
+    if site.is_open { "open" } else { "closed" }.to_owned()
+}
+
+fn site_json(site: &SiteView) -> Value {
+    json!({ "name": site.name, "is_open": site.is_open, "plan": site.plan })
+}
+
+fn nas_json(nas: &NasView) -> Value {
+    json!({
+        "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
+        "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
+        "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
+    })
 }

@@ -7,7 +7,7 @@ use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Plan, PlanId};
 use serde_json::{Value, json};
 
-use super::{Desk, missing, print, say};
+use super::{Desk, ended, missing, print, sheet, span, table};
 use crate::cli::{PlanCommand, PlanSettings};
 use crate::units::{show_octets, show_rate};
 
@@ -17,12 +17,12 @@ impl Desk {
             PlanCommand::List(output) => {
                 let plans = self.access.plans().await?;
                 print(output.json, &plans.iter().map(plan_json).collect(), || {
-                    plans.iter().map(plan_line).collect()
+                    plan_table(&plans)
                 })
             }
             PlanCommand::Show { name, output } => {
                 let plan = self.find_plan(&name).await?.ok_or_else(|| missing("plan", &name))?;
-                print(output.json, &plan_json(&plan), || vec![plan_line(&plan)])
+                print(output.json, &plan_json(&plan), || plan_sheet(&plan))
             }
             PlanCommand::Set(settings) => {
                 let plan = self
@@ -31,7 +31,14 @@ impl Desk {
                     .unwrap_or_else(|| new_plan(&settings.name));
                 let plan = change(plan, &settings)?;
                 self.access.set_plan(&plan, &self.actor, self.now).await?;
-                say(&plan_line(&plan))
+                print(settings.output.json, &plan_json(&plan), || plan_sheet(&plan))
+            }
+            PlanCommand::End { name, output } => {
+                let plan = self.find_plan(&name).await?.ok_or_else(|| missing("plan", &name))?;
+                self.access.end_plan(&name, &self.actor, self.now).await?;
+                print(output.json, &ended(plan_json(&plan)), || {
+                    vec![format!("plan {name} is offered no more")]
+                })
             }
         }
     }
@@ -110,27 +117,56 @@ fn plan_json(plan: &Plan) -> Value {
     })
 }
 
-fn plan_line(plan: &Plan) -> String {
+/// Quota with its period, and what comes after it.
+fn allowance(plan: &Plan) -> (String, String) {
     let period = match plan.period {
         Period::Day => "a day",
         Period::Week => "a week",
         Period::Month => "a month",
         Period::Once => "once",
     };
-    let quota = plan.quota_octets.map_or_else(
-        || "no quota".to_owned(),
-        |quota| format!("{} {period}", show_octets(quota)),
-    );
+    let quota = plan
+        .quota_octets
+        .map_or_else(|| "none".to_owned(), |quota| format!("{} {period}", show_octets(quota)));
     let after = match plan.after_quota {
-        AfterQuota::Close => "then closed".to_owned(),
-        AfterQuota::Throttle { bits_per_sec } => format!("then {}", show_rate(Some(bits_per_sec))),
+        AfterQuota::Close => "closed".to_owned(),
+        AfterQuota::Throttle { bits_per_sec } => show_rate(Some(bits_per_sec)),
     };
-    format!(
-        "{}  {quota}, {after}  down {} up {}  {} devices  remembered {} days",
-        plan.name,
-        show_rate(plan.down_bits_per_sec),
-        show_rate(plan.up_bits_per_sec),
-        plan.max_devices,
-        plan.remembered_days
+    (quota, after)
+}
+
+fn plan_table(plans: &[Plan]) -> Vec<String> {
+    let row = |plan: &Plan| {
+        let (quota, after) = allowance(plan);
+        [
+            plan.name.clone(),
+            quota,
+            after,
+            show_rate(plan.down_bits_per_sec),
+            show_rate(plan.up_bits_per_sec),
+            plan.max_devices.to_string(),
+            format!("{} days", plan.remembered_days),
+        ]
+    };
+    table(
+        ["PLAN", "QUOTA", "THEN", "DOWN", "UP", "DEVICES", "REMEMBERED"],
+        plans.iter().map(row).collect(),
     )
+}
+
+fn plan_sheet(plan: &Plan) -> Vec<String> {
+    let (quota, after) = allowance(plan);
+    let time = |secs: Option<u32>| secs.map_or("unlimited".to_owned(), |secs| span(Duration::from_secs(secs.into())));
+    sheet(&[
+        ("plan", plan.name.clone()),
+        ("quota", quota),
+        ("then", after),
+        ("time zone", plan.time_zone.clone()),
+        ("down", show_rate(plan.down_bits_per_sec)),
+        ("up", show_rate(plan.up_bits_per_sec)),
+        ("session time", time(plan.session_secs)),
+        ("idle time", time(plan.idle_secs)),
+        ("devices", plan.max_devices.to_string()),
+        ("remembered", format!("{} days", plan.remembered_days)),
+    ])
 }

@@ -1,0 +1,147 @@
+//! Sessions, and who changed what.
+
+use std::time::Duration;
+
+use kavadam_access::admin::SessionQuery;
+use kavadam_access::api::SessionView;
+use kavadam_domain::{Mac, MobileNumber, SessionId, Timestamp};
+use kavadam_store::AuditRow;
+use serde_json::{Value, json};
+
+use super::{Desk, ago, missing, print, say, sheet, span, table};
+use crate::cli::{AuditCommand, SessionCommand};
+use crate::units::show_octets;
+
+impl Desk {
+    pub(super) async fn session(&self, command: SessionCommand) -> anyhow::Result<()> {
+        match command {
+            SessionCommand::List {
+                open,
+                number,
+                site,
+                most,
+                output,
+            } => {
+                let query = SessionQuery {
+                    is_live: open,
+                    number,
+                    site,
+                    most: Some(most),
+                };
+                let sessions = self.access.sessions(&query).await?;
+                print(output.json, &sessions.iter().map(session_json).collect(), || {
+                    table(
+                        [
+                            "ID", "NUMBER", "SITE", "GATE", "STATE", "BEGAN", "TIME", "DATA", "TROUBLE",
+                        ],
+                        sessions.iter().map(|session| self.session_row(session)).collect(),
+                    )
+                })
+            }
+            SessionCommand::Show { id, output } => {
+                let session = self.find_session(id).await?;
+                print(output.json, &session_json(&session), || self.session_sheet(&session))
+            }
+            SessionCommand::End { id, output } => {
+                let is_ending = self.access.end_session(SessionId(id), &self.actor, self.now).await?;
+                if output.json {
+                    return print(true, &session_json(&self.find_session(id).await?), Vec::new);
+                }
+                let what = if is_ending {
+                    "is being ended"
+                } else {
+                    "had ended already"
+                };
+                say(&format!("session {id} {what}"))
+            }
+        }
+    }
+
+    async fn find_session(&self, id: i64) -> anyhow::Result<SessionView> {
+        let found = self.access.session(SessionId(id)).await?;
+        Ok(found.ok_or_else(|| missing("session", &id.to_string()))?)
+    }
+
+    fn session_row(&self, session: &SessionView) -> [String; 9] {
+        let octets = session.counters.up_octets.saturating_add(session.counters.down_octets);
+        [
+            session.id.to_string(),
+            session.number.masked(),
+            session.site.clone(),
+            session.nas.clone(),
+            session.state.to_owned(),
+            ago(self.now, session.started_at),
+            span(Duration::from_secs(session.counters.session_secs.into())),
+            show_octets(octets),
+            session.trouble.clone().unwrap_or_default(),
+        ]
+    }
+
+    fn session_sheet(&self, session: &SessionView) -> Vec<String> {
+        let [id, number, site, nas, state, began, time, _, trouble] = self.session_row(session);
+        let mut sides = vec![
+            ("session", id),
+            ("number", number),
+            ("device", session.mac.map_or("unknown".to_owned(), Mac::masked)),
+            ("site", site),
+            ("gate", nas),
+            ("state", state),
+            ("began", began),
+            ("time", time),
+            ("up", show_octets(session.counters.up_octets)),
+            ("down", show_octets(session.counters.down_octets)),
+        ];
+        if let Some(at) = session.ended_at {
+            sides.push(("ended", ago(self.now, at)));
+        }
+        if let Some(cause) = session.terminate_cause {
+            sides.push(("cause", cause.to_string()));
+        }
+        if session.trouble.is_some() {
+            sides.push(("trouble", trouble));
+        }
+        sheet(&sides)
+    }
+
+    pub(super) async fn audit(&self, command: AuditCommand) -> anyhow::Result<()> {
+        let AuditCommand::List { most, output } = command;
+        let acts = self.access.audits(most).await?;
+        let json = acts.iter().map(|act| {
+            json!({
+                "at": act.at.as_secs(), "actor": act.actor, "action": act.action, "subject": subject(act),
+                "detail": act.detail,
+            })
+        });
+        print(output.json, &json.collect(), || {
+            let row = |act: &AuditRow| {
+                [
+                    ago(self.now, act.at),
+                    act.actor.clone(),
+                    act.action.clone(),
+                    subject(act),
+                    act.detail.clone(),
+                ]
+            };
+            table(["WHEN", "WHO", "WHAT", "TO", "HOW"], acts.iter().map(row).collect())
+        })
+    }
+}
+
+/// What an act was done to; a number masked.
+fn subject(act: &AuditRow) -> String {
+    match act.subject.parse::<MobileNumber>() {
+        Ok(number) if act.action.starts_with("subscriber.") => number.masked(),
+        _ => act.subject.clone(),
+    }
+}
+
+fn session_json(session: &SessionView) -> Value {
+    json!({
+        "id": session.id.0, "number": session.number.masked(), "mac": session.mac.map(Mac::masked),
+        "nas": session.nas, "site": session.site, "state": session.state,
+        "started_at": session.started_at.as_secs(), "ended_at": session.ended_at.map(Timestamp::as_secs),
+        "terminate_cause": session.terminate_cause,
+        "up_octets": session.counters.up_octets, "down_octets": session.counters.down_octets,
+        "session_secs": session.counters.session_secs, "trouble": session.trouble,
+    })
+}

@@ -1,0 +1,293 @@
+//! Sites, gates, people, sessions, vouchers and the audit on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use ipnet::IpNet;
+use kavadam_domain::MobileNumber;
+
+use crate::units;
+
+/// Whether to print for people or for programs.
+#[derive(Args, Clone, Copy)]
+pub struct Output {
+    /// Print JSON with stable keys: octets, seconds, times in seconds since 1970 UTC
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum SiteCommand {
+    /// All sites
+    #[command(after_help = "Example:\n  kavadam site list")]
+    List(Output),
+    /// One site, with its gates
+    #[command(after_help = "Example:\n  kavadam site show 'Vizhinjam bus stand'")]
+    Show {
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a site, or change what is given of one, at once for those online there
+    #[command(after_help = "Example:\n  kavadam site set 'Vizhinjam bus stand' --plan citizen")]
+    Set(SiteSettings),
+    /// Remove a site at which no gates stand any more; it stays on record
+    #[command(
+        after_help = "To let nobody in for now: kavadam site set NAME --closed\n\nExample:\n  kavadam site end 'Old jetty'"
+    )]
+    End {
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Args)]
+pub struct SiteSettings {
+    pub name: String,
+    /// Plan of those who have none of their own
+    #[arg(long)]
+    pub plan: Option<String>,
+    /// Let nobody in for now; who is online is sent away
+    #[arg(long)]
+    pub closed: bool,
+    /// Let people in again
+    #[arg(long, conflicts_with = "closed")]
+    pub open: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Subcommand)]
+pub enum NasCommand {
+    /// All gates
+    #[command(after_help = "Example:\n  kavadam nas list")]
+    List(Output),
+    /// One gate, without its secrets
+    #[command(after_help = "Example:\n  kavadam nas show stand-7")]
+    Show {
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a gate known, or change what is given of one
+    #[command(
+        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs all but --coa-port.\n\nExample:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u"
+    )]
+    Set(NasSettings),
+    /// Know a gate no more: its sessions are over, with the octets last reported
+    #[command(after_help = "Example:\n  kavadam nas end stand-7")]
+    End {
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Args)]
+pub struct NasSettings {
+    /// NAS-Identifier
+    pub name: String,
+    /// Where it stands
+    #[arg(long)]
+    pub site: Option<String>,
+    /// Where its requests come from: an address with its prefix, no other gate's
+    #[arg(long)]
+    pub source: Option<IpNet>,
+    /// File with the RADIUS secret, at least 16 characters
+    #[arg(long)]
+    pub secret_file: Option<PathBuf>,
+    /// File with the UAM secret, at least 16 characters
+    #[arg(long)]
+    pub uam_secret_file: Option<PathBuf>,
+    /// UDP port for CoA and Disconnect [new gates: 3799]
+    #[arg(long)]
+    pub coa_port: Option<u16>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Subcommand)]
+pub enum SubscriberCommand {
+    /// People, the newest first, their numbers masked
+    #[command(after_help = "Example:\n  kavadam subscriber list --most 20")]
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        most: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// One person: plan, use, devices
+    #[command(after_help = "Example:\n  kavadam subscriber show 9876543210")]
+    Show {
+        number: MobileNumber,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Keep a number out; its sessions end
+    #[command(after_help = "Example:\n  kavadam subscriber block 9876543210")]
+    Block {
+        number: MobileNumber,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let a number in again
+    #[command(after_help = "Example:\n  kavadam subscriber unblock 9876543210")]
+    Unblock {
+        number: MobileNumber,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Enrol an authenticator app: prints what it must scan, the only time it can be read
+    #[command(
+        after_help = "Whoever logs in with that number may then enter the app's code in place of the message's.\nRunning it again replaces the app.\n\nExample:\n  kavadam subscriber enrol 9876543210"
+    )]
+    Enrol {
+        number: MobileNumber,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Forget the authenticator app; codes come by message alone
+    #[command(after_help = "Example:\n  kavadam subscriber unenrol 9876543210")]
+    Unenrol {
+        number: MobileNumber,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add data to the present period of the plan in force, or of the plan where the person was online last
+    #[command(after_help = "Example:\n  kavadam subscriber top-up 9876543210 500MB")]
+    TopUp {
+        number: MobileNumber,
+        /// Such as 500MB
+        #[arg(value_parser = units::octets)]
+        octets: u64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Give a person a plan of their own, or with `--default` the site's
+    #[command(after_help = "Example:\n  kavadam subscriber plan 9876543210 staff")]
+    Plan {
+        number: MobileNumber,
+        #[arg(required_unless_present = "default")]
+        plan: Option<String>,
+        #[arg(long, conflicts_with = "plan")]
+        default: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// End every session of a number; it may come in again
+    #[command(after_help = "Example:\n  kavadam subscriber end 9876543210")]
+    End {
+        number: MobileNumber,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum SessionCommand {
+    /// Sessions, the newest first
+    #[command(after_help = "Example:\n  kavadam session list --open --site 'Vizhinjam bus stand'")]
+    List {
+        /// Only those not ended
+        #[arg(long)]
+        open: bool,
+        /// Only of this number
+        #[arg(long)]
+        number: Option<MobileNumber>,
+        /// Only at this site
+        #[arg(long)]
+        site: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 1000)]
+        most: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// One session
+    #[command(after_help = "Example:\n  kavadam session show 4711")]
+    Show {
+        id: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Have its gate end one
+    #[command(after_help = "Example:\n  kavadam session end 4711")]
+    End {
+        id: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum VoucherCommand {
+    /// Make vouchers and print their codes, the only time they can be read
+    #[command(
+        after_help = "Example:\n  kavadam voucher create --octets 1GB --count 50 --expires 30d --label 'Akshaya 7'"
+    )]
+    Create(VoucherOrder),
+    /// Vouchers made, without their codes, the newest first
+    #[command(after_help = "Example:\n  kavadam voucher list --label 'Akshaya 7'")]
+    List {
+        /// Only of this lot
+        #[arg(long)]
+        label: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 10_000)]
+        most: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// One voucher, without its code
+    #[command(after_help = "Example:\n  kavadam voucher show 12")]
+    Show {
+        id: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Have an unused voucher, or all of a lot, expire now
+    #[command(after_help = "Example:\n  kavadam voucher end --label 'Akshaya 7'")]
+    End {
+        #[arg(required_unless_present = "label")]
+        id: Option<i64>,
+        /// All unused ones of this lot
+        #[arg(long, conflicts_with = "id")]
+        label: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Args)]
+pub struct VoucherOrder {
+    /// What each is worth, such as 1GB
+    #[arg(long, value_parser = units::octets)]
+    pub octets: u64,
+    /// How many
+    #[arg(long, default_value_t = 1)]
+    pub count: u32,
+    /// Good for so long, such as 30d
+    #[arg(long, value_parser = units::span)]
+    pub expires: Option<Duration>,
+    /// For your own order, such as a counter's name
+    #[arg(long, default_value = "")]
+    pub label: String,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Who changed what, the newest first
+    #[command(after_help = "Example:\n  kavadam audit list --most 20")]
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        most: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+}
