@@ -92,7 +92,7 @@ async fn a_change_of_a_site_is_not_undone_by_a_report_of_that_instant(database: 
     let id = lab.online(MAC, "s1").await.session;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
     let mut report = lab.store.write().await.unwrap();
-    let session = report.session(id).await.unwrap().unwrap();
+    let mut session = report.session(id).await.unwrap().unwrap();
     report.lock_subscriber(session.subscriber_id).await.unwrap();
     let (access, now) = (lab.access.clone(), lab.now);
     let closing = tokio::spawn(async move {
@@ -101,10 +101,13 @@ async fn a_change_of_a_site_is_not_undone_by_a_report_of_that_instant(database: 
             .await
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
+    session.down_octets = 5 * MB;
     report.save_session(&session).await.unwrap();
     report.commit().await.unwrap();
     closing.await.unwrap().unwrap();
     assert_eq!(ordered(&lab).await, [OrderAction::End]);
+    let after = lab.access.session(id).await.unwrap().unwrap();
+    assert_eq!(after.counters.down_octets, 5 * MB, "nor the report by the change");
 }
 
 async fn two_gates_with_one_source_are_refused(database: Database) {

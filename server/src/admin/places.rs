@@ -15,12 +15,15 @@ impl Desk {
     pub(super) async fn site(&self, command: SiteCommand) -> anyhow::Result<()> {
         match command {
             SiteCommand::List(output) => {
+                let nases = self.access.nases().await?;
                 let sites = self.access.sites().await?;
-                let rows = sites
-                    .iter()
-                    .map(|site| [site.name.clone(), state(site), site.plan.clone()]);
-                print(output.json, &sites.iter().map(site_json).collect(), || {
-                    table(["SITE", "STATE", "PLAN"], rows.collect())
+                let json = sites.iter().map(|site| site_json(site, &gates_at(site, &nases)));
+                let row = |site: &SiteView| {
+                    let gates = gates_at(site, &nases).len().to_string();
+                    [site.name.clone(), state(site), site.plan.clone(), gates]
+                };
+                print(output.json, &json.collect(), || {
+                    table(["SITE", "STATE", "PLAN", "GATES"], sites.iter().map(row).collect())
                 })
             }
             SiteCommand::Show { name, output } => self.show_site(&name, output.json).await,
@@ -28,7 +31,7 @@ impl Desk {
             SiteCommand::End { name, output } => {
                 let site = self.find_site(&name).await?.ok_or_else(|| missing("site", &name))?;
                 self.access.end_site(&name, &self.actor, self.now).await?;
-                print(output.json, &ended(site_json(&site)), || {
+                print(output.json, &ended(site_json(&site, &[])), || {
                     vec![format!("site {name} is removed")]
                 })
             }
@@ -49,13 +52,9 @@ impl Desk {
 
     async fn show_site(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
         let site = self.find_site(name).await?.ok_or_else(|| missing("site", name))?;
-        let gates = self.access.nases().await?.into_iter().filter(|nas| nas.site == name);
-        let gates: Vec<String> = gates.map(|nas| nas.name).collect();
-        let mut json = site_json(&site);
-        if let Some(keys) = json.as_object_mut() {
-            keys.insert("nases".to_owned(), json!(gates));
-        }
-        print(is_json, &json, || {
+        let nases = self.access.nases().await?;
+        let gates = gates_at(&site, &nases);
+        print(is_json, &site_json(&site, &gates), || {
             sheet(&[
                 ("site", site.name.clone()),
                 ("state", state(&site)),
@@ -161,8 +160,13 @@ fn state(site: &SiteView) -> String {
     if site.is_open { "open" } else { "closed" }.to_owned()
 }
 
-fn site_json(site: &SiteView) -> Value {
-    json!({ "name": site.name, "is_open": site.is_open, "plan": site.plan })
+fn gates_at<'a>(site: &SiteView, nases: &'a [NasView]) -> Vec<&'a str> {
+    let there = nases.iter().filter(|nas| nas.site == site.name);
+    there.map(|nas| nas.name.as_str()).collect()
+}
+
+fn site_json(site: &SiteView, gates: &[&str]) -> Value {
+    json!({ "name": site.name, "is_open": site.is_open, "plan": site.plan, "nases": gates })
 }
 
 fn nas_json(nas: &NasView) -> Value {
