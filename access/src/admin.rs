@@ -55,6 +55,7 @@ impl Access {
         plan.validate()?;
         let mut tx = self.write().await?;
         let id = tx.save_plan(plan).await?;
+        tx.lock_online_on_plan(id).await?;
         let online = tx.order_change_on_plan(id, now).await?;
         tx.record_audit(actor, "plan.set", &plan.name, "", now).await?;
         tx.commit().await?;

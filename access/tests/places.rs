@@ -11,15 +11,16 @@ mod lab;
 
 use std::time::Duration;
 
-use kavadam_access::AccessError;
 use kavadam_access::admin::{NasChange, NasSetting};
 use kavadam_access::api::*;
+use kavadam_access::{Access, AccessError};
 use kavadam_domain::{MobileNumber, Plan};
 use lab::{Database, Lab, MAC, MB, NUMBER, cases, plan};
 
 cases! {
     a_closed_site_ends_its_sessions_and_another_plan_changes_them,
     a_change_of_a_site_is_not_undone_by_a_report_of_that_instant,
+    a_change_of_a_plan_is_not_undone_by_a_report_of_that_instant,
     two_gates_with_one_source_are_refused,
     a_gate_is_changed_where_told,
     a_plan_ends_when_nobody_needs_it,
@@ -87,27 +88,46 @@ async fn a_closed_site_ends_its_sessions_and_another_plan_changes_them(database:
     assert_eq!(ordered(&lab).await, [OrderAction::End]);
 }
 
-async fn a_change_of_a_site_is_not_undone_by_a_report_of_that_instant(database: Database) {
-    let lab = Lab::new(database, &plan(100 * MB)).await;
+/// A report that has read the session of `s1` and is yet to save it, while the `change` begins; what is ordered after both.
+async fn ordered_at_once<F>(lab: &Lab, change: impl FnOnce(Access) -> F) -> Vec<OrderAction>
+where
+    F: Future<Output = Result<(), AccessError>> + Send + 'static,
+{
     let id = lab.online(MAC, "s1").await.session;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
     let mut report = lab.store.write().await.unwrap();
+    let found = report.session(id).await.unwrap().unwrap();
+    report.lock_subscriber(found.subscriber_id).await.unwrap();
     let mut session = report.session(id).await.unwrap().unwrap();
-    report.lock_subscriber(session.subscriber_id).await.unwrap();
-    let (access, now) = (lab.access.clone(), lab.now);
-    let closing = tokio::spawn(async move {
-        access
-            .set_site("Vizhinjam bus stand", false, "citizen", "test", now)
-            .await
-    });
+    let change = tokio::spawn(change(lab.access.clone()));
+    // Long enough for the change to get as far as the session.
     tokio::time::sleep(Duration::from_millis(300)).await;
     session.down_octets = 5 * MB;
     report.save_session(&session).await.unwrap();
     report.commit().await.unwrap();
-    closing.await.unwrap().unwrap();
-    assert_eq!(ordered(&lab).await, [OrderAction::End]);
+    change.await.unwrap().unwrap();
     let after = lab.access.session(id).await.unwrap().unwrap();
-    assert_eq!(after.counters.down_octets, 5 * MB, "nor the report by the change");
+    assert_eq!(after.counters.down_octets, 5 * MB, "the report was undone");
+    ordered(lab).await
+}
+
+async fn a_change_of_a_site_is_not_undone_by_a_report_of_that_instant(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let now = lab.now;
+    let orders = ordered_at_once(&lab, |access| async move {
+        let set = access.set_site("Vizhinjam bus stand", false, "citizen", "test", now);
+        set.await.map(drop)
+    });
+    assert_eq!(orders.await, [OrderAction::End]);
+}
+
+async fn a_change_of_a_plan_is_not_undone_by_a_report_of_that_instant(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let now = lab.now;
+    let orders = ordered_at_once(&lab, |access| async move {
+        access.set_plan(&plan(200 * MB), "test", now).await.map(drop)
+    });
+    assert!(matches!(orders.await[..], [OrderAction::Change(_)]));
 }
 
 async fn two_gates_with_one_source_are_refused(database: Database) {

@@ -154,4 +154,24 @@ impl Tx {
         execute!(self, "UPDATE plan SET is_retired = TRUE WHERE id = $1", plan)?;
         Ok(())
     }
+
+    /// Holds everybody who is online with a plan until the transaction ends: what is then asked of their sessions is not undone by a report
+    /// or renewal of this instant.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_online_on_plan(&mut self, plan: PlanId) -> Result<()> {
+        // SQLite's writer is alone as it is.
+        if let Self::Postgres(_) = self {
+            execute!(
+                self,
+                "SELECT id FROM subscriber WHERE id IN
+                     (SELECT s.subscriber_id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+                      WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)
+                 ORDER BY id FOR NO KEY UPDATE",
+                plan
+            )?;
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,22 @@
-//! The record of sessions, asked for in the ways that must stay quick when it is long.
+//! The record of sessions, asked for in the ways that must stay quick when it is long: each way has a text of its own, since neither database
+//! uses an index for "this column, if it was asked for".
 
-use kavadam_domain::{SessionId, SubscriberId};
+use kavadam_domain::{SessionId, SiteId, SubscriberId};
 
 use crate::sql::rows;
-use crate::{Result, SessionFilter, SessionListing, SessionRow, Tx};
+use crate::{Result, SessionListing, SessionRow, Tx};
+
+/// Sessions with the names that belong to them, in the case given.
+macro_rules! listing {
+    ($case:literal) => {
+        concat!(
+            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name
+             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
+                 JOIN site p ON p.id = s.site_id ",
+            $case
+        )
+    };
+}
 
 impl Tx {
     /// A subscriber's last session, live or ended.
@@ -19,30 +32,68 @@ impl Tx {
         )
     }
 
-    /// Lists a subscriber's sessions with the names that belong to them, the newest first. Of the filter, `subscriber` and `id` are ignored.
+    /// Lists a subscriber's sessions, only the live ones if asked, the newest first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn sessions_of(
         &mut self,
         subscriber: SubscriberId,
-        filter: &SessionFilter,
+        site: Option<SiteId>,
+        is_live: bool,
+        most: u32,
     ) -> Result<Vec<SessionListing>> {
         rows!(
             self,
             fetch_all,
-            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name
-             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
-                 JOIN site p ON p.id = s.site_id
-             WHERE s.subscriber_id = $1 AND ($2 = FALSE OR s.state <> 'ended') AND ($3 IS NULL OR s.site_id = $3)
-                 AND ($4 IS NULL OR s.nas_id = $4)
-             ORDER BY s.id DESC LIMIT $5",
+            listing!(
+                "WHERE s.subscriber_id = $1 AND ($2 IS NULL OR s.site_id = $2) AND ($3 = FALSE OR s.state <> 'ended')
+                 ORDER BY s.id DESC LIMIT $4"
+            ),
             subscriber,
-            filter.is_live,
-            filter.site,
-            filter.nas,
-            filter.most.unwrap_or(1_000),
+            site,
+            is_live,
+            most,
         )
+    }
+
+    /// Lists live sessions, everywhere or at a site, the newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
+        match site {
+            Some(site) => rows!(
+                self,
+                fetch_all,
+                listing!("WHERE s.site_id = $1 AND s.state <> 'ended' ORDER BY s.id DESC LIMIT $2"),
+                site,
+                most,
+            ),
+            None => rows!(
+                self,
+                fetch_all,
+                listing!("WHERE s.state <> 'ended' ORDER BY s.id DESC LIMIT $1"),
+                most,
+            ),
+        }
+    }
+
+    /// Lists sessions, live or ended, everywhere or at a site, the newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
+        match site {
+            Some(site) => rows!(
+                self,
+                fetch_all,
+                listing!("WHERE s.site_id = $1 ORDER BY s.id DESC LIMIT $2"),
+                site,
+                most,
+            ),
+            None => rows!(self, fetch_all, listing!("ORDER BY s.id DESC LIMIT $1"), most),
+        }
     }
 
     /// One session with the names that belong to it.
@@ -50,14 +101,6 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn session_listing(&mut self, id: SessionId) -> Result<Option<SessionListing>> {
-        rows!(
-            self,
-            fetch_optional,
-            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name
-             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
-                 JOIN site p ON p.id = s.site_id
-             WHERE s.id = $1",
-            id,
-        )
+        rows!(self, fetch_optional, listing!("WHERE s.id = $1"), id)
     }
 }

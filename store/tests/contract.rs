@@ -78,7 +78,7 @@ cases! {
     what_expired_is_deleted_and_nothing_else,
     what_was_retired_is_offered_no_more_and_stays_on_record,
     two_gates_never_share_a_source,
-    a_subscribers_sessions_are_listed_alone,
+    the_record_is_listed_by_subscriber_site_and_whether_live,
     unknown_reports_are_bounded_by_number_and_by_time,
 }
 
@@ -636,7 +636,7 @@ async fn two_gates_never_share_a_source(world: World) {
     tx.save_nas(&twin).await.unwrap();
 }
 
-async fn a_subscribers_sessions_are_listed_alone(world: World) {
+async fn the_record_is_listed_by_subscriber_site_and_whether_live(world: World) {
     let mut tx = world.write().await;
     let number = "9876543211".parse().unwrap();
     let other = tx.ensure_subscriber(&number, "other", Language::En, NOW).await.unwrap();
@@ -646,36 +646,28 @@ async fn a_subscribers_sessions_are_listed_alone(world: World) {
         subscriber_id: other.id,
         ..world.session(3, "0003")
     };
-    tx.add_session(&theirs).await.unwrap();
+    let third = tx.add_session(&theirs).await.unwrap();
     let mut session = tx.session(second).await.unwrap().unwrap();
     session.state = SessionState::Ended;
     tx.save_session(&session).await.unwrap();
     let ids = |rows: Vec<SessionListing>| rows.into_iter().map(|row| row.session.id).collect::<Vec<_>>();
-    let all = SessionFilter::default();
-    let live = SessionFilter {
-        is_live: true,
-        ..SessionFilter::default()
-    };
-    let one = SessionFilter {
-        most: Some(1),
-        ..SessionFilter::default()
-    };
-    let elsewhere = SessionFilter {
-        site: Some(SiteId(99)),
-        ..SessionFilter::default()
-    };
-    for (filter, expected) in [
-        (all, vec![second, first]),
-        (live, vec![first]),
-        (one, vec![second]),
-        (elsewhere, vec![]),
+    let (who, here) = (world.subscriber, Some(world.site));
+    for (site, is_live, most, expected) in [
+        (None, false, 9, vec![second, first]),
+        (here, false, 9, vec![second, first]),
+        (None, true, 9, vec![first]),
+        (None, false, 1, vec![second]),
+        (Some(SiteId(99)), false, 9, vec![]),
     ] {
-        assert_eq!(
-            ids(tx.sessions_of(world.subscriber, &filter).await.unwrap()),
-            expected,
-            "{filter:?}"
-        );
+        let found = tx.sessions_of(who, site, is_live, most).await.unwrap();
+        assert_eq!(ids(found), expected, "{site:?} {is_live} {most}");
     }
+    for site in [None, here] {
+        assert_eq!(ids(tx.live_sessions(site, 9).await.unwrap()), [third, first]);
+        assert_eq!(ids(tx.last_sessions(site, 2).await.unwrap()), [third, second]);
+    }
+    assert!(tx.live_sessions(Some(SiteId(99)), 9).await.unwrap().is_empty());
+    assert!(tx.last_sessions(Some(SiteId(99)), 9).await.unwrap().is_empty());
     assert_eq!(
         tx.last_session_of(world.subscriber).await.unwrap().map(|row| row.id),
         Some(second)

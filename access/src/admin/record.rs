@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{MobileNumber, Plan, SessionId, Timestamp};
-use kavadam_store::{AuditRow, OrderKind, SessionFilter, SessionListing, VoucherRow};
+use kavadam_store::{AuditRow, OrderKind, SessionListing, VoucherRow};
 
 use super::missing;
 use crate::api::{Counters, SessionView};
 use crate::{Access, AccessError};
+
+/// Sessions listed unless told otherwise.
+const MOST_SESSIONS: u32 = 1_000;
 
 /// A site, as an administrator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,21 +109,19 @@ impl Access {
     /// There is no such subscriber or site, or the service is out of order.
     pub async fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionView>, AccessError> {
         let mut tx = self.read().await?;
-        let mut filter = SessionFilter {
-            is_live: query.is_live,
-            most: query.most,
-            ..SessionFilter::default()
+        let site = match &query.site {
+            Some(name) => Some(tx.site_named(name).await?.ok_or_else(|| missing("site", name))?.id),
+            None => None,
         };
-        if let Some(name) = &query.site {
-            filter.site = Some(tx.site_named(name).await?.ok_or_else(|| missing("site", name))?.id);
-        }
+        let most = query.most.unwrap_or(MOST_SESSIONS);
         let found = match &query.number {
             Some(number) => {
                 let found = tx.subscriber_numbered(number).await?;
                 let subscriber = found.ok_or_else(|| missing("subscriber", &number.masked()))?;
-                tx.sessions_of(subscriber.id, &filter).await?
+                tx.sessions_of(subscriber.id, site, query.is_live, most).await?
             }
-            None => tx.sessions(&filter).await?,
+            None if query.is_live => tx.live_sessions(site, most).await?,
+            None => tx.last_sessions(site, most).await?,
         };
         Ok(found.into_iter().map(view).collect())
     }
