@@ -174,6 +174,7 @@ CREATE INDEX session_by_acct_session_id ON session (nas_id, acct_session_id, id)
 CREATE INDEX session_by_device ON session (site_id, mac, id);
 CREATE INDEX session_of_subscriber ON session (subscriber_id, id);
 CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE state <> 'ended';
+CREATE INDEX session_live ON session (id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_site ON session (site_id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_lease ON session (lease_id) WHERE state <> 'ended';
 CREATE INDEX session_live_by_heard ON session (heard_at) WHERE state <> 'ended';
