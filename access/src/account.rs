@@ -5,8 +5,8 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{SessionId, SubscriberId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 
-use crate::admit::{end_namesake, end_session};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
+use crate::ending::{end_namesake, end_session, reopen};
 use crate::{Access, AccessError};
 
 impl Access {
@@ -69,6 +69,8 @@ async fn charge(
     tx.lock_subscriber(subscriber).await?;
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
     take_name(tx, &mut session, report, now).await?;
+    // A copy of what was heard before is no sign of life.
+    let is_news = session.reported_at.is_none_or(|last| report.at > last);
     let octets = read_meters(&mut session, report, now);
     if octets > 0 {
         tx.charge(session.entitlement_id, session.lease_id, octets).await?;
@@ -77,8 +79,10 @@ async fn charge(
     if let AccountingKind::Stop(cause) = report.kind {
         end_session(tx, &mut session, cause, report.at).await?;
     } else {
+        let is_reopened = is_news && reopen(tx, &mut session, now).await?;
         session.state = session.state.after_report();
-        if octets > 0 && needs_new_limits(tx, &session).await? {
+        // Whatever was decided about its person meanwhile passed it by.
+        if is_reopened || octets > 0 && needs_new_limits(tx, &session).await? {
             session.order(OrderKind::Change, now);
             has_orders = true;
         }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use kavadam_domain::authorize::{Snapshot, Verdict, decide};
 use kavadam_domain::quota::{Lease, Share};
-use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
 use kavadam_store::{LeaseRow, NewSession, SessionRow, SubscriberRow, Tx};
 
 use crate::AccessError;
 use crate::api::Grant;
+use crate::ending::{end_namesake, end_session};
 use crate::standing::{Standing, load_standing};
 
 /// A device that wants to be online, or to stay so.
@@ -120,36 +121,6 @@ pub async fn admit(
     }
 }
 
-/// Ends a session and gives back what its lease no longer needs.
-pub async fn end_session(tx: &mut Tx, session: &mut SessionRow, cause: u32, at: Timestamp) -> Result<(), AccessError> {
-    session.state = SessionState::Ended;
-    session.ended_at = Some(at.max(session.granted_at));
-    session.terminate_cause = Some(cause);
-    session.settle_order();
-    tx.save_session(session).await?;
-    let Some(lease) = session.lease_id else { return Ok(()) };
-    let mut left = tx.live_sessions_under(lease).await?;
-    if left.iter().any(|session| session.state == SessionState::Open) {
-        return Ok(());
-    }
-    // The gate's shared quota died with its last session; those let in since then begin one of their own.
-    tx.close_lease(lease).await?;
-    let fresh = Lease {
-        granted_octets: left.iter().map(|session| session.granted_octets).sum(),
-        used_octets: left.iter().map(|session| session.meter().total_octets()).sum(),
-    };
-    if !left.is_empty() {
-        let lease = tx
-            .add_lease(session.entitlement_id, session.nas_id, true, fresh)
-            .await?;
-        for session in &mut left {
-            session.lease_id = Some(lease.id);
-            tx.save_session(session).await?;
-        }
-    }
-    Ok(())
-}
-
 /// The octets behind a session, brought to one footing: whatever a gate let through beyond its promise (or unmetered, or before there was
 /// a lease) counts as promised and used, so that new octets come on top of it and not out of it.
 struct Account {
@@ -245,26 +216,6 @@ async fn end_superseded(
 enum Device {
     Known(Mac),
     Unknown(SessionId),
-}
-
-/// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`.
-pub async fn end_namesake(
-    tx: &mut Tx,
-    nas: NasId,
-    acct_session_id: &str,
-    but: Option<SessionId>,
-    now: Timestamp,
-) -> Result<(), AccessError> {
-    let is_other_and_live = |session: &SessionRow| Some(session.id) != but && session.state != SessionState::Ended;
-    let found = tx.session_at(nas, None, Some(acct_session_id)).await?;
-    let Some(found) = found.filter(is_other_and_live) else {
-        return Ok(());
-    };
-    tx.lock_subscriber(found.subscriber_id).await?;
-    if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
-        end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
-    }
-    Ok(())
 }
 
 async fn find_lease(

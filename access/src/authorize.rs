@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::admit::{Asking, admit};
 use crate::api::{AuthorizeRequest, Decision, Proof, Service};
+use crate::ending::reopen;
 use crate::login::{self, welcome};
 use crate::{Access, AccessError};
 
@@ -27,7 +28,7 @@ impl Access {
         let identified = match &request.service {
             Service::Login(proof) => self.log_in(&mut tx, &request, nas.site_id, proof, now).await?,
             Service::CallCheck => recognise(&mut tx, request.mac, now).await?,
-            Service::Renewal => find_session(&mut tx, &request).await?,
+            Service::Renewal => find_session(&mut tx, &request, now).await?,
         };
         let (subscriber, existing) = match identified {
             Ok(found) => found,
@@ -126,7 +127,7 @@ async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Iden
 }
 
 /// The session a renewal is for. One that is to end is not renewed.
-async fn find_session(tx: &mut Tx, request: &AuthorizeRequest) -> Result<Identified, AccessError> {
+async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -> Result<Identified, AccessError> {
     let unknown = Ok(Err((Reason::UnknownSession, Language::default())));
     let found = tx
         .session_at(
@@ -141,6 +142,9 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest) -> Result<Identif
     let Some(mut session) = tx.session(found.id).await? else {
         return unknown;
     };
+    if reopen(tx, &mut session, now).await? {
+        tx.save_session(&session).await?;
+    }
     if session.state == SessionState::Ended || session.order_action == Some(OrderKind::End) {
         return Ok(Err((Reason::UnknownSession, subscriber.language)));
     }

@@ -15,6 +15,7 @@ mod admit;
 pub mod api;
 mod authenticator;
 mod authorize;
+mod ending;
 mod gates;
 pub mod login;
 pub mod orders;

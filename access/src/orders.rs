@@ -7,8 +7,9 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx};
 
-use crate::admit::{Asking, admit, end_session};
+use crate::admit::{Asking, admit};
 use crate::api::{Order, OrderAction, OrderAnswer};
+use crate::ending::end_session;
 use crate::{Access, AccessError};
 
 /// Orders looked at in one go.

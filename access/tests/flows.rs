@@ -28,7 +28,6 @@ cases! {
     a_gates_word_that_a_device_is_not_online_counts_but_an_old_link_does_not,
     nobody_is_sent_a_code_at_a_closed_site,
     a_voucher_brings_a_used_up_citizen_back_once,
-    a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back,
 }
 
 async fn a_citizens_day_from_number_to_used_up_and_the_next_morning(database: Database) {
@@ -285,25 +284,6 @@ async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
     assert!(
         matches!(guess, Verified::Refused(Reason::TooMany(_))),
         "guessing is limited"
-    );
-}
-
-async fn a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back(database: Database) {
-    let mut lab = Lab::new(database, &plan(30 * MB)).await;
-    lab.online(MAC, "s1").await;
-    lab.report(AccountingKind::Start, "s1", 0, 0).await;
-    lab.report(AccountingKind::Interim, "s1", MB, 1).await;
-    lab.pass(Duration::from_secs(299));
-    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 0, "not yet");
-    lab.pass(Duration::from_secs(2));
-    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 1);
-    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 0, "once");
-    let grant = granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
-    assert_eq!(grant.limits.remaining_octets, Some(29 * MB));
-    assert_eq!(
-        lab.report(AccountingKind::Stop(1), "s1", 3 * MB, 200).await,
-        Accounted::Charged(2 * MB),
-        "late, yet charged"
     );
 }
 

@@ -150,6 +150,7 @@ CREATE TABLE session (
     ends_at           BIGINT,
     ended_at          BIGINT,
     terminate_cause   BIGINT,
+    is_presumed_ended BOOLEAN NOT NULL DEFAULT FALSE, -- it fell silent
     granted_octets    BIGINT NOT NULL, -- cumulative from the session's start
     up_octets         BIGINT NOT NULL DEFAULT 0,
     down_octets       BIGINT NOT NULL DEFAULT 0,

@@ -150,6 +150,7 @@ CREATE TABLE session (
     ends_at           INTEGER,
     ended_at          INTEGER,
     terminate_cause   INTEGER,
+    is_presumed_ended INTEGER NOT NULL DEFAULT FALSE CHECK (is_presumed_ended IN (0, 1)), -- it fell silent
     granted_octets    INTEGER NOT NULL, -- cumulative from the session's start
     up_octets         INTEGER NOT NULL DEFAULT 0,
     down_octets       INTEGER NOT NULL DEFAULT 0,

@@ -243,4 +243,13 @@ impl Tx {
         execute!(self, "UPDATE lease SET is_closed = TRUE WHERE id = $1", id)?;
         Ok(())
     }
+
+    /// Takes the end of a lease back: what was not used is promised again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn reopen_lease(&mut self, id: LeaseId) -> Result<()> {
+        execute!(self, "UPDATE lease SET is_closed = FALSE WHERE id = $1", id)?;
+        Ok(())
+    }
 }

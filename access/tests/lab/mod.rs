@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kavadam_access::admin::NasSetting;
+use kavadam_access::admin::{NasSetting, SessionQuery};
 use kavadam_access::api::*;
 use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
@@ -60,6 +60,7 @@ pub struct Lab {
     pub nas: NasId,
     pub site: SiteId,
     pub now: Timestamp,
+    pub up_since: Timestamp,
     _dir: tempfile::TempDir,
 }
 
@@ -117,6 +118,7 @@ impl Lab {
             nas,
             site,
             now,
+            up_since: now,
             _dir: dir,
         }
     }
@@ -194,6 +196,27 @@ impl Lab {
     pub async fn online(&self, mac: Mac, id: &str) -> Grant {
         let ticket = self.ticket(mac).await;
         granted(self.logon(mac, &ticket, id).await)
+    }
+
+    pub async fn renew(&self, mac: Mac, id: &str) -> Decision {
+        self.authorize(mac, Service::Renewal, "", id).await
+    }
+
+    pub async fn sweep(&self) -> u32 {
+        self.access.sweep(self.up_since, self.now).await.unwrap()
+    }
+
+    /// The last session of a device, as an administrator sees it.
+    pub async fn session(&self, mac: Mac) -> SessionView {
+        let all = self.access.sessions(&SessionQuery::default()).await.unwrap();
+        all.into_iter().find(|session| session.mac == Some(mac)).unwrap()
+    }
+
+    /// Octets used, and promised to gates, in the present period.
+    pub async fn used_and_promised(&self) -> (u64, u64) {
+        let view = self.access.subscriber(&NUMBER.parse().unwrap(), self.now).await;
+        let view = view.unwrap().unwrap();
+        (view.used_octets, view.leased_octets)
     }
 
     pub async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {
