@@ -106,7 +106,7 @@ pub async fn admit(
                 granted_octets,
             };
             let (session, class) = match existing {
-                Some(session) => renew(tx, session, &terms, now).await?,
+                Some(session) => renew(tx, session, &terms).await?,
                 None => open(tx, subscriber, asking, &terms, now).await?,
             };
             Ok(Ok(Grant {
@@ -260,18 +260,12 @@ async fn promise(
         .id)
 }
 
-async fn renew(
-    tx: &mut Tx,
-    mut session: SessionRow,
-    terms: &Terms<'_>,
-    now: Timestamp,
-) -> Result<(SessionId, [u8; 16]), AccessError> {
+async fn renew(tx: &mut Tx, mut session: SessionRow, terms: &Terms<'_>) -> Result<(SessionId, [u8; 16]), AccessError> {
     session.entitlement_id = terms.standing.entitlement.id;
     session.lease_id = terms.lease_id;
     session.granted_octets = terms.granted_octets;
     session.is_throttled = terms.is_throttled();
     session.ends_at = terms.ends_at(session.started_at.unwrap_or(session.granted_at));
-    session.heard_at = now;
     tx.save_session(&session).await?;
     Ok((session.id, session.class))
 }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kavadam_domain::{Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, Timestamp};
+use kavadam_domain::{
+    Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, SubscriberId, Timestamp,
+};
 use zeroize::Zeroizing;
 
 /// How a RADIUS client proves that it knows the password.
@@ -174,7 +176,11 @@ pub struct NasEntry {
 pub struct Order {
     /// Which session.
     pub session: SessionId,
-    /// Whose gate.
+    /// Whose.
+    pub subscriber: SubscriberId,
+    /// Which of the session's orders: an answer settles this one and no later one.
+    pub number: u64,
+    /// At which gate.
     pub nas: NasId,
     /// Where to send it: the address the gate's last request came from, and its CoA port.
     pub to: std::net::SocketAddr,

@@ -150,6 +150,7 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
     }
     // The answer carries the limits as they are now: no need to send them once more.
     session.settle_order();
+    session.heard_at = now;
     Ok(Ok((subscriber, Some(session))))
 }
 

@@ -202,27 +202,15 @@ async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_
     lab.online(MAC, "s1").await;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
     assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     assert_eq!(orders.len(), 1);
     assert_eq!(orders[0].action, OrderAction::End);
-    let settled = lab
-        .access
-        .order_answered(orders[0].session, OrderAnswer::Silence, lab.now)
-        .await
-        .unwrap();
+    let settled = lab.answer(&orders[0], OrderAnswer::Silence).await;
     assert!(!settled);
-    assert!(
-        lab.access.pending_orders(lab.now).await.unwrap().is_empty(),
-        "not again at once"
-    );
+    assert!(lab.orders().await.is_empty(), "not again at once");
     lab.pass(Duration::from_secs(3));
-    assert_eq!(lab.access.pending_orders(lab.now).await.unwrap().len(), 1, "but soon");
-    assert!(
-        lab.access
-            .order_answered(orders[0].session, OrderAnswer::Done, lab.now)
-            .await
-            .unwrap()
-    );
+    assert_eq!(lab.orders().await.len(), 1, "but soon");
+    assert!(lab.answer(&orders[0], OrderAnswer::Done).await);
     lab.report(AccountingKind::Stop(6), "s1", MB, 3).await;
     assert_eq!(
         refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),

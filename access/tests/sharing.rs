@@ -298,7 +298,7 @@ async fn a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up(data
         .redeem_voucher(&lab.visit(MAC), &codes[0], lab.now)
         .await
         .unwrap();
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     let OrderAction::Change(limits) = &orders[0].action else {
         panic!("{orders:?}")
     };
@@ -309,13 +309,8 @@ async fn a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up(data
         (21 * MB + 1..=31 * MB).contains(&total),
         "on top of what it has used: {total}"
     );
-    assert!(
-        lab.access
-            .order_answered(orders[0].session, OrderAnswer::Done, lab.now)
-            .await
-            .unwrap()
-    );
-    assert!(lab.access.pending_orders(lab.now).await.unwrap().is_empty());
+    assert!(lab.answer(&orders[0], OrderAnswer::Done).await);
+    assert!(lab.orders().await.is_empty());
 }
 
 async fn a_name_given_again_by_a_gate_ends_the_session_that_had_it(database: Database) {
@@ -356,7 +351,7 @@ async fn a_changed_plan_reaches_those_online(database: Database) {
         ..plan(100 * MB)
     };
     lab.access.set_plan(&faster, "test", lab.now).await.unwrap();
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     let OrderAction::Change(limits) = &orders[0].action else {
         panic!("{orders:?}")
     };

@@ -51,7 +51,7 @@ async fn swept(database: Database) -> Lab {
 }
 
 async fn orders(lab: &Lab) -> Vec<OrderAction> {
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     orders.into_iter().map(|order| order.action).collect()
 }
 
@@ -131,10 +131,7 @@ async fn a_renewal_reopens_a_session_taken_for_ended(database: Database) {
 
 async fn what_was_given_to_others_meanwhile_becomes_debt(database: Database) {
     let lab = swept(database).await;
-    lab.access
-        .top_up(&lab::NUMBER.parse().unwrap(), MB, "test", lab.now)
-        .await
-        .unwrap();
+    lab.top_up(MB).await;
     // The rest of the period, 40 MB, goes to another device.
     let mut total = lab.online(lab::OTHER_MAC, "s2").await;
     lab.report(AccountingKind::Start, "s2", 0, 0).await;
@@ -168,10 +165,7 @@ async fn a_copy_of_an_old_report_is_no_sign_of_life(database: Database) {
 
 async fn a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of(database: Database) {
     let lab = swept(database).await;
-    lab.access
-        .block(&lab::NUMBER.parse().unwrap(), true, "test", lab.now)
-        .await
-        .unwrap();
+    lab.block().await;
     assert_eq!(orders(&lab).await, []);
     lab.report(AccountingKind::Interim, "s1", 2 * MB, 900).await;
     assert_eq!(orders(&lab).await, [OrderAction::End]);
@@ -217,9 +211,4 @@ async fn a_stop_replaces_the_presumed_end_and_the_first_true_cause_stands(databa
         (Some(4), Some(stopped_at)),
         "told twice"
     );
-    lab.access
-        .order_answered(session.id, OrderAnswer::SessionGone, lab.now)
-        .await
-        .unwrap();
-    assert_eq!(lab.session(MAC).await.terminate_cause, Some(4));
 }

@@ -160,6 +160,7 @@ CREATE TABLE session (
     down_packets      BIGINT NOT NULL DEFAULT 0,
     session_secs      BIGINT NOT NULL DEFAULT 0,
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
+    order_number      BIGINT NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    BIGINT NOT NULL DEFAULT 0,
     order_next_at     BIGINT,
     trouble           TEXT

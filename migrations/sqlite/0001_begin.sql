@@ -160,6 +160,7 @@ CREATE TABLE session (
     down_packets      INTEGER NOT NULL DEFAULT 0,
     session_secs      INTEGER NOT NULL DEFAULT 0,
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
+    order_number      INTEGER NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    INTEGER NOT NULL DEFAULT 0,
     order_next_at     INTEGER,
     trouble           TEXT

@@ -76,6 +76,8 @@ row! {
         pub session_secs: u32,
         /// What the gate is yet to obey.
         pub order_action: Option<OrderKind>,
+        /// How often something was asked of it: tells an order from those before.
+        pub order_number: u64,
         /// Sendings so far.
         pub order_attempts: u32,
         /// When to send it (again).
@@ -117,6 +119,7 @@ impl SessionRow {
             return;
         }
         self.order_action = Some(kind);
+        self.order_number += 1;
         self.order_attempts = 0;
         self.order_next_at = Some(now);
         self.trouble = None;
@@ -363,8 +366,9 @@ impl Tx {
     pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
         execute!(
             self,
-            "UPDATE session SET order_action = 'change', order_attempts = 0, order_next_at = $2, trouble = NULL
-             WHERE state <> 'ended' AND order_action IS NULL AND id IN
+            "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
+                 trouble = NULL
+             WHERE state <> 'ended' AND (order_action IS NULL OR order_action <> 'end') AND id IN
                  (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
                   WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)",
             plan,
@@ -433,7 +437,8 @@ impl Tx {
                  is_throttled = $8, started_at = $9, reported_at = $10, heard_at = $11, ends_at = $12, ended_at = $13,
                  terminate_cause = $14, granted_octets = $15, up_octets = $16, down_octets = $17, base_up_octets = $18,
                  base_down_octets = $19, up_packets = $20, down_packets = $21, session_secs = $22, order_action = $23,
-                 order_attempts = $24, order_next_at = $25, trouble = $26, is_presumed_ended = $27
+                 order_attempts = $24, order_next_at = $25, trouble = $26, is_presumed_ended = $27,
+                 order_number = $28
              WHERE id = $1",
             row.id,
             row.entitlement_id,
@@ -462,6 +467,7 @@ impl Tx {
             row.order_next_at,
             row.trouble,
             row.is_presumed_ended,
+            row.order_number,
         )?;
         Ok(())
     }

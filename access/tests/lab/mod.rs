@@ -175,6 +175,11 @@ impl Lab {
     }
 
     pub async fn authorize(&self, mac: Mac, service: Service, name: &str, id: &str) -> Decision {
+        self.authorize_as(mac, service, name, id, true).await
+    }
+
+    /// At a gate that renews its leases, or one that only takes a limit.
+    pub async fn authorize_as(&self, mac: Mac, service: Service, name: &str, id: &str, renews: bool) -> Decision {
         let request = AuthorizeRequest {
             nas: self.nas,
             user_name: name.to_owned(),
@@ -183,7 +188,7 @@ impl Lab {
             ip: Some("10.80.1.1".parse().unwrap()),
             acct_session_id: Some(id.to_owned()),
             class: None,
-            shares_quota: true,
+            shares_quota: renews,
         };
         self.access.authorize(request, self.now).await.unwrap()
     }
@@ -202,6 +207,20 @@ impl Lab {
         self.authorize(mac, Service::Renewal, "", id).await
     }
 
+    /// The orders that go out now.
+    pub async fn orders(&self) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for session in self.access.due_orders(self.now).await.unwrap() {
+            orders.extend(self.access.decide_order(session, self.now).await.unwrap());
+        }
+        orders
+    }
+
+    /// Whether the gate is asked for nothing more.
+    pub async fn answer(&self, order: &Order, answer: OrderAnswer) -> bool {
+        self.access.order_answered(order, answer, self.now).await.unwrap()
+    }
+
     pub async fn sweep(&self) -> u32 {
         self.access.sweep(self.up_since, self.now).await.unwrap()
     }
@@ -217,6 +236,24 @@ impl Lab {
         let view = self.access.subscriber(&NUMBER.parse().unwrap(), self.now).await;
         let view = view.unwrap().unwrap();
         (view.used_octets, view.leased_octets)
+    }
+
+    /// Online at a gate that only takes a limit.
+    pub async fn online_fixed(&self, mac: Mac, id: &str) -> Grant {
+        let ticket = self.ticket(mac).await;
+        let proof = Proof::Pap(Zeroizing::new(ticket.password.as_bytes().to_vec()));
+        let service = Service::Login(proof);
+        granted(self.authorize_as(mac, service, &ticket.user_name, id, false).await)
+    }
+
+    pub async fn top_up(&self, octets: u64) {
+        let number = NUMBER.parse().unwrap();
+        self.access.top_up(&number, octets, "test", self.now).await.unwrap();
+    }
+
+    pub async fn block(&self) {
+        let number = NUMBER.parse().unwrap();
+        self.access.block(&number, true, "test", self.now).await.unwrap();
     }
 
     pub async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {
