@@ -115,7 +115,8 @@ pub async fn admit(
                 class: class.to_vec(),
                 cui: subscriber.alias.clone().into_bytes(),
                 limits,
-                is_renewable: asking.is_renewable && limits.max_total_octets.is_some(),
+                // Also without a limit to renew: one may come by an order, which cannot say so.
+                is_renewable: asking.is_renewable,
             }))
         }
     }

@@ -84,7 +84,7 @@ pub struct Grant {
     pub cui: Vec<u8>,
     /// What to hold the session to.
     pub limits: Limits,
-    /// `limits.max_total_octets` is a lease: the gate should ask again before it is used up.
+    /// Octets, where they are limited now or later, are a lease: the gate should ask again before they are used up.
     pub is_renewable: bool,
 }
 

@@ -105,7 +105,20 @@ async fn give_back(tx: &mut Tx, session: &SessionRow) -> Result<(), AccessError>
         return Ok(());
     }
     tx.close_lease(lease).await?;
-    begin_anew(tx, session, left).await
+    begin_anew(tx, session, left).await?;
+    quicken(tx, session).await
+}
+
+/// Those of the person who were slowed because this gate held the rest may get it now.
+async fn quicken(tx: &mut Tx, ended: &SessionRow) -> Result<(), AccessError> {
+    let now = ended.ended_at.unwrap_or(ended.granted_at);
+    for mut session in tx.live_sessions_of(ended.subscriber_id).await? {
+        if session.is_throttled {
+            session.order(OrderKind::Change, now);
+            tx.save_session(&session).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The gate's shared quota died with its last session; those let in since then begin one of their own.
