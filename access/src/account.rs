@@ -1,5 +1,7 @@
 //! Accounting: reports that may be lost, doubled, late or out of order become octets charged once each.
 
+use std::time::Duration;
+
 use kavadam_domain::accounting::Reading;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{SessionId, SubscriberId, Timestamp};
@@ -8,6 +10,9 @@ use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::ending::{end_namesake, end_session, reopen};
 use crate::{Access, AccessError};
+
+/// A gate that renews has asked by then, which settles the order to it.
+const RENEWS_WITHIN: Duration = Duration::from_secs(10);
 
 impl Access {
     /// Takes an accounting report in. When this returns, it is committed and may be acknowledged.
@@ -81,9 +86,16 @@ async fn charge(
     } else {
         let is_reopened = is_news && reopen(tx, &mut session, now).await?;
         session.state = session.state.after_report();
-        // Whatever was decided about its person meanwhile passed it by.
-        if is_reopened || octets > 0 && needs_new_limits(tx, &session).await? {
-            session.order(OrderKind::Change, now);
+        let due_at = if is_reopened {
+            // Whatever was decided about its person meanwhile passed it by.
+            Some(now)
+        } else if octets > 0 && needs_new_limits(tx, &session).await? {
+            Some(if session.is_renewable { now + RENEWS_WITHIN } else { now })
+        } else {
+            None
+        };
+        if let Some(due_at) = due_at {
+            session.order(OrderKind::Change, due_at);
             has_orders = true;
         }
         tx.save_session(&session).await?;
@@ -120,7 +132,7 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     session.up_packets = session.up_packets.max(counters.up_packets);
     session.down_packets = session.down_packets.max(counters.down_packets);
     session.heard_at = session.heard_at.max(now);
-    let began_at = report.at - std::time::Duration::from_secs(counters.session_secs.into());
+    let began_at = report.at - Duration::from_secs(counters.session_secs.into());
     session.started_at = Some(
         session
             .started_at
@@ -133,13 +145,15 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     after.total_octets().saturating_sub(before.total_octets())
 }
 
-/// A gate that cannot ask again is told: more, or the end, when little is left of what it was given.
+/// A gate that cannot ask again is told: more, or the end, when little is left of what it was given; one that should have asked, when
+/// nothing is.
 async fn needs_new_limits(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
-    let (false, SessionState::Open, Some(lease)) = (session.is_renewable, session.state, session.lease_id) else {
+    let (SessionState::Open, false, Some(lease)) = (session.state, session.is_throttled, session.lease_id) else {
         return Ok(false);
     };
     let lease = tx.lease(lease).await?.ok_or(AccessError::Inconsistent("lease"))?;
-    Ok(!session.is_throttled && lease.lease().promised_octets() < lease.granted_octets / 4)
+    let left = lease.lease().promised_octets();
+    Ok(left == 0 || !session.is_renewable && left < lease.granted_octets / 4)
 }
 
 /// The gate started or stops: every session it had by then is over, with the octets last reported.

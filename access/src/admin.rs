@@ -25,6 +25,9 @@ pub struct NasSetting<'a> {
     pub uam_secret: &'a [u8],
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+    /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before a lease is used up: a gateway of ours. A
+    /// vendor's gate may send that attribute too, and do neither.
+    pub is_renewing: bool,
 }
 
 /// Shortest RADIUS secret taken: shorter ones fall to a search of recorded packets.
@@ -93,6 +96,7 @@ impl Access {
                 secret_sealed: self.sealer().seal(nas.secret, rand::random())?,
                 uam_secret_sealed: self.sealer().seal(nas.uam_secret, rand::random())?,
                 coa_port: nas.coa_port,
+                is_renewing: nas.is_renewing,
             })
             .await?;
         tx.record_audit(actor, "nas.set", nas.name, &nas.source.to_string(), now)

@@ -52,9 +52,8 @@ pub struct AuthorizeRequest {
     pub acct_session_id: Option<String>,
     /// Class of an earlier grant (renewals).
     pub class: Option<Vec<u8>>,
-    /// The gate can share one quota between sessions of equal Chargeable-User-Identity (RFC 4372: it sent a NUL one),
-    /// and can ask again before a lease is used up.
-    pub shares_quota: bool,
+    /// It sent a NUL Chargeable-User-Identity and so is told one (RFC 4372): without, it cannot share a quota by it.
+    pub wants_cui: bool,
 }
 
 /// The answer to an Access-Request.

@@ -45,7 +45,7 @@ impl Access {
                 mac: request.mac,
                 ip: request.ip,
                 acct_session_id: request.acct_session_id.clone(),
-                is_renewable: request.shares_quota,
+                is_renewable: nas.is_renewing && request.wants_cui,
             },
         };
         let outcome = admit(&mut tx, &subscriber, &asking, existing, now).await?;

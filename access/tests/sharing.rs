@@ -25,8 +25,6 @@ cases! {
     a_restart_of_the_gate_ends_its_sessions_and_frees_their_leases,
     a_stop_without_a_start_is_charged_to_the_session_of_its_class,
     a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up,
-    a_session_is_slowed_while_another_gate_holds_the_rest_and_quick_again_when_it_comes_back,
-    a_session_begun_slowly_or_without_a_quota_may_ask_again_once_it_is_metered,
     a_name_given_again_by_a_gate_ends_the_session_that_had_it,
     a_changed_plan_reaches_those_online,
     a_changed_number_is_asked_for_anew,
@@ -40,6 +38,7 @@ async fn second_gate(lab: &Lab) -> NasId {
         secret: b"a secret of the gate",
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        is_renewing: true,
     };
     lab.access.set_nas(&nas, "test", lab.now).await.unwrap()
 }
@@ -53,7 +52,7 @@ async fn at_gate(lab: &Lab, nas: NasId, mac: Mac, id: &str) -> Decision {
         ip: None,
         acct_session_id: Some(id.to_owned()),
         class: None,
-        shares_quota: true,
+        wants_cui: true,
     };
     lab.access.authorize(request, lab.now).await.unwrap()
 }
@@ -101,7 +100,7 @@ async fn many_devices_at_once_never_get_more_than_remains(database: Database) {
                 ip: None,
                 acct_session_id: Some(format!("crowd-{index}")),
                 class: None,
-                shares_quota: index % 3 != 0,
+                wants_cui: index % 3 != 0,
             };
             let access = lab.access.clone();
             tokio::spawn(async move { access.authorize(request, now).await.unwrap() })
@@ -313,56 +312,6 @@ async fn a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up(data
     );
     assert!(lab.answer(&orders[0], OrderAnswer::Done).await);
     assert!(lab.orders().await.is_empty());
-}
-
-async fn a_session_is_slowed_while_another_gate_holds_the_rest_and_quick_again_when_it_comes_back(database: Database) {
-    let slow = Plan {
-        after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
-        ..plan(20 * MB)
-    };
-    let mut lab = Lab::new(database, &slow).await;
-    let half = lab.online_fixed(MAC, "s1").await;
-    assert_eq!(half.limits.max_total_octets, Some(10 * MB));
-    lab.report(AccountingKind::Start, "s1", 0, 0).await;
-    lab.pass(Duration::from_secs(31));
-    lab.online(OTHER_MAC, "s2").await;
-    lab.report(AccountingKind::Interim, "s2", 5 * MB, 10).await;
-    assert_eq!(leased(lab.renew(OTHER_MAC, "s2").await), 10 * MB);
-    lab.report(AccountingKind::Interim, "s2", 10 * MB, 20).await;
-    let slowed = granted(lab.renew(OTHER_MAC, "s2").await).limits;
-    assert_eq!(
-        (slowed.max_total_octets, slowed.down_bits_per_sec),
-        (None, Some(256_000))
-    );
-    lab.report(AccountingKind::Stop(1), "s1", MB, 60).await;
-    let orders = lab.orders().await;
-    let OrderAction::Change(limits) = &orders[0].action else {
-        panic!("{orders:?}")
-    };
-    assert_eq!(
-        (limits.max_total_octets, limits.down_bits_per_sec),
-        (Some(15 * MB), Some(10_000_000))
-    );
-}
-
-async fn a_session_begun_slowly_or_without_a_quota_may_ask_again_once_it_is_metered(database: Database) {
-    let slow = Plan {
-        after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
-        ..plan(20 * MB)
-    };
-    let mut lab = Lab::new(database, &slow).await;
-    lab.online(MAC, "s1").await;
-    lab.report(AccountingKind::Stop(1), "s1", 20 * MB, 60).await;
-    lab.pass(Duration::from_secs(31));
-    let slowed = granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
-    assert_eq!((slowed.limits.max_total_octets, slowed.is_renewable), (None, true));
-    let unlimited = Plan {
-        quota_octets: None,
-        ..slow
-    };
-    lab.access.set_plan(&unlimited, "test", lab.now).await.unwrap();
-    let free = lab.online(OTHER_MAC, "s3").await;
-    assert_eq!((free.limits.max_total_octets, free.is_renewable), (None, true));
 }
 
 async fn a_name_given_again_by_a_gate_ends_the_session_that_had_it(database: Database) {

@@ -31,6 +31,7 @@ CREATE TABLE nas (
     secret_sealed     BYTEA    NOT NULL,
     uam_secret_sealed BYTEA    NOT NULL,
     coa_port          BIGINT NOT NULL,
+    is_renewing       BOOLEAN NOT NULL, -- shares a quota by Chargeable-User-Identity, and asks again
     last_seen_address TEXT,
     last_seen_at      BIGINT
 );

@@ -31,6 +31,7 @@ CREATE TABLE nas (
     secret_sealed     BLOB    NOT NULL,
     uam_secret_sealed BLOB    NOT NULL,
     coa_port          INTEGER NOT NULL,
+    is_renewing       INTEGER NOT NULL CHECK (is_renewing IN (0, 1)), -- shares a quota by Chargeable-User-Identity, and asks again
     last_seen_address TEXT,
     last_seen_at      INTEGER
 ) STRICT;

@@ -240,6 +240,10 @@ pub enum NasCommand {
         /// UDP port for CoA and Disconnect
         #[arg(long, default_value_t = 3799)]
         coa_port: u16,
+        /// It is a gateway of ours: it gets small leases, shared by a person's devices, and asks again before they are used up.
+        /// Without this a gate gets a fixed share
+        #[arg(long)]
+        renews: bool,
     },
 }
 

@@ -171,6 +171,7 @@ fn gate(name: &str, site_id: SiteId) -> NewNas {
         secret_sealed: vec![0, 255],
         uam_secret_sealed: vec![],
         coa_port: 3799,
+        is_renewing: true,
     }
 }
 

@@ -105,6 +105,7 @@ impl Lab {
             secret: b"a secret of the gate",
             uam_secret: b"a secret of redirects",
             coa_port: 3799,
+            is_renewing: true,
         };
         let nas = access.set_nas(&nas, "test", now).await.unwrap();
         access
@@ -188,7 +189,7 @@ impl Lab {
             ip: Some("10.80.1.1".parse().unwrap()),
             acct_session_id: Some(id.to_owned()),
             class: None,
-            shares_quota: renews,
+            wants_cui: renews,
         };
         self.access.authorize(request, self.now).await.unwrap()
     }

@@ -46,6 +46,7 @@ impl Desk {
                 let json = nases.iter().map(|nas| {
                     json!({
                         "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
+                        "is_renewing": nas.is_renewing,
                         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
                         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
                     })
@@ -68,6 +69,7 @@ impl Desk {
                 secret_file,
                 uam_secret_file,
                 coa_port,
+                renews,
             } => {
                 let (secret, uam_secret) = (read_secret(&secret_file)?, read_secret(&uam_secret_file)?);
                 let nas = NasSetting {
@@ -77,6 +79,7 @@ impl Desk {
                     secret: secret.as_bytes(),
                     uam_secret: uam_secret.as_bytes(),
                     coa_port,
+                    is_renewing: renews,
                 };
                 self.access.set_nas(&nas, &self.actor, self.now).await?;
                 say(&format!("{name}  {site}  {source}"))
