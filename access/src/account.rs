@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavadam_domain::accounting::Reading;
+use kavadam_domain::accounting::{Reading, is_plausible};
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{SessionId, SubscriberId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
@@ -21,9 +21,11 @@ impl Access {
     /// The database failed: the gate is to be left without an answer, so that it reports again.
     pub async fn account(&self, report: AccountingReport, now: Timestamp) -> Result<Accounted, AccessError> {
         let mut tx = self.write().await?;
-        // A gate whose clock runs ahead must not make later reports look old.
         let report = AccountingReport {
+            // A gate whose clock runs ahead must not make later reports look old.
             at: report.at.min(now),
+            acct_session_id: without_nul(report.acct_session_id),
+            user_name: report.user_name.map(without_nul),
             ..report
         };
         let (accounted, has_orders) = match report.kind {
@@ -32,7 +34,7 @@ impl Access {
                 if let Some((subscriber, id)) = find(&mut tx, &report).await? {
                     charge(&mut tx, &report, subscriber, id, now).await?
                 } else {
-                    tx.keep_unknown_report(&unknown(&report), now).await?;
+                    tx.keep_unknown_report(&unknown(&report, ""), now).await?;
                     (Accounted::Unknown, false)
                 }
             }
@@ -76,7 +78,14 @@ async fn charge(
     take_name(tx, &mut session, report, now).await?;
     // A copy of what was heard before is no sign of life.
     let is_news = session.reported_at.is_none_or(|last| report.at > last);
-    let octets = read_meters(&mut session, report, now);
+    let Some(octets) = read_meters(&mut session, report, now) else {
+        tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
+        tx.keep_unknown_report(&unknown(report, "implausible "), now).await?;
+        if let AccountingKind::Stop(cause) = report.kind {
+            end_session(tx, &mut session, cause, report.at).await?;
+        }
+        return Ok((Accounted::Implausible, false));
+    };
     if octets > 0 {
         tx.charge(session.entitlement_id, session.lease_id, octets).await?;
     }
@@ -118,8 +127,8 @@ async fn take_name(
     Ok(())
 }
 
-/// Moves the meters on; returns the octets that are new.
-fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timestamp) -> u64 {
+/// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.
+fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timestamp) -> Option<u64> {
     let counters = &report.counters;
     let before = session.meter();
     let reading = Reading {
@@ -128,6 +137,11 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
         session_secs: counters.session_secs,
     };
     let after = before.after(reading, report.at);
+    let octets = after.total_octets().saturating_sub(before.total_octets());
+    let by_the_gate = report.at.since(session.reported_at.unwrap_or(session.granted_at));
+    if !is_plausible(octets, by_the_gate.max(now.since(session.heard_at))) {
+        return None;
+    }
     session.set_meter(&after);
     session.up_packets = session.up_packets.max(counters.up_packets);
     session.down_packets = session.down_packets.max(counters.down_packets);
@@ -142,7 +156,7 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     );
     session.mac = session.mac.or(report.mac);
     session.ip = report.ip.or(session.ip);
-    after.total_octets().saturating_sub(before.total_octets())
+    Some(octets)
 }
 
 /// A gate that cannot ask again is told: more, or the end, when little is left of what it was given; one that should have asked, when
@@ -176,7 +190,16 @@ async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, Ac
     Ok(Accounted::Closed(closed))
 }
 
-fn unknown(report: &AccountingReport) -> UnknownReport {
+/// Some gates end texts with NUL, as C does; PostgreSQL keeps none.
+pub(crate) fn without_nul(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "")
+    } else {
+        text
+    }
+}
+
+fn unknown(report: &AccountingReport, remark: &str) -> UnknownReport {
     let kind = match report.kind {
         AccountingKind::Start => "start",
         AccountingKind::Interim => "interim",
@@ -187,7 +210,7 @@ fn unknown(report: &AccountingReport) -> UnknownReport {
     UnknownReport {
         nas_id: report.nas,
         acct_session_id: report.acct_session_id.clone(),
-        kind: kind.to_owned(),
+        kind: format!("{remark}{kind}"),
         at: report.at,
         class: report.class.clone(),
         user_name: report.user_name.clone(),

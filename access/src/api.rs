@@ -147,6 +147,8 @@ pub enum Accounted {
     Charged(u64),
     /// No session of ours: kept for the record, charged to nobody.
     Unknown,
+    /// More than a line could carry: kept for the record, charged to nobody.
+    Implausible,
     /// Sessions closed by On or Off.
     Closed(u64),
 }

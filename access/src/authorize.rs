@@ -6,6 +6,7 @@ use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
+use crate::account::without_nul;
 use crate::admit::{Asking, admit};
 use crate::api::{AuthorizeRequest, Decision, Proof, Service};
 use crate::ending::reopen;
@@ -21,6 +22,11 @@ impl Access {
     /// # Errors
     /// The database failed: the gate is to be left without an answer, so that it asks again.
     pub async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {
+        let name = request.acct_session_id.map(without_nul);
+        let request = AuthorizeRequest {
+            acct_session_id: name.filter(|name| !name.is_empty()),
+            ..request
+        };
         let mut tx = self.write().await?;
         let Some(nas) = tx.nas(request.nas).await? else {
             return Ok(refusal(Reason::BadCredential, Language::default()));

@@ -58,6 +58,23 @@ impl LeaseRow {
     }
 }
 
+/// A figure that stands still at the largest rather than overflow: an error would be one for ever.
+macro_rules! plus {
+    ($column:literal, $more:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " > 9223372036854775807 - ",
+            $more,
+            " THEN 9223372036854775807 ELSE ",
+            $column,
+            " + ",
+            $more,
+            " END"
+        )
+    };
+}
+
 impl Tx {
     /// The allowance of a period, made if this is its first use.
     ///
@@ -127,14 +144,22 @@ impl Tx {
     pub async fn charge(&mut self, entitlement: EntitlementId, lease: Option<LeaseId>, octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE entitlement SET used_octets = used_octets + $2 WHERE id = $1",
+            concat!(
+                "UPDATE entitlement SET used_octets = ",
+                plus!("used_octets", "$2"),
+                " WHERE id = $1"
+            ),
             entitlement,
             octets
         )?;
         if let Some(lease) = lease {
             execute!(
                 self,
-                "UPDATE lease SET used_octets = used_octets + $2 WHERE id = $1",
+                concat!(
+                    "UPDATE lease SET used_octets = ",
+                    plus!("used_octets", "$2"),
+                    " WHERE id = $1"
+                ),
                 lease,
                 octets
             )?;
@@ -149,7 +174,11 @@ impl Tx {
     pub async fn top_up(&mut self, entitlement: EntitlementId, octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE entitlement SET topped_up_octets = topped_up_octets + $2 WHERE id = $1",
+            concat!(
+                "UPDATE entitlement SET topped_up_octets = ",
+                plus!("topped_up_octets", "$2"),
+                " WHERE id = $1"
+            ),
             entitlement,
             octets
         )?;
@@ -212,7 +241,13 @@ impl Tx {
     pub async fn extend_lease(&mut self, id: LeaseId, granted_octets: u64, carried_octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE lease SET granted_octets = granted_octets + $2, used_octets = used_octets + $3 WHERE id = $1",
+            concat!(
+                "UPDATE lease SET granted_octets = ",
+                plus!("granted_octets", "$2"),
+                ", used_octets = ",
+                plus!("used_octets", "$3"),
+                " WHERE id = $1"
+            ),
             id,
             granted_octets,
             carried_octets,
