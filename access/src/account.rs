@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kavadam_domain::accounting::{Reading, is_plausible};
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{SessionId, SubscriberId, Timestamp};
+use kavadam_domain::{EntitlementId, SessionId, SubscriberId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
@@ -13,6 +13,8 @@ use crate::{Access, AccessError};
 
 /// A gate that renews has asked by then, which settles the order to it.
 const RENEWS_WITHIN: Duration = Duration::from_secs(10);
+/// A session that ended with its period is reported within this time.
+const LAST_WORDS: Duration = Duration::from_mins(2);
 
 impl Access {
     /// Takes an accounting report in. When this returns, it is committed and may be acknowledged.
@@ -87,7 +89,9 @@ async fn charge(
         return Ok((Accounted::Implausible, false));
     };
     if octets > 0 {
-        tx.charge(session.entitlement_id, session.lease_id, octets).await?;
+        // A gate's clock may be behind; nothing flowed before the grant.
+        let period = period_of(tx, &session, report.at.max(session.granted_at)).await?;
+        tx.charge(period, session.lease_id, octets).await?;
     }
     let mut has_orders = false;
     if let AccountingKind::Stop(cause) = report.kind {
@@ -157,6 +161,25 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     session.mac = session.mac.or(report.mac);
     session.ip = report.ip.or(session.ip);
     Some(octets)
+}
+
+/// The period to charge: the one in which the octets were counted. A session ends with its period, so what is reported just after that
+/// flowed before. Octets of a session that went on across a boundary belong to the period of the report that first counts them.
+async fn period_of(tx: &mut Tx, session: &SessionRow, at: Timestamp) -> Result<EntitlementId, AccessError> {
+    let present = tx
+        .entitlement(session.entitlement_id)
+        .await?
+        .ok_or(AccessError::Inconsistent("entitlement"))?;
+    let is_over = present.window_end.is_some_and(|end| at > end + LAST_WORDS);
+    if at >= present.window_start && !is_over {
+        return Ok(present.id);
+    }
+    let plan = tx
+        .plan(present.plan_id)
+        .await?
+        .ok_or(AccessError::Inconsistent("plan"))?;
+    let window = plan.window(at)?;
+    Ok(tx.ensure_entitlement(present.subscriber_id, plan.id, window).await?.id)
 }
 
 /// A gate that cannot ask again is told: more, or the end, when little is left of what it was given; one that should have asked, when

@@ -57,13 +57,13 @@ pub async fn admit(
     let existing = existing.or_else(|| live.iter().find(|session| is_same_session(session, asking)).cloned());
     let others = end_superseded(tx, live, asking, existing.as_ref(), now).await?;
 
-    let lease = find_lease(tx, subscriber, asking, existing.as_ref()).await?;
+    let lease = find_lease(tx, subscriber, asking, existing.as_ref(), now).await?;
     let mut standing = load_standing(tx, subscriber, asking.site, now).await?;
     if let Some(lease) = lease
         .as_ref()
         .filter(|lease| lease.entitlement_id != standing.entitlement.id)
     {
-        tx.move_lease(lease.id, standing.entitlement.id).await?;
+        tx.move_lease(lease.id, standing.entitlement.id, now).await?;
         standing.allowance.promised_octets = tx.promised_octets(standing.entitlement.id).await?;
     }
     let account = Account::of(lease.as_ref(), existing.as_ref());
@@ -224,12 +224,13 @@ async fn find_lease(
     subscriber: &SubscriberRow,
     asking: &Asking,
     existing: Option<&SessionRow>,
+    now: Timestamp,
 ) -> Result<Option<LeaseRow>, AccessError> {
     if let Some(lease) = existing.and_then(|session| session.lease_id) {
         return Ok(tx.lease(lease).await?);
     }
     if asking.is_renewable {
-        return Ok(tx.shared_lease(subscriber.id, asking.nas).await?);
+        return Ok(tx.shared_lease(subscriber.id, asking.nas, now).await?);
     }
     Ok(None)
 }

@@ -12,13 +12,17 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
-use lab::{Database, Lab, MAC, MB, cases, plan};
+use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
 
 cases! {
     what_no_line_carries_is_kept_and_acknowledged_but_not_charged,
     a_stop_that_no_line_carries_still_ends_its_session,
     a_name_that_ends_with_nul_is_the_name_without,
     a_late_copy_from_a_gate_without_a_clock_is_not_charged_again,
+    what_flowed_before_midnight_and_comes_after_is_charged_to_the_day_before,
+    a_session_that_ended_with_its_day_is_not_drawn_into_the_next,
+    a_session_that_goes_on_after_its_day_is_charged_to_the_next,
+    a_gate_whose_clock_is_behind_charges_no_day_before_the_grant,
 }
 
 async fn online(database: Database) -> Lab {
@@ -87,4 +91,85 @@ async fn a_late_copy_from_a_gate_without_a_clock_is_not_charged_again(database: 
         lab.report(AccountingKind::Interim, "s1", octets, secs).await;
     }
     assert_eq!(lab.used_and_promised().await.0, 3 * MB);
+}
+
+/// Online since four minutes to midnight in Kerala, with 1 MB.
+async fn online_late(database: Database) -> Lab {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.pass(Duration::from_mins(12 * 60 - 4));
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", MB, 60).await;
+    lab
+}
+
+async fn used_on_the_first_day(lab: &Lab) -> u64 {
+    let view = lab.access.subscriber(&NUMBER.parse().unwrap(), lab.up_since).await;
+    view.unwrap().unwrap().used_octets
+}
+
+async fn report_of(lab: &Lab, kind: AccountingKind, octets: u64, secs: u32, ago: Duration) -> Accounted {
+    let report = AccountingReport {
+        nas: lab.nas,
+        kind,
+        acct_session_id: "s1".to_owned(),
+        class: None,
+        user_name: None,
+        mac: None,
+        ip: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: secs,
+            ..Counters::default()
+        },
+        at: lab.now - ago,
+    };
+    lab.access.account(report, lab.now).await.unwrap()
+}
+
+async fn what_flowed_before_midnight_and_comes_after_is_charged_to_the_day_before(database: Database) {
+    let mut lab = online_late(database).await;
+    lab.pass(Duration::from_mins(10));
+    granted(lab.renew(MAC, "s1").await);
+    report_of(&lab, AccountingKind::Interim, 3 * MB, 120, Duration::from_mins(9)).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (3 * MB, 0)
+    );
+    report_of(&lab, AccountingKind::Interim, 4 * MB, 600, Duration::ZERO).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (3 * MB, MB)
+    );
+}
+
+async fn a_session_that_ended_with_its_day_is_not_drawn_into_the_next(database: Database) {
+    let mut lab = online_late(database).await;
+    lab.pass(Duration::from_secs(181));
+    let morning = lab.online(OTHER_MAC, "s2").await;
+    assert_eq!(morning.limits.max_total_octets, Some(10 * MB), "a lease of its own");
+    report_of(&lab, AccountingKind::Stop(5), 6 * MB, 240, Duration::ZERO).await;
+    assert_eq!(used_on_the_first_day(&lab).await, 6 * MB);
+    assert_eq!(lab.used_and_promised().await, (0, 10 * MB));
+}
+
+async fn a_session_that_goes_on_after_its_day_is_charged_to_the_next(database: Database) {
+    let mut lab = online_late(database).await;
+    lab.pass(Duration::from_mins(10));
+    report_of(&lab, AccountingKind::Interim, 5 * MB, 600, Duration::ZERO).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (MB, 4 * MB)
+    );
+}
+
+async fn a_gate_whose_clock_is_behind_charges_no_day_before_the_grant(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.pass(Duration::from_hours(24));
+    lab.online(MAC, "s1").await;
+    report_of(&lab, AccountingKind::Interim, MB, 1, Duration::from_hours(24)).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (0, MB)
+    );
 }

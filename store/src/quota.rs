@@ -122,6 +122,14 @@ impl Tx {
         )
     }
 
+    /// One allowance.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn entitlement(&mut self, id: EntitlementId) -> Result<Option<EntitlementRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", id)
+    }
+
     /// Octets promised out of an allowance and not yet used, over all open leases.
     ///
     /// # Errors
@@ -185,20 +193,27 @@ impl Tx {
         Ok(())
     }
 
-    /// The lease that a subscriber's live sessions at a gate share.
+    /// The lease that a subscriber's live sessions at a gate share, as long as one of them is to go on: what is past its end, and only
+    /// not yet reported so, has nothing to share.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn shared_lease(&mut self, subscriber: SubscriberId, nas: NasId) -> Result<Option<LeaseRow>> {
+    pub async fn shared_lease(
+        &mut self,
+        subscriber: SubscriberId,
+        nas: NasId,
+        now: Timestamp,
+    ) -> Result<Option<LeaseRow>> {
         rows!(
             self,
             fetch_optional,
             "SELECT l.* FROM lease l
              WHERE l.is_closed = FALSE AND l.is_shared = TRUE AND l.nas_id = $2 AND l.id IN
-                 (SELECT lease_id FROM session WHERE subscriber_id = $1 AND state <> 'ended')
+                 (SELECT lease_id FROM session WHERE subscriber_id = $1 AND state <> 'ended' AND (ends_at IS NULL OR ends_at > $3))
              ORDER BY l.id DESC LIMIT 1",
             subscriber,
             nas,
+            now,
         )
     }
 
@@ -255,17 +270,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Counts a lease and its live sessions against another allowance from now on: a new period, or another plan.
+    /// Counts a lease and its live sessions against another allowance from now on: a new period, or another plan. Those past their end
+    /// stay with what they had.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn move_lease(&mut self, id: LeaseId, to: EntitlementId) -> Result<()> {
+    pub async fn move_lease(&mut self, id: LeaseId, to: EntitlementId, now: Timestamp) -> Result<()> {
         execute!(self, "UPDATE lease SET entitlement_id = $2 WHERE id = $1", id, to)?;
         execute!(
             self,
-            "UPDATE session SET entitlement_id = $2 WHERE lease_id = $1 AND state <> 'ended'",
+            "UPDATE session SET entitlement_id = $2 WHERE lease_id = $1 AND state <> 'ended' AND (ends_at IS NULL OR ends_at > $3)",
             id,
-            to
+            to,
+            now,
         )?;
         Ok(())
     }
