@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use kavadam_domain::accounting::{Reading, is_plausible};
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{EntitlementId, SessionId, SubscriberId, Timestamp};
+use kavadam_domain::{EntitlementId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::ending::{end_namesake, end_session, reopen};
+use crate::find::{Found, find, follow_on};
 use crate::{Access, AccessError};
 
 /// A gate that renews has asked by then, which settles the order to it.
@@ -33,11 +34,21 @@ impl Access {
         let (accounted, has_orders) = match report.kind {
             AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
-                if let Some((subscriber, id)) = find(&mut tx, &report).await? {
-                    charge(&mut tx, &report, subscriber, id, now).await?
-                } else {
-                    tx.keep_unknown_report(&unknown(&report, ""), now).await?;
-                    (Accounted::Unknown, false)
+                let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
+                match find(&mut tx, report.nas, report.class.as_deref(), name).await? {
+                    Found::Session(found) => {
+                        tx.lock_subscriber(found.subscriber_id).await?;
+                        charge(&mut tx, &report, found.id, now).await?
+                    }
+                    Found::Renamed(found) => {
+                        tx.lock_subscriber(found.subscriber_id).await?;
+                        let follower = follow_on(&mut tx, found.id, &report, now).await?;
+                        charge(&mut tx, &report, follower, now).await?
+                    }
+                    Found::Nothing => {
+                        tx.keep_unknown_report(&unknown(&report, ""), now).await?;
+                        (Accounted::Unknown, false)
+                    }
                 }
             }
         };
@@ -49,33 +60,13 @@ impl Access {
     }
 }
 
-/// The session a report is about: by Class, unless that session goes by another Acct-Session-Id at the gate.
-async fn find(tx: &mut Tx, report: &AccountingReport) -> Result<Option<(SubscriberId, SessionId)>, AccessError> {
-    let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
-    let found = tx.session_at(report.nas, report.class.as_deref(), name).await?;
-    let found = match found {
-        Some(session) if goes_by(&session, name) => Some(session),
-        Some(_) => tx.session_at(report.nas, None, name).await?,
-        None => None,
-    };
-    Ok(found.map(|session| (session.subscriber_id, session.id)))
-}
-
-/// A session not yet begun takes whatever name the gate gives it.
-fn goes_by(session: &SessionRow, name: Option<&str>) -> bool {
-    session.state == SessionState::Granted
-        || session.acct_session_id.is_none()
-        || session.acct_session_id.as_deref() == name
-}
-
+/// Under the subscriber's lock.
 async fn charge(
     tx: &mut Tx,
     report: &AccountingReport,
-    subscriber: SubscriberId,
     id: SessionId,
     now: Timestamp,
 ) -> Result<(Accounted, bool), AccessError> {
-    tx.lock_subscriber(subscriber).await?;
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
     take_name(tx, &mut session, report, now).await?;
     // A copy of what was heard before is no sign of life.

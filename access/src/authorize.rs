@@ -10,6 +10,7 @@ use crate::account::without_nul;
 use crate::admit::{Asking, admit};
 use crate::api::{AuthorizeRequest, Decision, Proof, Service};
 use crate::ending::reopen;
+use crate::find::{Found, find};
 use crate::login::{self, welcome};
 use crate::{Access, AccessError};
 
@@ -135,14 +136,11 @@ async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Iden
 /// The session a renewal is for. One that is to end is not renewed.
 async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -> Result<Identified, AccessError> {
     let unknown = Ok(Err((Reason::UnknownSession, Language::default())));
-    let found = tx
-        .session_at(
-            request.nas,
-            request.class.as_deref(),
-            request.acct_session_id.as_deref(),
-        )
-        .await?;
-    let Some(found) = found else { return unknown };
+    let name = request.acct_session_id.as_deref();
+    let found = match find(tx, request.nas, request.class.as_deref(), name).await? {
+        Found::Session(found) | Found::Renamed(found) => found,
+        Found::Nothing => return unknown,
+    };
     let subscriber = tx.lock_subscriber(found.subscriber_id).await?;
     // Read again under the lock: it may have ended meanwhile.
     let Some(mut session) = tx.session(found.id).await? else {

@@ -16,6 +16,7 @@ pub mod api;
 mod authenticator;
 mod authorize;
 mod ending;
+mod find;
 mod gates;
 pub mod login;
 pub mod orders;

@@ -23,6 +23,9 @@ cases! {
     a_session_that_ended_with_its_day_is_not_drawn_into_the_next,
     a_session_that_goes_on_after_its_day_is_charged_to_the_next,
     a_gate_whose_clock_is_behind_charges_no_day_before_the_grant,
+    a_session_numbered_anew_is_charged_to_the_same_person_out_of_the_same_lease,
+    a_session_numbered_anew_after_its_stop_learns_of_what_was_decided,
+    a_name_that_another_person_had_is_charged_by_class,
 }
 
 async fn online(database: Database) -> Lab {
@@ -172,4 +175,70 @@ async fn a_gate_whose_clock_is_behind_charges_no_day_before_the_grant(database: 
         (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
         (0, MB)
     );
+}
+
+async fn report_by_class(lab: &Lab, kind: AccountingKind, grant: &Grant, name: &str, octets: u64) -> Accounted {
+    let report = AccountingReport {
+        nas: lab.nas,
+        kind,
+        acct_session_id: name.to_owned(),
+        class: Some(grant.class.clone()),
+        user_name: None,
+        mac: None,
+        ip: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: 1,
+            ..Counters::default()
+        },
+        at: lab.now,
+    };
+    lab.access.account(report, lab.now).await.unwrap()
+}
+
+async fn a_session_numbered_anew_is_charged_to_the_same_person_out_of_the_same_lease(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let grant = lab.online_fixed(MAC, "s1").await;
+    report_by_class(&lab, AccountingKind::Interim, &grant, "s1", 4 * MB).await;
+    lab.pass(Duration::from_mins(1));
+    for (kind, name, octets, new) in [
+        (AccountingKind::Start, "s2", 0, 0),
+        (AccountingKind::Interim, "s2", 3 * MB, 3),
+        (AccountingKind::Interim, "s2", 3 * MB, 0),
+        (AccountingKind::Stop(1), "s1", 5 * MB, 1),
+        (AccountingKind::Interim, "s2", 5 * MB, 2),
+    ] {
+        let charged = report_by_class(&lab, kind, &grant, name, octets).await;
+        assert_eq!(charged, Accounted::Charged(new * MB), "{kind:?} {name} {octets}");
+    }
+    assert_eq!(lab.used_and_promised().await, (10 * MB, 10 * MB), "20 MB were given");
+    lab.top_up(20 * MB).await;
+    let change = lab.orders().await.remove(0);
+    assert_eq!(change.acct_session_id, "s2");
+    report_by_class(&lab, AccountingKind::Stop(1), &grant, "s2", 6 * MB).await;
+    assert_eq!(lab.used_and_promised().await, (11 * MB, 0));
+}
+
+async fn a_session_numbered_anew_after_its_stop_learns_of_what_was_decided(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    let grant = lab.online_fixed(MAC, "s1").await;
+    report_by_class(&lab, AccountingKind::Stop(1), &grant, "s1", 4 * MB).await;
+    lab.block().await;
+    report_by_class(&lab, AccountingKind::Start, &grant, "s2", 0).await;
+    let orders = lab.orders().await;
+    assert_eq!(
+        (orders[0].acct_session_id.as_str(), &orders[0].action),
+        ("s2", &OrderAction::End)
+    );
+}
+
+async fn a_name_that_another_person_had_is_charged_by_class(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let first = lab.online(MAC, "1").await;
+    report_by_class(&lab, AccountingKind::Stop(1), &first, "1", 4 * MB).await;
+    lab.pass(Duration::from_mins(1));
+    let second = lab.online(OTHER_MAC, "2").await;
+    report_by_class(&lab, AccountingKind::Start, &second, "2", 0).await;
+    let charged = report_by_class(&lab, AccountingKind::Interim, &second, "1", MB).await;
+    assert_eq!(charged, Accounted::Charged(MB), "not the growth of a session long over");
 }
