@@ -154,7 +154,7 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     Some(octets)
 }
 
-/// The period to charge: the one in which the octets were counted. A session ends with its period, so what is reported just after that
+/// The period to charge: the one in which the octets were counted, up to and with its last instant. A session ends with its period, so what is reported just after that
 /// flowed before. Octets of a session that went on across a boundary belong to the period of the report that first counts them.
 async fn period_of(tx: &mut Tx, session: &SessionRow, at: Timestamp) -> Result<EntitlementId, AccessError> {
     let present = tx
@@ -162,14 +162,14 @@ async fn period_of(tx: &mut Tx, session: &SessionRow, at: Timestamp) -> Result<E
         .await?
         .ok_or(AccessError::Inconsistent("entitlement"))?;
     let is_over = present.window_end.is_some_and(|end| at > end + LAST_WORDS);
-    if at >= present.window_start && !is_over {
+    if at > present.window_start && !is_over {
         return Ok(present.id);
     }
     let plan = tx
         .plan(present.plan_id)
         .await?
         .ok_or(AccessError::Inconsistent("plan"))?;
-    let window = plan.window(at)?;
+    let window = plan.window(at - Duration::from_micros(1))?;
     Ok(tx.ensure_entitlement(present.subscriber_id, plan.id, window).await?.id)
 }
 

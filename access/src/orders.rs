@@ -122,6 +122,8 @@ async fn action(tx: &mut Tx, session: &SessionRow, now: Timestamp) -> Result<Opt
     match session.order_action {
         None => Ok(None),
         Some(OrderKind::End) => Ok(Some(OrderAction::End)),
+        // Over by its last limits: not to be drawn into the next period.
+        Some(OrderKind::Change) if session.ends_at.is_some_and(|at| at <= now) => Ok(Some(OrderAction::End)),
         Some(OrderKind::Change) => {
             let subscriber = tx.lock_subscriber(session.subscriber_id).await?;
             let granted = admit(tx, &subscriber, &Asking::from(session), Some(session.clone()), now).await?;

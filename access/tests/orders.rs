@@ -24,6 +24,7 @@ cases! {
     an_order_is_decided_once_for_each_sending,
     a_gate_that_only_takes_a_limit_is_not_given_more_by_being_told_again,
     a_silent_gate_is_not_kept_alive_by_orders,
+    a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day,
 }
 
 async fn online(database: Database) -> Lab {
@@ -141,4 +142,16 @@ async fn a_silent_gate_is_not_kept_alive_by_orders(database: Database) {
         change = lab.orders().await.remove(0);
     }
     assert_eq!(lab.sweep().await, 1);
+}
+
+async fn a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.pass(Duration::from_mins(12 * 60 - 4));
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.pass(Duration::from_mins(4));
+    lab.top_up(MB).await;
+    assert_eq!(lab.orders().await[0].action, OrderAction::End);
+    lab.report(AccountingKind::Stop(5), "s1", 2 * MB, 240).await;
+    assert_eq!(lab.used_and_promised().await, (0, 0), "it flowed yesterday");
 }

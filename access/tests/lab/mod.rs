@@ -1,6 +1,11 @@
 //! A centre with one site and one gate, on either database, whose time is moved by hand.
 
-#![allow(dead_code, reason = "each file of tests uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each file of tests uses its own part"
+)]
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
