@@ -147,6 +147,8 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
         return unknown;
     };
     if reopen(tx, &mut session, now).await? {
+        // Stands if the answer is no: whatever was decided meanwhile passed the session by.
+        session.order(OrderKind::Change, now);
         tx.save_session(&session).await?;
     }
     if session.state == SessionState::Ended || session.order_action == Some(OrderKind::End) {

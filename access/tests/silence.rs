@@ -25,6 +25,7 @@ cases! {
     what_was_given_to_others_meanwhile_becomes_debt,
     a_copy_of_an_old_report_is_no_sign_of_life,
     a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of,
+    a_block_reaches_a_session_taken_for_ended_that_asks_again,
     an_end_that_was_ordered_is_not_forgotten_in_the_silence,
     a_newer_session_in_its_place_keeps_the_old_one_ended,
     a_stop_replaces_the_presumed_end_and_the_first_true_cause_stands,
@@ -121,6 +122,7 @@ async fn a_renewal_reopens_a_session_taken_for_ended(database: Database) {
     assert_eq!(grant.limits.max_total_octets, Some(11 * MB));
     assert_eq!(lab.session(MAC).await.state, "open");
     assert_eq!(lab.used_and_promised().await, (MB, 10 * MB));
+    assert_eq!(orders(&lab).await, [], "the answer said it all");
     lab.report(AccountingKind::Stop(1), "s1", 4 * MB, 960).await;
     assert_eq!(
         refused(lab.renew(MAC, "s1").await),
@@ -170,6 +172,13 @@ async fn a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of(database:
     lab.block().await;
     assert_eq!(orders(&lab).await, []);
     lab.report(AccountingKind::Interim, "s1", 2 * MB, 900).await;
+    assert_eq!(orders(&lab).await, [OrderAction::End]);
+}
+
+async fn a_block_reaches_a_session_taken_for_ended_that_asks_again(database: Database) {
+    let lab = swept(database).await;
+    lab.block().await;
+    assert_eq!(refused(lab.renew(MAC, "s1").await), Reason::Blocked);
     assert_eq!(orders(&lab).await, [OrderAction::End]);
 }
 
