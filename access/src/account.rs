@@ -1,13 +1,21 @@
 //! Accounting: reports that may be lost, doubled, late or out of order become octets charged once each.
 
-use kavadam_domain::accounting::Reading;
+use std::time::Duration;
+
+use kavadam_domain::accounting::{Reading, is_plausible};
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{SessionId, SubscriberId, Timestamp};
+use kavadam_domain::{EntitlementId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 
-use crate::admit::{end_namesake, end_session};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
+use crate::ending::{end_namesake, end_session, reopen};
+use crate::find::{Found, find, follow_on};
 use crate::{Access, AccessError};
+
+/// A gate that renews has asked by then, which settles the order to it.
+const RENEWS_WITHIN: Duration = Duration::from_secs(10);
+/// A session that ended with its period is reported within this time.
+const LAST_WORDS: Duration = Duration::from_mins(2);
 
 impl Access {
     /// Takes an accounting report in. When this returns, it is committed and may be acknowledged.
@@ -16,19 +24,31 @@ impl Access {
     /// The database failed: the gate is to be left without an answer, so that it reports again.
     pub async fn account(&self, report: AccountingReport, now: Timestamp) -> Result<Accounted, AccessError> {
         let mut tx = self.write().await?;
-        // A gate whose clock runs ahead must not make later reports look old.
         let report = AccountingReport {
+            // A gate whose clock runs ahead must not make later reports look old.
             at: report.at.min(now),
+            acct_session_id: without_nul(report.acct_session_id),
+            user_name: report.user_name.map(without_nul),
             ..report
         };
         let (accounted, has_orders) = match report.kind {
             AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
-                if let Some((subscriber, id)) = find(&mut tx, &report).await? {
-                    charge(&mut tx, &report, subscriber, id, now).await?
-                } else {
-                    tx.keep_unknown_report(&unknown(&report), now).await?;
-                    (Accounted::Unknown, false)
+                let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
+                match find(&mut tx, report.nas, report.class.as_deref(), name).await? {
+                    Found::Session(found) => {
+                        tx.lock_subscriber(found.subscriber_id).await?;
+                        charge(&mut tx, &report, found.id, now).await?
+                    }
+                    Found::Renamed(found) => {
+                        tx.lock_subscriber(found.subscriber_id).await?;
+                        let follower = follow_on(&mut tx, found.id, &report, now).await?;
+                        charge(&mut tx, &report, follower, now).await?
+                    }
+                    Found::Nothing => {
+                        tx.keep_unknown_report(&unknown(&report, ""), now).await?;
+                        (Accounted::Unknown, false)
+                    }
                 }
             }
         };
@@ -40,46 +60,46 @@ impl Access {
     }
 }
 
-/// The session a report is about: by Class, unless that session goes by another Acct-Session-Id at the gate.
-async fn find(tx: &mut Tx, report: &AccountingReport) -> Result<Option<(SubscriberId, SessionId)>, AccessError> {
-    let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
-    let found = tx.session_at(report.nas, report.class.as_deref(), name).await?;
-    let found = match found {
-        Some(session) if goes_by(&session, name) => Some(session),
-        Some(_) => tx.session_at(report.nas, None, name).await?,
-        None => None,
-    };
-    Ok(found.map(|session| (session.subscriber_id, session.id)))
-}
-
-/// A session not yet begun takes whatever name the gate gives it.
-fn goes_by(session: &SessionRow, name: Option<&str>) -> bool {
-    session.state == SessionState::Granted
-        || session.acct_session_id.is_none()
-        || session.acct_session_id.as_deref() == name
-}
-
+/// Under the subscriber's lock.
 async fn charge(
     tx: &mut Tx,
     report: &AccountingReport,
-    subscriber: SubscriberId,
     id: SessionId,
     now: Timestamp,
 ) -> Result<(Accounted, bool), AccessError> {
-    tx.lock_subscriber(subscriber).await?;
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
     take_name(tx, &mut session, report, now).await?;
-    let octets = read_meters(&mut session, report, now);
+    // A copy of what was heard before is no sign of life.
+    let is_news = session.reported_at.is_none_or(|last| report.at > last);
+    let Some(octets) = read_meters(&mut session, report, now) else {
+        tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
+        tx.keep_unknown_report(&unknown(report, "implausible "), now).await?;
+        if let AccountingKind::Stop(cause) = report.kind {
+            end_session(tx, &mut session, cause, report.at).await?;
+        }
+        return Ok((Accounted::Implausible, false));
+    };
     if octets > 0 {
-        tx.charge(session.entitlement_id, session.lease_id, octets).await?;
+        // A gate's clock may be behind; nothing flowed before the grant.
+        let period = period_of(tx, &session, report.at.max(session.granted_at)).await?;
+        tx.charge(period, session.lease_id, octets).await?;
     }
     let mut has_orders = false;
     if let AccountingKind::Stop(cause) = report.kind {
         end_session(tx, &mut session, cause, report.at).await?;
     } else {
+        let is_reopened = is_news && reopen(tx, &mut session, now).await?;
         session.state = session.state.after_report();
-        if octets > 0 && needs_new_limits(tx, &session).await? {
-            session.order(OrderKind::Change, now);
+        let due_at = if is_reopened {
+            // Whatever was decided about its person meanwhile passed it by.
+            Some(now)
+        } else if octets > 0 && needs_new_limits(tx, &session).await? {
+            Some(if session.is_renewable { now + RENEWS_WITHIN } else { now })
+        } else {
+            None
+        };
+        if let Some(due_at) = due_at {
+            session.order(OrderKind::Change, due_at);
             has_orders = true;
         }
         tx.save_session(&session).await?;
@@ -102,8 +122,8 @@ async fn take_name(
     Ok(())
 }
 
-/// Moves the meters on; returns the octets that are new.
-fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timestamp) -> u64 {
+/// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.
+fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timestamp) -> Option<u64> {
     let counters = &report.counters;
     let before = session.meter();
     let reading = Reading {
@@ -112,11 +132,16 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
         session_secs: counters.session_secs,
     };
     let after = before.after(reading, report.at);
+    let octets = after.total_octets().saturating_sub(before.total_octets());
+    let by_the_gate = report.at.since(session.reported_at.unwrap_or(session.granted_at));
+    if !is_plausible(octets, by_the_gate.max(now.since(session.heard_at))) {
+        return None;
+    }
     session.set_meter(&after);
     session.up_packets = session.up_packets.max(counters.up_packets);
     session.down_packets = session.down_packets.max(counters.down_packets);
     session.heard_at = session.heard_at.max(now);
-    let began_at = report.at - std::time::Duration::from_secs(counters.session_secs.into());
+    let began_at = report.at - Duration::from_secs(counters.session_secs.into());
     session.started_at = Some(
         session
             .started_at
@@ -126,16 +151,37 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     );
     session.mac = session.mac.or(report.mac);
     session.ip = report.ip.or(session.ip);
-    after.total_octets().saturating_sub(before.total_octets())
+    Some(octets)
 }
 
-/// A gate that cannot ask again is told: more, or the end, when little is left of what it was given.
+/// The period to charge: the one in which the octets were counted, up to and with its last instant. A session ends with its period, so what is reported just after that
+/// flowed before. Octets of a session that went on across a boundary belong to the period of the report that first counts them.
+async fn period_of(tx: &mut Tx, session: &SessionRow, at: Timestamp) -> Result<EntitlementId, AccessError> {
+    let present = tx
+        .entitlement(session.entitlement_id)
+        .await?
+        .ok_or(AccessError::Inconsistent("entitlement"))?;
+    let is_over = present.window_end.is_some_and(|end| at > end + LAST_WORDS);
+    if at > present.window_start && !is_over {
+        return Ok(present.id);
+    }
+    let plan = tx
+        .plan(present.plan_id)
+        .await?
+        .ok_or(AccessError::Inconsistent("plan"))?;
+    let window = plan.window(at - Duration::from_micros(1))?;
+    Ok(tx.ensure_entitlement(present.subscriber_id, plan.id, window).await?.id)
+}
+
+/// A gate that cannot ask again is told: more, or the end, when little is left of what it was given; one that should have asked, when
+/// nothing is.
 async fn needs_new_limits(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
-    let (false, SessionState::Open, Some(lease)) = (session.is_renewable, session.state, session.lease_id) else {
+    let (SessionState::Open, false, Some(lease)) = (session.state, session.is_throttled, session.lease_id) else {
         return Ok(false);
     };
     let lease = tx.lease(lease).await?.ok_or(AccessError::Inconsistent("lease"))?;
-    Ok(!session.is_throttled && lease.lease().promised_octets() < lease.granted_octets / 4)
+    let left = lease.lease().promised_octets();
+    Ok(left == 0 || !session.is_renewable && left < lease.granted_octets / 4)
 }
 
 /// The gate started or stops: every session it had by then is over, with the octets last reported.
@@ -158,7 +204,16 @@ async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, Ac
     Ok(Accounted::Closed(closed))
 }
 
-fn unknown(report: &AccountingReport) -> UnknownReport {
+/// Some gates end texts with NUL, as C does; PostgreSQL keeps none.
+pub(crate) fn without_nul(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "")
+    } else {
+        text
+    }
+}
+
+fn unknown(report: &AccountingReport, remark: &str) -> UnknownReport {
     let kind = match report.kind {
         AccountingKind::Start => "start",
         AccountingKind::Interim => "interim",
@@ -169,7 +224,7 @@ fn unknown(report: &AccountingReport) -> UnknownReport {
     UnknownReport {
         nas_id: report.nas,
         acct_session_id: report.acct_session_id.clone(),
-        kind: kind.to_owned(),
+        kind: format!("{remark}{kind}"),
         at: report.at,
         class: report.class.clone(),
         user_name: report.user_name.clone(),

@@ -26,6 +26,9 @@ pub struct NasSetting<'a> {
     pub uam_secret: &'a [u8],
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+    /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before a lease is used up: a gateway of ours. A
+    /// vendor's gate may send that attribute too, and do neither.
+    pub is_renewing: bool,
 }
 
 /// What to change of a gate that is known; `None` leaves it as it is.
@@ -41,6 +44,8 @@ pub struct NasChange<'a> {
     pub uam_secret: Option<&'a [u8]>,
     /// UDP port for CoA and Disconnect.
     pub coa_port: Option<u16>,
+    /// See [`NasSetting::is_renewing`].
+    pub is_renewing: Option<bool>,
 }
 
 /// Shortest RADIUS secret taken: shorter ones fall to a search of recorded packets.

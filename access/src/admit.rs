@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use kavadam_domain::authorize::{Snapshot, Verdict, decide};
 use kavadam_domain::quota::{Lease, Share};
-use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
 use kavadam_store::{LeaseRow, NewSession, SessionRow, SubscriberRow, Tx};
 
 use crate::AccessError;
 use crate::api::Grant;
+use crate::ending::{end_namesake, end_session};
 use crate::standing::{Standing, load_standing};
 
 /// A device that wants to be online, or to stay so.
@@ -56,13 +57,13 @@ pub async fn admit(
     let existing = existing.or_else(|| live.iter().find(|session| is_same_session(session, asking)).cloned());
     let others = end_superseded(tx, live, asking, existing.as_ref(), now).await?;
 
-    let lease = find_lease(tx, subscriber, asking, existing.as_ref()).await?;
+    let lease = find_lease(tx, subscriber, asking, existing.as_ref(), now).await?;
     let mut standing = load_standing(tx, subscriber, asking.site, now).await?;
     if let Some(lease) = lease
         .as_ref()
         .filter(|lease| lease.entitlement_id != standing.entitlement.id)
     {
-        tx.move_lease(lease.id, standing.entitlement.id).await?;
+        tx.move_lease(lease.id, standing.entitlement.id, now).await?;
         standing.allowance.promised_octets = tx.promised_octets(standing.entitlement.id).await?;
     }
     let account = Account::of(lease.as_ref(), existing.as_ref());
@@ -105,7 +106,7 @@ pub async fn admit(
                 granted_octets,
             };
             let (session, class) = match existing {
-                Some(session) => renew(tx, session, &terms, now).await?,
+                Some(session) => renew(tx, session, &terms).await?,
                 None => open(tx, subscriber, asking, &terms, now).await?,
             };
             Ok(Ok(Grant {
@@ -114,40 +115,11 @@ pub async fn admit(
                 class: class.to_vec(),
                 cui: subscriber.alias.clone().into_bytes(),
                 limits,
-                is_renewable: asking.is_renewable && limits.max_total_octets.is_some(),
+                // Also without a limit to renew: one may come by an order, which cannot say so.
+                is_renewable: asking.is_renewable,
             }))
         }
     }
-}
-
-/// Ends a session and gives back what its lease no longer needs.
-pub async fn end_session(tx: &mut Tx, session: &mut SessionRow, cause: u32, at: Timestamp) -> Result<(), AccessError> {
-    session.state = SessionState::Ended;
-    session.ended_at = Some(at.max(session.granted_at));
-    session.terminate_cause = Some(cause);
-    session.settle_order();
-    tx.save_session(session).await?;
-    let Some(lease) = session.lease_id else { return Ok(()) };
-    let mut left = tx.live_sessions_under(lease).await?;
-    if left.iter().any(|session| session.state == SessionState::Open) {
-        return Ok(());
-    }
-    // The gate's shared quota died with its last session; those let in since then begin one of their own.
-    tx.close_lease(lease).await?;
-    let fresh = Lease {
-        granted_octets: left.iter().map(|session| session.granted_octets).sum(),
-        used_octets: left.iter().map(|session| session.meter().total_octets()).sum(),
-    };
-    if !left.is_empty() {
-        let lease = tx
-            .add_lease(session.entitlement_id, session.nas_id, true, fresh)
-            .await?;
-        for session in &mut left {
-            session.lease_id = Some(lease.id);
-            tx.save_session(session).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The octets behind a session, brought to one footing: whatever a gate let through beyond its promise (or unmetered, or before there was
@@ -247,37 +219,18 @@ enum Device {
     Unknown(SessionId),
 }
 
-/// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`.
-pub async fn end_namesake(
-    tx: &mut Tx,
-    nas: NasId,
-    acct_session_id: &str,
-    but: Option<SessionId>,
-    now: Timestamp,
-) -> Result<(), AccessError> {
-    let is_other_and_live = |session: &SessionRow| Some(session.id) != but && session.state != SessionState::Ended;
-    let found = tx.session_at(nas, None, Some(acct_session_id)).await?;
-    let Some(found) = found.filter(is_other_and_live) else {
-        return Ok(());
-    };
-    tx.lock_subscriber(found.subscriber_id).await?;
-    if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
-        end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
-    }
-    Ok(())
-}
-
 async fn find_lease(
     tx: &mut Tx,
     subscriber: &SubscriberRow,
     asking: &Asking,
     existing: Option<&SessionRow>,
+    now: Timestamp,
 ) -> Result<Option<LeaseRow>, AccessError> {
     if let Some(lease) = existing.and_then(|session| session.lease_id) {
         return Ok(tx.lease(lease).await?);
     }
     if asking.is_renewable {
-        return Ok(tx.shared_lease(subscriber.id, asking.nas).await?);
+        return Ok(tx.shared_lease(subscriber.id, asking.nas, now).await?);
     }
     Ok(None)
 }
@@ -309,18 +262,12 @@ async fn promise(
         .id)
 }
 
-async fn renew(
-    tx: &mut Tx,
-    mut session: SessionRow,
-    terms: &Terms<'_>,
-    now: Timestamp,
-) -> Result<(SessionId, [u8; 16]), AccessError> {
+async fn renew(tx: &mut Tx, mut session: SessionRow, terms: &Terms<'_>) -> Result<(SessionId, [u8; 16]), AccessError> {
     session.entitlement_id = terms.standing.entitlement.id;
     session.lease_id = terms.lease_id;
     session.granted_octets = terms.granted_octets;
     session.is_throttled = terms.is_throttled();
     session.ends_at = terms.ends_at(session.started_at.unwrap_or(session.granted_at));
-    session.heard_at = now;
     tx.save_session(&session).await?;
     Ok((session.id, session.class))
 }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use kavadam_domain::{Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, Timestamp};
+use kavadam_domain::{
+    Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, SubscriberId, Timestamp,
+};
 use zeroize::Zeroizing;
 
 /// How a RADIUS client proves that it knows the password.
@@ -50,9 +52,8 @@ pub struct AuthorizeRequest {
     pub acct_session_id: Option<String>,
     /// Class of an earlier grant (renewals).
     pub class: Option<Vec<u8>>,
-    /// The gate can share one quota between sessions of equal Chargeable-User-Identity (RFC 4372: it sent a NUL one),
-    /// and can ask again before a lease is used up.
-    pub shares_quota: bool,
+    /// It sent a NUL Chargeable-User-Identity and so is told one (RFC 4372): without, it cannot share a quota by it.
+    pub wants_cui: bool,
 }
 
 /// The answer to an Access-Request.
@@ -82,7 +83,7 @@ pub struct Grant {
     pub cui: Vec<u8>,
     /// What to hold the session to.
     pub limits: Limits,
-    /// `limits.max_total_octets` is a lease: the gate should ask again before it is used up.
+    /// Octets, where they are limited now or later, are a lease: the gate should ask again before they are used up.
     pub is_renewable: bool,
 }
 
@@ -146,6 +147,8 @@ pub enum Accounted {
     Charged(u64),
     /// No session of ours: kept for the record, charged to nobody.
     Unknown,
+    /// More than a line could carry: kept for the record, charged to nobody.
+    Implausible,
     /// Sessions closed by On or Off.
     Closed(u64),
 }
@@ -174,7 +177,11 @@ pub struct NasEntry {
 pub struct Order {
     /// Which session.
     pub session: SessionId,
-    /// Whose gate.
+    /// Whose.
+    pub subscriber: SubscriberId,
+    /// Which of the session's orders: an answer settles this one and no later one.
+    pub number: u64,
+    /// At which gate.
     pub nas: NasId,
     /// Where to send it: the address the gate's last request came from, and its CoA port.
     pub to: std::net::SocketAddr,

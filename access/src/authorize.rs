@@ -6,8 +6,11 @@ use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
+use crate::account::without_nul;
 use crate::admit::{Asking, admit};
 use crate::api::{AuthorizeRequest, Decision, Proof, Service};
+use crate::ending::reopen;
+use crate::find::{Found, find};
 use crate::login::{self, welcome};
 use crate::{Access, AccessError};
 
@@ -20,6 +23,11 @@ impl Access {
     /// # Errors
     /// The database failed: the gate is to be left without an answer, so that it asks again.
     pub async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {
+        let name = request.acct_session_id.map(without_nul);
+        let request = AuthorizeRequest {
+            acct_session_id: name.filter(|name| !name.is_empty()),
+            ..request
+        };
         let mut tx = self.write().await?;
         let Some(nas) = tx.nas(request.nas).await? else {
             return Ok(refusal(Reason::BadCredential, Language::default()));
@@ -27,7 +35,7 @@ impl Access {
         let identified = match &request.service {
             Service::Login(proof) => self.log_in(&mut tx, &request, nas.site_id, proof, now).await?,
             Service::CallCheck => recognise(&mut tx, request.mac, now).await?,
-            Service::Renewal => find_session(&mut tx, &request).await?,
+            Service::Renewal => find_session(&mut tx, &request, now).await?,
         };
         let (subscriber, existing) = match identified {
             Ok(found) => found,
@@ -44,7 +52,7 @@ impl Access {
                 mac: request.mac,
                 ip: request.ip,
                 acct_session_id: request.acct_session_id.clone(),
-                is_renewable: request.shares_quota,
+                is_renewable: nas.is_renewing && request.wants_cui,
             },
         };
         let outcome = admit(&mut tx, &subscriber, &asking, existing, now).await?;
@@ -126,26 +134,29 @@ async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Iden
 }
 
 /// The session a renewal is for. One that is to end is not renewed.
-async fn find_session(tx: &mut Tx, request: &AuthorizeRequest) -> Result<Identified, AccessError> {
+async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -> Result<Identified, AccessError> {
     let unknown = Ok(Err((Reason::UnknownSession, Language::default())));
-    let found = tx
-        .session_at(
-            request.nas,
-            request.class.as_deref(),
-            request.acct_session_id.as_deref(),
-        )
-        .await?;
-    let Some(found) = found else { return unknown };
+    let name = request.acct_session_id.as_deref();
+    let found = match find(tx, request.nas, request.class.as_deref(), name).await? {
+        Found::Session(found) | Found::Renamed(found) => found,
+        Found::Nothing => return unknown,
+    };
     let subscriber = tx.lock_subscriber(found.subscriber_id).await?;
     // Read again under the lock: it may have ended meanwhile.
     let Some(mut session) = tx.session(found.id).await? else {
         return unknown;
     };
+    if reopen(tx, &mut session, now).await? {
+        // Stands if the answer is no: whatever was decided meanwhile passed the session by.
+        session.order(OrderKind::Change, now);
+        tx.save_session(&session).await?;
+    }
     if session.state == SessionState::Ended || session.order_action == Some(OrderKind::End) {
         return Ok(Err((Reason::UnknownSession, subscriber.language)));
     }
     // The answer carries the limits as they are now: no need to send them once more.
     session.settle_order();
+    session.heard_at = now;
     Ok(Ok((subscriber, Some(session))))
 }
 

@@ -15,6 +15,8 @@ mod admit;
 pub mod api;
 mod authenticator;
 mod authorize;
+mod ending;
+mod find;
 mod gates;
 pub mod login;
 pub mod orders;

@@ -7,8 +7,9 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx};
 
-use crate::admit::{Asking, admit, end_session};
+use crate::admit::{Asking, admit};
 use crate::api::{Order, OrderAction, OrderAnswer};
+use crate::ending::{end_session, presume_ended};
 use crate::{Access, AccessError};
 
 /// Orders looked at in one go.
@@ -16,73 +17,92 @@ const MOST: u32 = 1000;
 /// Between sendings of an order, doubled each time up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
+/// Longer than any sending takes until it is given up.
+const UNDER_WAY: Duration = Duration::from_secs(30);
 
 impl Access {
-    /// Orders that are due. Each is decided in a transaction of its own, on the session as it is under its subscriber's lock.
+    /// The sessions whose orders are due, at most a thousand.
     ///
     /// # Errors
     /// The service is out of order.
-    pub async fn pending_orders(&self, now: Timestamp) -> Result<Vec<Order>, AccessError> {
+    pub async fn due_orders(&self, now: Timestamp) -> Result<Vec<SessionId>, AccessError> {
         let due = self.read().await?.ordered_sessions(now, MOST).await?;
-        let mut orders = Vec::new();
-        for found in due {
-            let mut tx = self.write().await?;
-            tx.lock_subscriber(found.subscriber_id).await?;
-            let Some(session) = tx.session(found.id).await? else {
-                continue;
-            };
-            if let Some(action) = action(&mut tx, &session, now).await? {
-                orders.extend(order(&mut tx, &session, action).await?);
-            }
-            tx.commit().await?;
-        }
-        Ok(orders)
+        Ok(due.into_iter().map(|session| session.id).collect())
     }
 
-    /// What a gate said to an order, or that it was silent. `true` if the matter is settled.
+    /// What to send to a session's gate now, decided on the session as it is under its subscriber's lock. The order is then not due again
+    /// until it is answered or replaced, or the sender must have died: so it is decided once for each sending.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn decide_order(&self, id: SessionId, now: Timestamp) -> Result<Option<Order>, AccessError> {
+        let mut tx = self.write().await?;
+        let Some(found) = tx.session(id).await? else {
+            return Ok(None);
+        };
+        tx.lock_subscriber(found.subscriber_id).await?;
+        let is_due = |session: &SessionRow| session.order_next_at.is_some_and(|at| at <= now);
+        let Some(session) = tx.session(id).await?.filter(is_due) else {
+            return Ok(None);
+        };
+        let action = action(&mut tx, &session, now).await?;
+        // As the decision left it.
+        let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
+        let mut sent = None;
+        if let Some(action) = action {
+            sent = order(&mut tx, &session, action).await?;
+            if sent.is_some() {
+                session.order_next_at = Some(now + UNDER_WAY);
+            } else {
+                session.trouble = Some("the gate was never heard of".to_owned());
+                postpone(&mut session, now);
+            }
+        } else {
+            session.settle_order();
+        }
+        tx.save_session(&session).await?;
+        tx.commit().await?;
+        Ok(sent)
+    }
+
+    /// What a gate said to an order, or that it was silent. `true` if nothing more is asked of the gate. An answer settles what was sent:
+    /// if something else was ordered meanwhile, that stays due.
     ///
     /// # Errors
     /// The service is out of order; the order will be sent again.
     pub async fn order_answered(
         &self,
-        id: SessionId,
+        order: &Order,
         answer: OrderAnswer,
         now: Timestamp,
     ) -> Result<bool, AccessError> {
         let mut tx = self.write().await?;
-        let Some(found) = tx.session(id).await? else {
+        tx.lock_subscriber(order.subscriber).await?;
+        let Some(mut session) = tx.session(order.session).await? else {
             return Ok(true);
         };
-        tx.lock_subscriber(found.subscriber_id).await?;
-        let Some(mut session) = tx.session(id).await? else {
-            return Ok(true);
-        };
-        let is_settled = match answer {
-            OrderAnswer::Done => {
-                session.settle_order();
-                session.trouble = None;
-                true
+        let is_current = session.order_action.is_some() && session.order_number == order.number;
+        match answer {
+            // Not there yet, perhaps: a Start will tell.
+            OrderAnswer::SessionGone if session.state == SessionState::Granted => {
+                presume_ended(&mut tx, &mut session, now).await?;
             }
             // Its Stop was lost, or is still on its way: the octets known stand, and a late Stop adds to them.
-            OrderAnswer::SessionGone => {
-                session.settle_order();
-                end_session(&mut tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
-                true
-            }
+            OrderAnswer::SessionGone => end_session(&mut tx, &mut session, terminate_cause::LOST_SERVICE, now).await?,
+            _ if !is_current => {}
+            OrderAnswer::Done => session.settle_order(),
             OrderAnswer::Refused(cause) => {
                 session.trouble = Some(format!("the gate refused with Error-Cause {cause}"));
                 postpone(&mut session, now);
-                false
             }
             OrderAnswer::Silence => {
                 session.trouble = Some("the gate does not answer".to_owned());
                 postpone(&mut session, now);
-                false
             }
-        };
+        }
         tx.save_session(&session).await?;
         tx.commit().await?;
-        Ok(is_settled)
+        Ok(session.order_action.is_none())
     }
 }
 
@@ -102,6 +122,8 @@ async fn action(tx: &mut Tx, session: &SessionRow, now: Timestamp) -> Result<Opt
     match session.order_action {
         None => Ok(None),
         Some(OrderKind::End) => Ok(Some(OrderAction::End)),
+        // Over by its last limits: not to be drawn into the next period.
+        Some(OrderKind::Change) if session.ends_at.is_some_and(|at| at <= now) => Ok(Some(OrderAction::End)),
         Some(OrderKind::Change) => {
             let subscriber = tx.lock_subscriber(session.subscriber_id).await?;
             let granted = admit(tx, &subscriber, &Asking::from(session), Some(session.clone()), now).await?;
@@ -124,6 +146,8 @@ async fn order(tx: &mut Tx, session: &SessionRow, action: OrderAction) -> Result
     };
     Ok(Some(Order {
         session: session.id,
+        subscriber: session.subscriber_id,
+        number: session.order_number,
         nas: session.nas_id,
         to: SocketAddr::new(address, nas.coa_port),
         acct_session_id,

@@ -41,10 +41,7 @@ async fn a_blocked_number_is_sent_away_and_kept_out_until_it_is_unblocked(databa
     lab.online(MAC, "s1").await;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
     lab.access.block(&number(), true, "test", lab.now).await.unwrap();
-    assert_eq!(
-        lab.access.pending_orders(lab.now).await.unwrap()[0].action,
-        OrderAction::End
-    );
+    assert_eq!(lab.orders().await[0].action, OrderAction::End);
     let renewal = lab.authorize(MAC, Service::Renewal, "", "s1").await;
     assert_eq!(
         refused(renewal),
@@ -74,7 +71,7 @@ async fn a_top_up_counts_at_once(database: Database) {
     lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Interim, "s1", 5 * MB, 60).await;
     lab.access.top_up(&number(), 100 * MB, "test", lab.now).await.unwrap();
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     let OrderAction::Change(limits) = &orders[0].action else {
         panic!("{orders:?}")
     };
@@ -102,7 +99,7 @@ async fn a_plan_of_ones_own_goes_before_the_sites(database: Database) {
         .set_subscriber_plan(&number(), Some("staff"), "test", lab.now)
         .await
         .unwrap();
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     let OrderAction::Change(limits) = &orders[0].action else {
         panic!("{orders:?}")
     };
@@ -111,7 +108,7 @@ async fn a_plan_of_ones_own_goes_before_the_sites(database: Database) {
         .set_subscriber_plan(&number(), None, "test", lab.now)
         .await
         .unwrap();
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     let OrderAction::Change(limits) = &orders[0].action else {
         panic!("{orders:?}")
     };
@@ -196,8 +193,7 @@ async fn nobody_knows_which_period_to_top_up_of_a_number_never_online(database: 
 }
 
 async fn ordered(lab: &Lab) -> Vec<OrderAction> {
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
-    orders.into_iter().map(|order| order.action).collect()
+    lab.orders().await.into_iter().map(|order| order.action).collect()
 }
 
 async fn all_sessions_of_a_number_end_at_once(database: Database) {

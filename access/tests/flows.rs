@@ -28,7 +28,6 @@ cases! {
     a_gates_word_that_a_device_is_not_online_counts_but_an_old_link_does_not,
     nobody_is_sent_a_code_at_a_closed_site,
     a_voucher_brings_a_used_up_citizen_back_once,
-    a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back,
 }
 
 async fn a_citizens_day_from_number_to_used_up_and_the_next_morning(database: Database) {
@@ -203,27 +202,15 @@ async fn a_disconnect_is_ordered_until_the_gate_obeys_and_the_device_returns_by_
     lab.online(MAC, "s1").await;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
     assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
+    let orders = lab.orders().await;
     assert_eq!(orders.len(), 1);
     assert_eq!(orders[0].action, OrderAction::End);
-    let settled = lab
-        .access
-        .order_answered(orders[0].session, OrderAnswer::Silence, lab.now)
-        .await
-        .unwrap();
+    let settled = lab.answer(&orders[0], OrderAnswer::Silence).await;
     assert!(!settled);
-    assert!(
-        lab.access.pending_orders(lab.now).await.unwrap().is_empty(),
-        "not again at once"
-    );
+    assert!(lab.orders().await.is_empty(), "not again at once");
     lab.pass(Duration::from_secs(3));
-    assert_eq!(lab.access.pending_orders(lab.now).await.unwrap().len(), 1, "but soon");
-    assert!(
-        lab.access
-            .order_answered(orders[0].session, OrderAnswer::Done, lab.now)
-            .await
-            .unwrap()
-    );
+    assert_eq!(lab.orders().await.len(), 1, "but soon");
+    assert!(lab.answer(&orders[0], OrderAnswer::Done).await);
     lab.report(AccountingKind::Stop(6), "s1", MB, 3).await;
     assert_eq!(
         refused(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await),
@@ -285,25 +272,6 @@ async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
     assert!(
         matches!(guess, Verified::Refused(Reason::TooMany(_))),
         "guessing is limited"
-    );
-}
-
-async fn a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back(database: Database) {
-    let mut lab = Lab::new(database, &plan(30 * MB)).await;
-    lab.online(MAC, "s1").await;
-    lab.report(AccountingKind::Start, "s1", 0, 0).await;
-    lab.report(AccountingKind::Interim, "s1", MB, 1).await;
-    lab.pass(Duration::from_secs(299));
-    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 0, "not yet");
-    lab.pass(Duration::from_secs(2));
-    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 1);
-    assert_eq!(lab.access.sweep(lab.now).await.unwrap(), 0, "once");
-    let grant = granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
-    assert_eq!(grant.limits.remaining_octets, Some(29 * MB));
-    assert_eq!(
-        lab.report(AccountingKind::Stop(1), "s1", 3 * MB, 200).await,
-        Accounted::Charged(2 * MB),
-        "late, yet charged"
     );
 }
 

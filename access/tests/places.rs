@@ -33,8 +33,7 @@ fn number() -> MobileNumber {
 }
 
 async fn ordered(lab: &Lab) -> Vec<OrderAction> {
-    let orders = lab.access.pending_orders(lab.now).await.unwrap();
-    orders.into_iter().map(|order| order.action).collect()
+    lab.orders().await.into_iter().map(|order| order.action).collect()
 }
 
 async fn set_site(lab: &Lab, is_open: bool, plan: &str) {
@@ -52,6 +51,7 @@ fn gate(name: &'static str, source: &str) -> NasSetting<'static> {
         secret: b"a secret of the gate",
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        is_renewing: false,
     }
 }
 
@@ -77,11 +77,8 @@ async fn a_closed_site_ends_its_sessions_and_another_plan_changes_them(database:
         .set_subscriber_plan(&number(), Some("fast"), "test", lab.now)
         .await
         .unwrap();
-    let session = lab.access.pending_orders(lab.now).await.unwrap()[0].session;
-    lab.access
-        .order_answered(session, OrderAnswer::Done, lab.now)
-        .await
-        .unwrap();
+    let orders = lab.orders().await;
+    assert!(lab.answer(&orders[0], OrderAnswer::Done).await);
     set_site(&lab, true, "citizen").await;
     assert_eq!(ordered(&lab).await, [], "whoever has a plan of their own keeps it");
     set_site(&lab, false, "citizen").await;

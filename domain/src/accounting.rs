@@ -2,9 +2,26 @@
 //!
 //! A gate counts from the session's start and never backwards, so the largest report seen is the truth so far, and a report charges
 //! only what goes beyond it. A gate that loses its counters within a session starts again from zero: that is told from a late
-//! report by Acct-Session-Time, which then also starts again although the report was made later.
+//! report by Acct-Session-Time, which then also starts again although the report was made later, and is no more than the time since the
+//! report before. The last matters where gates send no time of their own: a copy that comes late is then stamped with its arrival, and
+//! looks new.
+
+use std::time::Duration;
 
 use crate::Timestamp;
+
+/// Gates round times to whole seconds, each by its own rule, and reports take their time.
+const SLACK: Duration = Duration::from_secs(5);
+/// Faster than any gate of the public: 10 Gbit/s.
+const MOST_OCTETS_PER_SEC: u64 = 1_250_000_000;
+/// Reports made together may arrive together.
+const GATHERED: Duration = Duration::from_mins(1);
+
+/// Whether a session can have carried so many octets in this time. A gate whose counters went wild reports what no line could carry.
+#[must_use]
+pub fn is_plausible(octets: u64, elapsed: Duration) -> bool {
+    octets <= MOST_OCTETS_PER_SEC.saturating_mul(elapsed.saturating_add(GATHERED).as_secs())
+}
 
 /// The meters of one session as a gate reports them, cumulative, gigawords folded in (RFC 2869 §5.1, §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,13 +88,15 @@ impl Meter {
         }
     }
 
-    /// Made later, yet everything is smaller, the session's age included.
+    /// Made later, yet everything is smaller, the session's age included, which fits into the time since.
     fn has_reset(&self, reading: Reading, at: Timestamp) -> bool {
-        self.last_at.is_some_and(|last_at| at > last_at)
+        let age = Duration::from_secs(reading.session_secs.into());
+        self.last_at
+            .is_some_and(|last_at| at > last_at && age <= at.since(last_at) + SLACK)
             && reading.session_secs < self.last.session_secs
             && reading.up_octets <= self.last.up_octets
             && reading.down_octets <= self.last.down_octets
-            && reading.up_octets + reading.down_octets < self.last.up_octets + self.last.down_octets
+            && (reading.up_octets, reading.down_octets) != (self.last.up_octets, self.last.down_octets)
     }
 }
 
@@ -110,13 +129,74 @@ mod tests {
 
     #[test]
     fn counters_that_begin_again_are_added_to_what_was() {
-        let before = Meter::default().after(reading(100, 200, 120), Timestamp(120));
-        let after = before.after(reading(10, 20, 5), Timestamp(130));
+        let at = Timestamp::from_secs;
+        let before = Meter::default().after(reading(100, 200, 120), at(120));
+        let after = before.after(reading(10, 20, 5), at(130));
         assert_eq!(after.total_octets(), 330);
-        assert_eq!(after.after(reading(10, 30, 8), Timestamp(133)).total_octets(), 340);
+        assert_eq!(after.after(reading(10, 30, 8), at(133)).total_octets(), 340);
+    }
+
+    #[test]
+    fn a_late_copy_stamped_with_its_arrival_is_no_new_beginning() {
+        let at = Timestamp::from_secs;
+        let meter = [(100, 60, 60), (200, 120, 120), (100, 60, 125), (300, 180, 180)]
+            .into_iter()
+            .fold(Meter::default(), |meter, (octets, secs, arrival)| {
+                meter.after(reading(octets, 0, secs), at(arrival))
+            });
+        assert_eq!(meter.total_octets(), 300);
+    }
+
+    #[test]
+    fn no_line_carries_a_petabyte_a_minute() {
+        assert!(is_plausible(75_000_000_000, Duration::ZERO));
+        assert!(!is_plausible(75_000_000_001, Duration::ZERO));
+        assert!(!is_plausible(u64::from(u32::MAX) << 32, Duration::from_hours(1_000)));
+        assert!(is_plausible(u64::MAX, Duration::MAX));
     }
 
     proptest! {
+        #[test]
+        fn copies_within_half_a_minute_charge_nothing_where_gates_send_no_times(
+            steps in prop::collection::vec((0u64..1 << 40, 0u64..1 << 40, 36u32..300), 1..20),
+            copies in prop::collection::vec((any::<prop::sample::Index>(), 0u32..30), 0..60),
+        ) {
+            let mut arrivals = Vec::new();
+            let (mut up, mut down, mut secs) = (0, 0, 0);
+            for (more_up, more_down, more_secs) in steps {
+                (up, down, secs) = (up + more_up, down + more_down, secs + more_secs);
+                arrivals.push((secs, reading(up, down, secs)));
+            }
+            let truth = arrivals.clone();
+            arrivals.extend(copies.iter().map(|(pick, delay)| {
+                let (sent, reading) = *pick.get(&truth);
+                (sent + delay, reading)
+            }));
+            arrivals.sort_by_key(|(arrival, _)| *arrival);
+            let meter = arrivals.iter().fold(Meter::default(), |meter, (arrival, reading)| {
+                meter.after(*reading, Timestamp::from_secs(i64::from(*arrival)))
+            });
+            prop_assert_eq!((meter.up_octets(), meter.down_octets()), (up, down));
+        }
+
+        #[test]
+        fn every_true_new_beginning_is_added(
+            lives in prop::collection::vec((prop::collection::vec(10u64..1 << 40, 1..8), 1u32..10, 10u32..300), 1..6),
+        ) {
+            let (mut meter, mut now, mut sum) = (Meter::default(), 0, 0);
+            for (growth, first_secs, interval) in lives {
+                let (mut octets, mut secs) = (1, first_secs);
+                now += first_secs;
+                meter = meter.after(reading(octets, 0, secs), Timestamp::from_secs(i64::from(now)));
+                for more in growth {
+                    (octets, secs, now) = (octets + more, secs + interval, now + interval);
+                    meter = meter.after(reading(octets, 0, secs), Timestamp::from_secs(i64::from(now)));
+                }
+                sum += octets;
+            }
+            prop_assert_eq!(meter.total_octets(), sum);
+        }
+
         #[test]
         fn any_order_with_any_repetition_converges_to_the_last_true_report(
             steps in prop::collection::vec((0u64..1 << 40, 0u64..1 << 40, 1u32..300), 1..20),

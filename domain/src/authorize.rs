@@ -93,18 +93,19 @@ pub fn decide(snapshot: &Snapshot<'_>, now: Timestamp) -> Result<Verdict, Invali
             };
             Ok(Verdict::Accept { limits, leased_octets })
         }
-        (None, AfterQuota::Throttle { bits_per_sec }) if snapshot.allowance.is_used_up() => {
-            let slow = Some(bits_per_sec);
+        // Used up, or in the hands of other gates: slowly either way.
+        (None, AfterQuota::Throttle { bits_per_sec }) => {
+            let slowed = |plan: Option<u64>| Some(plan.map_or(bits_per_sec, |rate| rate.min(bits_per_sec)));
             Ok(Verdict::Accept {
                 limits: Limits {
-                    up_bits_per_sec: slow,
-                    down_bits_per_sec: slow,
+                    up_bits_per_sec: slowed(limits.up_bits_per_sec),
+                    down_bits_per_sec: slowed(limits.down_bits_per_sec),
                     ..limits
                 },
                 leased_octets: 0,
             })
         }
-        (None, _) => Ok(Verdict::Reject(Reason::QuotaUsedUp(period_left))),
+        (None, AfterQuota::Close) => Ok(Verdict::Reject(Reason::QuotaUsedUp(period_left))),
     }
 }
 
@@ -231,6 +232,25 @@ mod tests {
             (Some(256_000), Some(256_000))
         );
         assert_eq!((limits.max_total_octets, leased), (None, 0));
+    }
+
+    #[test]
+    fn a_plan_that_slows_never_closes_and_never_speeds_up() {
+        let plan = Plan {
+            after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
+            up_bits_per_sec: Some(128_000),
+            down_bits_per_sec: None,
+            ..plan()
+        };
+        for (used, promised) in [(GB, 0), (0, GB), (GB / 2, GB / 2), (GB - 1, 0), (2 * GB, GB)] {
+            let (limits, leased) = accepted(decide(&snapshot(&plan, used, promised), noon()).unwrap());
+            assert_eq!(
+                (limits.up_bits_per_sec, limits.down_bits_per_sec),
+                (Some(128_000), Some(256_000)),
+                "{used} used, {promised} held elsewhere"
+            );
+            assert_eq!((limits.max_total_octets, leased), (None, 0));
+        }
     }
 
     #[test]

@@ -80,8 +80,8 @@ impl Lease {
 pub enum Share {
     /// It asks again before the lease is used up: small leases, renewed.
     Renewable,
-    /// It only takes a limit. With several devices allowed it gets half of what is free, so that the next device is not locked out;
-    /// what it leaves comes back with its Stop.
+    /// It only takes a limit. With several devices allowed it holds half of what others do not, so that the next device is not locked
+    /// out; asked for again before anything flowed, it gets nothing more. What it leaves comes back with its Stop.
     Fixed {
         /// Devices the plan allows.
         max_devices: u32,
@@ -104,7 +104,11 @@ pub fn plan_lease(allowance: &Allowance, lease: &Lease, rate_octets_per_sec: Opt
             size.saturating_sub(lease.promised_octets())
         }
         Share::Fixed { max_devices: 0 | 1 } => free,
-        Share::Fixed { .. } => (free / 2).max(MINIMUM_GRANT_OCTETS),
+        Share::Fixed { .. } => {
+            let held = lease.promised_octets();
+            let size = (free.saturating_add(held) / 2).max(MINIMUM_GRANT_OCTETS);
+            size.saturating_sub(held)
+        }
     };
     // A remainder too small for a packet is given along rather than left over.
     let granted = if free.saturating_sub(wanted) < MINIMUM_GRANT_OCTETS {
@@ -162,6 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_that_cannot_ask_again_does_not_gather_octets_by_being_told_twice() {
+        let held = Lease {
+            granted_octets: 60 << 20,
+            used_octets: 10 << 20,
+        };
+        let two = Share::Fixed { max_devices: 2 };
+        assert_eq!(
+            plan_lease(&allowance(110 << 20, 10 << 20, 50 << 20), &held, None, two),
+            Some(0)
+        );
+        let used = Lease {
+            used_octets: 50 << 20,
+            ..held
+        };
+        assert_eq!(
+            plan_lease(&allowance(110 << 20, 50 << 20, 10 << 20), &used, None, two),
+            Some(20 << 20),
+            "half of what is left is 30 MiB"
+        );
+    }
+
+    #[test]
     fn a_renewal_with_nothing_free_keeps_what_is_still_promised() {
         let lease = Lease {
             granted_octets: 1 << 20,
@@ -215,6 +241,8 @@ mod tests {
                         let share = if gate < 2 { Share::Renewable } else { Share::Fixed { max_devices: devices } };
                         if let Some(more) = plan_lease(&all, &leases[gate], rate, share) {
                             leases[gate].granted_octets += more;
+                            all.promised_octets += more;
+                            prop_assert_eq!(plan_lease(&all, &leases[gate], rate, share), Some(0), "asked twice, given once");
                         }
                     }
                     Event::Use(gate, octets) => {

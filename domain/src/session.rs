@@ -10,7 +10,7 @@ pub enum SessionState {
     Granted,
     /// Online.
     Open,
-    /// Over. A later report may still add octets to it, never reopen it.
+    /// Over. A later report may still add octets to it; only an end that was presumed from silence is ever taken back.
     Ended,
 }
 

@@ -33,6 +33,7 @@ CREATE TABLE nas (
     secret_sealed     BYTEA    NOT NULL,
     uam_secret_sealed BYTEA    NOT NULL,
     coa_port          BIGINT NOT NULL,
+    is_renewing       BOOLEAN NOT NULL, -- shares a quota by Chargeable-User-Identity, and asks again
     last_seen_address TEXT,
     last_seen_at      BIGINT,
     is_retired        BOOLEAN NOT NULL DEFAULT FALSE -- ended by an administrator; history refers to it
@@ -155,6 +156,7 @@ CREATE TABLE session (
     ends_at           BIGINT,
     ended_at          BIGINT,
     terminate_cause   BIGINT,
+    is_presumed_ended BOOLEAN NOT NULL DEFAULT FALSE, -- it fell silent
     granted_octets    BIGINT NOT NULL, -- cumulative from the session's start
     up_octets         BIGINT NOT NULL DEFAULT 0,
     down_octets       BIGINT NOT NULL DEFAULT 0,
@@ -164,6 +166,7 @@ CREATE TABLE session (
     down_packets      BIGINT NOT NULL DEFAULT 0,
     session_secs      BIGINT NOT NULL DEFAULT 0,
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
+    order_number      BIGINT NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    BIGINT NOT NULL DEFAULT 0,
     order_next_at     BIGINT,
     trouble           TEXT

@@ -33,6 +33,7 @@ CREATE TABLE nas (
     secret_sealed     BLOB    NOT NULL,
     uam_secret_sealed BLOB    NOT NULL,
     coa_port          INTEGER NOT NULL,
+    is_renewing       INTEGER NOT NULL CHECK (is_renewing IN (0, 1)), -- shares a quota by Chargeable-User-Identity, and asks again
     last_seen_address TEXT,
     last_seen_at      INTEGER,
     is_retired        INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
@@ -155,6 +156,7 @@ CREATE TABLE session (
     ends_at           INTEGER,
     ended_at          INTEGER,
     terminate_cause   INTEGER,
+    is_presumed_ended INTEGER NOT NULL DEFAULT FALSE CHECK (is_presumed_ended IN (0, 1)), -- it fell silent
     granted_octets    INTEGER NOT NULL, -- cumulative from the session's start
     up_octets         INTEGER NOT NULL DEFAULT 0,
     down_octets       INTEGER NOT NULL DEFAULT 0,
@@ -164,6 +166,7 @@ CREATE TABLE session (
     down_packets      INTEGER NOT NULL DEFAULT 0,
     session_secs      INTEGER NOT NULL DEFAULT 0,
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
+    order_number      INTEGER NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    INTEGER NOT NULL DEFAULT 0,
     order_next_at     INTEGER,
     trouble           TEXT

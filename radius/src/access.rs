@@ -92,7 +92,7 @@ pub enum AccessReply {
 pub struct Grant {
     /// What to hold the session to.
     pub limits: Limits,
-    /// `limits.max_total_octets` is a lease: ask again with Authorize-Only before it is used up.
+    /// Octets, where they are limited now or by a later CoA, are a lease: ask again with Authorize-Only before they are used up.
     pub is_renewable: bool,
     /// Every Class, in order: to be sent in all accounting of the session (RFC 2865 §5.25).
     pub classes: Vec<Vec<u8>>,

@@ -10,7 +10,7 @@ use crate::wire::{Draft, Packet, attr, vendor};
 const REMAINING: &str = "kavadam.remaining=";
 const RENEW: &str = "kavadam.renew=1";
 
-/// Writes limits. `is_renewable` tells a gate of ours that the octets are a lease.
+/// Writes limits. `is_renewable` tells a gate of ours that octets, where they are limited, are a lease.
 pub(crate) fn write(draft: &mut Draft, limits: &Limits, is_renewable: bool) {
     for (attribute, secs) in [
         (attr::SESSION_TIMEOUT, limits.session_secs),
@@ -45,7 +45,7 @@ pub(crate) fn write(draft: &mut Draft, limits: &Limits, is_renewable: bool) {
     }
 }
 
-/// Reads limits, and whether the octets are a lease.
+/// Reads limits, and whether octets, where they are limited, are a lease.
 pub(crate) fn read(packet: &Packet) -> (Limits, bool) {
     let config = packet.vendor_texts(vendor::CHILLISPOT_CONFIG);
     let rate = |attribute| packet.vendor_u32(attribute).filter(|rate| *rate > 0).map(u64::from);

@@ -81,6 +81,7 @@ async fn centre() -> Centre {
         secret: SECRET.as_bytes(),
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        is_renewing: true,
     };
     let nas = access.set_nas(&nas, "test", now()).await.unwrap();
     let any = "127.0.0.1:0".parse().unwrap();

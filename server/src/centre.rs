@@ -89,6 +89,7 @@ pub async fn furnish(config: &Config, access: &Access) -> anyhow::Result<()> {
         secret: secret.as_bytes(),
         uam_secret: uam_secret.as_bytes(),
         coa_port: coa.port(),
+        is_renewing: true,
     };
     access.set_nas(&nas, ACTOR, now).await?;
     Ok(())

@@ -19,6 +19,8 @@ use crate::{centre, clock, notify};
 
 /// Between looks at sessions that fell silent.
 const SWEEP: Duration = Duration::from_secs(10);
+/// Longer without a look means that gates could not be heard: the database was away, the process stopped, or the clock was set.
+const UNBROKEN: Duration = Duration::from_mins(1);
 /// The watchdog of the unit file is three times as patient.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// After a signal, for the last answers and the last accounting.
@@ -63,12 +65,13 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<()> 
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));
+        // Only who hears the gates can tell who fell silent.
+        parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     }
     if config.file.role.has_portal() {
         start_portal(config, &access, parts).await?;
         start_sms(config, &access, parts)?;
     }
-    parts.add("sweep", sweep(access, parts.stop.clone()));
     Ok(())
 }
 
@@ -118,11 +121,22 @@ fn start_sms(config: &Config, access: &Access, parts: &mut Parts) -> anyhow::Res
 
 async fn sweep(access: Access, stop: CancellationToken) -> anyhow::Result<()> {
     let work = async {
+        let mut up_since = clock::now();
+        let mut looked_at = up_since;
         loop {
             tokio::time::sleep(SWEEP).await;
-            match access.sweep(clock::now()).await {
-                Ok(0) => {}
-                Ok(ended) => tracing::info!(ended, "sessions that fell silent were ended"),
+            let now = clock::now();
+            if now.since(looked_at) > UNBROKEN || now < looked_at {
+                tracing::warn!("the service was away, or the clock was set: silence counts from now");
+                up_since = now;
+            }
+            match access.sweep(up_since, now).await {
+                Ok(ended) => {
+                    looked_at = clock::now();
+                    if ended > 0 {
+                        tracing::info!(ended, "sessions that fell silent were taken for ended");
+                    }
+                }
                 Err(error) => tracing::error!(%error, "cannot look for silent sessions"),
             }
         }

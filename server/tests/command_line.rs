@@ -170,6 +170,7 @@ fn a_gate_needs_secrets_worth_the_name() {
     assert!(set("gate-1", "10.7.0.2/32", &good).status.success());
     let list = desk.done(&["nas", "list"]) + &desk.json(&["nas", "list"]).to_string();
     assert!(list.contains("gate-1") && !list.contains("a-secret-of"), "{list}");
+    assert_eq!(desk.json(&["nas", "list"])[0]["is_renewing"], false);
     let database = std::fs::read(desk.dir.path().join("state/kavadam.db")).unwrap();
     let log = std::fs::read(desk.dir.path().join("state/kavadam.db-wal")).unwrap_or_default();
     assert!(

@@ -58,6 +58,23 @@ impl LeaseRow {
     }
 }
 
+/// A figure that stands still at the largest rather than overflow: an error would be one for ever.
+macro_rules! plus {
+    ($column:literal, $more:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " > 9223372036854775807 - ",
+            $more,
+            " THEN 9223372036854775807 ELSE ",
+            $column,
+            " + ",
+            $more,
+            " END"
+        )
+    };
+}
+
 impl Tx {
     /// The allowance of a period, made if this is its first use.
     ///
@@ -105,6 +122,14 @@ impl Tx {
         )
     }
 
+    /// One allowance.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn entitlement(&mut self, id: EntitlementId) -> Result<Option<EntitlementRow>> {
+        rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", id)
+    }
+
     /// Octets promised out of an allowance and not yet used, over all open leases.
     ///
     /// # Errors
@@ -127,14 +152,22 @@ impl Tx {
     pub async fn charge(&mut self, entitlement: EntitlementId, lease: Option<LeaseId>, octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE entitlement SET used_octets = used_octets + $2 WHERE id = $1",
+            concat!(
+                "UPDATE entitlement SET used_octets = ",
+                plus!("used_octets", "$2"),
+                " WHERE id = $1"
+            ),
             entitlement,
             octets
         )?;
         if let Some(lease) = lease {
             execute!(
                 self,
-                "UPDATE lease SET used_octets = used_octets + $2 WHERE id = $1",
+                concat!(
+                    "UPDATE lease SET used_octets = ",
+                    plus!("used_octets", "$2"),
+                    " WHERE id = $1"
+                ),
                 lease,
                 octets
             )?;
@@ -149,27 +182,38 @@ impl Tx {
     pub async fn top_up(&mut self, entitlement: EntitlementId, octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE entitlement SET topped_up_octets = topped_up_octets + $2 WHERE id = $1",
+            concat!(
+                "UPDATE entitlement SET topped_up_octets = ",
+                plus!("topped_up_octets", "$2"),
+                " WHERE id = $1"
+            ),
             entitlement,
             octets
         )?;
         Ok(())
     }
 
-    /// The lease that a subscriber's live sessions at a gate share.
+    /// The lease that a subscriber's live sessions at a gate share, as long as one of them is to go on: what is past its end, and only
+    /// not yet reported so, has nothing to share.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn shared_lease(&mut self, subscriber: SubscriberId, nas: NasId) -> Result<Option<LeaseRow>> {
+    pub async fn shared_lease(
+        &mut self,
+        subscriber: SubscriberId,
+        nas: NasId,
+        now: Timestamp,
+    ) -> Result<Option<LeaseRow>> {
         rows!(
             self,
             fetch_optional,
             "SELECT l.* FROM lease l
              WHERE l.is_closed = FALSE AND l.is_shared = TRUE AND l.nas_id = $2 AND l.id IN
-                 (SELECT lease_id FROM session WHERE subscriber_id = $1 AND state <> 'ended')
+                 (SELECT lease_id FROM session WHERE subscriber_id = $1 AND state <> 'ended' AND (ends_at IS NULL OR ends_at > $3))
              ORDER BY l.id DESC LIMIT 1",
             subscriber,
             nas,
+            now,
         )
     }
 
@@ -212,7 +256,13 @@ impl Tx {
     pub async fn extend_lease(&mut self, id: LeaseId, granted_octets: u64, carried_octets: u64) -> Result<()> {
         execute!(
             self,
-            "UPDATE lease SET granted_octets = granted_octets + $2, used_octets = used_octets + $3 WHERE id = $1",
+            concat!(
+                "UPDATE lease SET granted_octets = ",
+                plus!("granted_octets", "$2"),
+                ", used_octets = ",
+                plus!("used_octets", "$3"),
+                " WHERE id = $1"
+            ),
             id,
             granted_octets,
             carried_octets,
@@ -220,17 +270,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Counts a lease and its live sessions against another allowance from now on: a new period, or another plan.
+    /// Counts a lease and its live sessions against another allowance from now on: a new period, or another plan. Those past their end
+    /// stay with what they had.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn move_lease(&mut self, id: LeaseId, to: EntitlementId) -> Result<()> {
+    pub async fn move_lease(&mut self, id: LeaseId, to: EntitlementId, now: Timestamp) -> Result<()> {
         execute!(self, "UPDATE lease SET entitlement_id = $2 WHERE id = $1", id, to)?;
         execute!(
             self,
-            "UPDATE session SET entitlement_id = $2 WHERE lease_id = $1 AND state <> 'ended'",
+            "UPDATE session SET entitlement_id = $2 WHERE lease_id = $1 AND state <> 'ended' AND (ends_at IS NULL OR ends_at > $3)",
             id,
-            to
+            to,
+            now,
         )?;
         Ok(())
     }
@@ -241,6 +293,15 @@ impl Tx {
     /// The database failed.
     pub async fn close_lease(&mut self, id: LeaseId) -> Result<()> {
         execute!(self, "UPDATE lease SET is_closed = TRUE WHERE id = $1", id)?;
+        Ok(())
+    }
+
+    /// Takes the end of a lease back: what was not used is promised again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn reopen_lease(&mut self, id: LeaseId) -> Result<()> {
+        execute!(self, "UPDATE lease SET is_closed = FALSE WHERE id = $1", id)?;
         Ok(())
     }
 }

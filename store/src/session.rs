@@ -56,6 +56,8 @@ row! {
         pub ended_at: Option<Timestamp>,
         /// Acct-Terminate-Cause.
         pub terminate_cause: Option<u32>,
+        /// It was taken for ended because it fell silent: a sign of life reopens it.
+        pub is_presumed_ended: bool,
         /// Octets granted to it, cumulative from its start.
         pub granted_octets: u64,
         /// From the device, as last reported.
@@ -74,6 +76,8 @@ row! {
         pub session_secs: u32,
         /// What the gate is yet to obey.
         pub order_action: Option<OrderKind>,
+        /// How often something was asked of it: tells an order from those before.
+        pub order_number: u64,
         /// Sendings so far.
         pub order_attempts: u32,
         /// When to send it (again).
@@ -115,6 +119,7 @@ impl SessionRow {
             return;
         }
         self.order_action = Some(kind);
+        self.order_number += 1;
         self.order_attempts = 0;
         self.order_next_at = Some(now);
         self.trouble = None;
@@ -278,7 +283,8 @@ impl Tx {
         rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
     }
 
-    /// The session a gate means: the one granted with that Class, if it is this gate's; else the last of that Acct-Session-Id.
+    /// The session a gate means: the one granted with that Class, if it is this gate's; else the live one of that Acct-Session-Id, or the
+    /// last.
     ///
     /// # Errors
     /// The database failed.
@@ -306,7 +312,8 @@ impl Tx {
         rows!(
             self,
             fetch_optional,
-            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 ORDER BY id DESC LIMIT 1",
+            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2
+             ORDER BY CASE WHEN state = 'ended' THEN 1 ELSE 0 END, id DESC LIMIT 1",
             nas,
             acct_session_id,
         )
@@ -359,8 +366,9 @@ impl Tx {
     pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
         execute!(
             self,
-            "UPDATE session SET order_action = 'change', order_attempts = 0, order_next_at = $2, trouble = NULL
-             WHERE state <> 'ended' AND order_action IS NULL AND id IN
+            "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
+                 trouble = NULL
+             WHERE state <> 'ended' AND (order_action IS NULL OR order_action <> 'end') AND id IN
                  (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
                   WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)",
             plan,
@@ -382,22 +390,25 @@ impl Tx {
         )
     }
 
-    /// The sessions not heard of since: granted ones since `granted_before`, open ones since `open_before`.
+    /// The sessions not heard of since: granted ones since `granted_before`, open ones since `open_before`, which is no later (`None`:
+    /// not these). At most `most`, those silent longest first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn silent_sessions(
         &mut self,
-        granted_before: Timestamp,
-        open_before: Timestamp,
+        granted_before: Option<Timestamp>,
+        open_before: Option<Timestamp>,
+        most: u32,
     ) -> Result<Vec<SessionRow>> {
         rows!(
             self,
             fetch_all,
             "SELECT * FROM session
-             WHERE state <> 'ended' AND heard_at < $1 AND (state = 'granted' OR heard_at < $2) ORDER BY id LIMIT 1000",
-            granted_before.max(open_before),
+             WHERE state <> 'ended' AND heard_at < $1 AND (state = 'granted' OR heard_at < $2) ORDER BY heard_at, id LIMIT $3",
+            granted_before,
             open_before,
+            most,
         )
     }
 
@@ -426,7 +437,8 @@ impl Tx {
                  is_throttled = $8, started_at = $9, reported_at = $10, heard_at = $11, ends_at = $12, ended_at = $13,
                  terminate_cause = $14, granted_octets = $15, up_octets = $16, down_octets = $17, base_up_octets = $18,
                  base_down_octets = $19, up_packets = $20, down_packets = $21, session_secs = $22, order_action = $23,
-                 order_attempts = $24, order_next_at = $25, trouble = $26
+                 order_attempts = $24, order_next_at = $25, trouble = $26, is_presumed_ended = $27,
+                 order_number = $28
              WHERE id = $1",
             row.id,
             row.entitlement_id,
@@ -454,6 +466,8 @@ impl Tx {
             row.order_attempts,
             row.order_next_at,
             row.trouble,
+            row.is_presumed_ended,
+            row.order_number,
         )?;
         Ok(())
     }

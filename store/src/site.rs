@@ -39,6 +39,8 @@ row! {
         pub uam_secret_sealed: Vec<u8>,
         /// UDP port for CoA.
         pub coa_port: u16,
+        /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before it is used up.
+        pub is_renewing: bool,
         /// Where its last request came from.
         pub last_seen_address: Option<IpAddr>,
         /// When that was.
@@ -61,6 +63,8 @@ pub struct NewNas {
     pub uam_secret_sealed: Vec<u8>,
     /// UDP port for CoA.
     pub coa_port: u16,
+    /// See [`NasRow::is_renewing`].
+    pub is_renewing: bool,
 }
 
 impl Tx {
@@ -166,11 +170,11 @@ impl Tx {
         let saved: Id = rows!(
             self,
             fetch_one,
-            "INSERT INTO nas (site_id, name, source, secret_sealed, uam_secret_sealed, coa_port)
-             VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO nas (site_id, name, source, secret_sealed, uam_secret_sealed, coa_port, is_renewing)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (name) DO UPDATE SET site_id = excluded.site_id, source = excluded.source,
                  secret_sealed = excluded.secret_sealed, uam_secret_sealed = excluded.uam_secret_sealed,
-                 coa_port = excluded.coa_port, is_retired = FALSE
+                 coa_port = excluded.coa_port, is_renewing = excluded.is_renewing, is_retired = FALSE
              RETURNING id",
             nas.site_id,
             nas.name,
@@ -178,6 +182,7 @@ impl Tx {
             nas.secret_sealed,
             nas.uam_secret_sealed,
             nas.coa_port,
+            nas.is_renewing,
         )?;
         Ok(NasId(saved.id))
     }

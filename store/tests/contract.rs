@@ -69,6 +69,7 @@ cases! {
     attempts_are_the_newest_first_and_no_more_than_asked_for,
     a_ticket_is_used_once,
     a_voucher_is_used_once_and_not_after_it_expired,
+    figures_stand_still_at_the_largest,
     promises_are_summed_over_open_leases_without_their_debts,
     two_live_sessions_at_a_gate_never_share_a_name,
     a_session_is_found_by_class_at_its_own_gate_only,
@@ -178,6 +179,7 @@ fn gate(name: &str, site_id: SiteId) -> NewNas {
         secret_sealed: vec![0, 255],
         uam_secret_sealed: vec![],
         coa_port: 3799,
+        is_renewing: true,
     }
 }
 
@@ -405,6 +407,28 @@ async fn lease(tx: &mut Tx, world: &World, granted_octets: u64, used_octets: u64
         .await
         .unwrap()
         .id
+}
+
+async fn figures_stand_still_at_the_largest(world: World) {
+    let mut tx = world.write().await;
+    let lease = tx
+        .add_lease(world.entitlement, world.nas, true, Lease::default())
+        .await
+        .unwrap();
+    for octets in [u64::MAX, 5, u64::MAX] {
+        tx.charge(world.entitlement, Some(lease.id), octets).await.unwrap();
+        tx.top_up(world.entitlement, octets).await.unwrap();
+        tx.extend_lease(lease.id, octets, octets).await.unwrap();
+    }
+    let most = i64::MAX as u64;
+    let lease = tx.lease(lease.id).await.unwrap().unwrap();
+    assert_eq!((lease.granted_octets, lease.used_octets), (most, most));
+    let found = tx
+        .entitlement_of(world.subscriber, world.plan.id, window())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.used_octets, found.topped_up_octets), (most, most));
 }
 
 async fn promises_are_summed_over_open_leases_without_their_debts(world: World) {

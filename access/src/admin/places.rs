@@ -6,7 +6,7 @@ use kavadam_domain::{NasId, SiteId, Timestamp};
 use kavadam_store::{NewNas, OrderKind, SiteRow, Tx};
 
 use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, check_name, missing};
-use crate::admit::end_session;
+use crate::ending::end_session;
 use crate::{Access, AccessError};
 
 impl Access {
@@ -79,6 +79,7 @@ impl Access {
             secret_sealed: self.seal_secret(nas.secret)?,
             uam_secret_sealed: self.seal_secret(nas.uam_secret)?,
             coa_port: nas.coa_port,
+            is_renewing: nas.is_renewing,
         };
         self.save_nas(tx, &row, actor, now).await
     }
@@ -110,6 +111,7 @@ impl Access {
             secret_sealed: seal(change.secret, known.secret_sealed)?,
             uam_secret_sealed: seal(change.uam_secret, known.uam_secret_sealed)?,
             coa_port: change.coa_port.unwrap_or(known.coa_port),
+            is_renewing: change.is_renewing.unwrap_or(known.is_renewing),
         };
         self.save_nas(tx, &row, actor, now).await
     }

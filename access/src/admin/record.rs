@@ -36,6 +36,8 @@ pub struct NasView {
     pub source: IpNet,
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+    /// It renews its leases; see [`super::NasSetting::is_renewing`].
+    pub is_renewing: bool,
     /// Where its last authentic request came from, and when that was noted (within a minute).
     pub last_seen: Option<(IpAddr, Timestamp)>,
 }
@@ -97,6 +99,7 @@ impl Access {
                 site: name_of(row.site_id).ok_or(AccessError::Inconsistent("site"))?,
                 source: row.source,
                 coa_port: row.coa_port,
+                is_renewing: row.is_renewing,
                 last_seen: row.last_seen_address.zip(row.last_seen_at),
             })
         })

@@ -1,12 +1,17 @@
 //! A centre with one site and one gate, on either database, whose time is moved by hand.
 
-#![allow(dead_code, reason = "each file of tests uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each file of tests uses its own part"
+)]
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kavadam_access::admin::NasSetting;
+use kavadam_access::admin::{NasSetting, SessionQuery};
 use kavadam_access::api::*;
 use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
@@ -60,6 +65,7 @@ pub struct Lab {
     pub nas: NasId,
     pub site: SiteId,
     pub now: Timestamp,
+    pub up_since: Timestamp,
     _dir: tempfile::TempDir,
 }
 
@@ -104,6 +110,7 @@ impl Lab {
             secret: b"a secret of the gate",
             uam_secret: b"a secret of redirects",
             coa_port: 3799,
+            is_renewing: true,
         };
         let nas = access.set_nas(&nas, "test", now).await.unwrap();
         access
@@ -117,6 +124,7 @@ impl Lab {
             nas,
             site,
             now,
+            up_since: now,
             _dir: dir,
         }
     }
@@ -173,6 +181,11 @@ impl Lab {
     }
 
     pub async fn authorize(&self, mac: Mac, service: Service, name: &str, id: &str) -> Decision {
+        self.authorize_as(mac, service, name, id, true).await
+    }
+
+    /// At a gate that renews its leases, or one that only takes a limit.
+    pub async fn authorize_as(&self, mac: Mac, service: Service, name: &str, id: &str, renews: bool) -> Decision {
         let request = AuthorizeRequest {
             nas: self.nas,
             user_name: name.to_owned(),
@@ -181,7 +194,7 @@ impl Lab {
             ip: Some("10.80.1.1".parse().unwrap()),
             acct_session_id: Some(id.to_owned()),
             class: None,
-            shares_quota: true,
+            wants_cui: renews,
         };
         self.access.authorize(request, self.now).await.unwrap()
     }
@@ -194,6 +207,59 @@ impl Lab {
     pub async fn online(&self, mac: Mac, id: &str) -> Grant {
         let ticket = self.ticket(mac).await;
         granted(self.logon(mac, &ticket, id).await)
+    }
+
+    pub async fn renew(&self, mac: Mac, id: &str) -> Decision {
+        self.authorize(mac, Service::Renewal, "", id).await
+    }
+
+    /// The orders that go out now.
+    pub async fn orders(&self) -> Vec<Order> {
+        let mut orders = Vec::new();
+        for session in self.access.due_orders(self.now).await.unwrap() {
+            orders.extend(self.access.decide_order(session, self.now).await.unwrap());
+        }
+        orders
+    }
+
+    /// Whether the gate is asked for nothing more.
+    pub async fn answer(&self, order: &Order, answer: OrderAnswer) -> bool {
+        self.access.order_answered(order, answer, self.now).await.unwrap()
+    }
+
+    pub async fn sweep(&self) -> u32 {
+        self.access.sweep(self.up_since, self.now).await.unwrap()
+    }
+
+    /// The last session of a device, as an administrator sees it.
+    pub async fn session(&self, mac: Mac) -> SessionView {
+        let all = self.access.sessions(&SessionQuery::default()).await.unwrap();
+        all.into_iter().find(|session| session.mac == Some(mac)).unwrap()
+    }
+
+    /// Octets used, and promised to gates, in the present period.
+    pub async fn used_and_promised(&self) -> (u64, u64) {
+        let view = self.access.subscriber(&NUMBER.parse().unwrap(), self.now).await;
+        let view = view.unwrap().unwrap();
+        (view.used_octets, view.leased_octets)
+    }
+
+    /// Online at a gate that only takes a limit.
+    pub async fn online_fixed(&self, mac: Mac, id: &str) -> Grant {
+        let ticket = self.ticket(mac).await;
+        let proof = Proof::Pap(Zeroizing::new(ticket.password.as_bytes().to_vec()));
+        let service = Service::Login(proof);
+        granted(self.authorize_as(mac, service, &ticket.user_name, id, false).await)
+    }
+
+    pub async fn top_up(&self, octets: u64) {
+        let number = NUMBER.parse().unwrap();
+        self.access.top_up(&number, octets, "test", self.now).await.unwrap();
+    }
+
+    pub async fn block(&self) {
+        let number = NUMBER.parse().unwrap();
+        self.access.block(&number, true, "test", self.now).await.unwrap();
     }
 
     pub async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {

@@ -41,7 +41,7 @@ pub struct SessionRow {
     pub cui: Option<Vec<u8>>,
     /// The limits in force.
     pub limits: Limits,
-    /// The octets are a lease.
+    /// Octets, where they are limited, are a lease. Stays as the grant said: a CoA changes limits alone.
     pub is_renewable: bool,
     /// When it began.
     pub started: Timestamp,

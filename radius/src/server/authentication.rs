@@ -125,7 +125,7 @@ fn question(request: AccessRequest, nas: &NasEntry) -> Question {
         ip,
         acct_session_id: request.acct_session_id,
         class: request.classes.into_iter().next(),
-        shares_quota: request.wants_cui,
+        wants_cui: request.wants_cui,
     })
 }
 

@@ -33,13 +33,20 @@ pub trait OrderBook: Send + Sync + 'static {
     /// Resolves when there is a new order.
     fn orders_changed(&self) -> impl Future<Output = ()> + Send;
 
-    /// Orders that are due.
-    fn pending_orders(&self, now: Timestamp) -> impl Future<Output = Result<Vec<Order>, Self::Error>> + Send;
+    /// Sessions whose orders are due.
+    fn due_orders(&self, now: Timestamp) -> impl Future<Output = Result<Vec<SessionId>, Self::Error>> + Send;
+
+    /// What to send for one of them; `None` if nothing is due any more. Asked once for each sending.
+    fn decide_order(
+        &self,
+        session: SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Order>, Self::Error>> + Send;
 
     /// What a gate answered: the order is settled, or due again later.
     fn order_answered(
         &self,
-        session: SessionId,
+        order: &Order,
         answer: OrderAnswer,
         now: Timestamp,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -55,12 +62,16 @@ impl OrderBook for Access {
         Self::orders_changed(self).await;
     }
 
-    async fn pending_orders(&self, now: Timestamp) -> Result<Vec<Order>, AccessError> {
-        Self::pending_orders(self, now).await
+    async fn due_orders(&self, now: Timestamp) -> Result<Vec<SessionId>, AccessError> {
+        Self::due_orders(self, now).await
     }
 
-    async fn order_answered(&self, session: SessionId, answer: OrderAnswer, now: Timestamp) -> Result<(), AccessError> {
-        Self::order_answered(self, session, answer, now).await.map(drop)
+    async fn decide_order(&self, session: SessionId, now: Timestamp) -> Result<Option<Order>, AccessError> {
+        Self::decide_order(self, session, now).await
+    }
+
+    async fn order_answered(&self, order: &Order, answer: OrderAnswer, now: Timestamp) -> Result<(), AccessError> {
+        Self::order_answered(self, order, answer, now).await.map(drop)
     }
 
     async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
@@ -97,13 +108,13 @@ impl<B: OrderBook> Reconciler<B> {
     async fn look(&mut self) -> Result<(), B::Error> {
         while self.tasks.try_join_next().is_some() {}
         self.under_way.retain(|_, task| !task.is_finished());
-        for order in self.hands.book.pending_orders(clock::now()).await? {
+        for session in self.hands.book.due_orders(clock::now()).await? {
             if self.under_way.len() >= CONCURRENCY {
                 break;
             }
-            if let Entry::Vacant(place) = self.under_way.entry(order.session) {
+            if let Entry::Vacant(place) = self.under_way.entry(session) {
                 let hands = Arc::clone(&self.hands);
-                place.insert(self.tasks.spawn(async move { hands.carry_out(order).await }));
+                place.insert(self.tasks.spawn(async move { hands.carry_out(session).await }));
             }
         }
         Ok(())
@@ -116,17 +127,20 @@ struct Hands<B> {
 }
 
 impl<B: OrderBook> Hands<B> {
-    async fn carry_out(&self, order: Order) {
-        if let Err(error) = self.try_carry_out(&order).await {
-            tracing::error!(%error, session.id = %order.session, "cannot carry out an order");
+    async fn carry_out(&self, session: SessionId) {
+        if let Err(error) = self.try_carry_out(session).await {
+            tracing::error!(%error, session.id = %session, "cannot carry out an order");
         }
     }
 
-    async fn try_carry_out(&self, order: &Order) -> Result<(), B::Error> {
+    async fn try_carry_out(&self, session: SessionId) -> Result<(), B::Error> {
+        let Some(order) = self.book.decide_order(session, clock::now()).await? else {
+            return Ok(());
+        };
         let answer = match self.book.nas_by_source(order.to.ip()).await? {
             Some(nas) => {
                 let secret = Secret::new(nas.secret.as_slice());
-                let request = request_of(order);
+                let request = request_of(&order);
                 let sent = self.client.send(order.to, &secret, &request, clock::now());
                 answer_of(sent.await)
             }
@@ -134,7 +148,7 @@ impl<B: OrderBook> Hands<B> {
             None => OrderAnswer::Silence,
         };
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
-        self.book.order_answered(order.session, answer, clock::now()).await
+        self.book.order_answered(&order, answer, clock::now()).await
     }
 }
 

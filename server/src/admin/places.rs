@@ -74,7 +74,7 @@ impl Desk {
                 let nases = self.access.nases().await?;
                 print(output.json, &nases.iter().map(nas_json).collect(), || {
                     table(
-                        ["GATE", "SITE", "SOURCE", "COA PORT", "LAST SEEN"],
+                        ["GATE", "SITE", "SOURCE", "COA PORT", "RENEWS", "LAST SEEN"],
                         nases.iter().map(|nas| self.nas_sides(nas)).collect(),
                     )
                 })
@@ -106,6 +106,7 @@ impl Desk {
             secret: secret.as_ref().map(|secret| secret.as_bytes()),
             uam_secret: uam_secret.as_ref().map(|secret| secret.as_bytes()),
             coa_port: settings.coa_port,
+            is_renewing: settings.renews,
         };
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
@@ -119,6 +120,7 @@ impl Desk {
             secret: change.secret.context(needed)?,
             uam_secret: change.uam_secret.context(needed)?,
             coa_port: change.coa_port.unwrap_or(COA_PORT),
+            is_renewing: change.is_renewing.unwrap_or(false),
         };
         self.access.set_nas(&nas, &self.actor, self.now).await?;
         Ok(())
@@ -127,12 +129,13 @@ impl Desk {
     async fn show_nas(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
         print(is_json, &nas_json(&nas), || {
-            let [name, site, source, port, seen] = self.nas_sides(&nas);
+            let [name, site, source, port, renews, seen] = self.nas_sides(&nas);
             sheet(&[
                 ("gate", name),
                 ("site", site),
                 ("source", source),
                 ("coa port", port),
+                ("renews leases", renews),
                 ("last seen", seen),
             ])
         })
@@ -142,7 +145,7 @@ impl Desk {
         Ok(self.access.nases().await?.into_iter().find(|nas| nas.name == name))
     }
 
-    fn nas_sides(&self, nas: &NasView) -> [String; 5] {
+    fn nas_sides(&self, nas: &NasView) -> [String; 6] {
         let seen = nas.last_seen.map_or("never".to_owned(), |(address, at)| {
             format!("{} from {address}", ago(self.now, at))
         });
@@ -151,6 +154,7 @@ impl Desk {
             nas.site.clone(),
             nas.source.to_string(),
             nas.coa_port.to_string(),
+            if nas.is_renewing { "yes" } else { "no" }.to_owned(),
             seen,
         ]
     }
@@ -172,6 +176,7 @@ fn site_json(site: &SiteView, gates: &[&str]) -> Value {
 fn nas_json(nas: &NasView) -> Value {
     json!({
         "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
+        "is_renewing": nas.is_renewing,
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
     })

@@ -104,6 +104,10 @@ pub struct NasSettings {
     /// UDP port for CoA and Disconnect [new gates: 3799]
     #[arg(long)]
     pub coa_port: Option<u16>,
+    /// It is a gateway of ours: it gets small leases, shared by a person's devices, and asks again before they are used up. Without
+    /// this a gate gets a fixed share; `--renews=false` takes it back
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub renews: Option<bool>,
     #[command(flatten)]
     pub output: Output,
 }

@@ -152,6 +152,7 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         secret: SECRET.as_bytes(),
         uam_secret: SECRET.as_bytes(),
         coa_port: 3799,
+        is_renewing: true,
     };
     let nas = access.set_nas(&nas, "bench", now()).await?;
     let visit = Visit {

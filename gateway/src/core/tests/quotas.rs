@@ -182,12 +182,33 @@ fn a_throttled_person_is_throttled_on_every_device() {
     slow.limits.max_total_octets = None;
     slow.limits.up_bits_per_sec = Some(64_000);
     slow.limits.down_bits_per_sec = Some(64_000);
-    slow.is_renewable = false;
     scene.accept(slow.clone());
     assert_eq!(scene.kernel.rates_of(mac(1)), (Some(64_000), Some(64_000)));
     assert_eq!(scene.question().1.mac, Some(mac(2)), "the other hears of it at once");
     assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), None);
     assert_eq!(scene.flow(1, 5 * MB), 5 * MB);
+}
+
+#[test]
+fn a_throttled_session_that_is_metered_again_asks_again() {
+    let mut scene = Scene::new();
+    let mut slow = lease(0);
+    slow.limits.max_total_octets = None;
+    slow.limits.down_bits_per_sec = Some(64_000);
+    scene.online(1, slow);
+    assert_eq!(scene.flow(1, 5 * MB), 5 * MB);
+    scene.pass(Duration::from_mins(1));
+    assert!(scene.asked.is_empty(), "there is nothing to ask for");
+    let waiter = scene.waiter();
+    let target = kavadam_radius::Target {
+        mac: Some(mac(1)),
+        ..kavadam_radius::Target::default()
+    };
+    scene.handle(Input::Change(target, lease(15 * MB).limits, waiter));
+    assert_eq!(scene.flow(1, 12 * MB), 10 * MB);
+    assert_eq!(scene.asked.len(), 1);
+    scene.accept(lease(25 * MB));
+    assert_eq!(scene.flow(1, 5 * MB), 5 * MB, "gigabytes remain: it goes on");
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! How sessions end, and how one comes back whose end was only presumed.
+//!
+//! A Stop, the gate's restart, its word that it has no such session, and a newer session in the same place are final. Silence is not:
+//! the gate may be cut off, or the centre have been. What the sweep ends is *presumed* over, and the next sign of life takes that back.
+
+use kavadam_domain::quota::Lease;
+use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::{NasId, SessionId, Timestamp};
+use kavadam_store::{OrderKind, SessionRow, Tx};
+
+use crate::AccessError;
+
+/// Ends a session and gives back what its lease no longer needs. The first word on an end stands, except that any word is better than a
+/// presumption.
+pub async fn end_session(tx: &mut Tx, session: &mut SessionRow, cause: u32, at: Timestamp) -> Result<(), AccessError> {
+    let is_live = session.state != SessionState::Ended;
+    if is_live || session.is_presumed_ended {
+        session.state = SessionState::Ended;
+        session.is_presumed_ended = false;
+        session.ended_at = Some(at.max(session.granted_at));
+        session.terminate_cause = Some(cause);
+    }
+    session.settle_order();
+    tx.save_session(session).await?;
+    if is_live {
+        give_back(tx, session).await?;
+    }
+    Ok(())
+}
+
+/// Takes a silent session for ended. An end that was ordered of its gate is kept, and ordered again should the session be alive.
+pub async fn presume_ended(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<(), AccessError> {
+    let is_to_end = session.order_action == Some(OrderKind::End);
+    session.state = SessionState::Ended;
+    session.is_presumed_ended = true;
+    session.ended_at = Some(now.max(session.granted_at));
+    session.terminate_cause = Some(terminate_cause::LOST_SERVICE);
+    session.settle_order();
+    if is_to_end {
+        session.order_action = Some(OrderKind::End);
+    }
+    tx.save_session(session).await?;
+    give_back(tx, session).await
+}
+
+/// Takes a presumed end back on a sign of life: the gate holds what it was promised, so that is promised again, even if nothing is left
+/// to promise. `false` if the session is not of that kind, or another has taken its place. The caller saves the session.
+pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<bool, AccessError> {
+    if session.state != SessionState::Ended || !session.is_presumed_ended || is_replaced(tx, session).await? {
+        return Ok(false);
+    }
+    session.state = SessionState::Open;
+    session.is_presumed_ended = false;
+    session.ended_at = None;
+    session.terminate_cause = None;
+    session.heard_at = now;
+    if session.order_action.is_some() {
+        session.order_next_at = Some(now);
+    }
+    if let Some(lease) = session.lease_id {
+        tx.reopen_lease(lease).await?;
+    }
+    Ok(true)
+}
+
+/// A gate has one session per device, and one per Acct-Session-Id.
+async fn is_replaced(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
+    if let Some(name) = session.acct_session_id.as_deref() {
+        let namesake = tx.session_at(session.nas_id, None, Some(name)).await?;
+        if namesake.is_some_and(|other| other.id != session.id && other.state != SessionState::Ended) {
+            return Ok(true);
+        }
+    }
+    let live = tx.live_sessions_of(session.subscriber_id).await?;
+    Ok(live
+        .iter()
+        .any(|other| session.mac.is_some() && other.mac == session.mac && other.nas_id == session.nas_id))
+}
+
+/// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`.
+pub async fn end_namesake(
+    tx: &mut Tx,
+    nas: NasId,
+    acct_session_id: &str,
+    but: Option<SessionId>,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let is_other_and_live = |session: &SessionRow| Some(session.id) != but && session.state != SessionState::Ended;
+    let found = tx.session_at(nas, None, Some(acct_session_id)).await?;
+    let Some(found) = found.filter(is_other_and_live) else {
+        return Ok(());
+    };
+    tx.lock_subscriber(found.subscriber_id).await?;
+    if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
+        end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+    }
+    Ok(())
+}
+
+/// Closes the lease of an ended session unless others are open under it.
+async fn give_back(tx: &mut Tx, session: &SessionRow) -> Result<(), AccessError> {
+    let Some(lease) = session.lease_id else { return Ok(()) };
+    let left = tx.live_sessions_under(lease).await?;
+    if left.iter().any(|session| session.state == SessionState::Open) {
+        return Ok(());
+    }
+    tx.close_lease(lease).await?;
+    begin_anew(tx, session, left).await?;
+    quicken(tx, session).await
+}
+
+/// Those of the person who were slowed because this gate held the rest may get it now.
+async fn quicken(tx: &mut Tx, ended: &SessionRow) -> Result<(), AccessError> {
+    let now = ended.ended_at.unwrap_or(ended.granted_at);
+    for mut session in tx.live_sessions_of(ended.subscriber_id).await? {
+        if session.is_throttled {
+            session.order(OrderKind::Change, now);
+            tx.save_session(&session).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The gate's shared quota died with its last session; those let in since then begin one of their own.
+async fn begin_anew(tx: &mut Tx, ended: &SessionRow, mut left: Vec<SessionRow>) -> Result<(), AccessError> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let octets = Lease {
+        granted_octets: left.iter().map(|session| session.granted_octets).sum(),
+        used_octets: left.iter().map(|session| session.meter().total_octets()).sum(),
+    };
+    let lease = tx.add_lease(ended.entitlement_id, ended.nas_id, true, octets).await?;
+    for session in &mut left {
+        session.lease_id = Some(lease.id);
+        tx.save_session(session).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Which session a gate speaks of. Class is the surest tie, but some gates keep it while they number a session anew; what they then report
+//! is a session that follows on from the one granted, of the same person, out of the same lease.
+
+use std::time::Duration;
+
+use kavadam_domain::session::SessionState;
+use kavadam_domain::{NasId, SessionId, Timestamp};
+use kavadam_store::{NewSession, OrderKind, SessionRow, Tx};
+
+use crate::AccessError;
+use crate::api::AccountingReport;
+use crate::ending::{end_namesake, presume_ended};
+
+/// What a gate's Class and Acct-Session-Id lead to.
+pub enum Found {
+    /// The session.
+    Session(SessionRow),
+    /// The session granted with that Class, which goes by another Acct-Session-Id.
+    Renamed(SessionRow),
+    /// None of ours.
+    Nothing,
+}
+
+/// Looks by Class first, then by Acct-Session-Id.
+pub async fn find(
+    tx: &mut Tx,
+    nas: NasId,
+    class: Option<&[u8]>,
+    acct_session_id: Option<&str>,
+) -> Result<Found, AccessError> {
+    let Some(found) = tx.session_at(nas, class, acct_session_id).await? else {
+        return Ok(Found::Nothing);
+    };
+    if goes_by(&found, acct_session_id) {
+        return Ok(Found::Session(found));
+    }
+    // A gate may give a name again: only a later session of the same person follows on.
+    let is_follower =
+        |other: &SessionRow| other.subscriber_id == found.subscriber_id && other.granted_at >= found.granted_at;
+    let named = tx.session_at(nas, None, acct_session_id).await?;
+    Ok(named.filter(is_follower).map_or(Found::Renamed(found), Found::Session))
+}
+
+/// A session not yet begun takes whatever name the gate gives it.
+fn goes_by(session: &SessionRow, name: Option<&str>) -> bool {
+    session.state == SessionState::Granted
+        || session.acct_session_id.is_none()
+        || session.acct_session_id.as_deref() == name
+}
+
+/// Makes the session that a report shows to follow on from `renamed`, unless another report has made it meanwhile. What the gate still
+/// holds, and whatever was ordered of it, goes over. The caller holds the subscriber's lock.
+pub async fn follow_on(
+    tx: &mut Tx,
+    renamed: SessionId,
+    report: &AccountingReport,
+    now: Timestamp,
+) -> Result<SessionId, AccessError> {
+    let name = report.acct_session_id.as_str();
+    let missing = || AccessError::Inconsistent("session");
+    let renamed = match find(tx, report.nas, report.class.as_deref(), Some(name)).await? {
+        Found::Session(session) => return Ok(session.id),
+        Found::Renamed(_) | Found::Nothing => tx.session(renamed).await?.ok_or_else(missing)?,
+    };
+    end_namesake(tx, report.nas, name, None, now).await?;
+    let began_at = report.at - Duration::from_secs(report.counters.session_secs.into());
+    let new = NewSession {
+        class: rand::random(),
+        subscriber_id: renamed.subscriber_id,
+        entitlement_id: renamed.entitlement_id,
+        lease_id: renamed.lease_id,
+        nas_id: renamed.nas_id,
+        site_id: renamed.site_id,
+        acct_session_id: Some(name.to_owned()),
+        mac: renamed.mac,
+        ip: renamed.ip,
+        is_renewable: renamed.is_renewable,
+        is_throttled: renamed.is_throttled,
+        granted_at: began_at.max(renamed.granted_at),
+        ends_at: renamed.ends_at,
+        granted_octets: renamed.granted_octets.saturating_sub(renamed.meter().total_octets()),
+    };
+    let id = tx.add_session(&new).await?;
+    let mut follower = tx.session(id).await?.ok_or_else(missing)?;
+    follower.state = SessionState::Open;
+    follower.heard_at = now;
+    take_over(tx, &mut follower, renamed, now).await?;
+    Ok(id)
+}
+
+/// The lease stays open for the follower.
+async fn take_over(
+    tx: &mut Tx,
+    follower: &mut SessionRow,
+    mut renamed: SessionRow,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let is_over = renamed.state == SessionState::Ended;
+    let order = renamed.order_action.or(is_over.then_some(OrderKind::Change));
+    if let Some(kind) = order {
+        follower.order(kind, now);
+    }
+    tx.save_session(follower).await?;
+    if !is_over {
+        presume_ended(tx, &mut renamed, now).await?;
+    } else if let Some(lease) = renamed.lease_id {
+        tx.reopen_lease(lease).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! What reports are charged, to whom and to which period, on both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+
+use std::time::Duration;
+
+use kavadam_access::api::*;
+use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
+
+cases! {
+    what_no_line_carries_is_kept_and_acknowledged_but_not_charged,
+    a_stop_that_no_line_carries_still_ends_its_session,
+    a_name_that_ends_with_nul_is_the_name_without,
+    a_late_copy_from_a_gate_without_a_clock_is_not_charged_again,
+    what_flowed_before_midnight_and_comes_after_is_charged_to_the_day_before,
+    a_session_that_ended_with_its_day_is_not_drawn_into_the_next,
+    a_session_that_goes_on_after_its_day_is_charged_to_the_next,
+    a_gate_whose_clock_is_behind_charges_no_day_before_the_grant,
+    a_session_numbered_anew_is_charged_to_the_same_person_out_of_the_same_lease,
+    a_session_numbered_anew_after_its_stop_learns_of_what_was_decided,
+    a_name_that_another_person_had_is_charged_by_class,
+}
+
+async fn online(database: Database) -> Lab {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Interim, "s1", MB, 1).await;
+    lab
+}
+
+const ABSURD: u64 = u64::MAX - 9;
+
+async fn what_no_line_carries_is_kept_and_acknowledged_but_not_charged(database: Database) {
+    let mut lab = online(database).await;
+    lab.pass(Duration::from_mins(1));
+    for octets in [ABSURD, 1 << 62, 200_000 * MB] {
+        assert_eq!(
+            lab.report(AccountingKind::Interim, "s1", octets, 60).await,
+            Accounted::Implausible
+        );
+    }
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "other", ABSURD, 60).await,
+        Accounted::Unknown
+    );
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "s1", 3 * MB, 61).await,
+        Accounted::Charged(2 * MB),
+        "the truth is charged as ever"
+    );
+    assert_eq!(lab.used_and_promised().await, (3 * MB, 7 * MB));
+}
+
+async fn a_stop_that_no_line_carries_still_ends_its_session(database: Database) {
+    let lab = online(database).await;
+    lab.report(AccountingKind::Stop(1), "s1", ABSURD, 60).await;
+    assert_eq!(lab.session(MAC).await.state, "ended");
+    assert_eq!(lab.used_and_promised().await, (MB, 0));
+}
+
+async fn a_name_that_ends_with_nul_is_the_name_without(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1\0").await;
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "s\u{0}1", MB, 1).await,
+        Accounted::Charged(MB)
+    );
+    let report = AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Stop(1),
+        acct_session_id: "\0".to_owned(),
+        class: None,
+        user_name: Some("al\0ias".to_owned()),
+        mac: None,
+        ip: None,
+        counters: Counters::default(),
+        at: lab.now,
+    };
+    assert_eq!(lab.access.account(report, lab.now).await.unwrap(), Accounted::Unknown);
+}
+
+async fn a_late_copy_from_a_gate_without_a_clock_is_not_charged_again(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    for (wait, octets, secs) in [(60, MB, 60), (60, 2 * MB, 120), (5, MB, 60), (55, 3 * MB, 180)] {
+        lab.pass(Duration::from_secs(wait));
+        lab.report(AccountingKind::Interim, "s1", octets, secs).await;
+    }
+    assert_eq!(lab.used_and_promised().await.0, 3 * MB);
+}
+
+/// Online since four minutes to midnight in Kerala, with 1 MB.
+async fn online_late(database: Database) -> Lab {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.pass(Duration::from_mins(12 * 60 - 4));
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", MB, 60).await;
+    lab
+}
+
+async fn used_on_the_first_day(lab: &Lab) -> u64 {
+    let view = lab.access.subscriber(&NUMBER.parse().unwrap(), lab.up_since).await;
+    view.unwrap().unwrap().used_octets
+}
+
+async fn report_of(lab: &Lab, kind: AccountingKind, octets: u64, secs: u32, ago: Duration) -> Accounted {
+    let report = AccountingReport {
+        nas: lab.nas,
+        kind,
+        acct_session_id: "s1".to_owned(),
+        class: None,
+        user_name: None,
+        mac: None,
+        ip: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: secs,
+            ..Counters::default()
+        },
+        at: lab.now - ago,
+    };
+    lab.access.account(report, lab.now).await.unwrap()
+}
+
+async fn what_flowed_before_midnight_and_comes_after_is_charged_to_the_day_before(database: Database) {
+    let mut lab = online_late(database).await;
+    lab.pass(Duration::from_mins(10));
+    granted(lab.renew(MAC, "s1").await);
+    report_of(&lab, AccountingKind::Interim, 3 * MB, 120, Duration::from_mins(9)).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (3 * MB, 0)
+    );
+    report_of(&lab, AccountingKind::Interim, 4 * MB, 600, Duration::ZERO).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (3 * MB, MB)
+    );
+}
+
+async fn a_session_that_ended_with_its_day_is_not_drawn_into_the_next(database: Database) {
+    let mut lab = online_late(database).await;
+    lab.pass(Duration::from_secs(181));
+    let morning = lab.online(OTHER_MAC, "s2").await;
+    assert_eq!(morning.limits.max_total_octets, Some(10 * MB), "a lease of its own");
+    report_of(&lab, AccountingKind::Stop(5), 6 * MB, 240, Duration::ZERO).await;
+    assert_eq!(used_on_the_first_day(&lab).await, 6 * MB);
+    assert_eq!(lab.used_and_promised().await, (0, 10 * MB));
+}
+
+async fn a_session_that_goes_on_after_its_day_is_charged_to_the_next(database: Database) {
+    let mut lab = online_late(database).await;
+    lab.pass(Duration::from_mins(10));
+    report_of(&lab, AccountingKind::Interim, 5 * MB, 600, Duration::ZERO).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (MB, 4 * MB)
+    );
+}
+
+async fn a_gate_whose_clock_is_behind_charges_no_day_before_the_grant(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.pass(Duration::from_hours(24));
+    lab.online(MAC, "s1").await;
+    report_of(&lab, AccountingKind::Interim, MB, 1, Duration::from_hours(24)).await;
+    assert_eq!(
+        (used_on_the_first_day(&lab).await, lab.used_and_promised().await.0),
+        (0, MB)
+    );
+}
+
+async fn report_by_class(lab: &Lab, kind: AccountingKind, grant: &Grant, name: &str, octets: u64) -> Accounted {
+    let report = AccountingReport {
+        nas: lab.nas,
+        kind,
+        acct_session_id: name.to_owned(),
+        class: Some(grant.class.clone()),
+        user_name: None,
+        mac: None,
+        ip: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: 1,
+            ..Counters::default()
+        },
+        at: lab.now,
+    };
+    lab.access.account(report, lab.now).await.unwrap()
+}
+
+async fn a_session_numbered_anew_is_charged_to_the_same_person_out_of_the_same_lease(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let grant = lab.online_fixed(MAC, "s1").await;
+    report_by_class(&lab, AccountingKind::Interim, &grant, "s1", 4 * MB).await;
+    lab.pass(Duration::from_mins(1));
+    for (kind, name, octets, new) in [
+        (AccountingKind::Start, "s2", 0, 0),
+        (AccountingKind::Interim, "s2", 3 * MB, 3),
+        (AccountingKind::Interim, "s2", 3 * MB, 0),
+        (AccountingKind::Stop(1), "s1", 5 * MB, 1),
+        (AccountingKind::Interim, "s2", 5 * MB, 2),
+    ] {
+        let charged = report_by_class(&lab, kind, &grant, name, octets).await;
+        assert_eq!(charged, Accounted::Charged(new * MB), "{kind:?} {name} {octets}");
+    }
+    assert_eq!(lab.used_and_promised().await, (10 * MB, 10 * MB), "20 MB were given");
+    lab.top_up(20 * MB).await;
+    let change = lab.orders().await.remove(0);
+    assert_eq!(change.acct_session_id, "s2");
+    report_by_class(&lab, AccountingKind::Stop(1), &grant, "s2", 6 * MB).await;
+    assert_eq!(lab.used_and_promised().await, (11 * MB, 0));
+}
+
+async fn a_session_numbered_anew_after_its_stop_learns_of_what_was_decided(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    let grant = lab.online_fixed(MAC, "s1").await;
+    report_by_class(&lab, AccountingKind::Stop(1), &grant, "s1", 4 * MB).await;
+    lab.block().await;
+    report_by_class(&lab, AccountingKind::Start, &grant, "s2", 0).await;
+    let orders = lab.orders().await;
+    assert_eq!(
+        (orders[0].acct_session_id.as_str(), &orders[0].action),
+        ("s2", &OrderAction::End)
+    );
+}
+
+async fn a_name_that_another_person_had_is_charged_by_class(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let first = lab.online(MAC, "1").await;
+    report_by_class(&lab, AccountingKind::Stop(1), &first, "1", 4 * MB).await;
+    lab.pass(Duration::from_mins(1));
+    let second = lab.online(OTHER_MAC, "2").await;
+    report_by_class(&lab, AccountingKind::Start, &second, "2", 0).await;
+    let charged = report_by_class(&lab, AccountingKind::Interim, &second, "1", MB).await;
+    assert_eq!(charged, Accounted::Charged(MB), "not the growth of a session long over");
+}

@@ -1,0 +1,157 @@
+//! Orders to gates that answer late, twice or never, on both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+
+use std::time::Duration;
+
+use kavadam_access::api::*;
+use kavadam_domain::Plan;
+use lab::{Database, Lab, MAC, MB, cases, plan};
+
+cases! {
+    a_late_answer_to_a_change_leaves_an_end_ordered_since,
+    a_late_answer_leaves_a_top_up_made_since,
+    a_late_answer_leaves_a_plan_changed_since,
+    a_gate_that_has_no_such_session_ends_it_whatever_was_ordered_since,
+    a_gate_that_has_not_begun_a_session_yet_may_still_begin_it,
+    an_order_is_decided_once_for_each_sending,
+    a_gate_that_only_takes_a_limit_is_not_given_more_by_being_told_again,
+    a_silent_gate_is_not_kept_alive_by_orders,
+    a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day,
+}
+
+async fn online(database: Database) -> Lab {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab
+}
+
+/// A change under way.
+async fn changing(database: Database) -> (Lab, Order) {
+    let lab = online(database).await;
+    lab.top_up(MB).await;
+    let order = lab.orders().await.remove(0);
+    assert!(matches!(order.action, OrderAction::Change(_)));
+    (lab, order)
+}
+
+async fn a_late_answer_to_a_change_leaves_an_end_ordered_since(database: Database) {
+    let (mut lab, change) = changing(database).await;
+    lab.block().await;
+    for answer in [OrderAnswer::Done, OrderAnswer::Refused(404), OrderAnswer::Silence] {
+        assert!(!lab.answer(&change, answer).await, "{answer:?}");
+    }
+    let end = lab.orders().await.remove(0);
+    assert_eq!(end.action, OrderAction::End, "due at once");
+    assert!(lab.answer(&end, OrderAnswer::Done).await);
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(lab.orders().await, []);
+}
+
+async fn a_late_answer_leaves_a_top_up_made_since(database: Database) {
+    let (lab, change) = changing(database).await;
+    lab.top_up(30 * MB).await;
+    assert!(!lab.answer(&change, OrderAnswer::Done).await);
+    let again = lab.orders().await.remove(0);
+    assert!(matches!(again.action, OrderAction::Change(limits) if limits.remaining_octets == Some(71 * MB)));
+    assert!(lab.answer(&again, OrderAnswer::Done).await);
+    assert!(lab.answer(&change, OrderAnswer::Silence).await, "long settled");
+    assert_eq!(lab.orders().await, []);
+}
+
+async fn a_late_answer_leaves_a_plan_changed_since(database: Database) {
+    let (lab, change) = changing(database).await;
+    let faster = Plan {
+        down_bits_per_sec: Some(20_000_000),
+        ..plan(40 * MB)
+    };
+    lab.access.set_plan(&faster, "test", lab.now).await.unwrap();
+    assert!(!lab.answer(&change, OrderAnswer::Done).await);
+    let again = lab.orders().await.remove(0);
+    assert!(matches!(again.action, OrderAction::Change(limits) if limits.down_bits_per_sec == Some(20_000_000)));
+    lab.block().await;
+    lab.access.set_plan(&plan(40 * MB), "test", lab.now).await.unwrap();
+    assert_eq!(lab.orders().await[0].action, OrderAction::End, "a plan softens no end");
+}
+
+async fn a_gate_that_has_no_such_session_ends_it_whatever_was_ordered_since(database: Database) {
+    let (lab, change) = changing(database).await;
+    lab.top_up(MB).await;
+    assert!(lab.answer(&change, OrderAnswer::SessionGone).await);
+    assert_eq!(lab.orders().await, []);
+    lab.report(AccountingKind::Interim, "s1", 2 * MB, 9).await;
+    assert_eq!(lab.session(MAC).await.state, "ended");
+    assert_eq!(lab.used_and_promised().await, (2 * MB, 0));
+}
+
+async fn a_gate_that_has_not_begun_a_session_yet_may_still_begin_it(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.top_up(MB).await;
+    let change = lab.orders().await.remove(0);
+    assert!(lab.answer(&change, OrderAnswer::SessionGone).await);
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    assert_eq!(lab.session(MAC).await.state, "open");
+    assert!(matches!(
+        lab.orders().await[..],
+        [Order {
+            action: OrderAction::Change(_),
+            ..
+        }]
+    ));
+}
+
+async fn an_order_is_decided_once_for_each_sending(database: Database) {
+    let (mut lab, change) = changing(database).await;
+    assert_eq!(lab.orders().await, [], "under way");
+    lab.pass(Duration::from_secs(29));
+    assert_eq!(lab.orders().await, []);
+    lab.pass(Duration::from_secs(1));
+    assert_eq!(lab.orders().await.len(), 1, "whoever sent it must have died");
+    assert!(lab.answer(&change, OrderAnswer::Done).await, "it was the same order");
+}
+
+async fn a_gate_that_only_takes_a_limit_is_not_given_more_by_being_told_again(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let grant = lab.online_fixed(MAC, "s1").await;
+    assert_eq!(grant.limits.max_total_octets, Some(20 * MB));
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.top_up(4 * MB).await;
+    for _ in 0..5 {
+        let change = lab.orders().await.remove(0);
+        assert!(matches!(change.action, OrderAction::Change(limits) if limits.max_total_octets == Some(22 * MB)));
+        lab.answer(&change, OrderAnswer::Silence).await;
+        lab.pass(Duration::from_mins(5));
+    }
+    assert_eq!(lab.used_and_promised().await, (0, 22 * MB));
+}
+
+async fn a_silent_gate_is_not_kept_alive_by_orders(database: Database) {
+    let (mut lab, mut change) = changing(database).await;
+    for _ in 0..4 {
+        lab.answer(&change, OrderAnswer::Silence).await;
+        lab.pass(Duration::from_mins(5));
+        change = lab.orders().await.remove(0);
+    }
+    assert_eq!(lab.sweep().await, 1);
+}
+
+async fn a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.pass(Duration::from_mins(12 * 60 - 4));
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.pass(Duration::from_mins(4));
+    lab.top_up(MB).await;
+    assert_eq!(lab.orders().await[0].action, OrderAction::End);
+    lab.report(AccountingKind::Stop(5), "s1", 2 * MB, 240).await;
+    assert_eq!(lab.used_and_promised().await, (0, 0), "it flowed yesterday");
+}
