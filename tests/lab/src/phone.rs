@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use crate::html::{Form, Page};
-use crate::netns::Netns;
+use crate::netns::{Netns, Process};
+use crate::world::until;
 
 /// What udhcpc does with an address: as a phone would, no more.
 const DHCP_SCRIPT: &str = "#!/bin/sh
@@ -91,6 +93,46 @@ impl Phone {
         Ok(Lease { address, api })
     }
 
+    /// Asks this resolver from now on, whatever DHCP said.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_resolver(&self, address: &str) -> anyhow::Result<()> {
+        let file = Path::new("/etc/netns").join(self.netns.name()).join("resolv.conf");
+        Ok(fs::write(file, format!("nameserver {address}\n"))?)
+    }
+
+    /// Waits for an IPv6 address by router advertisement.
+    ///
+    /// # Errors
+    /// None came in fifteen seconds.
+    pub fn slaac(&self) -> anyhow::Result<()> {
+        let has_address = until(Duration::from_secs(15), || {
+            let shown = self.netns.ip("-6 addr show dev eth0 scope global");
+            shown.is_ok_and(|text| text.contains("inet6") && !text.contains("tentative"))
+        });
+        ensure!(has_address, "no IPv6 address by router advertisement");
+        Ok(())
+    }
+
+    /// Starts to fetch an address; ended when dropped.
+    ///
+    /// # Errors
+    /// curl cannot be started.
+    pub fn download(&self, url: &str) -> anyhow::Result<Process> {
+        let arguments = ["-sS", "-m", "120", "-o", "/dev/null", url];
+        self.netns.start(&self.dir.join("curl.log"), "curl", &arguments)
+    }
+
+    /// Starts to send without end; ended when dropped.
+    ///
+    /// # Errors
+    /// curl cannot be started.
+    pub fn upload(&self, url: &str) -> anyhow::Result<Process> {
+        let arguments = ["-sS", "-m", "120", "-o", "/dev/null", "-T", "/dev/zero", url];
+        self.netns.start(&self.dir.join("curl.log"), "curl", &arguments)
+    }
+
     /// curl inside the phone; fails as curl does.
     ///
     /// # Errors
@@ -148,16 +190,6 @@ impl Phone {
         let text = self.curl(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", url])?;
         let (status, to) = text.split_once(' ').context("curl said nothing")?;
         Ok((status.parse()?, to.to_owned()))
-    }
-
-    /// Octets of IP packets this phone has sent and received, as its interface saw them: Ethernet headers taken off.
-    ///
-    /// # Errors
-    /// It has no interface.
-    pub fn ip_octets(&self) -> anyhow::Result<u64> {
-        let counter = |name| self.netns.counter("eth0", name);
-        let frames = counter("rx_packets")? + counter("tx_packets")?;
-        Ok((counter("rx_bytes")? + counter("tx_bytes")?).saturating_sub(14 * frames))
     }
 }
 
