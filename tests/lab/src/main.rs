@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "what it tells is for standard output")]
 
 mod story;
+mod tale;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

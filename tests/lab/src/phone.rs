@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::html::{Form, Page};
 use crate::netns::{Netns, Process};
+use crate::traces;
 use crate::world::until;
 
 /// What udhcpc does with an address: as a phone would, no more.
@@ -16,8 +17,7 @@ const DHCP_SCRIPT: &str = "#!/bin/sh
 ip -4 addr flush dev \"$interface\"
 ip -4 addr add \"$ip/$mask\" dev \"$interface\"
 ip -4 route replace default via \"$router\"
-mkdir -p \"/etc/netns/$NETNS\"
-echo \"nameserver $dns\" > \"/etc/netns/$NETNS/resolv.conf\"
+echo \"nameserver $dns\" > \"$OWN_FILES/resolv.conf\"
 printf '%s\\n%s\\n' \"$ip\" \"$opt114\" > \"$RESULT\"
 ";
 
@@ -45,11 +45,10 @@ impl Phone {
     pub fn new(name: &str, mac: &str, dir: &Path) -> anyhow::Result<Self> {
         let dir = dir.join(name);
         fs::create_dir_all(&dir)?;
-        Ok(Self {
-            netns: Netns::new(name)?,
-            mac: mac.to_owned(),
-            dir,
-        })
+        let netns = Netns::new(name)?;
+        fs::create_dir_all(traces::own_files(name))?;
+        let mac = mac.to_owned();
+        Ok(Self { netns, mac, dir })
     }
 
     /// Its namespace.
@@ -77,7 +76,7 @@ impl Phone {
             .command("udhcpc")
             .args(["-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114", "-s"])
             .arg(&script)
-            .env("NETNS", self.netns.name())
+            .env("OWN_FILES", traces::own_files(self.netns.name()))
             .env("RESULT", &result)
             .output()?;
         ensure!(
@@ -98,7 +97,7 @@ impl Phone {
     /// # Errors
     /// The file cannot be written.
     pub fn set_resolver(&self, address: &str) -> anyhow::Result<()> {
-        let file = Path::new("/etc/netns").join(self.netns.name()).join("resolv.conf");
+        let file = traces::own_files(self.netns.name()).join("resolv.conf");
         Ok(fs::write(file, format!("nameserver {address}\n"))?)
     }
 

@@ -48,11 +48,8 @@ impl World {
     pub fn build(program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("kv{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let temporary = tempfile::Builder::new().prefix("kavadam-lab-").tempdir()?;
+        let temporary = traces::directory("kavadam-lab-")?;
         let dir = temporary.path().to_owned();
-        traces::note(|traces| {
-            traces.directories.insert(dir.clone());
-        });
         let internet = Netns::new(&format!("{prefix}-net"))?;
         let gate = Netns::new(&format!("{prefix}-gw"))?;
         connect(&gate, &internet).context("cannot build the network")?;
