@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, showing or testing needs and is not there yet: Debian packages, and Rust through rustup.
+# Installs what building, showing or testing needs and is not there yet: Debian packages, and Rust through rustup. Then tries
+# what the kernel must be able to do.
 # usage: tests/setup.sh build|run|test|bench
 set -euo pipefail
 
@@ -22,16 +23,24 @@ case $for_what in
   *) fail "say build, run, test or bench" ;;
 esac
 
-probe= policy=
+probe= policy= createcluster=
 cleanup() {
+  # Only what we put there ourselves.
   [ -z "$policy" ] || rm -f "$policy"
+  if [ -n "$createcluster" ]; then
+    rm -f "$createcluster" "$createcluster.ucf-dist"
+    cp /usr/share/postgresql-common/createcluster.conf "$createcluster" 2>/dev/null || true
+  fi
   [ -z "$probe" ] || ip netns del "$probe" 2>/dev/null || true
 }
 trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+is_installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
 
 missing=()
 for package in "${packages[@]}"; do
-  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+  is_installed "$package" || missing+=("$package")
 done
 if [ ${#missing[@]} -gt 0 ]; then
   [ "$(id -u)" = 0 ] || fail "missing packages: ${missing[*]}; install them, or run this as root"
@@ -39,14 +48,23 @@ if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
   # Services that packages would start are not ours to start: tests run private ones.
   if [ ! -e /usr/sbin/policy-rc.d ]; then
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-    chmod +x /usr/sbin/policy-rc.d
     policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
   fi
-  mkdir -p /etc/postgresql-common
-  [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  # Nor is a database cluster; whoever installs PostgreSQL later shall get one as usual.
+  if [[ " ${missing[*]} " = *" postgresql-15 "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    createcluster=/etc/postgresql-common/createcluster.conf
+    mkdir -p "${createcluster%/*}"
+    echo 'create_main_cluster = false' >"$createcluster"
+  fi
   apt-get update -qq >&2
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  # UCF…: a file of ours where a package brings its own is kept, without a question.
+  UCF_FORCE_CONFFOLD=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+  # Installed for a measurement, not to serve anybody at the next boot.
+  if [[ " ${missing[*]} " = *" freeradius "* ]] && command -v systemctl >/dev/null; then
+    systemctl disable -q freeradius 2>/dev/null || true
+  fi
 fi
 
 export PATH="$HOME/.cargo/bin:$PATH"
@@ -63,8 +81,31 @@ if [ -z "$have" ] || is_old "$have"; then
   fi
 fi
 
+# Each feature is tried in a namespace of its own, and what is missing is named with its remedy.
+kernel="use a kernel that has it (Debian's own does), or a full virtual machine in place of a container"
+try() { # WHAT REMEDY COMMAND…
+  local what=$1 remedy=$2
+  shift 2
+  ip netns exec "$probe" "$@" >/dev/null 2>&1 || fail "this machine cannot do $what: $remedy"
+}
+try_rule() { # WHAT OPTION RULE…
+  try "$1 ($2)" "$kernel" nft "add table inet probe; add chain inet probe c; $3"
+}
 if [ "$for_what" != build ]; then
+  ip netns add "kvprobe$$" 2>/dev/null ||
+    fail "this machine cannot make network namespaces (ip netns add): use a full virtual machine or a privileged container"
   probe="kvprobe$$"
-  ip netns add "$probe" 2>/dev/null || fail "this machine cannot make network namespaces (ip netns add): use a full virtual machine or a privileged container"
-  ip netns exec "$probe" nft add table inet probe 2>/dev/null || fail "this kernel has no usable nftables (CONFIG_NF_TABLES_INET)"
+  try 'virtual cables (veth, CONFIG_VETH)' "$kernel" ip link add kvp0 type veth peer name kvp1
+  try 'bridges (CONFIG_BRIDGE)' "$kernel" ip link add kvbr0 type bridge
+  try 'IPv6' "take ipv6.disable=1 off the kernel's command line, or $kernel" \
+    sh -c 'ip link set lo up && ip -6 addr add fd00:80::1/64 dev lo'
+  try 'nftables (CONFIG_NF_TABLES_INET)' "$kernel" nft 'add table inet probe'
+  try_rule 'nftables quotas' CONFIG_NFT_QUOTA 'add quota inet probe q { over 1 mbytes }; add rule inet probe c quota name q drop'
+  try_rule 'nftables limits' CONFIG_NFT_LIMIT 'add rule inet probe c limit rate 1 mbytes/second accept'
+  try_rule 'connection tracking in nftables' CONFIG_NFT_CT 'add rule inet probe c ct mark set meta mark'
+  try_rule 'address translation in nftables' CONFIG_NFT_NAT \
+    'add chain inet probe n { type nat hook postrouting priority 100; }; add rule inet probe n masquerade'
+  try_rule 'refusals by nftables' CONFIG_NFT_REJECT_INET 'add rule inet probe c meta l4proto tcp reject with tcp reset'
+  try_rule 'route lookups in nftables' CONFIG_NFT_FIB_INET \
+    'add chain inet probe p { type filter hook prerouting priority 0; }; add rule inet probe p fib daddr type local accept'
 fi

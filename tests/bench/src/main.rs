@@ -1,26 +1,53 @@
-//! `make bench`: what a login costs, a RADIUS round trip, opening a session, and a page. One JSON line for each, with medians;
-//! peers are measured beside us in the same run.
+//! `make bench`: what opening a session costs, a RADIUS round trip, a login, and a page. One JSON line for each, with medians of
+//! several runs; peers are measured beside us in the same run.
 
+mod crowd;
 mod kernel;
 mod login;
+mod portal;
 mod radius;
 mod sample;
 
 use std::io::Write as _;
+use std::path::Path;
 
+use anyhow::bail;
+use kavadam_lab::traces;
 use serde_json::Value;
 
+/// Runs of each part, whose median is told.
+const RUNS: usize = 3;
+
+type Part = (&'static str, fn() -> anyhow::Result<Value>);
+
+const PARTS: [Part; 4] = [
+    ("kernel", kernel::measure),
+    ("radius", radius::measure),
+    ("login", login::measure),
+    ("portal", portal::measure),
+];
+
 fn main() -> anyhow::Result<()> {
-    let only = std::env::args().nth(1);
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    if wanted("kernel") {
-        print(&kernel::measure()?)?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [radius::INSIDE, dir] => print(&radius::measure_inside(Path::new(dir))?),
+        [] => measure(&PARTS),
+        [name] => match PARTS.iter().find(|(known, _)| known == name) {
+            Some(part) => measure(&[*part]),
+            None => bail!("there is no part {name}: say kernel, radius, login or portal"),
+        },
+        _ => bail!("say one part, or none for all"),
     }
-    if wanted("radius") {
-        print(&radius::measure()?)?;
-    }
-    if wanted("login") {
-        print(&login::measure()?)?;
+}
+
+fn measure(parts: &[Part]) -> anyhow::Result<()> {
+    traces::heed_signals(|| 130)?;
+    for (name, measure) in parts {
+        let mut line = measure()?;
+        if let Some(fields) = line.as_object_mut() {
+            fields.insert("part".to_owned(), Value::from(*name));
+        }
+        print(&line)?;
     }
     Ok(())
 }

@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use kavadam_access::admin::NasSetting;
-use kavadam_access::api::{Verified, Visit};
 use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
-use kavadam_domain::{Language, Mac, Plan, PlanId, Timestamp, challenge};
+use kavadam_domain::{Mac, Plan, PlanId};
+use kavadam_lab::netns::Netns;
+use kavadam_lab::traces;
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::server::{RadiusServer, ServerConfig};
 use kavadam_radius::{
@@ -21,70 +22,117 @@ use kavadam_store::Store;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::sample::{Sample, median};
+use crate::crowd;
+use crate::sample::{Sample, Spread, median_ratio};
 
 const SECRET: &str = "a-secret-of-the-gate";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const ROUNDS: usize = 5;
 const REQUESTS: u32 = 500;
-const PEER_PORT: u16 = 28_120;
+/// In a namespace of its own it disturbs nobody.
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1812);
+/// How this program calls itself in the namespace.
+pub const INSIDE: &str = "radius-inside";
 
 pub fn measure() -> anyhow::Result<Value> {
-    tokio::runtime::Runtime::new()?.block_on(run())
+    let netns = Netns::new(&format!("kvb{}r", std::process::id()))?;
+    let dir = traces::directory("kavadam-bench-")?;
+    let own = std::env::current_exe()?.display().to_string();
+    let line = netns.run(&own, &[INSIDE, &dir.path().display().to_string()])?;
+    serde_json::from_str(line.trim()).context("no JSON from the namespace")
 }
 
-async fn run() -> anyhow::Result<Value> {
-    let dir = tempfile::tempdir()?;
-    let stop = CancellationToken::new();
-    let (auth, acct) = centre(dir.path(), &stop).await?;
-    let ours = client(auth, acct, true);
-    let mut peer_process = start_peer(dir.path())?;
-    let peer_address = SocketAddr::from(([127, 0, 0, 1], PEER_PORT));
-    let peer = client(peer_address, peer_address, false);
+/// The same, once there.
+pub fn measure_inside(dir: &Path) -> anyhow::Result<Value> {
+    tokio::runtime::Runtime::new()?.block_on(run(dir))
+}
 
-    let renewal = AccessRequest {
+/// A sample for each round.
+#[derive(Default)]
+struct Rounds {
+    known_device: Vec<Sample>,
+    renewal: Vec<Sample>,
+    accounting: Vec<Sample>,
+    peer: Vec<Sample>,
+}
+
+async fn run(dir: &Path) -> anyhow::Result<Value> {
+    let stop = CancellationToken::new();
+    let (auth, acct) = centre(dir, &stop).await?;
+    let ours = client(auth, acct, true);
+    let _peer = Peer::start(dir)?;
+    let peer = client(PEER, PEER, false);
+
+    let known_device = AccessRequest {
         mac: Some(MAC),
         acct_session_id: Some("s".into()),
         ..AccessRequest::new(ServiceType::CallCheck, "02-00-00-00-00-01", Credential::Absent)
+    };
+    let AccessReply::Accept(grant) = ours.authenticate(&known_device).await? else {
+        bail!("a remembered device was refused");
+    };
+    let begun = AccountingRequest {
+        classes: grant.classes.clone(),
+        ..AccountingRequest::new(AccountingKind::Start, "s", crowd::now())
+    };
+    ours.account(&begun, crowd::now()).await?;
+    let renewal = AccessRequest {
+        mac: Some(MAC),
+        acct_session_id: Some("s".into()),
+        classes: grant.classes,
+        ..AccessRequest::new(ServiceType::AuthorizeOnly, "02-00-00-00-00-01", Credential::Absent)
     };
     let password = Credential::Pap(b"password".to_vec().into());
     let flat = AccessRequest::new(ServiceType::Login, "citizen", password);
     wait_for(&peer, &flat).await?;
 
-    let (mut decision, mut accounting, mut file, mut ratios) =
-        (Sample::default(), Sample::default(), Sample::default(), Vec::new());
+    let mut rounds = Rounds::default();
     for round in 0..ROUNDS {
-        let (mut one, mut other) = (Sample::default(), Sample::default());
+        let [mut known, mut renewed, mut reported, mut other] = [const { Sample::new() }; 4];
         for number in 0..REQUESTS {
-            time(&ours, &renewal, &mut [&mut one, &mut decision]).await?;
-            time(&peer, &flat, &mut [&mut other, &mut file]).await?;
+            known.add(time(&ours, &known_device).await?);
+            other.add(time(&peer, &flat).await?);
+            renewed.add(time(&ours, &renewal).await?);
             let report = report(u64::try_from(round)? * u64::from(REQUESTS) + u64::from(number));
             let start = Instant::now();
-            ours.account(&report, now()).await?;
-            accounting.add(start.elapsed());
+            ours.account(&report, crowd::now()).await?;
+            reported.add(start.elapsed());
         }
-        ratios.push(one.percentile(50).as_secs_f64() / other.percentile(50).as_secs_f64());
+        rounds.known_device.push(known);
+        rounds.renewal.push(renewed);
+        rounds.accounting.push(reported);
+        rounds.peer.push(other);
     }
     stop.cancel();
-    peer_process.kill()?;
-    peer_process.wait()?;
-    let show = |sample: &Sample| json!({ "p50_us": sample.percentile_us(50), "p99_us": sample.percentile_us(99) });
-    Ok(
-        json!({ "what": "RADIUS round trip on loopback, one at a time", "requests": ROUNDS * REQUESTS as usize,
-        "ours_decision_durable_in_sqlite": show(&decision), "ours_accounting_durable_in_sqlite": show(&accounting),
-        "freeradius_from_a_flat_file": show(&file), "median_ratio_of_p50": median(ratios) }),
-    )
+    Ok(rounds.json())
 }
 
-async fn time(client: &Client, request: &AccessRequest, samples: &mut [&mut Sample]) -> anyhow::Result<()> {
+impl Rounds {
+    fn json(&self) -> Value {
+        let ours = |rounds: &[Sample]| {
+            let mut shown = Spread::of(rounds).json();
+            if let Some(fields) = shown.as_object_mut() {
+                fields.insert(
+                    "times_the_peers_p50".to_owned(),
+                    json!(median_ratio(rounds, &self.peer)),
+                );
+            }
+            shown
+        };
+        json!({ "what": "RADIUS round trip on loopback, one at a time", "rounds": ROUNDS, "requests_in_a_round": REQUESTS,
+            "ours_return_of_a_known_device_durable_in_sqlite": ours(&self.known_device),
+            "ours_lease_renewal_durable_in_sqlite": ours(&self.renewal),
+            "ours_accounting_durable_in_sqlite": ours(&self.accounting),
+            "freeradius_from_a_flat_file": Spread::of(&self.peer).json() })
+    }
+}
+
+async fn time(client: &Client, request: &AccessRequest) -> anyhow::Result<Duration> {
     let start = Instant::now();
     let reply = client.authenticate(request).await?;
     let took = start.elapsed();
     ensure!(matches!(reply, AccessReply::Accept(_)), "refused");
-    for sample in samples {
-        sample.add(took);
-    }
-    Ok(())
+    Ok(took)
 }
 
 fn report(number: u64) -> AccountingRequest {
@@ -95,7 +143,7 @@ fn report(number: u64) -> AccountingRequest {
     };
     AccountingRequest {
         counters,
-        ..AccountingRequest::new(AccountingKind::Interim, "s", now())
+        ..AccountingRequest::new(AccountingKind::Interim, "s", crowd::now())
     }
 }
 
@@ -119,11 +167,6 @@ fn client(auth: SocketAddr, acct: SocketAddr, requires_message_authenticator: bo
     })
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
 /// A centre with one remembered device.
 async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketAddr, SocketAddr)> {
     let store = Store::open(&format!("sqlite:{}", dir.join("kavadam.db").display())).await?;
@@ -143,8 +186,8 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         remembered_days: 14,
         after_quota: AfterQuota::Close,
     };
-    access.set_plan(&plan, "bench", now()).await?;
-    let site = access.set_site("bench", true, "citizen", "bench", now()).await?;
+    access.set_plan(&plan, "bench", crowd::now()).await?;
+    let site = access.set_site("bench", true, "citizen", "bench", crowd::now()).await?;
     let nas = NasSetting {
         name: "gate-1",
         site: "bench",
@@ -154,26 +197,9 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         coa_port: 3799,
         is_renewing: true,
     };
-    let nas = access.set_nas(&nas, "bench", now()).await?;
-    let visit = Visit {
-        nas,
-        site,
-        mac: MAC,
-        ip: "10.80.1.1".parse()?,
-        language: Language::En,
-        offline_at: None,
-    };
-    access.start_login(&visit, "9876543210", true, now()).await?;
-    let row = store
-        .read()
-        .await?
-        .last_challenge(site, MAC)
-        .await?
-        .context("no challenge")?;
-    let code = challenge::code(sealer.code_secret(&row.public_id).as_slice());
-    if let Verified::Refused(reason) = access.verify_code(&visit, &code, now()).await? {
-        bail!("refused: {reason:?}");
-    }
+    let nas = access.set_nas(&nas, "bench", crowd::now()).await?;
+    let visit = crowd::visit(nas, site, MAC, "10.80.1.1".parse()?);
+    crowd::prove((&access, &store, &sealer), &visit, "9876543210").await?;
     let any = "127.0.0.1:0".parse()?;
     let server = RadiusServer::bind(ServerConfig { auth: any, acct: any }, access)?;
     let ports = (server.auth_addr()?, server.acct_addr()?);
@@ -181,8 +207,33 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
     Ok(ports)
 }
 
-/// FreeRADIUS with one user in a file and nothing else to do.
-fn start_peer(dir: &Path) -> anyhow::Result<Child> {
+/// FreeRADIUS with one user in a file and nothing else to do; ended when dropped.
+struct Peer(Child);
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Peer {
+    fn start(dir: &Path) -> anyhow::Result<Self> {
+        configure_peer(dir)?;
+        let mut command = Command::new("freeradius");
+        command
+            .args(["-f", "-d", &dir.display().to_string(), "-D", "/usr/share/freeradius"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command
+            .spawn()
+            .context("cannot start freeradius (Debian: freeradius)")?;
+        Ok(Self(child))
+    }
+}
+
+fn configure_peer(dir: &Path) -> anyhow::Result<()> {
+    let port = PEER.port();
     let shown = dir.display();
     std::fs::write(
         dir.join("users"),
@@ -194,16 +245,10 @@ fn start_peer(dir: &Path) -> anyhow::Result<Child> {
          thread pool {{\n start_servers = 2\n max_servers = 4\n}}\n\
          client bench {{\n ipaddr = 127.0.0.1\n secret = {SECRET}\n}}\n\
          modules {{\n pap {{\n }}\n files {{\n  usersfile = {shown}/users\n }}\n}}\n\
-         server default {{\n listen {{\n  type = auth\n  ipaddr = 127.0.0.1\n  port = {PEER_PORT}\n }}\n\
+         server default {{\n listen {{\n  type = auth\n  ipaddr = 127.0.0.1\n  port = {port}\n }}\n\
           authorize {{\n  files\n  pap\n }}\n authenticate {{\n  Auth-Type PAP {{\n   pap\n  }}\n }}\n}}\n"
     );
-    std::fs::write(dir.join("radiusd.conf"), config)?;
-    let mut command = Command::new("freeradius");
-    command
-        .args(["-f", "-d", &shown.to_string(), "-D", "/usr/share/freeradius"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.spawn().context("cannot start freeradius (Debian: freeradius)")
+    Ok(std::fs::write(dir.join("radiusd.conf"), config)?)
 }
 
 async fn wait_for(peer: &Client, request: &AccessRequest) -> anyhow::Result<()> {

@@ -24,6 +24,16 @@ fn as_unit<'a>(privileges: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
     privileges.iter().chain(command).copied().collect()
 }
 
+/// A certificate signed by itself, which phones are told to trust.
+pub(crate) fn certify(host: &str, key: &str, certificate: &str) -> anyhow::Result<()> {
+    let (subject, name) = (format!("/CN={host}"), format!("subjectAltName=DNS:{host}"));
+    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
+    let mut arguments: Vec<&str> = words.split(' ').collect();
+    arguments.extend(["-subj", &subject, "-addext", &name, "-keyout", key, "-out", certificate]);
+    sh("openssl", &arguments).context("cannot make a certificate")?;
+    Ok(())
+}
+
 /// The name in the certificate of the captive portal API.
 pub const API_HOST: &str = "gate.wifi.internal";
 
@@ -53,7 +63,8 @@ impl Gateway {
         };
         made.secret("password", operator::PASSWORD)?;
         made.secret("secure-key", operator::SECURE_KEY)?;
-        made.certificate()?;
+        let path = |name: &str| dir.join(name).display().to_string();
+        certify(API_HOST, &path("api.key"), &path("api.pem"))?;
         fs::write(&made.config, made.text(extra))?;
         Ok(made)
     }
@@ -62,38 +73,6 @@ impl Gateway {
         let path = self.dir.join(name);
         fs::write(&path, value)?;
         Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
-    }
-
-    /// A certificate for the API by an authority of the lab's own, which phones are told to trust.
-    fn certificate(&self) -> anyhow::Result<()> {
-        let path = |name: &str| self.dir.join(name).display().to_string();
-        let name = format!("subjectAltName=DNS:{API_HOST}");
-        let (key, certificate) = (path("api.key"), path("api.pem"));
-        let subject = format!("/CN={API_HOST}");
-        let new = [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-        ];
-        let mut arguments = new.to_vec();
-        arguments.extend([
-            subject.as_str(),
-            "-addext",
-            &name,
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ]);
-        sh("openssl", &arguments).context("cannot make a certificate")?;
-        Ok(())
     }
 
     /// The certificate that phones trust.

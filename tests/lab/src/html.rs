@@ -30,6 +30,12 @@ impl Page {
         inner.map_or_else(String::new, |(_, text)| plain(text))
     }
 
+    /// The text that stands with the heading.
+    #[must_use]
+    pub fn under_heading(&self) -> String {
+        between(&self.body, "</h1>", "</div>").map_or_else(String::new, plain)
+    }
+
     /// All the text of the page.
     #[must_use]
     pub fn text(&self) -> String {
@@ -148,5 +154,10 @@ mod tests {
         );
         assert_eq!(page.heading(), "Hello & you");
         assert!(page.form("/code").is_err());
+        let page = Page {
+            body: "<div><h1>Gone</h1>\n<p>Back in 2 h</p></div><p>Else</p>".into(),
+            ..page
+        };
+        assert_eq!(page.under_heading(), "Back in 2 h");
     }
 }

@@ -1,10 +1,13 @@
 //! The web of the small world: answers connectivity checks as the real ones do, and serves as many octets as asked for.
 
-use std::net::SocketAddr;
+use std::future::poll_fn;
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Path, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -38,6 +41,39 @@ pub async fn serve(listen: Vec<SocketAddr>) -> anyhow::Result<()> {
         ended??;
     }
     Ok(())
+}
+
+/// Sends every datagram back until the process ends.
+///
+/// # Errors
+/// The port is taken.
+pub fn echo(listen: SocketAddr) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind(listen).with_context(|| format!("listen on {listen}"))?;
+    let mut buffer = [0; 2048];
+    loop {
+        // An error is news of an earlier datagram that nobody took.
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
+        }
+    }
+}
+
+/// What becomes of a datagram to an address: `reached`, `refused` or `silent`.
+///
+/// # Errors
+/// There is no way to it.
+pub fn knock(address: SocketAddr) -> anyhow::Result<&'static str> {
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.send(b"knock")?;
+    match socket.recv(&mut [0; 16]) {
+        Ok(_) => Ok("reached"),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok("silent"),
+        // The ICMP answer, whichever of its codes.
+        Err(_) => Ok("refused"),
+    }
 }
 
 fn router() -> Router {
@@ -74,11 +110,18 @@ async fn bytes(Path(octets): Path<u64>) -> Response {
     ([(header::CONTENT_LENGTH, octets.to_string())], Body::new(stream)).into_response()
 }
 
+/// Takes what comes and keeps none of it.
 async fn sink(request: Request) -> Response {
-    let Ok(body) = axum::body::to_bytes(request.into_body(), usize::MAX).await else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
-    body.len().to_string().into_response()
+    let mut body = request.into_body();
+    let mut octets = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        match frame.map(http_body::Frame::into_data) {
+            Ok(Ok(data)) => octets += data.len(),
+            Ok(Err(_trailers)) => {}
+            Err(_) => return StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
+    octets.to_string().into_response()
 }
 
 /// So many chunks, then a shorter one.
@@ -93,7 +136,7 @@ impl axum::body::HttpBody for Chunks {
     type Error = std::convert::Infallible;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
         let next = if self.whole > 0 {

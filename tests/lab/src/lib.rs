@@ -4,9 +4,10 @@
 //! ```text
 //!  phone 1 ─┐                     gateway                       internet
 //!  phone 2 ─┴─ lan0 (bridge) 10.80.0.1/16 · fd00:80::1 ── wan0 198.51.100.2 ── 198.51.100.1
-//!                 kavadam, dnsmasq                              203.0.113.10 web · .53 DNS · .20 SMS operator
+//!                 kavadam, dnsmasq                              203.0.113.10 web · .53 DNS · .54 foreign DNS · .20 SMS operator
 //! ```
 
+pub mod accounting;
 pub mod browser;
 pub mod citizen;
 pub mod gateway;
@@ -15,9 +16,11 @@ pub mod internet;
 pub mod netns;
 pub mod operator;
 pub mod phone;
+pub mod tally;
 pub mod traces;
 pub mod world;
 
 pub use citizen::Citizen;
 pub use phone::Phone;
+pub use tally::Tally;
 pub use world::World;

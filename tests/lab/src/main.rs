@@ -3,13 +3,14 @@
 #![allow(clippy::print_stdout, reason = "what it tells is for standard output")]
 
 mod story;
+mod tale;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kavadam_lab::{internet, operator};
+use kavadam_lab::{accounting, internet, operator};
 
 /// A small world of network namespaces with a citizen in it.
 #[derive(Parser)]
@@ -27,9 +28,43 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Be the web server of the lab's internet
+    /// Be a web server
     #[command(hide = true)]
-    ServeWeb,
+    ServeWeb {
+        /// Where it listens
+        #[arg(required = true)]
+        listen: Vec<SocketAddr>,
+    },
+    /// Send datagrams back
+    #[command(hide = true)]
+    ServeEcho {
+        /// Where it listens
+        listen: SocketAddr,
+    },
+    /// Say what becomes of a datagram
+    #[command(hide = true)]
+    Knock {
+        /// Where it goes
+        address: SocketAddr,
+    },
+    /// Pass accounting on and write down what was taken
+    #[command(hide = true)]
+    Relay {
+        /// Where the gate sends it
+        listen: SocketAddr,
+        /// The centre
+        to: SocketAddr,
+        /// Requests go to the end of this file
+        record: PathBuf,
+    },
+    /// Send what a relay wrote down again, backwards, each twice
+    #[command(hide = true)]
+    Replay {
+        /// A relay's file
+        record: PathBuf,
+        /// The centre
+        to: SocketAddr,
+    },
     /// Be the SMS operator
     #[command(hide = true)]
     ServeSms {
@@ -41,10 +76,11 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run { once } => story::run(once),
-        Command::ServeWeb => serve(internet::serve(vec![
-            SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80),
-            SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10)), 80),
-        ])),
+        Command::ServeWeb { listen } => serve(internet::serve(listen)),
+        Command::ServeEcho { listen } => internet::echo(listen),
+        Command::Knock { address } => internet::knock(address).map(|said| println!("{said}")),
+        Command::Relay { listen, to, record } => accounting::relay(listen, to, &record),
+        Command::Replay { record, to } => accounting::replay(&record, to),
         Command::ServeSms { messages } => serve(operator::serve(
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), 8090),
             messages,

@@ -148,6 +148,14 @@ impl Process {
         Ok(())
     }
 
+    /// Waits for its end; whether it succeeded.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn is_success(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.wait()?.success())
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 use crate::html::{Form, Page};
-use crate::netns::Netns;
+use crate::netns::{Netns, Process};
+use crate::traces;
+use crate::world::until;
 
 /// What udhcpc does with an address: as a phone would, no more.
 const DHCP_SCRIPT: &str = "#!/bin/sh
@@ -14,8 +17,7 @@ const DHCP_SCRIPT: &str = "#!/bin/sh
 ip -4 addr flush dev \"$interface\"
 ip -4 addr add \"$ip/$mask\" dev \"$interface\"
 ip -4 route replace default via \"$router\"
-mkdir -p \"/etc/netns/$NETNS\"
-echo \"nameserver $dns\" > \"/etc/netns/$NETNS/resolv.conf\"
+echo \"nameserver $dns\" > \"$OWN_FILES/resolv.conf\"
 printf '%s\\n%s\\n' \"$ip\" \"$opt114\" > \"$RESULT\"
 ";
 
@@ -43,11 +45,10 @@ impl Phone {
     pub fn new(name: &str, mac: &str, dir: &Path) -> anyhow::Result<Self> {
         let dir = dir.join(name);
         fs::create_dir_all(&dir)?;
-        Ok(Self {
-            netns: Netns::new(name)?,
-            mac: mac.to_owned(),
-            dir,
-        })
+        let netns = Netns::new(name)?;
+        fs::create_dir_all(traces::own_files(name))?;
+        let mac = mac.to_owned();
+        Ok(Self { netns, mac, dir })
     }
 
     /// Its namespace.
@@ -75,7 +76,7 @@ impl Phone {
             .command("udhcpc")
             .args(["-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114", "-s"])
             .arg(&script)
-            .env("NETNS", self.netns.name())
+            .env("OWN_FILES", traces::own_files(self.netns.name()))
             .env("RESULT", &result)
             .output()?;
         ensure!(
@@ -89,6 +90,46 @@ impl Phone {
         // udhcpc prints an option it does not know in hexadecimal.
         let api = lines.next().filter(|hex| !hex.is_empty()).map(|hex| from_hex(&hex));
         Ok(Lease { address, api })
+    }
+
+    /// Asks this resolver from now on, whatever DHCP said.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_resolver(&self, address: &str) -> anyhow::Result<()> {
+        let file = traces::own_files(self.netns.name()).join("resolv.conf");
+        Ok(fs::write(file, format!("nameserver {address}\n"))?)
+    }
+
+    /// Waits for an IPv6 address by router advertisement.
+    ///
+    /// # Errors
+    /// None came in fifteen seconds.
+    pub fn slaac(&self) -> anyhow::Result<()> {
+        let has_address = until(Duration::from_secs(15), || {
+            let shown = self.netns.ip("-6 addr show dev eth0 scope global");
+            shown.is_ok_and(|text| text.contains("inet6") && !text.contains("tentative"))
+        });
+        ensure!(has_address, "no IPv6 address by router advertisement");
+        Ok(())
+    }
+
+    /// Starts to fetch an address; ended when dropped.
+    ///
+    /// # Errors
+    /// curl cannot be started.
+    pub fn download(&self, url: &str) -> anyhow::Result<Process> {
+        let arguments = ["-sS", "-m", "120", "-o", "/dev/null", url];
+        self.netns.start(&self.dir.join("curl.log"), "curl", &arguments)
+    }
+
+    /// Starts to send without end; ended when dropped.
+    ///
+    /// # Errors
+    /// curl cannot be started.
+    pub fn upload(&self, url: &str) -> anyhow::Result<Process> {
+        let arguments = ["-sS", "-m", "120", "-o", "/dev/null", "-T", "/dev/zero", url];
+        self.netns.start(&self.dir.join("curl.log"), "curl", &arguments)
     }
 
     /// curl inside the phone; fails as curl does.
@@ -148,16 +189,6 @@ impl Phone {
         let text = self.curl(&["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", url])?;
         let (status, to) = text.split_once(' ').context("curl said nothing")?;
         Ok((status.parse()?, to.to_owned()))
-    }
-
-    /// Octets of IP packets this phone has sent and received, as its interface saw them: Ethernet headers taken off.
-    ///
-    /// # Errors
-    /// It has no interface.
-    pub fn ip_octets(&self) -> anyhow::Result<u64> {
-        let counter = |name| self.netns.counter("eth0", name);
-        let frames = counter("rx_packets")? + counter("tx_packets")?;
-        Ok((counter("rx_bytes")? + counter("tx_bytes")?).saturating_sub(14 * frames))
     }
 }
 

@@ -1,7 +1,6 @@
 //! One citizen's day, told as it happens.
 
-use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use kavadam_lab::citizen::CHECK;
-use kavadam_lab::world::{WEB, until};
-use kavadam_lab::{Citizen, Phone, World, traces};
-use serde_json::{Map, Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use kavadam_lab::world::{WEB, WEB_PORT, until};
+use kavadam_lab::{Citizen, Phone, Tally, World, traces};
+use serde_json::{Value, json};
+
+use crate::tale::{Tale, amount, decimal, grouped};
 
 const NUMBER: &str = "9876543210";
 const QUOTA_OCTETS: u64 = 40_000_000;
 const RATE_BITS: u64 = 20_000_000;
+/// What the page says in Malayalam, which comes first: used up, and new data.
+const USED_UP: &str = "തീർന്നു";
+const NEW_DATA: &str = "പുതിയ ഡാറ്റ";
 
 /// Plays the day; then stays until Ctrl-C unless it is to be told once.
 ///
@@ -25,13 +28,16 @@ const RATE_BITS: u64 = 20_000_000;
 pub fn run(once: bool) -> anyhow::Result<()> {
     ensure!(is_root(), "root is needed, for network namespaces: sudo make run");
     let is_told = Arc::new(AtomicBool::new(false));
-    heed_signals(Arc::clone(&is_told))?;
+    let heard = Arc::clone(&is_told);
+    // To be told to stop is success only where everything has been told.
+    traces::heed_signals(move || if heard.load(Ordering::Relaxed) { 0 } else { 130 })?;
     let mut tale = Tale::new(!once);
     let own = std::env::current_exe()?;
     let program: PathBuf = own.parent().context("no directory")?.join("kavadam");
     ensure!(program.exists(), "{} is not built: run make run", program.display());
 
-    tale.begin("A small world is built: phones, a gateway, an internet with web, DNS and an SMS operator");
+    tale.begin("We build a small world: a public Wi-Fi, the internet, and a mobile operator that delivers messages.");
+    let start = Instant::now();
     let mut world = World::build(&program, &own, "")?;
     world.set_plan(&[
         "--quota",
@@ -43,14 +49,16 @@ pub fn run(once: bool) -> anyhow::Result<()> {
         "--devices",
         "2",
     ])?;
-    world.admin(&["site", "set", "First site", "--plan", "citizen"])?;
-    tale.tell("kavadam runs all-in-one on an embedded SQLite database; plan: 40 MB a day at 20 Mbit/s");
+    tale.tell(format!(
+        "It stands after {} seconds. Every citizen gets 40 MB a day, at 20 megabits a second.",
+        decimal(start.elapsed().as_millis(), 1000)
+    ));
 
     let phone = world.phone()?;
     let told = day(&mut tale, &world, &phone);
     match told {
         Ok(()) if once => {
-            println!("{}", Value::Object(tale.figures));
+            println!("{}", tale.figures());
             Ok(())
         }
         Ok(()) => {
@@ -76,105 +84,119 @@ fn is_root() -> bool {
 
 fn day(tale: &mut Tale, world: &World, phone: &Phone) -> anyhow::Result<()> {
     let citizen = Citizen { phone, number: NUMBER };
+    come(tale, phone)?;
+    log_in(tale, world, &citizen)?;
+    let tally = Tally::begin(world, &[phone])?;
+    download(tale, phone, &tally)?;
+    use_up(tale, world, phone, &tally)?;
 
-    tale.begin("A citizen comes to the bus stand, and the phone joins the open Wi-Fi");
+    tale.begin("The phone says so, and says when there is data again.");
+    let page = citizen.arrive()?;
+    let (heading, below) = (page.heading(), page.under_heading());
+    ensure!(heading.contains(USED_UP), "the page does not say so: {}", page.text());
+    ensure!(
+        below.contains(NEW_DATA),
+        "the page does not say when there is data again: {}",
+        page.text()
+    );
+    tale.tell(format!("“{heading}. {below}.”"));
+    Ok(())
+}
+
+fn come(tale: &mut Tale, phone: &Phone) -> anyhow::Result<()> {
+    tale.begin("A citizen comes to the bus stand, and the phone joins the open Wi-Fi.");
+    let start = Instant::now();
     let lease = phone.dhcp()?;
-    let api = lease.api.as_deref().unwrap_or("none");
     tale.tell(format!(
-        "DHCP gives {} to {}; captive portal API: {api}",
+        "It has the address {} after {} seconds.",
         lease.address,
-        phone.mac()
+        decimal(start.elapsed().as_millis(), 1000)
     ));
 
-    tale.begin("The phone checks whether it is online");
+    tale.begin("The phone asks whether it is online, and is shown the way to the login page.");
+    let start = Instant::now();
     let (status, to) = phone.probe(CHECK)?;
     ensure!(status == 302, "the check was not captured: status {status}");
-    let portal = to.split('?').next().unwrap_or_default();
-    tale.tell(format!("its check is captured: {status}, see {portal}"));
+    let portal = to.split("/?").next().unwrap_or_default();
+    tale.tell(format!(
+        "The way is {portal}, told after {} milliseconds.",
+        start.elapsed().as_millis()
+    ));
 
-    tale.begin("HTTPS elsewhere is refused at once, so that nothing hangs");
+    tale.begin("Everything else is refused at once, so that nothing hangs.");
     let start = Instant::now();
     let refused = phone.curl(&["-o", "/dev/null", "https://www.example.net/"]).is_err();
     let refusal = start.elapsed();
     ensure!(refused, "HTTPS passed before login");
-    ensure!(refusal < Duration::from_secs(2), "HTTPS hung for {refusal:?}");
-    tale.tell(format!("refused after {} ms", refusal.as_millis()));
+    ensure!(refusal < Duration::from_secs(1), "HTTPS hung for {refusal:?}");
+    tale.tell(format!(
+        "A secure website was refused after {} milliseconds.",
+        refusal.as_millis()
+    ));
     tale.figure("https_refused_ms", json!(refusal.as_millis()));
+    Ok(())
+}
 
-    tale.begin("The phone shows the portal");
+fn log_in(tale: &mut Tale, world: &World, citizen: &Citizen) -> anyhow::Result<()> {
+    tale.begin("The phone shows the login page.");
     let page = citizen.arrive()?;
-    tale.tell(format!("“{}”, {} octets of HTML", page.heading(), page.body.len()));
+    tale.tell(format!(
+        "“{}”: a page of {} kB, before it is compressed.",
+        page.heading(),
+        page.body.len().div_ceil(1000)
+    ));
 
-    tale.begin("The citizen gives a mobile number and accepts the terms");
+    tale.begin("The citizen gives a mobile number and accepts the terms of use.");
     let seen = world.messages().len();
+    let start = Instant::now();
     let page = citizen.give_number(&page)?;
     tale.tell(format!("“{}”", page.heading()));
 
-    tale.begin("A code arrives by SMS");
+    tale.begin("A code comes by SMS.");
     let (text, code) = citizen.read_code(world, seen)?;
-    tale.tell(format!("to {NUMBER}: {text}"));
+    let waited = start.elapsed().as_millis();
+    tale.tell(format!("To {NUMBER}, after {waited} milliseconds: “{text}”"));
 
-    tale.begin("The citizen enters the code");
+    tale.begin("The citizen enters the code, and is online.");
     let (page, login) = citizen.enter_code(&page, &code)?;
     page.form("/disconnect").context("not online")?;
-    tale.tell(format!("“{}”, {} ms after the code", page.heading(), login.as_millis()));
-    let (status, _) = phone.probe(CHECK)?;
+    let (status, _) = citizen.phone.probe(CHECK)?;
     ensure!(status == 204, "the phone's check says {status}, not 204");
-    tale.tell("the phone's own check now says: online");
+    tale.tell(format!(
+        "“{}”, {} milliseconds after the code.",
+        page.heading(),
+        login.as_millis()
+    ));
     tale.figure("login_ms", json!(login.as_millis()));
-
-    download(tale, phone)?;
-    use_up(tale, world, phone)?;
-
-    tale.begin("The portal says so");
-    let page = citizen.arrive()?;
-    tale.tell(format!("“{}”", page.heading()));
-    ensure!(
-        page.form("/voucher").is_ok() || !page.heading().is_empty(),
-        "no page after the quota"
-    );
     Ok(())
 }
 
 /// The second half of a download, so that the connection's first moments do not count.
-fn download(tale: &mut Tale, phone: &Phone) -> anyhow::Result<()> {
-    tale.begin("A download runs at the plan's speed");
-    let url = format!("http://{WEB}/bytes/26000000");
-    let mut curl = phone
-        .netns()
-        .command("curl")
-        .args(["-s", "-m", "60", "-o", "/dev/null", &url])
-        .spawn()?;
+fn download(tale: &mut Tale, phone: &Phone, tally: &Tally) -> anyhow::Result<()> {
+    tale.begin("A download runs at the promised speed.");
+    let mut curl = phone.download(&format!("http://{WEB}:{WEB_PORT}/bytes/26000000"))?;
     std::thread::sleep(Duration::from_secs(3));
-    let (start, before) = (Instant::now(), phone.netns().counter("eth0", "rx_bytes")?);
+    let (start, before) = (Instant::now(), tally.down()?);
     std::thread::sleep(Duration::from_secs(6));
-    let octets = phone.netns().counter("eth0", "rx_bytes")? - before;
+    let octets = tally.down()? - before;
     let took = start.elapsed();
-    ensure!(curl.wait()?.success(), "the download broke off");
-    let micros = u64::try_from(took.as_micros())?;
-    let rate = octets * 8 * 1_000_000 / micros;
-    let per_mille = rate * 1000 / RATE_BITS;
+    ensure!(curl.is_success()?, "the download broke off");
+    let rate = u128::from(octets) * 8 * 1_000_000 / took.as_micros();
+    let per_mille = rate * 1000 / u128::from(RATE_BITS);
     tale.tell(format!(
-        "{} at {}.{:02} Mbit/s: {}.{} % of the plan",
+        "{} came at {} megabits a second: {} % of the plan.",
         amount(octets),
-        rate / 1_000_000,
-        rate / 10_000 % 100,
-        per_mille / 10,
-        per_mille % 10
+        decimal(rate, 1_000_000),
+        decimal(per_mille, 10)
     ));
     ensure!((900..=1050).contains(&per_mille), "the speed is not the plan's");
     tale.figure("speed_per_mille_of_plan", json!(per_mille));
     Ok(())
 }
 
-fn use_up(tale: &mut Tale, world: &World, phone: &Phone) -> anyhow::Result<()> {
-    tale.begin("The quota ends the session at the octet");
-    let url = format!("http://{WEB}/bytes/100000000");
-    let mut curl = phone
-        .netns()
-        .command("curl")
-        .args(["-s", "-m", "120", "-o", "/dev/null", &url])
-        .spawn()?;
+fn use_up(tale: &mut Tale, world: &World, phone: &Phone, tally: &Tally) -> anyhow::Result<()> {
+    tale.begin("When the day's data is used up, the internet closes.");
+    let flow = phone.download(&format!("http://{WEB}:{WEB_PORT}/bytes/100000000"))?;
     let session = || -> anyhow::Result<Value> {
         let sessions = world.admin_json(&["session", "list"])?;
         sessions.get(0).cloned().context("there is no session")
@@ -182,26 +204,24 @@ fn use_up(tale: &mut Tale, world: &World, phone: &Phone) -> anyhow::Result<()> {
     let is_over = until(Duration::from_mins(1), || {
         session().is_ok_and(|found| found.get("state").is_some_and(|state| state == "ended"))
     });
-    let _ = curl.kill();
-    curl.wait()?;
+    drop(flow);
     ensure!(is_over, "the session did not end");
     let ended = session()?;
     let number = |key: &str| ended.get(key).and_then(Value::as_u64).unwrap_or_default();
     let octets = number("up_octets") + number("down_octets");
     tale.tell(format!(
-        "{octets} octets of {QUOTA_OCTETS} passed, both directions together; the next packet would have crossed the line"
+        "{} of {} bytes passed, sent and received together: not one too many.",
+        grouped(octets),
+        grouped(QUOTA_OCTETS)
     ));
     ensure!(octets <= QUOTA_OCTETS, "more passed than the quota");
     ensure!(QUOTA_OCTETS - octets < 65_536, "less passed than the quota");
+    ensure!(tally.both()? <= octets, "more crossed than was counted");
     let (status, _) = phone.probe(CHECK)?;
     ensure!(status == 302, "the phone is still online");
     tale.figure("quota_octets", json!(QUOTA_OCTETS));
     tale.figure("passed_octets", json!(octets));
     Ok(())
-}
-
-fn amount(octets: u64) -> String {
-    format!("{}.{} MB", octets / 1_000_000, octets / 100_000 % 10)
 }
 
 /// Keeps the world up, with the machine's own browser for a second phone.
@@ -213,12 +233,13 @@ fn stay(world: &mut World) -> anyhow::Result<()> {
     match world.lend_browser(&phone) {
         Ok(url) => writeln!(
             out,
-            "  Portal: {url} — open it in this machine's browser, which is now a second phone"
+            "  Portal: {url} (open it in this machine's browser, which is now a second phone)"
         )?,
         Err(error) => writeln!(out, "  Portal: this machine's browser cannot be a phone: {error:#}")?,
     }
-    writeln!(out, "  Messages the SMS operator delivers are shown below.")?;
     writeln!(out, "  Log:    {}", world.gateway.log().display())?;
+    writeln!(out, "  Messages to citizens are shown below.")?;
+    out.flush()?;
     let mut seen = world.messages().len();
     loop {
         for message in world.messages().into_iter().skip(seen) {
@@ -226,76 +247,5 @@ fn stay(world: &mut World) -> anyhow::Result<()> {
             writeln!(out, "  SMS to {}: {}", message.number, message.text)?;
         }
         std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Told to stop, at whatever moment, nothing is left behind. That is success only where everything has been told.
-fn heed_signals(is_told: Arc<AtomicBool>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            let mut signals =
-                [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok());
-            let [interrupt, terminate, hangup] = &mut signals;
-            tokio::select! {
-                () = first(interrupt) => {}
-                () = first(terminate) => {}
-                () = first(hangup) => {}
-            }
-        });
-        eprintln!("\nRemoving the small world.");
-        traces::remove_and_exit(if is_told.load(Ordering::Relaxed) { 0 } else { 130 })
-    });
-    Ok(())
-}
-
-async fn first(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Steps, numbered, with what happened in each.
-struct Tale {
-    step: u32,
-    is_coloured: bool,
-    is_for_people: bool,
-    figures: Map<String, Value>,
-}
-
-impl Tale {
-    fn new(is_for_people: bool) -> Self {
-        Self {
-            step: 0,
-            is_coloured: std::io::stdout().is_terminal(),
-            is_for_people,
-            figures: Map::new(),
-        }
-    }
-
-    fn begin(&mut self, what: &str) {
-        self.step += 1;
-        let (bold, plain) = if self.is_coloured {
-            ("\x1b[1m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
-        println!("{bold}{:2}. {what}{plain}", self.step);
-        let _ = std::io::stdout().flush();
-    }
-
-    fn tell(&self, what: impl Display) {
-        println!("    {what}");
-        if self.is_for_people && self.is_coloured {
-            // Time to read a line.
-            std::thread::sleep(Duration::from_millis(400));
-        }
-    }
-
-    fn figure(&mut self, name: &str, value: Value) {
-        self.figures.insert(name.to_owned(), value);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, certify};
 use crate::internet::NAMES;
 use crate::netns::{Netns, Process, sh};
 use crate::operator::Delivered;
@@ -17,6 +17,12 @@ use crate::traces;
 pub const WEB: &str = "203.0.113.10";
 /// The same over IPv6.
 pub const WEB6: &str = "2001:db8:113::10";
+/// A port of it that no gate captures.
+pub const WEB_PORT: u16 = 8000;
+/// A resolver that is not the gate's, and answers everything with [`FOREIGN_ANSWER`].
+pub const FOREIGN_RESOLVER: &str = "203.0.113.54";
+/// See [`FOREIGN_RESOLVER`].
+pub const FOREIGN_ANSWER: &str = "203.0.113.99";
 
 /// Namespaces, servers, the gateway. Everything is gone when it is dropped; fields are dropped in this order.
 pub struct World {
@@ -26,6 +32,7 @@ pub struct World {
     phones: u32,
     prefix: String,
     dir: PathBuf,
+    lab: PathBuf,
     /// The gateway's namespace.
     pub gate: Netns,
     /// The internet's.
@@ -41,11 +48,8 @@ impl World {
     pub fn build(program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("kv{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let temporary = tempfile::Builder::new().prefix("kavadam-lab-").tempdir()?;
+        let temporary = traces::directory("kavadam-lab-")?;
         let dir = temporary.path().to_owned();
-        traces::note(|traces| {
-            traces.directories.insert(dir.clone());
-        });
         let internet = Netns::new(&format!("{prefix}-net"))?;
         let gate = Netns::new(&format!("{prefix}-gw"))?;
         connect(&gate, &internet).context("cannot build the network")?;
@@ -55,32 +59,55 @@ impl World {
             phones: 0,
             prefix,
             dir,
+            lab: lab.to_owned(),
             gate,
             internet,
             _temporary: temporary,
         };
-        world.start_internet(lab)?;
+        world.start_internet()?;
         world.gateway.start(&world.gate)?;
         world.gateway.start_dnsmasq(&world.gate)?;
         Ok(world)
     }
 
-    fn start_internet(&mut self, lab: &Path) -> anyhow::Result<()> {
-        let (log, lab) = (self.dir.join("internet.log"), lab.display().to_string());
+    fn start_internet(&mut self) -> anyhow::Result<()> {
+        let log = self.dir.join("internet.log");
         let messages = self.messages_file().display().to_string();
-        self.servers.push(self.internet.start(&log, &lab, &["serve-web"])?);
-        self.servers
-            .push(self.internet.start(&log, &lab, &["serve-sms", &messages])?);
-        let mut arguments: Vec<String> = ["-k", "--no-resolv", "--no-hosts", "--pid-file=", "--bind-interfaces"]
-            .map(str::to_owned)
-            .into();
-        arguments.push("--listen-address=203.0.113.53".to_owned());
-        for name in NAMES {
-            arguments.push(format!("--address=/{name}/{WEB}"));
-            arguments.push(format!("--address=/{name}/{WEB6}"));
-        }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.servers.push(self.internet.start(&log, "dnsmasq", &arguments)?);
+        let web: Vec<String> = [80, WEB_PORT]
+            .iter()
+            .flat_map(|port| [format!("0.0.0.0:{port}"), format!("[{WEB6}]:{port}")])
+            .collect();
+        let web: Vec<&str> = std::iter::once("serve-web")
+            .chain(web.iter().map(String::as_str))
+            .collect();
+        let mut servers = vec![
+            self.lab_in(&self.internet, &web)?,
+            self.lab_in(&self.internet, &["serve-sms", &messages])?,
+            // QUIC, as far as a firewall can tell.
+            self.lab_in(&self.internet, &["serve-echo", &format!("{WEB}:443")])?,
+            self.lab_in(&self.internet, &["serve-echo", &format!("[{WEB6}]:443")])?,
+        ];
+        let path = |name: &str| self.dir.join(name).display().to_string();
+        let (key, certificate) = (path("web.key"), path("web.pem"));
+        certify("www.example.net", &key, &certificate)?;
+        let tls = [
+            "s_server",
+            "-quiet",
+            "-www",
+            "-accept",
+            "443",
+            "-key",
+            &key,
+            "-cert",
+            &certificate,
+        ];
+        servers.push(self.internet.start(&log, "openssl", &tls)?);
+        let known = NAMES
+            .iter()
+            .flat_map(|name| [format!("/{name}/{WEB}"), format!("/{name}/{WEB6}")]);
+        servers.push(self.resolver("203.0.113.53", known)?);
+        servers.push(self.resolver(FOREIGN_RESOLVER, [format!("/#/{FOREIGN_ANSWER}")])?);
+        self.servers.extend(servers);
         let is_up = until(Duration::from_secs(10), || {
             self.internet
                 .run("curl", &["-s", "-m", "1", "-o", "/dev/null", &format!("http://{WEB}/")])
@@ -88,6 +115,33 @@ impl World {
         });
         anyhow::ensure!(is_up, "the web server of the lab does not come up");
         Ok(())
+    }
+
+    fn resolver(&self, listen: &str, answers: impl IntoIterator<Item = String>) -> anyhow::Result<Process> {
+        let mut arguments: Vec<String> = ["-k", "--no-resolv", "--no-hosts", "--pid-file=", "--bind-interfaces"]
+            .map(str::to_owned)
+            .into();
+        arguments.push(format!("--listen-address={listen}"));
+        arguments.extend(answers.into_iter().map(|answer| format!("--address={answer}")));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.internet
+            .start(&self.dir.join("internet.log"), "dnsmasq", &arguments)
+    }
+
+    /// Starts the lab's own program in a namespace.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn lab_in(&self, netns: &Netns, words: &[&str]) -> anyhow::Result<Process> {
+        netns.start(&self.dir.join("lab.log"), &self.lab.display().to_string(), words)
+    }
+
+    /// Runs the lab's own program in a namespace until it ends.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn ask_lab_in(&self, netns: &Netns, words: &[&str]) -> anyhow::Result<String> {
+        netns.run(&self.lab.display().to_string(), words)
     }
 
     fn messages_file(&self) -> PathBuf {
@@ -272,6 +326,7 @@ fn connect(gate: &Netns, internet: &Netns) -> anyhow::Result<()> {
         "addr add 203.0.113.10/32 dev lo",
         "addr add 203.0.113.20/32 dev lo",
         "addr add 203.0.113.53/32 dev lo",
+        "addr add 203.0.113.54/32 dev lo",
         "addr add 2001:db8:113::10/128 dev lo nodad",
         "route add fd00:80::/64 via 2001:db8:51::2",
     ] {

@@ -1,0 +1,156 @@
+//! What a device's own software sees: connectivity checks, the captive portal API, a browser.
+
+use std::time::Duration;
+
+use kavadam_lab::browser::Browser;
+use kavadam_lab::citizen::CHECK;
+use kavadam_lab::gateway::API_HOST;
+use kavadam_lab::{Citizen, Phone, World};
+use serde_json::Value;
+
+use crate::{ENDLESS, NUMBER, beside_others, is_over, log_in, phone, world};
+
+#[test]
+fn connectivity_checks_are_captured_and_after_login_answered_by_those_they_ask() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB"]);
+    let phone = phone(&mut world);
+    let checks = [
+        ("Android", CHECK, "204", ""),
+        ("iOS", "http://captive.apple.com/hotspot-detect.html", "200", "Success"),
+        (
+            "Windows",
+            "http://www.msftconnecttest.com/connecttest.txt",
+            "200",
+            "Microsoft Connect Test",
+        ),
+        (
+            "Firefox",
+            "http://detectportal.firefox.com/success.txt",
+            "200",
+            "success",
+        ),
+        (
+            "NetworkManager",
+            "http://nmcheck.gnome.org/check_network_status.txt",
+            "200",
+            "NetworkManager is online",
+        ),
+    ];
+    for (device, url, _, _) in checks {
+        let (status, to) = phone.probe(url).unwrap();
+        assert_eq!(status, 302, "{device}");
+        assert!(to.starts_with("http://10.80.0.1:8081/?res=notyet&"), "{device}: {to}");
+    }
+    log_in(&world, &phone, NUMBER);
+    for (device, url, status, body) in checks {
+        let text = phone.curl(&["-w", "\n%{http_code}", url]).unwrap();
+        let (said, code) = text.rsplit_once('\n').unwrap();
+        assert_eq!(code, status, "{device}");
+        assert!(said.contains(body), "{device}: {said}");
+    }
+}
+
+#[test]
+fn a_citizen_logs_in_with_a_real_browser_from_inside_the_phone() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB"]);
+    let phone = phone(&mut world);
+    let browser = Browser::open(&phone, "ml", world.dir()).unwrap_or_else(|error| panic!("no browser: {error:#}"));
+    browser.go("http://www.example.net/").unwrap();
+    browser.wait_for("input[name=number]").unwrap();
+    assert!(
+        browser.text().unwrap().contains("നിങ്ങളുടെ മൊബൈൽ നമ്പർ നൽകുക"),
+        "Malayalam first"
+    );
+    browser.type_into("input[name=number]", NUMBER).unwrap();
+    browser.click("input[name=consent]").unwrap();
+    browser.click("form[action='/number'] button").unwrap();
+    browser.wait_for("input[name=code]").unwrap();
+    // The mini-browser is closed while the SMS is read, and opens on the step it left.
+    browser.go("http://www.example.net/again").unwrap();
+    browser.wait_for("input[name=code]").unwrap();
+    let (_, code) = Citizen {
+        phone: &phone,
+        number: NUMBER,
+    }
+    .read_code(&world, 0)
+    .unwrap();
+    browser.type_into("input[name=code]", &code).unwrap();
+    browser.click("form[action='/code'] button").unwrap();
+    browser.wait_for("form[action='/disconnect'] button").unwrap();
+    browser.go("http://www.example.net/").unwrap();
+    assert!(
+        browser.text().unwrap().contains("A page of the internet"),
+        "{}",
+        browser.text().unwrap()
+    );
+}
+
+/// The API's answer, and the type of its content.
+fn ask(world: &World, phone: &Phone) -> (Value, String) {
+    let url = format!("https://{API_HOST}:8443/captive");
+    let arguments = ["--cacert", &world.gateway.authority(), "-w", "\n%{content_type}", &url];
+    let text = phone.curl(&arguments).unwrap();
+    let (json, kind) = text.rsplit_once('\n').unwrap();
+    (serde_json::from_str(json).unwrap(), kind.to_owned())
+}
+
+#[test]
+fn the_captive_portal_api_says_where_a_device_stands() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "20MB", "--session-time", "1h"]);
+    let phone = world.phone().unwrap();
+    let lease = phone.dhcp().unwrap();
+    assert_eq!(
+        lease.api.expect("DHCP option 114"),
+        format!("https://{API_HOST}:8443/captive")
+    );
+    // RFC 8908 §5: what must be, what may be, and nothing that is not said.
+    let check = |state: &Value, is_captive: bool| {
+        assert_eq!(state["captive"], is_captive, "{state}");
+        assert_eq!(state["can-extend-session"], true, "{state}");
+        assert_eq!(state["user-portal-url"], format!("https://{API_HOST}:8443/prelogin"));
+        assert_eq!(state["venue-info-url"], "http://10.80.0.1:8081/help");
+        for limit in ["seconds-remaining", "bytes-remaining"] {
+            assert_eq!(state[limit].is_null(), is_captive, "{limit}: {state}");
+        }
+    };
+    let portal = |state: &Value| {
+        let url = state["user-portal-url"].as_str().unwrap();
+        phone
+            .curl(&["-L", "--cacert", &world.gateway.authority(), url])
+            .unwrap()
+    };
+    let (before, kind) = ask(&world, &phone);
+    assert_eq!(kind, "application/captive+json");
+    check(&before, true);
+    assert!(
+        portal(&before).contains("action=\"/number\""),
+        "the portal is not there"
+    );
+
+    log_in(&world, &phone, NUMBER);
+    let (online, _) = ask(&world, &phone);
+    check(&online, false);
+    let secs = online["seconds-remaining"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&secs), "{online}");
+    let all = online["bytes-remaining"].as_u64().unwrap();
+    assert!((19_900_000..=20_000_000).contains(&all), "{online}");
+
+    let url = ENDLESS.replace("1000000000000", "5000000");
+    phone.curl(&["-o", "/dev/null", &url]).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let (later, _) = ask(&world, &phone);
+    let left = later["bytes-remaining"].as_u64().unwrap();
+    assert!((all - 6_000_000..=all - 5_000_000).contains(&left), "{later}");
+
+    let _flow = phone.download(ENDLESS).unwrap();
+    assert!(is_over(&world, Duration::from_secs(40)), "the session did not end");
+    let (ended, _) = ask(&world, &phone);
+    check(&ended, true);
+    assert!(
+        portal(&ended).contains("action=\"/voucher\""),
+        "no page that offers a voucher"
+    );
+}
