@@ -9,12 +9,15 @@ use crate::config::Config;
 /// Looks, prints, and fails if something must be put right.
 pub async fn check(path: &Path) -> ExitCode {
     let mut findings = Findings::default();
-    match Config::load(path) {
-        Ok(config) => look(&config, &mut findings).await,
-        Err(problems) => {
+    let correct = format!("correct {}", path.display());
+    match Config::examine(path) {
+        Err(problem) => findings.bad(&problem.to_string(), &correct),
+        Ok((config, mut problems)) => {
+            problems.extend(config.secret_problems());
             for problem in problems {
-                findings.bad(&problem.to_string(), &format!("correct {}", path.display()));
+                findings.bad(&problem.to_string(), &correct);
             }
+            look(&config, &mut findings).await;
         }
     }
     findings.print()
@@ -34,7 +37,7 @@ async fn look(config: &Config, findings: &mut Findings) {
         }
     }
     if config.file.role.has_gateway() {
-        match config.gateway() {
+        match config.gateway_outline() {
             Ok(gateway) => {
                 for problem in kavadam_gateway::check(&gateway) {
                     findings.bad(&problem.what, &problem.remedy);

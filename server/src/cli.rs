@@ -29,7 +29,7 @@ const FIRST_STEPS: &str = "First steps:
   kavadam check
   kavadam run
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing, 78 the configuration cannot be used";
 
 #[derive(Subcommand)]
 pub enum Command {
