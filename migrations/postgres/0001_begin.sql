@@ -210,3 +210,9 @@ CREATE TABLE unknown_report (
     session_secs    BIGINT NOT NULL,
     UNIQUE (nas_id, acct_session_id, kind, at)
 );
+
+-- Something sealed with the master key, to tell it from any other. One row.
+CREATE TABLE seal_check (
+    id     BIGINT PRIMARY KEY NOT NULL CHECK (id = 1),
+    sealed BYTEA  NOT NULL
+);

@@ -210,3 +210,9 @@ CREATE TABLE unknown_report (
     session_secs    INTEGER NOT NULL,
     UNIQUE (nas_id, acct_session_id, kind, at)
 ) STRICT;
+
+-- Something sealed with the master key, to tell it from any other. One row.
+CREATE TABLE seal_check (
+    id     INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    sealed BLOB    NOT NULL
+) STRICT;

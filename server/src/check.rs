@@ -28,7 +28,7 @@ async fn look(config: &Config, findings: &mut Findings) {
         // Opening it here would make files of whoever checks.
         findings.good("there is no database yet: the first start makes it");
     } else if config.file.role.has_centre() {
-        match crate::centre::open(config).await {
+        match crate::centre::look(config).await {
             Ok(access) => match access.plans().await {
                 Ok(_) => findings.good("the database answers"),
                 Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),

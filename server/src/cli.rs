@@ -229,7 +229,7 @@ pub enum NasCommand {
         #[arg(long)]
         site: String,
         /// Where its requests come from: an address or a prefix
-        #[arg(long)]
+        #[arg(long, value_parser = units::network)]
         source: IpNet,
         /// File with the RADIUS secret, at least 16 characters
         #[arg(long)]

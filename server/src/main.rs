@@ -71,8 +71,8 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
         command => {
             let config = Config::load(&cli.config)?;
-            owner::become_owner(&config.file.state_dir)?;
-            runtime()?.block_on(admin::execute(&config, command))?;
+            let secrets = owner::become_owner(&config.file.state_dir, &command)?;
+            runtime()?.block_on(admin::execute(&config, command, secrets))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use kavadam_access::{Access, sms};
+use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
@@ -67,7 +67,7 @@ fn make_socket_directory(socket: &Path) -> anyhow::Result<()> {
 }
 
 async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Access> {
-    let access = centre::open(config).await?;
+    let (access, sealer) = centre::open_with_key(config).await?;
     centre::furnish(config, &access).await?;
     if config.file.role.has_radius() {
         let (auth, acct) = config.radius_listen;
@@ -83,16 +83,16 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         parts.add("orders", forever(orders));
     }
     if config.file.role.has_portal() {
-        start_portal(config, &access, parts).await?;
+        start_portal(config, &access, &sealer, parts).await?;
         start_sms(config, &access, parts)?;
     }
     parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     Ok(access)
 }
 
-async fn start_portal(config: &Config, access: &Access, parts: &mut Parts) -> anyhow::Result<()> {
+async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {
     let portal = &config.file.portal;
-    let key = centre::sealer(config)?.derive("portal token", &[]);
+    let key = sealer.derive("portal token", &[]);
     let mut pages = PortalConfig::new(portal.public_url.parse()?, TokenKey::new(*key));
     pages.operator = PerLanguage::same(&portal.operator);
     pages.helpdesk.clone_from(&portal.helpdesk);

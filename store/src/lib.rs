@@ -13,6 +13,7 @@ mod audit;
 mod login;
 mod plan;
 mod quota;
+mod seal_check;
 mod session;
 mod site;
 mod subscriber;

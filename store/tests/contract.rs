@@ -57,6 +57,7 @@ macro_rules! cases {
 }
 
 cases! {
+    the_seal_check_is_the_first_one_for_good,
     what_was_not_committed_never_happened,
     a_plan_comes_back_as_it_was_saved_and_is_changed_by_name,
     a_reading_transaction_cannot_write,
@@ -589,4 +590,13 @@ async fn what_expired_is_deleted_and_nothing_else(world: World) {
     );
     assert_eq!(tx.next_sms_at().await.unwrap(), None);
     assert!(tx.subscriber(world.subscriber).await.unwrap().is_some());
+}
+
+async fn the_seal_check_is_the_first_one_for_good(world: World) {
+    let mut tx = world.write().await;
+    assert_eq!(tx.seal_check().await.unwrap(), None);
+    tx.add_seal_check(b"first").await.unwrap();
+    tx.add_seal_check(b"second").await.unwrap();
+    assert_eq!(tx.seal_check().await.unwrap(), Some(b"first".to_vec()));
+    tx.commit().await.unwrap();
 }

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use super::{Desk, ago, print, say};
 use crate::cli::{NasCommand, SiteCommand};
-use crate::config::read_secret;
 
 impl Desk {
     pub(super) async fn site(&self, command: SiteCommand) -> anyhow::Result<()> {
@@ -69,7 +68,7 @@ impl Desk {
                 uam_secret_file,
                 coa_port,
             } => {
-                let (secret, uam_secret) = (read_secret(&secret_file)?, read_secret(&uam_secret_file)?);
+                let (secret, uam_secret) = (self.secrets.read(&secret_file)?, self.secrets.read(&uam_secret_file)?);
                 let nas = NasSetting {
                     name: &name,
                     site: &site,

@@ -25,7 +25,7 @@ use problems::Problems;
 
 pub use file::{File, Role};
 pub use problems::Problem;
-pub use secret::{local_secret, read_secret};
+pub use secret::read_secret;
 
 /// The example, which is also the list of every key there is.
 pub const EXAMPLE: &str = include_str!("../../kavadam.example.toml");
