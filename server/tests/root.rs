@@ -117,9 +117,54 @@ fn the_service_says_that_it_is_ready_and_alive() {
             Err(_) => break,
         }
     }
+    let checked = Command::new("nsenter")
+        .args(["-n", "-t", &kavadam.id().to_string()])
+        .arg(machine.at("kavadam"))
+        .arg("--config")
+        .arg(machine.at("kavadam.toml"))
+        .arg("check")
+        .output()
+        .unwrap();
     Command::new("kill").arg(kavadam.id().to_string()).status().unwrap();
     let output = kavadam.wait_with_output().unwrap();
     heard.sort();
     assert_eq!(heard, ["READY=1", "WATCHDOG=1"], "{}", text(&output.stderr));
     assert!(output.status.success(), "{}", text(&output.stderr));
+    let checked = text(&checked.stdout);
+    for held in [
+        "portal.listen",
+        "gateway.uam_port",
+        "radius.auth_listen",
+        "gateway.coa_listen",
+    ] {
+        let line = checked.lines().find(|line| line.contains(held)).unwrap();
+        assert!(
+            line.starts_with("ok") && line.contains("held by kavadam, which runs"),
+            "{line}"
+        );
+    }
+    assert!(!checked.contains("is taken"), "{checked}");
+    assert!(
+        checked.contains("note     the captive portal API (RFC 8908) is off"),
+        "{checked}"
+    );
+    assert!(
+        checked.contains("can be written") && checked.contains("MiB left"),
+        "{checked}"
+    );
+}
+
+#[test]
+fn a_check_looks_at_the_machine_even_if_the_file_is_wrong_and_names_files_of_roots() {
+    let machine = Machine::new("lan_if = 7\n[sms]\nroute = 'log-nothing'\n");
+    fs::write(machine.at("state/master.key"), [0; 32]).unwrap();
+    let said = check(&machine);
+    for part in [
+        "PROBLEM  gateway.dnsmasq.lan_if: there is no such key",
+        "belongs to another user than its directory",
+        "DHCP by dnsmasq: UDP port 0.0.0.0:67 is free",
+        "gateway.uam_port: TCP port [fd00:80::1]:3990: this machine does not have that address",
+    ] {
+        assert!(said.contains(part), "{part} is missing from {said}");
+    }
 }

@@ -5,21 +5,22 @@ use std::net::SocketAddr;
 use super::file::{File, Portal, Radius};
 use super::problems::Problems;
 use super::secret::{credential, read_secret};
-use super::{Config, gateway};
+use super::{Config, Listen, gateway};
 
 /// Finds what cannot work. An address that is none is replaced by the default, so that the rest can be looked at.
 pub(super) fn check(file: File, problems: &mut Problems) -> Config {
     let listens = Listens::read(&file, problems);
     centre(&file, problems);
-    ports(&file, &listens, problems);
     if file.role.has_gateway() {
         gateway::check(&file, problems);
     }
-    Config {
+    let config = Config {
         file,
         radius_listen: (listens.auth, listens.acct),
         portal_listen: listens.portal,
-    }
+    };
+    ports(&config, problems);
+    config
 }
 
 struct Listens {
@@ -130,34 +131,50 @@ fn sms(file: &File, problems: &mut Problems) {
 }
 
 /// Two listeners cannot share one port.
-fn ports(file: &File, listens: &Listens, problems: &mut Problems) {
-    let mut udp = Vec::new();
-    if file.role.has_radius() {
-        udp.push(("radius.auth_listen", listens.auth));
-        udp.push(("radius.acct_listen", listens.acct));
-    }
-    let mut tcp = Vec::new();
-    if file.role.has_gateway() {
-        udp.extend(gateway::udp_listens(file));
-        tcp.extend(gateway::tcp_listens(file));
-    }
-    if file.role.has_portal() {
-        tcp.push(("portal.listen", listens.portal));
-    }
-    for listens in [udp, tcp] {
-        for (at, (key, address)) in listens.iter().enumerate() {
-            let same = listens.iter().take(at).find(|(_, other)| clash(*address, *other));
-            if let Some((other, _)) = same {
-                problems.add(key, &format!("port {} is taken by {other}", address.port()));
-            }
+fn ports(config: &Config, problems: &mut Problems) {
+    let listens = own_listens(config);
+    for (at, one) in listens.iter().enumerate() {
+        if let Some(other) = listens.iter().take(at).find(|other| clash(one, other)) {
+            let text = format!("port {} is taken by {}", one.address.port(), other.key);
+            problems.add(one.key, &text);
         }
     }
 }
 
+/// Ports of this program, in the order in which they are looked at.
+fn own_listens(config: &Config) -> Vec<Listen> {
+    let file = &config.file;
+    let listen = |is_udp| move |(key, address)| Listen { key, address, is_udp };
+    let mut listens = Vec::new();
+    if file.role.has_radius() {
+        let (auth, acct) = config.radius_listen;
+        listens.extend([("radius.auth_listen", auth), ("radius.acct_listen", acct)].map(listen(true)));
+    }
+    if file.role.has_gateway() {
+        listens.extend(gateway::udp_listens(file).map(listen(true)));
+        listens.extend(gateway::tcp_listens(file).into_iter().map(listen(false)));
+    }
+    if file.role.has_portal() {
+        listens.push(listen(false)(("portal.listen", config.portal_listen)));
+    }
+    listens
+}
+
+/// With those of dnsmasq.
+pub(super) fn listens(config: &Config) -> Vec<Listen> {
+    let mut listens = own_listens(config);
+    if config.file.role.has_gateway() {
+        listens.extend(gateway::dnsmasq_listens(&config.file));
+    }
+    listens
+}
+
 /// Port 0 is a free port of the machine's own choice.
-fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+fn clash(one: &Listen, other: &Listen) -> bool {
+    let is_same_kind = one.is_udp == other.is_udp;
+    let (one, other) = (one.address, other.address);
     let is_shared = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && is_shared
+    is_same_kind && one.port() == other.port() && one.port() != 0 && is_shared
 }
 
 /// Finds secrets that cannot be read. Those of an all-in-one that are made at its first start need not be there.

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::problems::Problems;
 use super::secret::{local_secret, read_secret};
-use super::{File, Role};
+use super::{File, Listen, Role};
 
 /// The longest name of an interface that the kernel takes.
 const INTERFACE_OCTETS: usize = 15;
@@ -169,6 +169,23 @@ pub(super) fn tcp_listens(file: &File) -> Vec<(&'static str, SocketAddr)> {
 pub(super) fn udp_listens(file: &File) -> Option<(&'static str, SocketAddr)> {
     let listen = file.gateway.coa_listen.parse().ok()?;
     Some(("gateway.coa_listen", listen))
+}
+
+/// Where dnsmasq answers: names on our address, DHCP on all, for who asks has none yet.
+pub(super) fn dnsmasq_listens(file: &File) -> Vec<Listen> {
+    let Ok(lan4) = file.gateway.lan4.parse::<Ipv4Net>() else {
+        return Vec::new();
+    };
+    let names = SocketAddr::new(lan4.addr().into(), 53);
+    let leases = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 67);
+    let listen = |(key, address, is_udp)| Listen { key, address, is_udp };
+    [
+        ("DNS by dnsmasq", names, true),
+        ("DNS by dnsmasq", names, false),
+        ("DHCP by dnsmasq", leases, true),
+    ]
+    .map(listen)
+    .to_vec()
 }
 
 /// Key and path of the secrets, and whether they are made at the first start.

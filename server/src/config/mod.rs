@@ -60,6 +60,17 @@ pub struct Config {
     pub portal_listen: SocketAddr,
 }
 
+/// A port that one of the parts listens on.
+#[derive(Debug, Clone, Copy)]
+pub struct Listen {
+    /// The key that says so.
+    pub key: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// UDP, not TCP.
+    pub is_udp: bool,
+}
+
 impl Config {
     /// Reads a file; looks at no other file.
     ///
@@ -132,6 +143,11 @@ impl Config {
             problems if problems.is_empty() => Ok(()),
             problems => Err(unusable(path, problems)),
         }
+    }
+
+    /// Every port that the roles listen on, dnsmasq's too.
+    pub fn listens(&self) -> Vec<Listen> {
+        check::listens(self)
     }
 
     /// Where the database is.
