@@ -31,3 +31,23 @@ bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radiu
 	@cargo build --release --locked -p kavadam-server -p kavadam-lab -p kavadam-bench --bins >&2
 	@cargo build --release --locked -p kavadam-firewall --example open_rate >&2
 	@target/release/kavadam-bench $(PART)
+
+# Where `make install` puts things; DESTDIR is for packages.
+PREFIX ?= /usr
+KAVADAM ?= target/release/kavadam
+.PHONY: install
+
+install: ## Install what `make build` made, with units, manual pages and completions (PREFIX=/usr, DESTDIR=)
+	@test -x $(KAVADAM) || { echo 'install: $(KAVADAM) is not there: run make build first'; exit 1; }
+	install -Dm755 $(KAVADAM) $(DESTDIR)$(PREFIX)/bin/kavadam
+	for unit in systemd/*.service; do sed 's|/usr/bin/kavadam|$(PREFIX)/bin/kavadam|' $$unit | \
+	  install -Dm644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/$${unit#systemd/} || exit 1; done
+	install -Dm644 systemd/kavadam.sysusers $(DESTDIR)/usr/lib/sysusers.d/kavadam.conf
+	install -Dm644 systemd/kavadam.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/kavadam.conf
+	$(KAVADAM) man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(KAVADAM) completions bash | install -Dm644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kavadam
+	$(KAVADAM) completions zsh | install -Dm644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_kavadam
+	$(KAVADAM) completions fish | install -Dm644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/kavadam.fish
+	@test -n '$(DESTDIR)' || { systemd-sysusers && systemd-tmpfiles --create kavadam.conf; }
+	@test -n '$(DESTDIR)' || ! test -d /run/systemd/system || systemctl daemon-reload
+	@echo 'installed; next: docs/operations.md, "First configuration"'

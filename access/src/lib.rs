@@ -18,6 +18,7 @@ mod authorize;
 mod ending;
 mod find;
 mod gates;
+pub mod key;
 pub mod login;
 pub mod orders;
 pub mod seal;
@@ -56,6 +57,9 @@ pub enum AccessError {
     /// A stored secret does not open with this master key.
     #[error(transparent)]
     Seal(#[from] seal::SealError),
+    /// The master key at hand is not the database's.
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
     /// An administrator named something that is not there.
     #[error("there is no {kind} `{name}`")]
     Missing {

@@ -51,7 +51,8 @@ impl Sealer {
             problem,
         };
         match fs::metadata(path) {
-            Ok(metadata) if metadata.mode() & 0o077 != 0 => {
+            // A group may read it: so systemd hands a credential of root's to a service, and so root may keep it.
+            Ok(metadata) if metadata.mode() & 0o037 != 0 => {
                 return Err(bad("others may read it; run chmod 600 on it".to_owned()));
             }
             Ok(_) => {}
@@ -183,6 +184,8 @@ mod tests {
         let again = Sealer::from_file(&path, [4; 32]).unwrap();
         assert_eq!(first.code_secret(&[0; 16]), again.code_secret(&[0; 16]));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(Sealer::from_file(&path, [3; 32]).is_ok(), "as a credential");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let refused = Sealer::from_file(&path, [3; 32]).err().unwrap().to_string();
         assert!(refused.contains("chmod 600"), "{refused}");

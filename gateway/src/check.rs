@@ -1,6 +1,5 @@
 //! What is wrong before the start: for `kavadam check`.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::config::GatewayConfig;
@@ -15,8 +14,7 @@ pub struct Problem {
     pub remedy: String,
 }
 
-/// Everything found wrong, looking only: ports, interfaces, certificate, addresses, programs. Ports count as free while
-/// nothing listens there, so it is for a gateway that is not running. Needs a Tokio runtime.
+/// Everything found wrong, looking only: interfaces, certificate, addresses, programs. The gateway may be running.
 #[must_use]
 pub fn check(config: &GatewayConfig) -> Vec<Problem> {
     let mut found = Found(Vec::new());
@@ -31,27 +29,16 @@ pub fn check(config: &GatewayConfig) -> Vec<Problem> {
             );
         }
     }
-    for ip in config.lan_addresses() {
-        found.port("gateway.capture_port", SocketAddr::new(ip, config.capture_port));
-        found.port("gateway.uam_port", SocketAddr::new(ip, config.uam_port));
-    }
     if !config.lan4.contains(&config.dnsmasq.range4.0) || !config.lan4.contains(&config.dnsmasq.range4.1) {
         found.add(
             format!("the DHCP range is not within {}", config.lan4.trunc()),
             "correct gateway.dnsmasq.range4",
         );
     }
-    match &config.api {
-        None => found.add(
-            "the captive portal API (RFC 8908) is off".to_owned(),
-            "give a certificate and key in [gateway.api]; without them devices find the portal by being redirected",
-        ),
-        Some(api) => {
-            found.port("gateway.api.listen", api.listen);
-            if let Err(error) = http::load_certificate(&api.certificate_file, &api.key_file) {
-                found.add(error.to_string(), "correct [gateway.api]");
-            }
-        }
+    if let Some(api) = &config.api
+        && let Err(error) = http::load_certificate(&api.certificate_file, &api.key_file)
+    {
+        found.add(error.to_string(), "correct [gateway.api]");
     }
     let has_dnsmasq = ["/usr/sbin/dnsmasq", "/usr/bin/dnsmasq"]
         .into_iter()
@@ -70,14 +57,5 @@ impl Found {
             what,
             remedy: remedy.to_owned(),
         });
-    }
-
-    fn port(&mut self, key: &str, address: SocketAddr) {
-        if let Err(error) = http::listen(address) {
-            self.add(
-                format!("{key}: cannot listen on {address}: {error}"),
-                "end what listens there, or choose another port",
-            );
-        }
     }
 }

@@ -82,6 +82,13 @@ impl EngineHandle {
         receiver.await.ok()
     }
 
+    /// Resolves when the engine has come round to a question; `false` if it never will. However long the queue, it waits.
+    pub async fn answers(&self) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Message::View(Mac([0; 6]), sender)).await;
+        receiver.await.is_ok()
+    }
+
     pub async fn knock(&self, device: Device) -> Told {
         let told = self.ask(|reply| Message::Knock(device, Some(reply))).await;
         told.unwrap_or(Told::Unavailable)
@@ -292,4 +299,27 @@ fn take_in<K: Kernel>(
         Message::Gate(GateEvent::Resync) => return core.resync(now),
     };
     core.handle(input, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_answers_when_it_comes_round_and_never_when_it_hangs_or_is_gone() {
+        let (handle, mut messages) = EngineHandle::new();
+        let asking = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.answers().await }
+        });
+        let Some(Message::View(_, reply)) = messages.recv().await else {
+            panic!("no question")
+        };
+        reply.send(None).unwrap();
+        assert!(asking.await.unwrap());
+        let patience = Duration::from_millis(50);
+        assert!(tokio::time::timeout(patience, handle.answers()).await.is_err(), "hangs");
+        drop(messages);
+        assert!(!handle.answers().await, "gone");
+    }
 }

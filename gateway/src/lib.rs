@@ -33,7 +33,7 @@ mod spool;
 pub use check::{Problem, check};
 pub use config::GatewayConfig;
 pub use http::CertificateError;
-pub use run::{Gateway, GatewayError, run, start};
+pub use run::{Gateway, GatewayError, Pulse, run, start};
 pub use spool::SpoolError;
 
 #[cfg(test)]

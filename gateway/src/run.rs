@@ -85,6 +85,17 @@ pub struct Gateway {
     tls: Option<TlsDoor>,
 }
 
+/// Tells whether a running gateway still works.
+#[derive(Clone)]
+pub struct Pulse(EngineHandle);
+
+impl Pulse {
+    /// Resolves when the engine, through which every login and every order goes, has answered; `false` if it is gone.
+    pub async fn beats(&self) -> bool {
+        self.0.answers().await
+    }
+}
+
 /// Loads the packet filter, adopts its sessions, opens the spool, binds every port.
 ///
 /// # Errors
@@ -206,6 +217,12 @@ fn open_doors(
 }
 
 impl Gateway {
+    /// For a watchdog.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.keeper.engine.clone())
+    }
+
     /// Serves until cancelled. People stay online; what is spooled is delivered if the server answers at once.
     ///
     /// # Errors

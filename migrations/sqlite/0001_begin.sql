@@ -224,3 +224,9 @@ CREATE TABLE unknown_report (
 ) STRICT;
 CREATE INDEX unknown_report_by_nas ON unknown_report (nas_id, id);
 CREATE INDEX unknown_report_by_time ON unknown_report (received_at);
+
+-- Something sealed with the master key, to tell it from any other. One row.
+CREATE TABLE seal_check (
+    id     INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    sealed BLOB    NOT NULL
+) STRICT;

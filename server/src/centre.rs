@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use kavadam_access::admin::NasSetting;
 use kavadam_access::{Access, Sealer};
 use kavadam_domain::plan::{AfterQuota, Period};
@@ -11,7 +12,7 @@ use kavadam_domain::{Plan, PlanId};
 use kavadam_store::Store;
 
 use crate::clock;
-use crate::config::{Config, local_secret, read_secret};
+use crate::config::Config;
 
 /// Who made what a first start makes, in the audit.
 const ACTOR: &str = "first start";
@@ -19,33 +20,45 @@ const ACTOR: &str = "first start";
 const FIRST_SITE: &str = "First site";
 const FIRST_PLAN: &str = "citizen";
 
-/// The master key; made at the first start.
+/// The use cases over the configured database; of both database and master key the first use makes what is missing.
 ///
 /// # Errors
-/// It cannot be used; the message says why.
-pub fn sealer(config: &Config) -> anyhow::Result<Sealer> {
-    Ok(Sealer::from_file(&config.master_key_file(), rand::random())?)
+/// The state directory, key or database cannot be opened, or the key is not the database's.
+pub async fn open(config: &Config) -> anyhow::Result<Access> {
+    Ok(open_with_key(config).await?.0)
 }
 
-/// The use cases over the configured database.
+/// Likewise, with the key, for what is derived from it besides.
 ///
 /// # Errors
-/// The state directory, key or database cannot be opened.
-pub async fn open(config: &Config) -> anyhow::Result<Access> {
+/// As [`open`].
+pub async fn open_with_key(config: &Config) -> anyhow::Result<(Access, Sealer)> {
     let dir = &config.file.state_dir;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-    let sealer = sealer(config)?;
+    unlock(config, Some(rand::random())).await
+}
+
+/// Opens what is there, for whoever only looks.
+///
+/// # Errors
+/// As [`open`], or there is no key.
+pub async fn look(config: &Config) -> anyhow::Result<Access> {
+    Ok(unlock(config, None).await?.0)
+}
+
+async fn unlock(config: &Config, fresh: Option<[u8; 32]>) -> anyhow::Result<(Access, Sealer)> {
     let store = Store::open(&config.database_url())
         .await
         .context("cannot open the database")?;
-    Ok(Access::new(store, sealer, config.settings()))
+    let sealer = Sealer::of_database(&store, &config.master_key_file(), fresh).await?;
+    Ok((Access::new(store, sealer.clone(), config.settings()), sealer))
 }
 
-/// Makes the plan, site and gate of an all-in-one where there are none yet.
+/// Makes the plan and site of a centre where there are none yet, and keeps the gate of an all-in-one as the configuration has it.
 ///
 /// # Errors
 /// The database failed, or a secret cannot be made.
@@ -62,36 +75,53 @@ pub async fn furnish(config: &Config, access: &Access) -> anyhow::Result<()> {
             .map_or_else(|| FIRST_PLAN.to_owned(), |plan| plan.name.clone());
         access.set_site(FIRST_SITE, true, &plan, ACTOR, now).await?;
     }
-    let gateway = &config.file.gateway;
-    if !config.file.role.has_gateway() || access.nas_by_name(&gateway.nas_identifier).await?.is_some() {
+    if config.file.role.has_gateway() {
+        furnish_gate(config, access).await?;
+    }
+    Ok(())
+}
+
+/// The centre knows its own gate as the configuration has it: a secret changed in one place alone would silence RADIUS.
+async fn furnish_gate(config: &Config, access: &Access) -> anyhow::Result<()> {
+    let gateway = config.gateway()?;
+    let (auth, _) = gateway.radius.servers.first().context("gateway.radius.auth_servers")?;
+    // Asking an address of this machine, the gate is heard from that same address.
+    let source = IpNet::from(auth.ip());
+    let (secret, uam_secret) = (gateway.radius.secret.octets(), gateway.uam_secret.octets());
+    let coa_port = gateway.coa_listen.port();
+    if let Some(known) = access.nas_by_name(&gateway.nas_identifier).await?
+        && known.secret.as_slice() == secret
+        && known.uam_secret.as_slice() == uam_secret
+        && (known.source, known.coa_port) == (source, coa_port)
+    {
         return Ok(());
     }
-    let read = |path: &std::path::Path, own: &str| {
-        if path.as_os_str().is_empty() {
-            local_secret(&config.file.state_dir.join(own))
-        } else {
-            read_secret(path)
+    let known = access.nases().await?;
+    let site = match known.into_iter().find(|nas| nas.name == gateway.nas_identifier) {
+        Some(nas) => {
+            tracing::info!(
+                nas = nas.name,
+                "the centre takes over what the configuration says of this gate"
+            );
+            nas.site
         }
+        None => access
+            .sites()
+            .await?
+            .into_iter()
+            .next()
+            .map_or_else(|| FIRST_SITE.to_owned(), |site| site.name),
     };
-    let secret = read(&gateway.radius.secret_file, "local-nas.secret")?;
-    let uam_secret = read(&gateway.uam_secret_file, "local-uam.secret")?;
-    let site = access
-        .sites()
-        .await?
-        .into_iter()
-        .next()
-        .map_or_else(|| FIRST_SITE.to_owned(), |site| site.name);
-    let coa: std::net::SocketAddr = gateway.coa_listen.parse()?;
     let nas = NasSetting {
         name: &gateway.nas_identifier,
         site: &site,
-        source: "127.0.0.1/32".parse()?,
-        secret: secret.as_bytes(),
-        uam_secret: uam_secret.as_bytes(),
-        coa_port: coa.port(),
+        source,
+        secret,
+        uam_secret,
+        coa_port,
         is_renewing: true,
     };
-    access.set_nas(&nas, ACTOR, now).await?;
+    access.set_nas(&nas, ACTOR, clock::now()).await?;
     Ok(())
 }
 
@@ -109,5 +139,45 @@ fn first_plan() -> Plan {
         max_devices: 3,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn secret(path: &std::path::Path, content: &str) {
+        fs::write(path, content).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_changed_secret_or_address_of_our_own_gate_reaches_the_centre() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let furnished = async |more: &str| {
+            let text = format!(
+                "state_dir = '{}'\nsms.route = 'log-nothing'\n{more}",
+                at("state").display()
+            );
+            fs::write(at("kavadam.toml"), text).unwrap();
+            let config = Config::load(&at("kavadam.toml")).unwrap();
+            let access = open(&config).await.unwrap();
+            furnish(&config, &access).await.unwrap();
+            access.nas_by_name("local").await.unwrap().unwrap()
+        };
+        let made = furnished("").await;
+        assert_eq!(made.source.to_string(), "127.0.0.1/32");
+        secret(&at("nas"), "a-secret-of-thirty-two-octets-xx");
+        let with_file = format!("gateway.radius.secret_file = '{}'\n", at("nas").display());
+        let changed = furnished(&with_file).await;
+        assert_eq!(changed.secret.as_slice(), b"a-secret-of-thirty-two-octets-xx");
+        assert_eq!((changed.id, changed.uam_secret), (made.id, made.uam_secret));
+        let elsewhere = "radius.auth_listen = '10.80.0.1:1812'\nradius.acct_listen = '10.80.0.1:1813'\n\
+             gateway.radius.auth_servers = ['10.80.0.1:1812']\ngateway.radius.acct_servers = ['10.80.0.1:1813']\n";
+        assert_eq!(furnished(elsewhere).await.source.to_string(), "10.80.0.1/32");
     }
 }

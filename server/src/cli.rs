@@ -30,16 +30,17 @@ pub struct Cli {
 
 const FIRST_STEPS: &str = "First steps:
   kavadam example-config > /etc/kavadam/kavadam.toml
+  # fill in lan_if, wan_if and [sms], or sms.route = \"log-nothing\" for vouchers alone
   kavadam check
   kavadam run
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing, 78 the configuration cannot be used";
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the roles of the configuration until SIGTERM; people online stay online
     Run,
-    /// Look for everything that would keep it from running, each with its remedy
+    /// Look for everything that would keep it from running, each with its remedy; run it as root, whether kavadam runs or not
     Check,
     /// Print a configuration with every key, its default and what it is for
     ExampleConfig,

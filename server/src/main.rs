@@ -12,6 +12,7 @@ mod notify;
 mod owner;
 mod run;
 mod units;
+mod vitals;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,10 +22,12 @@ use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, GateCommand};
-use crate::config::Config;
+use crate::config::{Config, Unusable};
 
 /// There is no such thing.
 const NOT_FOUND: u8 = 3;
+/// The configuration cannot be used (`EX_CONFIG`, sysexits.h): the units do not try again.
+const BAD_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -32,11 +35,18 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("kavadam: {error:#}");
-            match error.downcast_ref::<kavadam_access::AccessError>() {
-                Some(kavadam_access::AccessError::Missing { .. }) => ExitCode::from(NOT_FOUND),
-                _ => ExitCode::FAILURE,
-            }
+            exit_code(&error)
         }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Unusable>() {
+        return ExitCode::from(BAD_CONFIG);
+    }
+    match error.downcast_ref::<kavadam_access::AccessError>() {
+        Some(kavadam_access::AccessError::Missing { .. }) => ExitCode::from(NOT_FOUND),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -44,29 +54,25 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::ExampleConfig => print_text(config::EXAMPLE)?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "kavadam", &mut std::io::stdout());
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "kavadam", &mut text);
+            print_text(&String::from_utf8_lossy(&text))?;
         }
         Command::Man { directory } => write_manual(&directory)?,
         Command::LeaseEvent { socket, arguments } => kavadam_gateway::lease::send_event(&socket, &arguments)?,
         Command::Check => return Ok(runtime()?.block_on(check::check(&cli.config))),
         Command::Run => {
-            let config = load(&cli.config)?;
+            let config = Config::load(&cli.config)?;
+            config.require_secrets(&cli.config)?;
             start_log(&config)?;
             runtime()?.block_on(run::run(config))?;
         }
-        Command::Dnsmasq => return Err(dnsmasq::become_dnsmasq(&load(&cli.config)?)),
-        Command::Gate(GateCommand::Rules) => {
-            print_text(&kavadam_firewall::ruleset::text(
-                &load(&cli.config)?.gateway()?.layout(),
-            ))?;
-        }
-        Command::Gate(GateCommand::Close) => {
-            kavadam_firewall::Gate::load(&load(&cli.config)?.gateway()?.layout())?;
-        }
+        Command::Dnsmasq => return Err(dnsmasq::become_dnsmasq(&Config::load_gateway(&cli.config)?)),
+        Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
         command => {
-            let config = load(&cli.config)?;
-            owner::become_owner(&config.file.state_dir)?;
-            runtime()?.block_on(admin::execute(&config, command))?;
+            let config = Config::load(&cli.config)?;
+            let secrets = owner::become_owner(&config.file.state_dir, &command)?;
+            runtime()?.block_on(admin::execute(&config, command, secrets))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -81,15 +87,20 @@ fn print_text(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn load(path: &Path) -> anyhow::Result<Config> {
-    Config::load(path).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-        anyhow::anyhow!(
-            "the configuration {} cannot be used:\n{}",
-            path.display(),
-            lines.join("\n")
-        )
-    })
+/// Secrets play no part: the gate closes before their files can be read.
+fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
+    if !config.file.role.has_gateway() {
+        eprintln!("kavadam: this configuration has no gateway: there is nothing to close");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let layout = config.gateway_outline()?.layout();
+    match command {
+        GateCommand::Rules => print_text(&kavadam_firewall::ruleset::text(&layout))?,
+        GateCommand::Close => {
+            kavadam_firewall::Gate::load(&layout)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

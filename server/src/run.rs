@@ -1,10 +1,13 @@
 //! A running process: parts started in order, one cancellation for all, and no part that dies unnoticed.
 
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use kavadam_access::{Access, sms};
+use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
@@ -15,14 +18,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, read_secret};
+use crate::vitals::Vitals;
 use crate::{centre, clock, notify};
 
 /// Between looks at sessions that fell silent.
 const SWEEP: Duration = Duration::from_secs(10);
 /// Longer without a look means that gates could not be heard: the database was away, the process stopped, or the clock was set.
 const UNBROKEN: Duration = Duration::from_mins(1);
-/// The watchdog of the unit file is three times as patient.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// After a signal, for the last answers and the last accounting.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -36,22 +38,38 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tasks: JoinSet::new(),
         stop: stop.clone(),
     };
+    let mut vitals = Vitals::default();
     if config.file.role.has_centre() {
-        start_centre(&config, &mut parts).await?;
+        vitals.access = Some(start_centre(&config, &mut parts).await?);
     }
     if config.file.role.has_gateway() {
-        let gateway = kavadam_gateway::start(config.gateway()?).await?;
+        let gateway = config.gateway()?;
+        make_socket_directory(&gateway.lease_socket)?;
+        let gateway = kavadam_gateway::start(gateway).await?;
+        vitals.gateway = Some(gateway.pulse());
         let stop = stop.clone();
         parts.add("gateway", async move { Ok(gateway.run(stop).await?) });
     }
-    parts.add("heartbeat", heartbeat(stop.clone()));
+    parts.add("heartbeat", forever(vitals.watch(stop.clone())));
     notify::ready();
     tracing::info!(role = ?config.file.role, "kavadam runs");
     parts.wait().await
 }
 
-async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<()> {
-    let access = centre::open(config).await?;
+/// Under systemd it is there; by hand nobody else makes it.
+fn make_socket_directory(socket: &Path) -> anyhow::Result<()> {
+    let Some(dir) = socket.parent() else {
+        return Ok(());
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(dir)
+        .with_context(|| format!("cannot make {} (gateway.lease_socket)", dir.display()))
+}
+
+async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Access> {
+    let (access, sealer) = centre::open_with_key(config).await?;
     centre::furnish(config, &access).await?;
     if config.file.role.has_radius() {
         let (auth, acct) = config.radius_listen;
@@ -69,21 +87,21 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<()> 
         parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     }
     if config.file.role.has_portal() {
-        start_portal(config, &access, parts).await?;
+        start_portal(config, &access, &sealer, parts).await?;
         start_sms(config, &access, parts)?;
     }
-    Ok(())
+    Ok(access)
 }
 
-async fn start_portal(config: &Config, access: &Access, parts: &mut Parts) -> anyhow::Result<()> {
+async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {
     let portal = &config.file.portal;
-    let key = centre::sealer(config)?.derive("portal token", &[]);
+    let key = sealer.derive("portal token", &[]);
     let mut pages = PortalConfig::new(portal.public_url.parse()?, TokenKey::new(*key));
     pages.operator = PerLanguage::same(&portal.operator);
     pages.helpdesk.clone_from(&portal.helpdesk);
     pages.sees_devices = config.file.role.has_gateway();
     if config.file.role.has_gateway() {
-        let gateway = config.gateway()?;
+        let gateway = config.gateway_outline()?;
         pages.home_gateway = Some(SocketAddr::new(gateway.lan4.addr().into(), gateway.uam_port));
     }
     let listener = TcpListener::bind(config.portal_listen)
@@ -139,17 +157,6 @@ async fn sweep(access: Access, stop: CancellationToken) -> anyhow::Result<()> {
                 }
                 Err(error) => tracing::error!(%error, "cannot look for silent sessions"),
             }
-        }
-    };
-    stop.run_until_cancelled(work).await;
-    Ok(())
-}
-
-async fn heartbeat(stop: CancellationToken) -> anyhow::Result<()> {
-    let work = async {
-        loop {
-            notify::alive();
-            tokio::time::sleep(HEARTBEAT).await;
         }
     };
     stop.run_until_cancelled(work).await;

@@ -1,6 +1,9 @@
-//! Amounts as people write them: `1GB`, `10Mbit`, `4h`.
+//! Amounts and networks as people write them: `1GB`, `10Mbit`, `4h`, `10.7.0.2`.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// Octets: a whole number with `B`, `kB`, `MB`, `GB`, `TB` (powers of 1000) or `KiB`, `MiB`, `GiB`, `TiB`.
 ///
@@ -39,6 +42,17 @@ pub fn span(text: &str) -> Result<Duration, String> {
     let secs = measure(text, &units).filter(|secs| *secs <= 100 * 366 * 86_400);
     secs.map(Duration::from_secs)
         .ok_or_else(|| format!("`{text}` is no span of time: write it like 10m, 4h or 14d"))
+}
+
+/// An address, or a network such as `10.7.0.0/24`.
+///
+/// # Errors
+/// What would be right.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| format!("`{text}` is neither an address such as 10.7.0.2 nor a network such as 10.7.0.0/24"))
 }
 
 /// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.
@@ -92,6 +106,15 @@ mod tests {
         assert_eq!(octets("7B"), Ok(7));
         assert_eq!(rate("10Mbit"), Ok(10_000_000));
         assert_eq!(span("14d"), Ok(Duration::from_hours(14 * 24)));
+    }
+
+    #[test]
+    fn reads_an_address_as_a_network_of_one() {
+        let read = |text| network(text).map(|net| net.to_string());
+        assert_eq!(read("10.0.0.1"), Ok("10.0.0.1/32".to_owned()));
+        assert_eq!(read("fd00::1"), Ok("fd00::1/128".to_owned()));
+        assert_eq!(read("10.7.0.0/24"), Ok("10.7.0.0/24".to_owned()));
+        assert!(read("10.7.0.2/99").is_err() && read("everywhere").is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod login;
 mod plan;
 mod quota;
 mod record;
+mod seal_check;
 mod session;
 mod site;
 mod subscriber;

@@ -35,10 +35,10 @@ macro_rules! execute {
 
 /// Declares a row and how to read it from either database, each column by its field's name.
 macro_rules! row {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct $name {
+        $vis struct $name {
             $($(#[$doc])* pub $field: $type,)*
         }
         row!(@from $name, sqlx::sqlite::SqliteRow, $($field),*);

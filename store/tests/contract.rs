@@ -58,6 +58,7 @@ macro_rules! cases {
 }
 
 cases! {
+    the_seal_check_is_the_first_one_for_good,
     what_was_not_committed_never_happened,
     a_plan_comes_back_as_it_was_saved_and_is_changed_by_name,
     a_reading_transaction_cannot_write,
@@ -723,4 +724,13 @@ async fn unknown_reports_are_bounded_by_number_and_by_time(world: World) {
         "the newest were kept"
     );
     assert_eq!(tx.delete_unknown_reports(later(2_000)).await.unwrap(), 1_995);
+}
+
+async fn the_seal_check_is_the_first_one_for_good(world: World) {
+    let mut tx = world.write().await;
+    assert_eq!(tx.seal_check().await.unwrap(), None);
+    tx.add_seal_check(b"first").await.unwrap();
+    tx.add_seal_check(b"second").await.unwrap();
+    assert_eq!(tx.seal_check().await.unwrap(), Some(b"first".to_vec()));
+    tx.commit().await.unwrap();
 }

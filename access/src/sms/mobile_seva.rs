@@ -46,6 +46,8 @@ impl MobileSeva {
     /// # Errors
     /// The machine's certificates cannot be read.
     pub fn new(config: MobileSevaConfig) -> Result<Self, AccessError> {
+        // The process's provider of TLS, unless it has one: without C.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())

@@ -46,6 +46,7 @@ impl Browser {
                 break port.trim_end_matches('.').to_owned();
             }
         };
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut browser = Self {
             driver,
             session: format!("http://127.0.0.1:{port}/session"),

@@ -16,13 +16,14 @@ use serde_json::Value;
 
 use crate::cli::Command;
 use crate::config::Config;
+use crate::owner::Secrets;
 use crate::{centre, clock};
 
 /// Carries out an administrator's command on the configured database; the server may be running.
 ///
 /// # Errors
 /// The message is for the administrator.
-pub async fn execute(config: &Config, command: Command) -> anyhow::Result<()> {
+pub async fn execute(config: &Config, command: Command, secrets: Secrets) -> anyhow::Result<()> {
     if !config.file.role.has_centre() {
         bail!("this configuration has no centre: run the command where the database is");
     }
@@ -31,6 +32,7 @@ pub async fn execute(config: &Config, command: Command) -> anyhow::Result<()> {
         access,
         actor: actor(),
         now: clock::now(),
+        secrets,
     };
     match command {
         Command::Plan(command) => desk.plan(command).await,
@@ -54,6 +56,7 @@ struct Desk {
     access: Access,
     actor: String,
     now: Timestamp,
+    secrets: Secrets,
 }
 
 fn missing(kind: &'static str, name: &str) -> AccessError {

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Desk, ago, ended, missing, print, sheet, table};
 use crate::cli::{NasCommand, NasSettings, SiteCommand, SiteSettings};
-use crate::config::read_secret;
 
 /// RFC 5176 §2.2.
 const COA_PORT: u16 = 3799;
@@ -98,7 +97,7 @@ impl Desk {
 
     async fn set_nas(&self, settings: &NasSettings) -> anyhow::Result<()> {
         let name = settings.name.as_str();
-        let read = |file: &Option<std::path::PathBuf>| file.as_deref().map(read_secret).transpose();
+        let read = |file: &Option<std::path::PathBuf>| file.as_deref().map(|file| self.secrets.read(file)).transpose();
         let (secret, uam_secret) = (read(&settings.secret_file)?, read(&settings.uam_secret_file)?);
         let change = NasChange {
             site: settings.site.as_deref(),

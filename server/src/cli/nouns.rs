@@ -93,7 +93,7 @@ pub struct NasSettings {
     #[arg(long)]
     pub site: Option<String>,
     /// Where its requests come from: an address with its prefix, no other gate's
-    #[arg(long)]
+    #[arg(long, value_parser = units::network)]
     pub source: Option<IpNet>,
     /// File with the RADIUS secret, at least 16 characters
     #[arg(long)]

@@ -156,6 +156,7 @@ section! {
         lan6: String = "fd00:80::1/64".into(),
         capture_port: u16 = 8080,
         uam_port: u16 = 3990,
+        lease_socket: PathBuf = "/run/kavadam/lease.sock".into(),
         portal_url: String = String::new(),
         uam_secret_file: PathBuf = PathBuf::new(),
         strict: bool = true,
@@ -193,6 +194,7 @@ section! {
 section! {
     /// DHCP and DNS.
     Dnsmasq {
+        state_dir: PathBuf = "/var/lib/kavadam-dnsmasq".into(),
         lease_secs: u32 = 3600,
         range4: [String; 2] = ["10.80.1.0".into(), "10.80.254.255".into()],
         upstream: Vec<String> = Vec::new(),

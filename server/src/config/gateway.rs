@@ -1,7 +1,7 @@
 //! The gateway's part of the configuration.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,38 +9,36 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use kavadam_gateway::GatewayConfig;
 use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
 use kavadam_radius::Secret;
+use zeroize::Zeroizing;
 
-use super::{File, Problems, Role, local_secret, read_secret};
+use super::problems::Problems;
+use super::secret::{local_secret, read_secret};
+use super::{File, Listen, Role};
 
-/// Finds what [`build`] could not use.
+/// The longest name of an interface that the kernel takes.
+const INTERFACE_OCTETS: usize = 15;
+
+/// Finds what [`build`] could not use, and what could not work.
 pub(super) fn check(file: &File, problems: &mut Problems) {
     let gateway = &file.gateway;
-    let _: Option<Ipv4Net> = problems.read("gateway.lan4", &gateway.lan4, "ADDRESS/LENGTH, such as 10.80.0.1/16");
-    if !gateway.lan6.is_empty() {
-        let _: Option<Ipv6Net> = problems.read("gateway.lan6", &gateway.lan6, "ADDRESS/LENGTH, such as fd00:80::1/64");
+    problems.require(
+        !gateway.nas_identifier.is_empty(),
+        "gateway.nas_identifier",
+        "give the gate a name",
+    );
+    for (key, name) in [("gateway.lan_if", &gateway.lan_if), ("gateway.wan_if", &gateway.wan_if)] {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+        let is_name = (1..=INTERFACE_OCTETS).contains(&name.len()) && name.chars().all(allowed);
+        problems.require(is_name, key, &format!("`{name}` is no name of an interface"));
     }
-    let _: Option<SocketAddr> = problems.read("gateway.coa_listen", &gateway.coa_listen, "ADDRESS:PORT");
-    for address in &gateway.walled_garden {
-        let _: Option<IpAddr> = problems.read("gateway.walled_garden", address, "an address");
-    }
-    for address in gateway.radius.auth_servers.iter().chain(&gateway.radius.acct_servers) {
-        let _: Option<SocketAddr> = problems.read("gateway.radius", address, "ADDRESS:PORT");
-    }
-    if gateway.radius.auth_servers.is_empty() {
-        problems.add("gateway.radius.auth_servers", "name at least one");
-    }
-    if gateway.radius.auth_servers.len() != gateway.radius.acct_servers.len() {
-        problems.add(
-            "gateway.radius.acct_servers",
-            "name as many as auth_servers, in the same order",
-        );
-    }
-    for address in &gateway.dnsmasq.range4 {
-        let _: Option<Ipv4Addr> = problems.read("gateway.dnsmasq.range4", address, "an IPv4 address");
-    }
-    for address in &gateway.dnsmasq.upstream {
-        let _: Option<IpAddr> = problems.read("gateway.dnsmasq.upstream", address, "an address");
-    }
+    problems.require(
+        gateway.lan_if != gateway.wan_if,
+        "gateway.wan_if",
+        "must be another interface than gateway.lan_if",
+    );
+    numbers(file, problems);
+    addresses(file, problems);
+    servers(file, problems);
     if !gateway.portal_url.is_empty() {
         let _: Option<kavadam_portal::PublicUrl> = problems.read(
             "gateway.portal_url",
@@ -50,21 +48,99 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
     }
     if is_api_on(file) {
         let _: Option<SocketAddr> = problems.read("gateway.api.listen", &gateway.api.listen, "ADDRESS:PORT");
-        if gateway.api.host_name.is_empty() {
-            problems.add("gateway.api.host_name", "give the name in the certificate");
-        }
+        problems.require(
+            !gateway.api.host_name.is_empty(),
+            "gateway.api.host_name",
+            "give the name in the certificate",
+        );
     }
     if file.role == Role::Gateway {
         for (key, path) in [
             ("gateway.uam_secret_file", &gateway.uam_secret_file),
             ("gateway.radius.secret_file", &gateway.radius.secret_file),
         ] {
-            if let Err(error) = read_secret(path) {
-                problems.add(key, &error.to_string());
-            }
+            problems.require(!path.as_os_str().is_empty(), key, "name the file that holds it");
         }
-        if gateway.portal_url.is_empty() {
-            problems.add("gateway.portal_url", "say where the portal is");
+        problems.require(
+            !gateway.portal_url.is_empty(),
+            "gateway.portal_url",
+            "say where the portal is",
+        );
+    }
+}
+
+fn numbers(file: &File, problems: &mut Problems) {
+    let gateway = &file.gateway;
+    for (key, value, least, most) in [
+        ("gateway.capture_port", u32::from(gateway.capture_port), 1, 65_535),
+        ("gateway.uam_port", u32::from(gateway.uam_port), 1, 65_535),
+        ("gateway.max_sessions", gateway.max_sessions, 1, 1_000_000),
+        ("gateway.interim_secs", gateway.interim_secs, 10, 86_400),
+        ("gateway.radius.timeout_ms", gateway.radius.timeout_ms, 100, 60_000),
+        ("gateway.radius.retries", gateway.radius.retries, 0, 10),
+        // dnsmasq itself takes no less.
+        ("gateway.dnsmasq.lease_secs", gateway.dnsmasq.lease_secs, 120, 604_800),
+    ] {
+        let text = format!("{value} is not within {least} to {most}");
+        problems.require((least..=most).contains(&value), key, &text);
+    }
+}
+
+fn addresses(file: &File, problems: &mut Problems) {
+    let gateway = &file.gateway;
+    let lan4: Option<Ipv4Net> = problems.read("gateway.lan4", &gateway.lan4, "ADDRESS/LENGTH, such as 10.80.0.1/16");
+    if !gateway.lan6.is_empty() {
+        let _: Option<Ipv6Net> = problems.read("gateway.lan6", &gateway.lan6, "ADDRESS/LENGTH, such as fd00:80::1/64");
+    }
+    let _: Option<SocketAddr> = problems.read("gateway.coa_listen", &gateway.coa_listen, "ADDRESS:PORT");
+    for address in &gateway.walled_garden {
+        let _: Option<IpAddr> = problems.read("gateway.walled_garden", address, "an address");
+    }
+    for address in &gateway.dnsmasq.upstream {
+        let _: Option<IpAddr> = problems.read("gateway.dnsmasq.upstream", address, "an address");
+    }
+    let key = "gateway.dnsmasq.range4";
+    let [first, last] = &gateway.dnsmasq.range4;
+    let range: [Option<Ipv4Addr>; 2] = [first, last].map(|address| problems.read(key, address, "an IPv4 address"));
+    if let [Some(first), Some(last)] = range {
+        problems.require(first <= last, key, "the first address is beyond the last");
+        if let Some(lan4) = lan4 {
+            let is_inside = lan4.contains(&first) && lan4.contains(&last);
+            problems.require(
+                is_inside,
+                key,
+                &format!("must lie within gateway.lan4, {}", lan4.trunc()),
+            );
+        }
+    }
+    if let Some(lan4) = lan4 {
+        let text = format!("{lan4} has no room for a citizen");
+        problems.require(lan4.prefix_len() <= 30, "gateway.lan4", &text);
+    }
+}
+
+fn servers(file: &File, problems: &mut Problems) {
+    let radius = &file.gateway.radius;
+    let (auth, acct) = ("gateway.radius.auth_servers", "gateway.radius.acct_servers");
+    problems.require(!radius.auth_servers.is_empty(), auth, "name at least one");
+    problems.require(
+        radius.auth_servers.len() == radius.acct_servers.len(),
+        acct,
+        "name as many as auth_servers, in the same order",
+    );
+    for (key, servers, listen) in [
+        (auth, &radius.auth_servers, &file.radius.auth_listen),
+        (acct, &radius.acct_servers, &file.radius.acct_listen),
+    ] {
+        let own: Option<SocketAddr> = listen.parse().ok();
+        for address in servers {
+            let server: Option<SocketAddr> = problems.read(key, address, "ADDRESS:PORT");
+            if let (Role::AllInOne, Some(server), Some(own)) = (file.role, server, own) {
+                let is_own = server.port() == own.port() && (server.ip() == own.ip() || own.ip().is_unspecified());
+                let text =
+                    format!("an all-in-one asks its own centre, at {own}; use role = \"gateway\" to ask {server}");
+                problems.require(is_own, key, &text);
+            }
         }
     }
 }
@@ -73,22 +149,79 @@ fn is_api_on(file: &File) -> bool {
     !file.gateway.api.certificate_file.as_os_str().is_empty()
 }
 
-/// The secret in a file, or the all-in-one's own.
-fn secret(file: &File, path: &Path, own: &str) -> anyhow::Result<Secret> {
-    let text = if path.as_os_str().is_empty() {
-        local_secret(&file.state_dir.join(own))?
-    } else {
-        read_secret(path)?
+/// TCP ports of the gateway that the configuration names, with their keys.
+pub(super) fn tcp_listens(file: &File) -> Vec<(&'static str, SocketAddr)> {
+    let gateway = &file.gateway;
+    let mut listens = Vec::new();
+    let lan4 = gateway.lan4.parse().map(|net: Ipv4Net| IpAddr::V4(net.addr()));
+    let lan6 = gateway.lan6.parse().map(|net: Ipv6Net| IpAddr::V6(net.addr()));
+    for address in [lan4, lan6].into_iter().flatten() {
+        listens.push(("gateway.capture_port", SocketAddr::new(address, gateway.capture_port)));
+        listens.push(("gateway.uam_port", SocketAddr::new(address, gateway.uam_port)));
+    }
+    if is_api_on(file) {
+        listens.extend(gateway.api.listen.parse().map(|listen| ("gateway.api.listen", listen)));
+    }
+    listens
+}
+
+/// UDP ports likewise.
+pub(super) fn udp_listens(file: &File) -> Option<(&'static str, SocketAddr)> {
+    let listen = file.gateway.coa_listen.parse().ok()?;
+    Some(("gateway.coa_listen", listen))
+}
+
+/// Where dnsmasq answers: names on our address, DHCP on all, for who asks has none yet.
+pub(super) fn dnsmasq_listens(file: &File) -> Vec<Listen> {
+    let Ok(lan4) = file.gateway.lan4.parse::<Ipv4Net>() else {
+        return Vec::new();
     };
-    Ok(Secret::new(text.as_bytes()))
+    let names = SocketAddr::new(lan4.addr().into(), 53);
+    let leases = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 67);
+    let listen = |(key, address, is_udp)| Listen { key, address, is_udp };
+    [
+        ("DNS by dnsmasq", names, true),
+        ("DNS by dnsmasq", names, false),
+        ("DHCP by dnsmasq", leases, true),
+    ]
+    .map(listen)
+    .to_vec()
 }
 
-/// Where dnsmasq's lease script writes.
-fn runtime_dir(file: &File) -> PathBuf {
-    std::env::var_os("RUNTIME_DIRECTORY").map_or_else(|| file.state_dir.clone(), PathBuf::from)
+/// Key and path of the secrets, and whether they are made at the first start.
+pub(super) fn secret_files(file: &File) -> [(&'static str, PathBuf, bool); 2] {
+    let gateway = &file.gateway;
+    [
+        (
+            "gateway.radius.secret_file",
+            &gateway.radius.secret_file,
+            "local-nas.secret",
+        ),
+        ("gateway.uam_secret_file", &gateway.uam_secret_file, "local-uam.secret"),
+    ]
+    .map(|(key, path, own)| {
+        if path.as_os_str().is_empty() {
+            (key, file.state_dir.join(own), true)
+        } else {
+            (key, path.clone(), false)
+        }
+    })
 }
 
-pub(super) fn build(file: &File) -> anyhow::Result<GatewayConfig> {
+/// The RADIUS secret and the UAM secret.
+pub(super) fn secrets(file: &File) -> anyhow::Result<(Zeroizing<String>, Zeroizing<String>)> {
+    let [nas, uam] = secret_files(file).map(|(key, path, is_made)| {
+        let secret = if is_made {
+            local_secret(&path)
+        } else {
+            read_secret(&path)
+        };
+        secret.context(key)
+    });
+    Ok((nas?, uam?))
+}
+
+pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::Result<GatewayConfig> {
     let gateway = &file.gateway;
     let servers = gateway.radius.auth_servers.iter().zip(&gateway.radius.acct_servers);
     let servers = servers.map(|(auth, acct)| Ok((auth.parse()?, acct.parse()?)));
@@ -112,8 +245,8 @@ pub(super) fn build(file: &File) -> anyhow::Result<GatewayConfig> {
     Ok(GatewayConfig {
         nas_identifier: gateway.nas_identifier.clone(),
         state_dir: file.state_dir.clone(),
-        lease_socket: runtime_dir(file).join("lease.sock"),
-        lease_file: file.state_dir.join("dnsmasq.leases"),
+        lease_socket: gateway.lease_socket.clone(),
+        lease_file: gateway.dnsmasq.state_dir.join("dnsmasq.leases"),
         lan_if: gateway.lan_if.clone(),
         wan_if: gateway.wan_if.clone(),
         lan4: gateway.lan4.parse().context("gateway.lan4")?,
@@ -128,14 +261,14 @@ pub(super) fn build(file: &File) -> anyhow::Result<GatewayConfig> {
             "" => file.portal.public_url.clone(),
             url => url.to_owned(),
         },
-        uam_secret: secret(file, &gateway.uam_secret_file, "local-uam.secret")?,
+        uam_secret,
         is_strict: gateway.strict,
         max_sessions: gateway.max_sessions,
         walled_garden: addresses(&gateway.walled_garden).context("gateway.walled_garden")?,
         interim: Duration::from_secs(u64::from(gateway.interim_secs)),
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,
-            secret: secret(file, &gateway.radius.secret_file, "local-nas.secret")?,
+            secret,
             timeout: Duration::from_millis(u64::from(gateway.radius.timeout_ms)),
             retries: gateway.radius.retries,
         },

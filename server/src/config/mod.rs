@@ -1,23 +1,31 @@
 //! Reads the configuration, and tells everything that is wrong with it at once.
 
+mod check;
 mod file;
 mod gateway;
+mod problems;
 mod secret;
+mod sift;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use kavadam_access::Settings;
 use kavadam_access::sms::Texts;
 use kavadam_domain::challenge::Rate;
 use kavadam_gateway::GatewayConfig;
-use toml::{Table, Value};
+use kavadam_radius::Secret;
+use toml::Table;
+
+use problems::Problems;
 
 pub use file::{File, Role};
-pub use secret::{local_secret, read_secret};
+pub use problems::Problem;
+pub use secret::read_secret;
 
 /// The example, which is also the list of every key there is.
 pub const EXAMPLE: &str = include_str!("../../kavadam.example.toml");
@@ -25,20 +33,21 @@ pub const EXAMPLE: &str = include_str!("../../kavadam.example.toml");
 /// Where the configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/kavadam/kavadam.toml";
 
-/// Something wrong in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Dotted path of the key.
-    pub key: String,
-    /// What is wrong, and what would be right.
-    pub text: String,
+/// A configuration that cannot be used: trying again does not help, changing it does.
+#[derive(Debug)]
+pub struct Unusable {
+    path: PathBuf,
+    problems: Vec<Problem>,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.text)
+        write!(f, "the configuration {} cannot be used:", self.path.display())?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
+
+impl std::error::Error for Unusable {}
 
 /// A file whose every value can be used.
 #[derive(Debug, Clone)]
@@ -51,92 +60,94 @@ pub struct Config {
     pub portal_listen: SocketAddr,
 }
 
+/// A port that one of the parts listens on.
+#[derive(Debug, Clone, Copy)]
+pub struct Listen {
+    /// The key that says so.
+    pub key: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// UDP, not TCP.
+    pub is_udp: bool,
+}
+
 impl Config {
-    /// Reads a file.
+    /// Reads a file; looks at no other file.
     ///
     /// # Errors
     /// Everything wrong with it.
-    pub fn load(path: &Path) -> Result<Self, Vec<Problem>> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let text = format!("cannot be read: {error}; `kavadam example-config` prints one to begin with");
-            vec![Problem {
-                key: path.display().to_string(),
-                text,
-            }]
+    pub fn load(path: &Path) -> Result<Self, Unusable> {
+        let (config, problems) = Self::examine(path).map_err(|problem| unusable(path, vec![problem]))?;
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(unusable(path, problems))
+        }
+    }
+
+    /// Reads a file for its gateway alone, whose rules, DHCP and DNS must not wait until the rest of it is right.
+    ///
+    /// # Errors
+    /// Everything wrong that a gateway could be concerned by.
+    pub fn load_gateway(path: &Path) -> Result<Self, Unusable> {
+        const OTHERS: [&str; 6] = ["log.", "database.", "secrets.", "radius.", "challenge.", "sms."];
+        let (config, mut problems) = Self::examine(path).map_err(|problem| unusable(path, vec![problem]))?;
+        problems.retain(|problem| !OTHERS.iter().any(|section| problem.key.starts_with(section)));
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(unusable(path, problems))
+        }
+    }
+
+    /// What can be used of a file, and everything wrong with it.
+    ///
+    /// # Errors
+    /// Nothing of it can be used.
+    pub fn examine(path: &Path) -> Result<(Self, Vec<Problem>), Problem> {
+        let text = std::fs::read_to_string(path).map_err(|error| Problem {
+            key: path.display().to_string(),
+            text: format!("cannot be read: {error}; `kavadam example-config` prints one to begin with"),
         })?;
-        Self::parse(&text)
+        let (config, mut problems) = Self::examine_text(&text)?;
+        problems.extend(secret::exposed_password(&config.file.database.url, path));
+        Ok((config, problems))
     }
 
-    /// Reads a text.
+    fn examine_text(text: &str) -> Result<(Self, Vec<Problem>), Problem> {
+        let broken = |key: &str, error: &toml::de::Error| Problem {
+            key: key.to_owned(),
+            text: error.to_string(),
+        };
+        let given: Table = text.parse().map_err(|error| broken("syntax", &error))?;
+        let example: Table = EXAMPLE.parse().map_err(|error| broken("example", &error))?;
+        let mut problems = Problems::default();
+        let file = sift::sift(&given, &example, &mut problems);
+        let config = check::check(file, &mut problems);
+        Ok((config, problems.0))
+    }
+
+    /// What is wrong with the files of secrets it names; makes none.
+    pub fn secret_problems(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        check::secrets(&self.file, &mut problems);
+        problems.0
+    }
+
+    /// Refuses secrets that cannot be read.
     ///
     /// # Errors
-    /// Everything wrong with it.
-    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        let broken = |key: &str, text: String| {
-            vec![Problem {
-                key: key.to_owned(),
-                text,
-            }]
-        };
-        let table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| broken("syntax", error.to_string()))?;
-        let example: Table = EXAMPLE
-            .parse()
-            .map_err(|error: toml::de::Error| broken("example", error.to_string()))?;
-        let mut problems = Problems::default();
-        problems.compare("", &table, &example);
-        problems.finish()?;
-        let file: File = Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| broken("role", error.message().to_owned()))?;
-        Self::check(file)
+    /// All of them.
+    pub fn require_secrets(&self, path: &Path) -> Result<(), Unusable> {
+        match self.secret_problems() {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(unusable(path, problems)),
+        }
     }
 
-    fn check(file: File) -> Result<Self, Vec<Problem>> {
-        let mut problems = Problems::default();
-        let auth = problems.read("radius.auth_listen", &file.radius.auth_listen, "ADDRESS:PORT");
-        let acct = problems.read("radius.acct_listen", &file.radius.acct_listen, "ADDRESS:PORT");
-        let portal = problems.read("portal.listen", &file.portal.listen, "ADDRESS:PORT");
-        let _: Option<kavadam_portal::PublicUrl> = problems.read(
-            "portal.public_url",
-            &file.portal.public_url,
-            "http://host[:port] without a path",
-        );
-        if file.role.is_half() && !file.database.url.starts_with("postgres") {
-            problems.add(
-                "database.url",
-                "a portal and a radius process share one database, which must be PostgreSQL",
-            );
-        }
-        let url = &file.database.url;
-        if !url.is_empty()
-            && !["sqlite:", "postgres://", "postgresql://"]
-                .iter()
-                .any(|start| url.starts_with(start))
-        {
-            problems.add("database.url", "begin with sqlite: or postgres://");
-        }
-        if !["error", "warn", "info", "debug", "trace"].contains(&file.log.level.as_str()) {
-            problems.add("log.level", "use error, warn, info, debug or trace");
-        }
-        if !["text", "json"].contains(&file.log.format.as_str()) {
-            problems.add("log.format", "use text or json");
-        }
-        check_sms(&file, &mut problems);
-        if file.role.has_gateway() {
-            gateway::check(&file, &mut problems);
-        }
-        problems.finish()?;
-        match (auth, acct, portal) {
-            (Some(auth), Some(acct), Some(portal_listen)) => Ok(Self {
-                file,
-                radius_listen: (auth, acct),
-                portal_listen,
-            }),
-            // Each `None` has left a problem, so this is not reached.
-            _ => Err(Vec::new()),
-        }
+    /// Every port that the roles listen on, dnsmasq's too.
+    pub fn listens(&self) -> Vec<Listen> {
+        check::listens(self)
     }
 
     /// Where the database is.
@@ -149,11 +160,8 @@ impl Config {
 
     /// Where the master key is.
     pub fn master_key_file(&self) -> PathBuf {
-        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("master.key"));
         if self.file.secrets.master_key_file.as_os_str().is_empty() {
-            credential
-                .filter(|path| path.exists())
-                .unwrap_or_else(|| self.file.state_dir.join("master.key"))
+            secret::credential("master.key").unwrap_or_else(|| self.file.state_dir.join("master.key"))
         } else {
             self.file.secrets.master_key_file.clone()
         }
@@ -183,152 +191,31 @@ impl Config {
         }
     }
 
-    /// The gateway's part; reads its secrets, and makes those of an all-in-one.
+    /// The gateway's part; reads its secrets, and makes those of an all-in-one. For the process that runs it alone.
     ///
     /// # Errors
-    /// A secret cannot be read.
+    /// A secret cannot be read or made.
     pub fn gateway(&self) -> anyhow::Result<GatewayConfig> {
-        gateway::build(&self.file)
+        let (secret, uam_secret) = gateway::secrets(&self.file)?;
+        gateway::build(
+            &self.file,
+            Secret::new(secret.as_bytes()),
+            Secret::new(uam_secret.as_bytes()),
+        )
+    }
+
+    /// The gateway's part with blank secrets: for its rules, its DHCP and DNS, and for looking. Reads and makes no file.
+    ///
+    /// # Errors
+    /// A value cannot be used.
+    pub fn gateway_outline(&self) -> anyhow::Result<GatewayConfig> {
+        gateway::build(&self.file, Secret::new(b""), Secret::new(b""))
     }
 }
 
-fn check_sms(file: &File, problems: &mut Problems) {
-    if !file.role.has_portal() {
-        return;
-    }
-    match file.sms.route.as_str() {
-        "log-nothing" => {}
-        "mobile-seva" => {
-            for (key, value) in [
-                ("sms.username", file.sms.username.as_str()),
-                ("sms.template_id_en", &file.sms.template_id_en),
-                ("sms.template_id_ml", &file.sms.template_id_ml),
-            ] {
-                if value.is_empty() {
-                    problems.add(key, "give it, or set sms.route = \"log-nothing\"");
-                }
-            }
-            for (key, path) in [
-                ("sms.password_file", &file.sms.password_file),
-                ("sms.secure_key_file", &file.sms.secure_key_file),
-            ] {
-                if let Err(error) = read_secret(path) {
-                    problems.add(key, &error.to_string());
-                }
-            }
-        }
-        _ => problems.add("sms.route", "use mobile-seva or log-nothing"),
-    }
-    for (key, text) in [("sms.text_en", &file.sms.text_en), ("sms.text_ml", &file.sms.text_ml)] {
-        if !text.contains("{code}") {
-            problems.add(key, "the text must contain {code}");
-        }
-    }
-}
-
-/// What was found, in the order it was found.
-#[derive(Default)]
-pub(crate) struct Problems(Vec<Problem>);
-
-impl Problems {
-    pub(crate) fn add(&mut self, key: &str, text: &str) {
-        self.0.push(Problem {
-            key: key.to_owned(),
-            text: text.to_owned(),
-        });
-    }
-
-    /// A value of a type with a textual form; `None` leaves a problem.
-    pub(crate) fn read<T: FromStr>(&mut self, key: &str, value: &str, form: &str) -> Option<T> {
-        let read = value.parse().ok();
-        if read.is_none() {
-            self.add(key, &format!("`{value}` is not of the form {form}"));
-        }
-        read
-    }
-
-    fn finish(self) -> Result<(), Vec<Problem>> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
-    }
-
-    /// Every key that the example does not have, and every value of another type than its.
-    fn compare(&mut self, path: &str, given: &Table, example: &Table) {
-        for (key, value) in given {
-            let path = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
-            match (example.get(key), value) {
-                (None, _) => self.add(&path, "there is no such key; `kavadam example-config` lists them all"),
-                (Some(Value::Table(example)), Value::Table(given)) => self.compare(&path, given, example),
-                (Some(example), value) if example.type_str() != value.type_str() => {
-                    self.add(
-                        &path,
-                        &format!("expected {}, found {}", example.type_str(), value.type_str()),
-                    );
-                }
-                (Some(_), Value::Integer(number)) if !(0..=i64::from(u32::MAX)).contains(number) => {
-                    self.add(&path, "the number is out of range");
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problems(text: &str) -> Vec<String> {
-        Config::parse(text)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    }
-
-    #[test]
-    fn the_example_says_the_defaults() {
-        let example: File = toml::from_str(EXAMPLE).unwrap();
-        assert_eq!(example, File::default());
-    }
-
-    #[test]
-    fn every_problem_is_told_at_once_with_its_key() {
-        let found = problems("rolle = 'x'\n[gateway]\nlan_if = 7\n[gateway.api]\nport = 1\n[log]\nlevels = 'x'");
-        assert_eq!(found.len(), 4, "{found:?}");
-        assert!(
-            found
-                .iter()
-                .any(|line| line.starts_with("gateway.api.port: there is no such key")),
-            "{found:?}"
-        );
-        assert!(
-            found
-                .iter()
-                .any(|line| line.starts_with("gateway.lan_if: expected string, found integer")),
-            "{found:?}"
-        );
-
-        let found = problems(
-            "[log]\nlevel = 'loud'\n[portal]\nlisten = 'here'\n[gateway]\nlan4 = '10.80.0.1'\n[sms]\nroute = 'log-nothing'",
-        );
-        assert_eq!(found.len(), 3, "{found:?}");
-    }
-
-    #[test]
-    fn a_half_of_the_centre_needs_postgresql() {
-        let found = problems("role = 'portal'\n[sms]\nroute = 'log-nothing'");
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("PostgreSQL"), "{found:?}");
-    }
-
-    #[test]
-    fn an_sms_route_without_an_account_is_refused() {
-        let found = problems("");
-        assert!(found.iter().any(|line| line.starts_with("sms.username")), "{found:?}");
-        assert!(Config::parse("[sms]\nroute = 'log-nothing'").is_ok());
+fn unusable(path: &Path, problems: Vec<Problem>) -> Unusable {
+    Unusable {
+        path: path.to_owned(),
+        problems,
     }
 }

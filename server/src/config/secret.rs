@@ -3,11 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
+
+use super::Problem;
 
 /// Permissions of those who are neither owner nor group.
 const OTHERS: u32 = 0o007;
@@ -53,4 +55,24 @@ pub fn local_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         }
     }
     read_secret(path)
+}
+
+/// What systemd hands over under that name (`LoadCredential=`), if it does.
+pub fn credential(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
+    path.exists().then_some(path)
+}
+
+/// Complains of a password in a database's URL where everybody can read the file it stands in.
+pub fn exposed_password(url: &str, path: &Path) -> Option<Problem> {
+    let authority = url.split_once("://")?.1.split(['/', '?']).next()?;
+    let has_password = authority.rsplit_once('@')?.0.contains(':');
+    let mode = fs::metadata(path).ok()?.mode();
+    (has_password && mode & OTHERS != 0).then(|| Problem {
+        key: "database.url".to_owned(),
+        text: format!(
+            "it holds a password, and everybody can read this file: chown root:kavadam {0} && chmod 640 {0}",
+            path.display()
+        ),
+    })
 }

@@ -16,7 +16,7 @@ use crate::world::until;
 /// `dac_read_search`.
 const KAVADAM: [&str; 2] = ["--bounding-set=-all,+net_admin,+dac_read_search", "--no-new-privs"];
 const DNSMASQ: [&str; 2] = [
-    "--bounding-set=-all,+net_bind_service,+net_raw,+net_admin,+setgid,+dac_override",
+    "--bounding-set=-all,+net_bind_service,+net_raw,+net_admin,+setgid,+dac_read_search",
     "--no-new-privs",
 ];
 
@@ -89,8 +89,9 @@ impl Gateway {
              [sms]\nurl = \"http://203.0.113.20:8090/esms/sendsmsrequestDLT\"\nusername = \"{}\"\n\
              password_file = \"{dir}/password\"\nsecure_key_file = \"{dir}/secure-key\"\n\
              template_id_en = \"{template_en}\"\ntemplate_id_ml = \"{template_ml}\"\n\
+             [gateway]\nlease_socket = \"{dir}/lease.sock\"\n\
              [gateway.api]\nhost_name = \"{API_HOST}\"\ncertificate_file = \"{dir}/api.pem\"\nkey_file = \"{dir}/api.key\"\n\
-             [gateway.dnsmasq]\nupstream = [\"203.0.113.53\"]\n{extra}",
+             [gateway.dnsmasq]\nstate_dir = \"{dir}/dnsmasq\"\nupstream = [\"203.0.113.53\"]\n{extra}",
             operator::USERNAME
         )
     }

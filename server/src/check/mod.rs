@@ -1,5 +1,8 @@
 //! Everything that would keep it from running, each with its remedy.
 
+mod machine;
+mod ports;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -9,35 +12,34 @@ use crate::config::Config;
 /// Looks, prints, and fails if something must be put right.
 pub async fn check(path: &Path) -> ExitCode {
     let mut findings = Findings::default();
-    match Config::load(path) {
-        Ok(config) => look(&config, &mut findings).await,
-        Err(problems) => {
+    let correct = format!("correct {}", path.display());
+    match Config::examine(path) {
+        Err(problem) => findings.bad(&problem.to_string(), &correct),
+        Ok((config, mut problems)) => {
+            problems.extend(config.secret_problems());
             for problem in problems {
-                findings.bad(&problem.to_string(), &format!("correct {}", path.display()));
+                findings.bad(&problem.to_string(), &correct);
             }
+            look(&config, &mut findings).await;
         }
     }
     findings.print()
 }
 
 async fn look(config: &Config, findings: &mut Findings) {
-    if config.file.role.has_centre() && !config.master_key_file().exists() {
-        // Opening it here would make files of whoever checks.
-        findings.good("there is no database yet: the first start makes it");
-    } else if config.file.role.has_centre() {
-        match crate::centre::open(config).await {
-            Ok(access) => match access.plans().await {
-                Ok(_) => findings.good("the database answers"),
-                Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
-            },
-            Err(error) => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
-        }
+    machine::check_state(&config.file.state_dir, findings);
+    if config.file.role.has_centre() {
+        look_at_database(config, findings).await;
     }
     if config.file.role.has_gateway() {
-        match config.gateway() {
+        match config.gateway_outline() {
             Ok(gateway) => {
                 for problem in kavadam_gateway::check(&gateway) {
                     findings.bad(&problem.what, &problem.remedy);
+                }
+                if gateway.api.is_none() {
+                    findings
+                        .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");
                 }
                 check_kernel(
                     &kavadam_firewall::ruleset::text(&gateway.layout()),
@@ -48,7 +50,24 @@ async fn look(config: &Config, findings: &mut Findings) {
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }
     }
-    check_time(findings);
+    ports::look(config, findings);
+    machine::check_time(findings);
+}
+
+async fn look_at_database(config: &Config, findings: &mut Findings) {
+    let is_embedded = config.file.database.url.is_empty();
+    let is_new = !config.master_key_file().exists() && !config.file.state_dir.join("kavadam.db").exists();
+    if is_new && is_embedded {
+        // Opening it here would make files of whoever checks.
+        return findings.good("there is no database yet: the first start makes it");
+    }
+    match crate::centre::look(config).await {
+        Ok(access) => match access.plans().await {
+            Ok(_) => findings.good("the database answers, and the master key is its own"),
+            Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
+        },
+        Err(error) => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+    }
 }
 
 /// Forwarding, and whether the kernel takes our rules (`nft --check` changes nothing).
@@ -89,22 +108,6 @@ fn check_kernel(rules: &str, has_ipv6: bool, findings: &mut Findings) {
     }
 }
 
-/// Quotas and records need a clock that is right.
-fn check_time(findings: &mut Findings) {
-    let asked = Command::new("timedatectl")
-        .args(["show", "-p", "NTPSynchronized", "--value"])
-        .output();
-    let said = asked.ok().filter(|output| output.status.success());
-    match said
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        .as_deref()
-    {
-        Some("yes") => findings.good("the clock is synchronised"),
-        Some("no") => findings.bad("the clock is not synchronised", "apt-get install chrony"),
-        _ => findings.unsure("whether the clock is synchronised is unknown: timedatectl does not answer"),
-    }
-}
-
 #[derive(Default)]
 struct Findings {
     lines: Vec<String>,
@@ -114,6 +117,10 @@ struct Findings {
 impl Findings {
     fn good(&mut self, what: &str) {
         self.lines.push(format!("ok       {what}"));
+    }
+
+    fn note(&mut self, what: &str) {
+        self.lines.push(format!("note     {what}"));
     }
 
     fn unsure(&mut self, what: &str) {

@@ -1,0 +1,123 @@
+//! Whether the ports are free, or held by ourselves.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use super::Findings;
+use crate::config::{Config, Listen};
+
+/// A socket that listens, as the kernel's tables say.
+const LISTENING: &str = "0A";
+/// A UDP socket that is bound.
+const BOUND: &str = "07";
+
+pub(super) fn look(config: &Config, findings: &mut Findings) {
+    let dnsmasq = config.file.gateway.dnsmasq.state_dir.join("dnsmasq.conf");
+    for listen in config.listens() {
+        let Listen { key, address, is_udp } = listen;
+        let what = format!("{key}: {} port {address}", if is_udp { "UDP" } else { "TCP" });
+        let bound = if is_udp {
+            UdpSocket::bind(address).map(drop)
+        } else {
+            TcpListener::bind(address).map(drop)
+        };
+        match bound.map_err(|error| error.kind()) {
+            Ok(()) => findings.good(&format!("{what} is free")),
+            Err(ErrorKind::AddrInUse) => match holder(address.port(), is_udp) {
+                Some(holder) if holder.is_ours(&dnsmasq) => {
+                    findings.good(&format!("{what} is held by {}, which runs", holder.name));
+                }
+                Some(holder) => findings.bad(
+                    &format!("{what} is taken by {} (process {})", holder.name, holder.pid),
+                    "end that, or choose another port",
+                ),
+                None => findings.bad(
+                    &format!("{what} is taken"),
+                    "end what listens there (`ss -lntup` as root names it), or choose another port",
+                ),
+            },
+            Err(ErrorKind::AddrNotAvailable) => findings.bad(
+                &format!("{what}: this machine does not have that address"),
+                &format!(
+                    "give it to the interface: ip address add {}/LENGTH dev INTERFACE",
+                    address.ip()
+                ),
+            ),
+            Err(ErrorKind::PermissionDenied) => findings.unsure(&format!("{what}: run the check as root to know")),
+            Err(kind) => findings.bad(&format!("{what}: {kind}"), "correct the address"),
+        }
+    }
+}
+
+struct Holder {
+    name: String,
+    pid: String,
+    command: String,
+}
+
+impl Holder {
+    fn is_ours(&self, dnsmasq: &Path) -> bool {
+        self.name == "kavadam" || self.command.contains(&dnsmasq.display().to_string())
+    }
+}
+
+/// Who has a socket on that port. `None` without the right to know.
+fn holder(port: u16, is_udp: bool) -> Option<Holder> {
+    let (tables, state) = if is_udp {
+        (["/proc/net/udp", "/proc/net/udp6"], BOUND)
+    } else {
+        (["/proc/net/tcp", "/proc/net/tcp6"], LISTENING)
+    };
+    let tables = tables.map(|table| fs::read_to_string(table).unwrap_or_default());
+    let sockets: Vec<PathBuf> = tables
+        .iter()
+        .flat_map(|table| table.lines().filter_map(|line| socket(line, port, state)))
+        .collect();
+    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        // Besides processes there is `self` and more.
+        process.file_name().to_str()?.parse::<u32>().ok()?;
+        let mut files = fs::read_dir(process.path().join("fd")).ok()?.flatten();
+        let holds = |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|link| sockets.contains(&link));
+        files.any(holds).then(|| Holder {
+            name: read(&process.path().join("comm")),
+            pid: process.file_name().to_string_lossy().into_owned(),
+            command: read(&process.path().join("cmdline")),
+        })
+    })
+}
+
+/// What a descriptor of the socket in this line of the kernel's table links to, if it is one of ours to look for.
+fn socket(line: &str, port: u16, state: &str) -> Option<PathBuf> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let local = fields.get(1)?.rsplit_once(':')?.1;
+    let is_it = u16::from_str_radix(local, 16) == Ok(port) && fields.get(3) == Some(&state);
+    is_it.then(|| PathBuf::from(format!("socket:[{}]", fields.get(9).unwrap_or(&""))))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_names_its_holder() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("[::1]:0").unwrap();
+        let own = std::process::id().to_string();
+        let tcp_holder = holder(tcp.local_addr().unwrap().port(), false).unwrap();
+        let udp_holder = holder(udp.local_addr().unwrap().port(), true).unwrap();
+        assert_eq!((&tcp_holder.pid, &udp_holder.pid), (&own, &own));
+        let foreign = Holder {
+            name: "dnsmasq".to_owned(),
+            pid: own,
+            command: "dnsmasq\0--conf-file=/etc/dnsmasq.conf".to_owned(),
+        };
+        assert!(!foreign.is_ours(Path::new("/var/lib/kavadam-dnsmasq/dnsmasq.conf")));
+        assert!(foreign.is_ours(Path::new("/etc/dnsmasq.conf")));
+    }
+}

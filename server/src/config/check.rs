@@ -1,0 +1,198 @@
+//! Values that have the right type and still cannot work, each with its key.
+
+use std::net::SocketAddr;
+
+use super::file::{File, Portal, Radius};
+use super::problems::Problems;
+use super::secret::{credential, read_secret};
+use super::{Config, Listen, gateway};
+
+/// Finds what cannot work. An address that is none is replaced by the default, so that the rest can be looked at.
+pub(super) fn check(file: File, problems: &mut Problems) -> Config {
+    let listens = Listens::read(&file, problems);
+    centre(&file, problems);
+    if file.role.has_gateway() {
+        gateway::check(&file, problems);
+    }
+    let config = Config {
+        file,
+        radius_listen: (listens.auth, listens.acct),
+        portal_listen: listens.portal,
+    };
+    ports(&config, problems);
+    config
+}
+
+struct Listens {
+    auth: SocketAddr,
+    acct: SocketAddr,
+    portal: SocketAddr,
+}
+
+impl Listens {
+    fn read(file: &File, problems: &mut Problems) -> Self {
+        let mut read = |key: &str, value: &str, default: &str| {
+            let none = || SocketAddr::from(([0, 0, 0, 0], 0));
+            problems
+                .read(key, value, "ADDRESS:PORT")
+                .unwrap_or_else(|| default.parse().unwrap_or_else(|_| none()))
+        };
+        let (radius, portal) = (Radius::default(), Portal::default());
+        Self {
+            auth: read("radius.auth_listen", &file.radius.auth_listen, &radius.auth_listen),
+            acct: read("radius.acct_listen", &file.radius.acct_listen, &radius.acct_listen),
+            portal: read("portal.listen", &file.portal.listen, &portal.listen),
+        }
+    }
+}
+
+fn centre(file: &File, problems: &mut Problems) {
+    let _: Option<kavadam_portal::PublicUrl> = problems.read(
+        "portal.public_url",
+        &file.portal.public_url,
+        "http://host[:port] without a path",
+    );
+    let url = &file.database.url;
+    let begins = |starts: &[&str]| starts.iter().any(|start| url.starts_with(start));
+    problems.require(
+        url.is_empty() || begins(&["sqlite:", "postgres://", "postgresql://"]),
+        "database.url",
+        "begin with sqlite: or postgres://",
+    );
+    if file.role.is_half() {
+        problems.require(
+            begins(&["postgres"]),
+            "database.url",
+            "a portal and a radius process share one database, which must be PostgreSQL",
+        );
+        problems.require(
+            !file.secrets.master_key_file.as_os_str().is_empty() || credential("master.key").is_some(),
+            "secrets.master_key_file",
+            "a portal and a radius process share one master key: name the file with a copy of it",
+        );
+    }
+    problems.require(
+        ["error", "warn", "info", "debug", "trace"].contains(&file.log.level.as_str()),
+        "log.level",
+        "use error, warn, info, debug or trace",
+    );
+    problems.require(
+        ["text", "json"].contains(&file.log.format.as_str()),
+        "log.format",
+        "use text or json",
+    );
+    if file.role.has_portal() {
+        limits(file, problems);
+        sms(file, problems);
+    }
+}
+
+/// A limit of nothing would let nobody in.
+fn limits(file: &File, problems: &mut Problems) {
+    let limits = &file.challenge;
+    for (key, limit) in [
+        ("challenge.resend_after_secs", limits.resend_after_secs),
+        ("challenge.number_per_10_min", limits.number_per_10_min),
+        ("challenge.number_per_day", limits.number_per_day),
+        ("challenge.device_per_10_min", limits.device_per_10_min),
+        ("challenge.address_per_10_min", limits.address_per_10_min),
+        ("challenge.site_per_minute", limits.site_per_minute),
+    ] {
+        problems.require(limit > 0, key, "at least 1: with 0 nobody could ask for a code");
+    }
+}
+
+fn sms(file: &File, problems: &mut Problems) {
+    let sms = &file.sms;
+    match sms.route.as_str() {
+        "log-nothing" => {}
+        "mobile-seva" => {
+            for (key, is_there) in [
+                ("sms.username", !sms.username.is_empty()),
+                ("sms.password_file", !sms.password_file.as_os_str().is_empty()),
+                ("sms.secure_key_file", !sms.secure_key_file.as_os_str().is_empty()),
+                ("sms.template_id_en", !sms.template_id_en.is_empty()),
+                ("sms.template_id_ml", !sms.template_id_ml.is_empty()),
+            ] {
+                let text = "codes are sent by message: give it, or set sms.route = \"log-nothing\" for vouchers alone";
+                problems.require(is_there, key, text);
+            }
+            problems.require(
+                sms.url.starts_with("https://") || sms.url.starts_with("http://"),
+                "sms.url",
+                "begin with https://",
+            );
+        }
+        _ => problems.add("sms.route", "use mobile-seva or log-nothing"),
+    }
+    for (key, text) in [("sms.text_en", &sms.text_en), ("sms.text_ml", &sms.text_ml)] {
+        problems.require(text.contains("{code}"), key, "the text must contain {code}");
+    }
+}
+
+/// Two listeners cannot share one port.
+fn ports(config: &Config, problems: &mut Problems) {
+    let listens = own_listens(config);
+    for (at, one) in listens.iter().enumerate() {
+        if let Some(other) = listens.iter().take(at).find(|other| clash(one, other)) {
+            let text = format!("port {} is taken by {}", one.address.port(), other.key);
+            problems.add(one.key, &text);
+        }
+    }
+}
+
+/// Ports of this program, in the order in which they are looked at.
+fn own_listens(config: &Config) -> Vec<Listen> {
+    let file = &config.file;
+    let listen = |is_udp| move |(key, address)| Listen { key, address, is_udp };
+    let mut listens = Vec::new();
+    if file.role.has_radius() {
+        let (auth, acct) = config.radius_listen;
+        listens.extend([("radius.auth_listen", auth), ("radius.acct_listen", acct)].map(listen(true)));
+    }
+    if file.role.has_gateway() {
+        listens.extend(gateway::udp_listens(file).map(listen(true)));
+        listens.extend(gateway::tcp_listens(file).into_iter().map(listen(false)));
+    }
+    if file.role.has_portal() {
+        listens.push(listen(false)(("portal.listen", config.portal_listen)));
+    }
+    listens
+}
+
+/// With those of dnsmasq.
+pub(super) fn listens(config: &Config) -> Vec<Listen> {
+    let mut listens = own_listens(config);
+    if config.file.role.has_gateway() {
+        listens.extend(gateway::dnsmasq_listens(&config.file));
+    }
+    listens
+}
+
+/// Port 0 is a free port of the machine's own choice.
+fn clash(one: &Listen, other: &Listen) -> bool {
+    let is_same_kind = one.is_udp == other.is_udp;
+    let (one, other) = (one.address, other.address);
+    let is_shared = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    is_same_kind && one.port() == other.port() && one.port() != 0 && is_shared
+}
+
+/// Finds secrets that cannot be read. Those of an all-in-one that are made at its first start need not be there.
+pub(super) fn secrets(file: &File, problems: &mut Problems) {
+    let mut look = |key: &str, path: &std::path::Path| {
+        if let Err(error) = read_secret(path) {
+            problems.add(key, &format!("{error:#}"));
+        }
+    };
+    if file.role.has_portal() && file.sms.route == "mobile-seva" {
+        look("sms.password_file", &file.sms.password_file);
+        look("sms.secure_key_file", &file.sms.secure_key_file);
+    }
+    if file.role.has_gateway() {
+        for (key, path, is_made) in gateway::secret_files(file) {
+            if !is_made || path.exists() {
+                look(key, &path);
+            }
+        }
+    }
+}

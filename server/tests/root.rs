@@ -1,0 +1,170 @@
+//! Root at the keyboard of a machine whose kavadam is somebody else. Needs root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod machine;
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use machine::{Machine, SOMEBODY, bounding, text, unit};
+
+const NO_MESSAGES: &str = "[sms]\nroute = 'log-nothing'\n";
+
+fn check(machine: &Machine) -> String {
+    let program = machine.at("kavadam");
+    let config = machine.at("kavadam.toml");
+    let output = Command::new("unshare")
+        .arg("-n")
+        .arg(program)
+        .arg("--config")
+        .arg(config)
+        .arg("check")
+        .output();
+    text(&output.unwrap().stdout)
+}
+
+#[test]
+fn a_check_of_a_fresh_machine_makes_nothing() {
+    let machine = Machine::new(NO_MESSAGES);
+    let said = check(&machine);
+    assert!(said.contains("the first start makes it"), "{said}");
+    assert!(!said.contains(".secret"), "{said}");
+    assert_eq!(fs::read_dir(machine.at("state")).unwrap().count(), 0);
+}
+
+#[test]
+fn commands_and_checks_leave_no_file_of_roots() {
+    let machine = Machine::new(NO_MESSAGES);
+    let output = machine.kavadam(&["plan", "set", "citizen"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = check(&machine);
+    assert!(said.contains("the database answers"), "{said}");
+    assert!(fs::read_dir(machine.at("state")).unwrap().count() >= 2);
+    assert_eq!(machine.strangers(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_gates_secrets_may_be_roots_own_files() {
+    let machine = Machine::new(NO_MESSAGES);
+    let (secret, uam) = (
+        machine.secret("s", "a-secret-of-thirty-two-octets-xx"),
+        machine.secret("u", "another-secret-of-forty-two-octets"),
+    );
+    for words in [
+        ["plan", "set", "citizen"].as_slice(),
+        &["site", "set", "Stand", "--plan", "citizen"],
+        &[
+            "nas",
+            "set",
+            "stand-7",
+            "--site",
+            "Stand",
+            "--source",
+            "10.7.0.2",
+            "--secret-file",
+            &secret,
+            "--uam-secret-file",
+            &uam,
+        ],
+    ] {
+        let output = machine.kavadam(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
+    }
+    let list = text(&machine.kavadam(&["nas", "list"]).output().unwrap().stdout);
+    assert!(list.contains("stand-7") && list.contains("10.7.0.2/32"), "{list}");
+    assert_eq!(machine.strangers(), Vec::<std::path::PathBuf>::new());
+}
+
+/// Kavadam as its unit runs it: a user without rights, one capability, and somebody who listens as systemd does.
+#[test]
+fn the_service_says_that_it_is_ready_and_alive() {
+    let machine = Machine::new(NO_MESSAGES);
+    let unit = unit("kavadam.service");
+    fs::create_dir(machine.at("run")).unwrap();
+    std::os::unix::fs::chown(machine.at("run"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    let notify = machine.at("notify");
+    let systemd = UnixDatagram::bind(&notify).unwrap();
+    fs::set_permissions(&notify, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let world = "ip link set lo up && ip link add lan0 type veth peer name far && ip address add 10.80.0.1/16 dev lan0 && ip link set lan0 up";
+    let run = format!(
+        "{world} && exec setpriv --reuid {SOMEBODY} --regid {SOMEBODY} --clear-groups --inh-caps -all,+net_admin \
+         --ambient-caps -all,+net_admin {} --no-new-privs {} --config {} run",
+        bounding(&unit),
+        machine.at("kavadam").display(),
+        machine.at("kavadam.toml").display()
+    );
+    let kavadam = Command::new("unshare")
+        .args(["-n", "sh", "-c", &run])
+        .env("NOTIFY_SOCKET", &notify)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut heard = Vec::new();
+    let mut buffer = [0; 256];
+    while heard.len() < 2 {
+        match systemd.recv(&mut buffer) {
+            Ok(length) => heard.push(text(&buffer[..length])),
+            Err(_) => break,
+        }
+    }
+    let checked = Command::new("nsenter")
+        .args(["-n", "-t", &kavadam.id().to_string()])
+        .arg(machine.at("kavadam"))
+        .arg("--config")
+        .arg(machine.at("kavadam.toml"))
+        .arg("check")
+        .output()
+        .unwrap();
+    Command::new("kill").arg(kavadam.id().to_string()).status().unwrap();
+    let output = kavadam.wait_with_output().unwrap();
+    heard.sort();
+    assert_eq!(heard, ["READY=1", "WATCHDOG=1"], "{}", text(&output.stderr));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let checked = text(&checked.stdout);
+    for held in [
+        "portal.listen",
+        "gateway.uam_port",
+        "radius.auth_listen",
+        "gateway.coa_listen",
+    ] {
+        let line = checked.lines().find(|line| line.contains(held)).unwrap();
+        assert!(
+            line.starts_with("ok") && line.contains("held by kavadam, which runs"),
+            "{line}"
+        );
+    }
+    assert!(!checked.contains("is taken"), "{checked}");
+    assert!(
+        checked.contains("note     the captive portal API (RFC 8908) is off"),
+        "{checked}"
+    );
+    assert!(
+        checked.contains("can be written") && checked.contains("MiB left"),
+        "{checked}"
+    );
+}
+
+#[test]
+fn a_check_looks_at_the_machine_even_if_the_file_is_wrong_and_names_files_of_roots() {
+    let machine = Machine::new("lan_if = 7\n[sms]\nroute = 'log-nothing'\n");
+    fs::write(machine.at("state/master.key"), [0; 32]).unwrap();
+    let said = check(&machine);
+    for part in [
+        "PROBLEM  gateway.dnsmasq.lan_if: there is no such key",
+        "belongs to another user than its directory",
+        "DHCP by dnsmasq: UDP port 0.0.0.0:67 is free",
+        "gateway.uam_port: TCP port [fd00:80::1]:3990: this machine does not have that address",
+    ] {
+        assert!(said.contains(part), "{part} is missing from {said}");
+    }
+}

@@ -1,0 +1,120 @@
+//! The units of `systemd/`: that systemd takes them, and that what they start works with no more than they grant. Needs root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod machine;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::process::Command;
+
+use machine::{Machine, SOMEBODY, text, unit, values};
+
+const UNITS: [&str; 3] = ["kavadam.service", "kavadam-closed.service", "kavadam-dnsmasq.service"];
+#[test]
+fn systemd_takes_each_unit() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: systemd-analyze is not installed, so no unit was verified");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let paths = UNITS.map(|name| {
+        let path = dir.path().join(name);
+        fs::write(
+            &path,
+            unit(name).replace("/usr/bin/kavadam", env!("CARGO_BIN_EXE_kavadam")),
+        )
+        .unwrap();
+        path
+    });
+    for path in &paths {
+        let output = Command::new("systemd-analyze")
+            .args(["verify", "--man=no", "--recursive-errors=no"])
+            .arg(path)
+            .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.path().display()))
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("kavadam")).collect();
+        assert!(output.status.success() && ours.is_empty(), "{}: {said}", path.display());
+    }
+}
+
+#[test]
+fn each_service_tries_for_ever_except_with_a_bad_configuration() {
+    for name in ["kavadam.service", "kavadam-dnsmasq.service"] {
+        let unit = unit(name);
+        assert_eq!(values(&unit, "StartLimitIntervalSec"), ["0"], "{name}");
+        assert_eq!(values(&unit, "Restart"), ["always"], "{name}");
+        assert_eq!(values(&unit, "RestartPreventExitStatus"), ["78"], "{name}");
+        let machine = Machine::new("colour = 'blue'\n");
+        let output = machine.start(&unit, "", "");
+        assert_eq!(output.status.code(), Some(78), "{name}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn the_gate_closes_without_entering_kavadams_directory() {
+    let unit = unit("kavadam-closed.service");
+    assert!(
+        values(&unit, "After").contains(&"nftables.service"),
+        "Debian's own rules begin by flushing ours"
+    );
+    let machine = Machine::new("");
+    let output = machine.start(&unit, "", "nft list table inet kavadam");
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(said.contains("hook forward"), "{said}");
+    assert_eq!(
+        fs::read_dir(machine.at("state")).unwrap().count(),
+        0,
+        "it makes nothing"
+    );
+}
+
+#[test]
+fn dnsmasq_runs_on_its_own_directory_and_makes_no_secret() {
+    let unit = unit("kavadam-dnsmasq.service");
+    let machine = Machine::new("domain = 'wifi.internal'\n");
+    // dnsmasq stays in the foreground: a fourth second means that it runs.
+    let command = values(&unit, "ExecStart")[0];
+    let unit = unit.replace(
+        command,
+        &command.replace("/usr/bin/kavadam", "timeout 4 /usr/bin/kavadam"),
+    );
+    let before =
+        "ip link add lan0 type veth peer name far && ip address add 10.80.0.1/16 dev lan0 && ip link set lan0 up";
+    let output = machine.start(&unit, before, "");
+    assert_eq!(output.status.code(), Some(124), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("started, version"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(
+        fs::read_dir(machine.at("state")).unwrap().count(),
+        0,
+        "it makes nothing there"
+    );
+    let script = fs::read_to_string(machine.at("dnsmasq/lease-event")).unwrap();
+    let socket = machine.at("run/lease.sock");
+    assert!(script.contains(&format!("--socket '{}'", socket.display())), "{script}");
+    assert_eq!(fs::metadata(machine.at("dnsmasq")).unwrap().mode() & 0o777, 0o750);
+}
+
+#[test]
+fn dnsmasq_runs_no_script_from_somebody_elses_directory() {
+    let machine = Machine::new("");
+    fs::create_dir(machine.at("dnsmasq")).unwrap();
+    chown(machine.at("dnsmasq"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    let output = machine.start(&unit("kavadam-dnsmasq.service"), "", "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("run as root"), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(machine.at("dnsmasq")).unwrap().count(), 0);
+}
