@@ -43,7 +43,8 @@ pub(crate) enum Message {
     },
     Logoff(Mac, oneshot::Sender<Told>),
     View(Mac, oneshot::Sender<Option<View>>),
-    Address(Mac, Option<Ipv4Addr>),
+    Address(Mac, Ipv4Addr),
+    AddressGone(Mac, Ipv4Addr),
     Disconnect(Target, oneshot::Sender<Told>),
     Change(Target, Limits, oneshot::Sender<Told>),
     Answered(AskId, Answer),
@@ -285,6 +286,7 @@ fn take_in<K: Kernel>(
             return Vec::new();
         }
         Message::Address(mac, ipv4) => Input::Address(mac, ipv4),
+        Message::AddressGone(mac, ipv4) => Input::AddressGone(mac, ipv4),
         Message::Disconnect(target, reply) => Input::Disconnect(target, wait(reply)),
         Message::Change(target, limits, reply) => Input::Change(target, limits, wait(reply)),
         Message::Answered(ask, answer) => Input::Answered(ask, answer),

@@ -40,7 +40,9 @@ impl<K: Kernel> Core<K> {
         std::mem::take(&mut self.out)
     }
 
-    fn take_over(&mut self, one: &AdoptedSession, row: SessionRow, now: Now) {
+    fn take_over(&mut self, one: &AdoptedSession, mut row: SessionRow, now: Now) {
+        // The kernel is told of a new address first.
+        row.ipv4 = one.ipv4;
         let age = now.wall.since(row.started);
         let remaining = match one.state {
             SessionState::Online { remaining } => remaining,

@@ -123,6 +123,7 @@ impl<K: Kernel> Core<K> {
             "session ended"
         );
         self.by_id.remove(&session.row.id);
+        self.release_address(slot, session.row.ipv4);
         if self.by_mac.get(&session.row.mac) == Some(&slot) {
             self.by_mac.remove(&session.row.mac);
         }

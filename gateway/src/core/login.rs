@@ -247,6 +247,9 @@ impl<K: Kernel> Core<K> {
         let slot = session.slot;
         self.by_mac.insert(session.row.mac, slot);
         self.by_id.insert(session.row.id.clone(), slot);
+        if let Some(ipv4) = session.row.ipv4 {
+            self.by_ipv4.insert(ipv4, slot);
+        }
         self.pools.entry(session.pool).or_default().slots.push(slot);
         self.sessions.insert(slot, session);
     }

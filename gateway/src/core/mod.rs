@@ -17,6 +17,7 @@
 //! every session of the pool. While the server is silent the pool stays closed, is asked for again, and ends after a minute.
 //! Acct-Terminate-Cause is then NAS-Request (10): RFC 2866 has no word for a quota.
 
+mod address;
 mod adopt;
 mod end;
 mod login;
@@ -89,8 +90,10 @@ pub enum Input {
     },
     /// The device wants to be a stranger.
     Logoff(Mac, Option<WaiterId>),
-    /// DHCP gave the device this address, or took it away.
-    Address(Mac, Option<Ipv4Addr>),
+    /// DHCP gave the device this address, and so nobody else has it.
+    Address(Mac, Ipv4Addr),
+    /// The device no longer holds this address; it may hold another.
+    AddressGone(Mac, Ipv4Addr),
     /// What a server said.
     Answered(AskId, Answer),
     /// The kernel says that a pool refused a packet.
@@ -186,6 +189,7 @@ pub struct Core<K> {
     sessions: HashMap<Slot, Session>,
     by_mac: HashMap<Mac, Slot>,
     by_id: HashMap<String, Slot>,
+    by_ipv4: HashMap<Ipv4Addr, Slot>,
     pools: HashMap<PoolKey, Pool>,
     by_cui: HashMap<Vec<u8>, PoolKey>,
     logins: HashMap<AskId, Login>,
@@ -207,6 +211,7 @@ impl<K: Kernel> Core<K> {
             sessions: HashMap::new(),
             by_mac: HashMap::new(),
             by_id: HashMap::new(),
+            by_ipv4: HashMap::new(),
             pools: HashMap::new(),
             by_cui: HashMap::new(),
             logins: HashMap::new(),
@@ -230,7 +235,8 @@ impl<K: Kernel> Core<K> {
                 waiter,
             } => self.log_on(device, user_name, credential, waiter),
             Input::Logoff(mac, waiter) => self.log_off(mac, waiter, now),
-            Input::Address(mac, ipv4) => self.move_to(mac, ipv4),
+            Input::Address(mac, ipv4) => self.leased(mac, ipv4),
+            Input::AddressGone(mac, ipv4) => self.vacate(mac, ipv4),
             Input::Answered(ask, answer) => self.answered(ask, answer, now),
             Input::PoolUsedUp(pool) => self.look_at_pool(pool, now),
             Input::Disconnect(target, waiter) => self.disconnect(&target, waiter, now),
@@ -321,22 +327,6 @@ impl<K: Kernel> Core<K> {
             self.decided(ask, login, answer, now);
         } else if let Some(slot) = self.renewals.remove(&ask) {
             self.renewed(ask, slot, answer, now);
-        }
-    }
-
-    fn move_to(&mut self, mac: Mac, ipv4: Option<Ipv4Addr>) {
-        let Some(session) = self.by_mac.get(&mac).and_then(|slot| self.sessions.get_mut(slot)) else {
-            return;
-        };
-        if session.row.ipv4 == ipv4 || !session.is_online() {
-            return;
-        }
-        match self.kernel.set_ipv4(session.slot, ipv4) {
-            Ok(()) => {
-                session.row.ipv4 = ipv4;
-                self.out.push(Command::Save(Box::new(session.row.clone())));
-            }
-            Err(error) => warn_kernel(&error),
         }
     }
 }

@@ -118,7 +118,32 @@ fn session_ids_are_never_used_twice() {
 fn a_new_address_moves_the_session() {
     let mut scene = Scene::new();
     scene.online(1, lease(MB));
-    scene.handle(Input::Address(mac(1), Some(Ipv4Addr::new(10, 80, 9, 9))));
+    scene.handle(Input::Address(mac(1), Ipv4Addr::new(10, 80, 9, 9)));
     assert_eq!(scene.kernel.found()[0].ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
     assert_eq!(scene.saved.last().unwrap().ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
+}
+
+#[test]
+fn the_end_of_an_address_it_has_left_does_not_touch_a_session() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(MB));
+    scene.handle(Input::Address(mac(1), Ipv4Addr::new(10, 80, 9, 9)));
+    scene.handle(Input::AddressGone(mac(1), device(1).ipv4.unwrap()));
+    assert_eq!(scene.kernel.found()[0].ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
+    scene.handle(Input::AddressGone(mac(1), Ipv4Addr::new(10, 80, 9, 9)));
+    assert_eq!(scene.kernel.found()[0].ipv4, None);
+}
+
+#[test]
+fn an_address_given_to_another_device_is_taken_from_the_session_that_had_it() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(MB));
+    scene.online(2, lease(MB));
+    let address = device(1).ipv4.unwrap();
+    scene.handle(Input::Address(mac(2), address));
+    let mut found = scene.kernel.found();
+    found.sort_by_key(|one| one.mac);
+    assert_eq!((found[0].ipv4, found[1].ipv4), (None, Some(address)));
+    scene.handle(Input::Address(mac(3), address));
+    assert!(scene.kernel.found().iter().all(|one| one.ipv4.is_none()));
 }
