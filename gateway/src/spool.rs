@@ -112,9 +112,10 @@ impl Spool {
             .fetch_one(&mut *tx)
             .await?;
         for report in &changes.reports {
+            let mut report = report.clone();
             if !report.id.is_empty() {
                 done.replaced
-                    .extend(replace_interims(&mut tx, &report.id, in_flight).await?);
+                    .extend(replace_interims(&mut tx, &mut report, in_flight).await?);
             }
             if report.kind == Kind::Interim && waiting > MOST_WAITING {
                 continue;
@@ -122,11 +123,10 @@ impl Spool {
             let id = sqlx::query("INSERT INTO report (session, is_interim, body) VALUES ($1, $2, $3)")
                 .bind(&report.id)
                 .bind(report.kind == Kind::Interim)
-                .bind(serde_json::to_string(report)?)
+                .bind(serde_json::to_string(&report)?)
                 .execute(&mut *tx)
                 .await?
                 .last_insert_rowid();
-            let report = report.clone();
             done.waiting.push(Waiting { id, report });
         }
         for row in &changes.saved {
@@ -199,17 +199,29 @@ impl Spool {
     }
 }
 
-async fn replace_interims(tx: &mut SqliteConnection, session: &str, in_flight: &[i64]) -> Result<Vec<i64>, SpoolError> {
-    let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM report WHERE session = $1 AND is_interim = 1")
-        .bind(session)
+/// Takes out the session's Interims that wait, and gives their meters to the report that takes their place if it has less: a
+/// session that a reboot has ended knows its octets from them alone.
+async fn replace_interims(
+    tx: &mut SqliteConnection,
+    report: &mut Report,
+    in_flight: &[i64],
+) -> Result<Vec<i64>, SpoolError> {
+    let rows = sqlx::query("SELECT id, body FROM report WHERE session = $1 AND is_interim = 1")
+        .bind(&report.id)
         .fetch_all(&mut *tx)
         .await?;
-    let stale: Vec<i64> = ids.into_iter().filter(|id| !in_flight.contains(id)).collect();
-    for id in &stale {
+    let mut stale = Vec::new();
+    for row in rows {
+        let id: i64 = row.try_get(0)?;
+        if in_flight.contains(&id) {
+            continue;
+        }
+        report.raise_to(&serde_json::from_str(row.try_get(1)?)?);
         sqlx::query("DELETE FROM report WHERE id = $1")
             .bind(id)
             .execute(&mut *tx)
             .await?;
+        stale.push(id);
     }
     Ok(stale)
 }
@@ -302,6 +314,34 @@ mod tests {
                 ("a".into(), Kind::Interim, 2),
                 ("a".into(), Kind::Stop(1), 3)
             ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stop_after_a_reboot_keeps_the_octets_of_the_interim_it_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.db");
+        let spool = Spool::open(&path).await.unwrap();
+        let before = Changes {
+            reports: vec![report("a", Kind::Start, 0), report("a", Kind::Interim, 7_000)],
+            saved: vec![row("a")],
+            ..Changes::default()
+        };
+        spool.commit(&before, &[]).await.unwrap();
+        // The machine boots: the kernel has no sessions, and no server has answered yet.
+        let mut scene = crate::core::tests::Scene::new();
+        let commands = scene.core.adopt(Vec::new(), spool.sessions().await.unwrap(), scene.now);
+        scene.take(commands);
+        let after = Changes {
+            reports: scene.reports,
+            forgotten: scene.forgotten,
+            ..Changes::default()
+        };
+        spool.commit(&after, &[]).await.unwrap();
+        let stop = Kind::Stop(kavadam_domain::session::terminate_cause::NAS_REBOOT);
+        assert_eq!(
+            bodies(&spool).await,
+            [("a".into(), Kind::Start, 0), ("a".into(), stop, 7_000)]
         );
     }
 

@@ -26,7 +26,7 @@ impl<K: Kernel> Core<K> {
         for row in rows.into_values() {
             // The kernel lost it, as in a reboot: nobody knows more than was reported last.
             let secs = u32::try_from(now.wall.since(row.started).as_secs()).unwrap_or(u32::MAX);
-            // Less than was reported before changes nothing at the centre.
+            // Less than was reported before changes nothing; an Interim that still waits gives its meters to this.
             let meter = Meter::default();
             let report = row.report(Kind::Stop(terminate_cause::NAS_REBOOT), meter, secs, now.wall);
             self.out.push(Command::Spool(Box::new(report)));

@@ -2,7 +2,7 @@
 
 mod adoption;
 mod endings;
-mod fake;
+pub(crate) mod fake;
 mod model;
 mod quotas;
 mod strangers;
@@ -76,20 +76,20 @@ pub(crate) fn lease(octets: u64) -> Grant {
 }
 
 /// A gate with a fake kernel, a fake server and a clock.
-struct Scene {
-    core: Core<FakeKernel>,
+pub(crate) struct Scene {
+    pub core: Core<FakeKernel>,
     kernel: FakeKernel,
-    now: Now,
+    pub now: Now,
     asked: Vec<(AskId, AccessRequest)>,
-    reports: Vec<Report>,
+    pub reports: Vec<Report>,
     saved: Vec<SessionRow>,
-    forgotten: Vec<String>,
+    pub forgotten: Vec<String>,
     told: Vec<(WaiterId, Told)>,
     waiters: u64,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let kernel = FakeKernel::default();
         let settings = Settings {
             interim: Duration::from_mins(1),
@@ -117,7 +117,7 @@ impl Scene {
         self.take(commands);
     }
 
-    fn take(&mut self, commands: Vec<Command>) {
+    pub fn take(&mut self, commands: Vec<Command>) {
         for command in commands {
             match command {
                 Command::Spool(report) => self.reports.push(*report),
