@@ -268,7 +268,7 @@ mod tests {
             let _ = writeln!(text, "0 02:00:00:00:{high:02x}:{low:02x} 10.80.{high}.{low} * *");
         }
         let mut scene = scene(&text);
-        let reading = tokio::time::timeout(Duration::from_secs(60), scene.keeper.read_file());
+        let reading = tokio::time::timeout(Duration::from_mins(1), scene.keeper.read_file());
         reading.await.expect("waits for no engine");
         assert_eq!(scene.admitted(), 10_000);
         assert!(scene.messages.is_empty());

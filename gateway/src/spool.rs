@@ -3,6 +3,7 @@
 //! A commit is on disk when it returns (WAL, synchronous FULL). A later report of a session replaces an Interim of it that has
 //! not been sent, so that a long outage costs a few rows for each session and no more.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,6 +64,19 @@ impl Changes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.reports.is_empty() && self.saved.is_empty() && self.forgotten.is_empty()
+    }
+
+    /// Leaves out what a later change replaces, so that a file that fails for hours costs memory for each session only.
+    pub fn compact(&mut self) {
+        let mut later: HashSet<String> = HashSet::new();
+        self.reports.reverse();
+        self.reports
+            .retain(|report| later.insert(report.id.clone()) || report.kind != Kind::Interim);
+        self.reports.reverse();
+        let mut later: HashSet<String> = self.forgotten.iter().cloned().collect();
+        self.saved.reverse();
+        self.saved.retain(|row| later.insert(row.id.clone()));
+        self.saved.reverse();
     }
 }
 

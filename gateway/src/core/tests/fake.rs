@@ -19,6 +19,8 @@ pub struct State {
     pub sessions: HashMap<Slot, Session>,
     pools: HashMap<PoolKey, Pool>,
     pub is_full: bool,
+    /// Sessions are not let go.
+    pub is_clinging: bool,
 }
 
 pub struct Session {
@@ -57,8 +59,8 @@ impl FakeKernel {
         let Some(session) = state.sessions.values_mut().find(|one| one.open.mac == mac) else {
             return (0, None);
         };
-        // A timeout of a millisecond has passed when anybody looks.
-        if session.is_expired || session.remaining == Some(Duration::from_millis(1)) {
+        // The timeout of a halt has passed when anybody looks.
+        if session.is_expired || session.remaining.is_some_and(|left| left <= Duration::from_millis(10)) {
             return (0, None);
         }
         let pool = state.pools.get_mut(&session.open.pool).unwrap();
@@ -166,6 +168,9 @@ impl Kernel for FakeKernel {
 
     fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
         let mut state = self.state();
+        if state.is_clinging {
+            return Err(FirewallError::NotPermitted);
+        }
         let gone = state.sessions.remove(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
         if !state.sessions.values().any(|one| one.open.pool == gone.open.pool) {
             state.pools.remove(&gone.open.pool);

@@ -4,7 +4,7 @@ use super::*;
 use kavadam_domain::session::terminate_cause;
 
 /// Long enough for a halted session's meters to be final.
-const SETTLED: Duration = Duration::from_millis(30);
+const SETTLED: Duration = Duration::from_millis(50);
 
 #[test]
 fn low_water_asks_for_more_after_reporting_what_was_used() {

@@ -1,6 +1,7 @@
 //! From stranger to session.
 
 use super::*;
+use kavadam_domain::session::terminate_cause;
 
 #[test]
 fn a_login_opens_a_session_and_reports_its_start_before_anybody_is_told() {
@@ -19,11 +20,12 @@ fn a_login_opens_a_session_and_reports_its_start_before_anybody_is_told() {
         .map(|command| match command {
             Command::Save(_) => "save",
             Command::Spool(_) => "spool",
-            Command::Tell(..) => "tell",
+            Command::Do(Deed::Open(_)) => "open",
             _ => "other",
         })
         .collect();
-    assert_eq!(order, ["save", "spool", "tell"]);
+    assert_eq!(order, ["save", "spool", "open"]);
+    assert!(!scene.kernel.is_open(mac(1)), "the record comes first");
     scene.take(commands);
     assert_eq!(scene.told, [(waiter, Told::Online)]);
     let start = scene.last_report();
@@ -50,13 +52,14 @@ fn a_refusal_is_told_in_the_servers_words_and_silence_as_silence() {
 }
 
 #[test]
-fn a_gate_without_room_says_so_and_keeps_nothing() {
+fn a_gate_without_room_says_so_and_takes_the_start_back() {
     let mut scene = Scene::new();
     scene.kernel.state().is_full = true;
     let waiter = scene.log_on(1);
     scene.accept(lease(MB));
     assert_eq!(scene.told, [(waiter, Told::Unavailable)]);
-    assert!(scene.reports.is_empty() && scene.saved.is_empty());
+    assert_eq!(scene.kinds(), [Kind::Start, Kind::Stop(terminate_cause::NAS_ERROR)]);
+    assert_eq!(scene.forgotten, [scene.saved[0].id.clone()]);
     scene.kernel.state().is_full = false;
     scene.online(1, lease(MB));
 }
