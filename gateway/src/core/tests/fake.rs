@@ -1,6 +1,6 @@
 //! A kernel made of numbers: quotas exact to the packet of one kilobyte, timeouts, one session a device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct State {
     pub is_full: bool,
     /// Sessions are not let go.
     pub is_clinging: bool,
+    /// Slots whose meters were read.
+    pub reads: HashSet<Slot>,
 }
 
 pub struct Session {
@@ -179,7 +181,8 @@ impl Kernel for FakeKernel {
     }
 
     fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.reads.extend(slots);
         Ok(slots
             .iter()
             .filter_map(|slot| Some((*slot, state.sessions.get(slot)?.meter)))
