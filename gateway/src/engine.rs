@@ -359,3 +359,6 @@ impl<K: Kernel> Engine<K> {
 const fn is_promise(told: &Told) -> bool {
     matches!(told, Told::Online | Told::Over | Told::Ordered(Ok(())))
 }
+
+#[cfg(test)]
+mod tests;
