@@ -6,8 +6,10 @@
 //! **A report that nobody takes must not hold up the others.** One that fails while others are taken rests, and its device's
 //! reports with it; after [`TRIES`] such failures over [`TRIED_FOR`] at least it is parked, at once if it fits into no packet.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+mod handle;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavadam_domain::Mac;
@@ -19,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::spool::{Committed, Spool, Waiting, lane_of};
+use handle::{Shared, lock};
+
+pub use handle::CourierHandle;
 
 /// Reports under way at once.
 const MOST_IN_FLIGHT: usize = 256;
@@ -32,75 +37,6 @@ const TRIES: u32 = 20;
 const TRIED_FOR: Duration = Duration::from_mins(10);
 /// The longest rest of such a report.
 const LONGEST_REST: Duration = Duration::from_mins(1);
-
-/// What others may know of the courier, and tell it.
-#[derive(Clone)]
-pub struct CourierHandle {
-    parcels: mpsc::UnboundedSender<Committed>,
-    state: Arc<Mutex<Shared>>,
-    changed: watch::Receiver<u64>,
-}
-
-#[derive(Default)]
-struct Shared {
-    /// Reports that wait or are under way.
-    pending: HashMap<Option<Mac>, usize>,
-    in_flight: HashSet<i64>,
-}
-
-impl CourierHandle {
-    /// Hands over what was committed.
-    pub fn take(&self, committed: Committed) {
-        let mut state = lock(&self.state);
-        for one in &committed.waiting {
-            *state.pending.entry(lane_of(&one.report)).or_default() += 1;
-        }
-        drop(state);
-        // A courier that is gone leaves it all in the file for the next start.
-        let _ = self.parcels.send(committed);
-    }
-
-    /// Places that are being sent.
-    pub fn in_flight(&self) -> Vec<i64> {
-        lock(&self.state).in_flight.iter().copied().collect()
-    }
-
-    /// Reports not yet delivered.
-    pub fn backlog(&self) -> usize {
-        lock(&self.state).pending.values().sum()
-    }
-
-    /// Waits until nothing about this device, nor the gate, is left to deliver; `false` if it takes longer than `patience`.
-    pub async fn settled(&self, mac: Option<Mac>, patience: Duration) -> bool {
-        let is_settled = || {
-            let state = lock(&self.state);
-            !state.pending.contains_key(&mac) && !state.pending.contains_key(&None)
-        };
-        self.wait_for(is_settled, patience).await
-    }
-
-    /// Waits until nothing is left to deliver.
-    pub async fn drained(&self, patience: Duration) -> bool {
-        self.wait_for(|| lock(&self.state).pending.is_empty(), patience).await
-    }
-
-    async fn wait_for(&self, is_done: impl Fn() -> bool, patience: Duration) -> bool {
-        let mut changed = self.changed.clone();
-        let wait = async {
-            while !is_done() {
-                if changed.changed().await.is_err() {
-                    return false;
-                }
-            }
-            true
-        };
-        tokio::time::timeout(patience, wait).await.unwrap_or(false)
-    }
-}
-
-fn lock(state: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The task's own state.
 pub struct Courier {

@@ -43,9 +43,7 @@ impl<K: Kernel> Core<K> {
     /// What the kernel refused before. Adopted sessions are among the unlimited: a former process may have committed a change
     /// that it never carried out.
     pub(super) fn retry_deeds(&mut self, now: Now) {
-        for slot in std::mem::take(&mut self.unclosed) {
-            self.close(slot);
-        }
+        self.retry_closes();
         for pool in std::mem::take(&mut self.unfit) {
             self.fit(pool);
         }
@@ -53,6 +51,12 @@ impl<K: Kernel> Core<K> {
         for slot in slots {
             self.unlimited.remove(&slot);
             self.limit(slot, now);
+        }
+    }
+
+    fn retry_closes(&mut self) {
+        for slot in std::mem::take(&mut self.unclosed) {
+            self.close(slot);
         }
     }
 
@@ -66,6 +70,8 @@ impl<K: Kernel> Core<K> {
         let Some(mut opening) = self.take_opening(ask) else {
             return;
         };
+        // One of them may be the device's own.
+        self.retry_closes();
         let row = &mut opening.row;
         let pool = row.cui.as_ref().and_then(|cui| self.by_cui.get(cui)).copied();
         if pool.is_none() && row.retired_octets > 0 {

@@ -1,5 +1,6 @@
 //! Against a server made of a socket: it acknowledges what it is told to.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use kavadam_radius::client::{ClientConfig, ServerAddress};

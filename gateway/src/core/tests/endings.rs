@@ -220,3 +220,16 @@ fn a_session_that_the_kernel_does_not_let_go_is_tried_again() {
     assert_eq!(scene.kinds().len(), 2, "a Start, and one Stop");
     scene.online(1, lease(10 * MB));
 }
+
+#[test]
+fn a_device_whose_last_session_still_clings_can_log_in_when_it_lets_go() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.kernel.state().is_clinging = true;
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.step(SETTLED);
+    scene.kernel.state().is_clinging = false;
+    let waiter = scene.log_on(1);
+    scene.accept(lease(10 * MB));
+    assert_eq!(scene.told.last(), Some(&(waiter, Told::Online)));
+}
