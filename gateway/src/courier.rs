@@ -2,13 +2,18 @@
 //!
 //! A report about the gate itself goes alone: after everything before it, before everything after it. When no server answers,
 //! one report at a time is tried, with growing waits; the first success lets all the others go.
+//!
+//! **A report that nobody takes must not hold up the others.** One that fails while others are taken rests, and its device's
+//! reports with it; after [`TRIES`] such failures over [`TRIED_FOR`] at least it is parked, at once if it fits into no packet.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+mod handle;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavadam_domain::Mac;
-use kavadam_radius::client::Client;
+use kavadam_radius::client::{Client, ClientError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::spool::{Committed, Spool, Waiting, lane_of};
+use handle::{Shared, lock};
+
+pub use handle::CourierHandle;
 
 /// Reports under way at once.
 const MOST_IN_FLIGHT: usize = 256;
@@ -24,74 +32,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Acknowledged reports are forgotten together.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
 
-/// What others may know of the courier, and tell it.
-#[derive(Clone)]
-pub struct CourierHandle {
-    parcels: mpsc::UnboundedSender<Committed>,
-    state: Arc<Mutex<Shared>>,
-    changed: watch::Receiver<u64>,
-}
-
-#[derive(Default)]
-struct Shared {
-    /// Reports that wait or are under way.
-    pending: HashMap<Option<Mac>, usize>,
-    in_flight: HashSet<i64>,
-}
-
-impl CourierHandle {
-    /// Hands over what was committed.
-    pub fn take(&self, committed: Committed) {
-        let mut state = lock(&self.state);
-        for one in &committed.waiting {
-            *state.pending.entry(lane_of(&one.report)).or_default() += 1;
-        }
-        drop(state);
-        // A courier that is gone leaves it all in the file for the next start.
-        let _ = self.parcels.send(committed);
-    }
-
-    /// Places that are being sent.
-    pub fn in_flight(&self) -> Vec<i64> {
-        lock(&self.state).in_flight.iter().copied().collect()
-    }
-
-    /// Reports not yet delivered.
-    pub fn backlog(&self) -> usize {
-        lock(&self.state).pending.values().sum()
-    }
-
-    /// Waits until nothing about this device, nor the gate, is left to deliver; `false` if it takes longer than `patience`.
-    pub async fn settled(&self, mac: Option<Mac>, patience: Duration) -> bool {
-        let is_settled = || {
-            let state = lock(&self.state);
-            !state.pending.contains_key(&mac) && !state.pending.contains_key(&None)
-        };
-        self.wait_for(is_settled, patience).await
-    }
-
-    /// Waits until nothing is left to deliver.
-    pub async fn drained(&self, patience: Duration) -> bool {
-        self.wait_for(|| lock(&self.state).pending.is_empty(), patience).await
-    }
-
-    async fn wait_for(&self, is_done: impl Fn() -> bool, patience: Duration) -> bool {
-        let mut changed = self.changed.clone();
-        let wait = async {
-            while !is_done() {
-                if changed.changed().await.is_err() {
-                    return false;
-                }
-            }
-            true
-        };
-        tokio::time::timeout(patience, wait).await.unwrap_or(false)
-    }
-}
-
-fn lock(state: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Failures of one report while others were taken, and for how long, before it is parked.
+const TRIES: u32 = 20;
+const TRIED_FOR: Duration = Duration::from_mins(10);
+/// The longest rest of such a report.
+const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// The task's own state.
 pub struct Courier {
@@ -106,10 +51,24 @@ pub struct Courier {
     ready: VecDeque<Option<Mac>>,
     /// Everything from a report about the gate on.
     behind: VecDeque<Waiting>,
-    flights: JoinSet<(Waiting, bool)>,
+    flights: JoinSet<(Waiting, Landing)>,
     delivered: Vec<i64>,
     /// `Some`: no server answers; the wait, and until when.
     away: Option<(Duration, Instant)>,
+    /// Lanes whose first report failed while others were taken, until when.
+    resting: Vec<(Instant, Option<Mac>)>,
+    /// Those reports' failures: how many, since when.
+    refusals: HashMap<i64, (u32, Instant)>,
+    last_taken: Option<Instant>,
+}
+
+/// How a delivery went.
+enum Landing {
+    Taken,
+    /// Nobody answered a question put at this instant.
+    Failed(Instant),
+    /// No packet can carry it.
+    Impossible(String),
 }
 
 impl Courier {
@@ -145,6 +104,9 @@ impl Courier {
             flights: JoinSet::new(),
             delivered: Vec::new(),
             away: None,
+            resting: Vec::new(),
+            refusals: HashMap::new(),
+            last_taken: None,
         };
         (courier, handle)
     }
@@ -153,19 +115,25 @@ impl Courier {
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut forget_at = Instant::now() + FORGET_AFTER;
         loop {
+            self.wake_rested();
             self.start_flights();
-            let retry_at = self.away.map(|(_, until)| until);
+            let away_until = self
+                .away
+                .map(|(_, until)| until)
+                .filter(|until| *until > Instant::now());
+            let rested_at = self.resting.iter().map(|(until, _)| *until).min();
+            let retry_at = away_until.into_iter().chain(rested_at).min();
             tokio::select! {
                 () = cancel.cancelled() => break,
                 Some(committed) = self.parcels.recv() => self.sort(committed),
-                Some(Ok((one, is_delivered))) = self.flights.join_next() => {
+                Some(Ok((one, landing))) = self.flights.join_next() => {
                     if self.delivered.is_empty() {
                         forget_at = Instant::now() + FORGET_AFTER;
                     }
-                    self.landed(one, is_delivered);
+                    self.landed(one, landing).await;
                 }
                 () = sleep_until(forget_at), if !self.delivered.is_empty() => self.forget().await,
-                () = sleep_until(retry_at.unwrap_or(forget_at)), if retry_at.is_some_and(|at| at > Instant::now()) => {}
+                () = sleep_until(retry_at.unwrap_or(forget_at)), if retry_at.is_some() => {}
             }
         }
         self.forget().await;
@@ -249,34 +217,89 @@ impl Courier {
             let client = Arc::clone(&self.client);
             let request = one.report.request(&self.called_station_id);
             self.flights.spawn(async move {
-                let result = client.account(&request, clock::now()).await;
-                if let Err(error) = &result {
-                    tracing::debug!(%error, "a report was not taken");
-                }
-                (one, result.is_ok())
+                let began = Instant::now();
+                let landing = match client.account(&request, clock::now()).await {
+                    Ok(()) => Landing::Taken,
+                    Err(ClientError::Encode(error)) => Landing::Impossible(error.to_string()),
+                    Err(error) => {
+                        tracing::debug!(%error, "a report was not taken");
+                        Landing::Failed(began)
+                    }
+                };
+                (one, landing)
             });
         }
     }
 
-    fn landed(&mut self, one: Waiting, is_delivered: bool) {
+    async fn landed(&mut self, one: Waiting, landing: Landing) {
         let mac = lane_of(&one.report);
         lock(&self.shared).in_flight.remove(&one.id);
-        if is_delivered {
-            if self.away.take().is_some() {
-                tracing::warn!(waiting = self.backlog(), "RADIUS accounting is answered again");
+        match landing {
+            Landing::Taken => {
+                if self.away.take().is_some() {
+                    tracing::warn!(waiting = self.backlog(), "RADIUS accounting is answered again");
+                }
+                self.last_taken = Some(Instant::now());
+                self.refusals.remove(&one.id);
+                self.delivered.push(one.id);
+                self.settle(mac);
             }
-            self.delivered.push(one.id);
-            self.settle(mac);
-        } else {
-            let lane = self.lanes.entry(mac).or_default();
-            lane.push_front(one);
-            self.back_off();
+            Landing::Impossible(reason) => self.park(one, &reason).await,
+            Landing::Failed(began) if self.last_taken.is_some_and(|at| at >= began) => {
+                return self.refused(one).await;
+            }
+            Landing::Failed(_) => {
+                self.lanes.entry(mac).or_default().push_front(one);
+                self.back_off();
+            }
         }
+        self.go_on(mac);
+    }
+
+    fn go_on(&mut self, mac: Option<Mac>) {
         if self.lanes.get(&mac).is_some_and(VecDeque::is_empty) {
             self.lanes.remove(&mac);
             self.pass_the_gate();
         } else {
             self.ready.push_back(mac);
+        }
+    }
+
+    /// It failed while others were taken: the server is there, and will have none of it.
+    async fn refused(&mut self, one: Waiting) {
+        let mac = lane_of(&one.report);
+        let now = Instant::now();
+        let (tries, since) = self.refusals.entry(one.id).or_insert((0, now));
+        *tries += 1;
+        let (tries, since) = (*tries, *since);
+        if tries >= TRIES && now.duration_since(since) >= TRIED_FOR {
+            self.refusals.remove(&one.id);
+            self.park(one, "no server takes it").await;
+            return self.go_on(mac);
+        }
+        let rest = FIRST_WAIT * 2_u32.saturating_pow(tries.min(16) - 1);
+        self.lanes.entry(mac).or_default().push_front(one);
+        self.resting.push((now + rest.min(LONGEST_REST), mac));
+    }
+
+    fn wake_rested(&mut self) {
+        let now = Instant::now();
+        let (rested, resting) = self.resting.drain(..).partition(|(until, _)| *until <= now);
+        self.resting = resting;
+        let rested: Vec<(Instant, Option<Mac>)> = rested;
+        self.ready.extend(rested.into_iter().map(|(_, mac)| mac));
+    }
+
+    /// Out of the way, in the file. If that fails it is tried like any other.
+    async fn park(&mut self, one: Waiting, reason: &str) {
+        let mac = lane_of(&one.report);
+        match self.spool.park(one.id, reason).await {
+            Ok(()) => self.settle(mac),
+            Err(error) => {
+                tracing::error!(%error, "cannot park a report");
+                self.lanes.entry(mac).or_default().push_front(one);
+                self.back_off();
+            }
         }
     }
 
@@ -319,3 +342,6 @@ impl Courier {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

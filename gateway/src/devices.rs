@@ -49,6 +49,11 @@ impl Devices {
         }
     }
 
+    /// The address of a device's newest lease.
+    pub fn address_of(&self, mac: Mac) -> Option<Ipv4Addr> {
+        self.read().by_mac.get(&mac).copied()
+    }
+
     /// The device that speaks from this address; `None` if it is not on our LAN.
     pub fn find(&self, ip: IpAddr) -> Option<Device> {
         match ip.to_canonical() {
@@ -65,7 +70,7 @@ impl Devices {
                 let mac = self.neighbour(ipv6.into())?;
                 Some(Device {
                     mac,
-                    ipv4: self.read().by_mac.get(&mac).copied(),
+                    ipv4: self.address_of(mac),
                     ipv6: Some(ipv6),
                 })
             }

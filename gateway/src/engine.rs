@@ -1,13 +1,17 @@
 //! Moves the core: one task that takes in what happens, commits what must not be lost, then carries out the rest.
 //!
 //! What arrived while a batch was being committed is the next batch, so that many logins share one `fsync`.
+//!
+//! **When the file fails** (a full disk, say) people online stay online: their leases are renewed and their ends are carried out
+//! in the kernel, up to the removal of the meters. Records wait in memory, in order, and are tried again every second; until they
+//! are written nobody logs in, and nobody is told what is not durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kavadam_domain::{Limits, Mac};
-use kavadam_firewall::{GateEvent, Slot};
+use kavadam_firewall::GateEvent;
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
 use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, Target};
@@ -17,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::core::{Answer, AskId, Command, Core, Device, Input, Told, View, WaiterId};
+use crate::core::{Answer, AskId, Command, Core, Deed, Device, Input, Told, View, WaiterId};
 use crate::courier::CourierHandle;
 use crate::kernel::Kernel;
 use crate::spool::{Changes, Spool};
@@ -28,8 +32,10 @@ const MOST_IN_A_BATCH: usize = 512;
 const MOST_WAITING: usize = 8_192;
 /// How long a question waits for the reports before it. With a server that is away it will not be answered anyway.
 const REPORTS_FIRST: Duration = Duration::from_secs(2);
-/// A full disk may heal; until then nothing is acknowledged.
+/// A full disk may heal.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
+/// A request that was captured is answered within this time; the answer of a slower server still holds for the next one.
+const KNOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// What the doors ask.
 #[derive(Debug)]
@@ -43,7 +49,8 @@ pub(crate) enum Message {
     },
     Logoff(Mac, oneshot::Sender<Told>),
     View(Mac, oneshot::Sender<Option<View>>),
-    Address(Mac, Option<Ipv4Addr>),
+    Address(Mac, Ipv4Addr),
+    AddressGone(Mac, Ipv4Addr),
     Disconnect(Target, oneshot::Sender<Told>),
     Change(Target, Limits, oneshot::Sender<Told>),
     Answered(AskId, Answer),
@@ -89,9 +96,11 @@ impl EngineHandle {
         receiver.await.is_ok()
     }
 
+    /// Whether the device is remembered, as far as can be told while it waits: a page must not hang on a server that is away.
     pub async fn knock(&self, device: Device) -> Told {
-        let told = self.ask(|reply| Message::Knock(device, Some(reply))).await;
-        told.unwrap_or(Told::Unavailable)
+        let told = self.ask(|reply| Message::Knock(device, Some(reply)));
+        let told = tokio::time::timeout(KNOCK_PATIENCE, told).await;
+        told.ok().flatten().unwrap_or(Told::Unavailable)
     }
 
     pub async fn log_on(&self, device: Device, user_name: String, credential: Credential) -> Told {
@@ -141,6 +150,12 @@ pub(crate) struct Engine<K> {
     pub handle: EngineHandle,
     waiters: HashMap<WaiterId, oneshot::Sender<Told>>,
     last_waiter: u64,
+    /// To be committed, in order.
+    pending: Changes,
+    /// To be done when it is.
+    held: Vec<Command>,
+    /// The file failed and is tried again at this instant.
+    retry_at: Option<Instant>,
 }
 
 impl<K: Kernel> Engine<K> {
@@ -160,6 +175,9 @@ impl<K: Kernel> Engine<K> {
             handle,
             waiters: HashMap::new(),
             last_waiter: 0,
+            pending: Changes::default(),
+            held: Vec::new(),
+            retry_at: None,
         }
     }
 
@@ -171,10 +189,10 @@ impl<K: Kernel> Engine<K> {
         loop {
             let wake_at = self.core.wake_at().map_or(next_tick, |at| next_tick.min(at.into()));
             let mut commands = tokio::select! {
-                () = cancel.cancelled() => return self,
+                () = cancel.cancelled() => break,
                 received = self.messages.recv_many(&mut batch, MOST_IN_A_BATCH) => {
                     if received == 0 {
-                        return self;
+                        break;
                     }
                     Vec::new()
                 }
@@ -183,58 +201,92 @@ impl<K: Kernel> Engine<K> {
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
                 commands.extend(self.core.handle(Input::Tick, clock::both()));
+                self.commit().await;
+                if self.retry_at.is_none() {
+                    commands.append(&mut self.held);
+                }
             }
             for message in batch.drain(..) {
-                commands.extend(take_in(
-                    &mut self.core,
-                    &mut self.waiters,
-                    &mut self.last_waiter,
-                    message,
-                ));
+                commands.extend(self.take_in(message));
             }
             self.carry_out(commands).await;
         }
+        self.retry_at = None;
+        self.commit().await;
+        self
     }
 
-    /// Commits what must not be lost, then does the rest in order.
-    async fn carry_out(&mut self, commands: Vec<Command>) {
-        let mut changes = Changes::default();
-        let mut deeds = Vec::new();
+    /// Commits what must not be lost, then does the rest in order, and then what follows from it.
+    async fn carry_out(&mut self, mut commands: Vec<Command>) {
+        while !commands.is_empty() {
+            let mut rest = Vec::new();
+            let mut is_urgent = false;
+            for command in commands {
+                is_urgent |= matches!(command, Command::Spool(_) | Command::Save(_));
+                match command {
+                    Command::Spool(report) => self.pending.reports.push(*report),
+                    Command::Save(row) => self.pending.saved.push(*row),
+                    // May wait for the next commit: a row too many costs nothing.
+                    Command::Forget(id) => self.pending.forgotten.push(id),
+                    other => rest.push(other),
+                }
+            }
+            if is_urgent {
+                self.commit().await;
+            }
+            if self.retry_at.is_none() {
+                rest.splice(0..0, std::mem::take(&mut self.held));
+            }
+            commands = self.perform(rest);
+        }
+    }
+
+    /// Does what needs no commit any more; gives back what follows from it.
+    fn perform(&mut self, commands: Vec<Command>) -> Vec<Command> {
+        let mut following = Vec::new();
+        let is_committed = self.retry_at.is_none();
         for command in commands {
             match command {
-                Command::Spool(report) => changes.reports.push(*report),
-                Command::Save(row) => changes.saved.push(*row),
-                Command::Forget(id) => changes.forgotten.push(id),
-                Command::Close(slot) => deeds.push(Deed::Close(slot)),
-                Command::Ask(ask, request) => deeds.push(Deed::Ask(ask, request)),
-                Command::Tell(waiter, told) => deeds.push(Deed::Tell(waiter, told)),
-            }
-        }
-        if !changes.is_empty() {
-            self.commit(&changes).await;
-        }
-        for deed in deeds {
-            match deed {
-                Deed::Close(slot) => self.core.close(slot),
-                Deed::Ask(ask, request) => self.ask(ask, request),
-                Deed::Tell(waiter, told) => {
+                Command::Do(Deed::Open(ask)) if !is_committed => {
+                    following.extend(self.core.give_up(ask, clock::both()));
+                }
+                Command::Do(Deed::Close(_)) if !is_committed => self.held.push(command),
+                Command::Tell(_, ref told) if !is_committed && is_promise(told) => self.held.push(command),
+                // Limits hold without their record too: adoption goes back to those of the last row.
+                Command::Do(deed) => following.extend(self.core.carry_out(deed, clock::both())),
+                Command::Ask(ask, request) => self.ask(ask, request),
+                Command::Tell(waiter, told) => {
                     if let Some(reply) = self.waiters.remove(&waiter) {
                         // Whoever asked may have left.
                         let _ = reply.send(told);
                     }
                 }
+                Command::Spool(_) | Command::Save(_) | Command::Forget(_) => {}
             }
         }
+        following
     }
 
-    /// Tries until it is done: what is not committed did not happen, and the kernel still holds all of it.
-    async fn commit(&self, changes: &Changes) {
-        loop {
-            match self.spool.commit(changes, &self.courier.in_flight()).await {
-                Ok(committed) => return self.courier.take(committed),
-                Err(error) => tracing::error!(%error, "cannot commit: logins and ends wait"),
+    /// Commits what is pending, unless the file failed a moment ago.
+    async fn commit(&mut self) {
+        if self.pending.is_empty() || self.retry_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        match self.spool.commit(&self.pending, &self.courier.in_flight()).await {
+            Ok(committed) => {
+                self.courier.take(committed);
+                self.pending = Changes::default();
+                if self.retry_at.take().is_some() {
+                    tracing::warn!("the spool takes records again");
+                }
             }
-            tokio::time::sleep(COMMIT_RETRY).await;
+            Err(error) => {
+                if self.retry_at.is_none() {
+                    tracing::error!(%error, "cannot commit: logins are refused and ends are not reported until it can");
+                }
+                self.pending.compact();
+                self.retry_at = Some(Instant::now() + COMMIT_RETRY);
+            }
         }
     }
 
@@ -253,73 +305,67 @@ impl<K: Kernel> Engine<K> {
             handle.send(Message::Answered(ask, answer)).await;
         });
     }
+
+    fn take_in(&mut self, message: Message) -> Vec<Command> {
+        let now = clock::both();
+        let input = match message {
+            Message::Knock(device, reply) => {
+                if self.must_refuse(device.mac) {
+                    reply.map(|reply| reply.send(Told::Unavailable));
+                    return Vec::new();
+                }
+                Input::Knock(device, reply.map(|reply| self.wait(reply)))
+            }
+            Message::Logon {
+                device,
+                user_name,
+                credential: Redacted(credential),
+                reply,
+            } => {
+                if self.must_refuse(device.mac) {
+                    let _ = reply.send(Told::Unavailable);
+                    return Vec::new();
+                }
+                Input::Logon {
+                    device,
+                    user_name,
+                    credential,
+                    waiter: self.wait(reply),
+                }
+            }
+            Message::Logoff(mac, reply) => Input::Logoff(mac, Some(self.wait(reply))),
+            Message::View(mac, reply) => {
+                let _ = reply.send(self.core.view(mac, now));
+                return Vec::new();
+            }
+            Message::Address(mac, ipv4) => Input::Address(mac, ipv4),
+            Message::AddressGone(mac, ipv4) => Input::AddressGone(mac, ipv4),
+            Message::Disconnect(target, reply) => Input::Disconnect(target, self.wait(reply)),
+            Message::Change(target, limits, reply) => Input::Change(target, limits, self.wait(reply)),
+            Message::Answered(ask, answer) => Input::Answered(ask, answer),
+            Message::Gate(GateEvent::PoolUsedUp(pool)) => Input::PoolUsedUp(pool),
+            Message::Gate(GateEvent::Resync) => return self.core.resync(now),
+        };
+        self.core.handle(input, now)
+    }
+
+    /// A stranger, and no record of its session could be written.
+    fn must_refuse(&self, mac: Mac) -> bool {
+        self.retry_at.is_some() && !self.core.is_online(mac)
+    }
+
+    fn wait(&mut self, reply: oneshot::Sender<Told>) -> WaiterId {
+        self.last_waiter += 1;
+        let waiter = WaiterId(self.last_waiter);
+        self.waiters.insert(waiter, reply);
+        waiter
+    }
 }
 
-enum Deed {
-    Close(Slot),
-    Ask(AskId, Box<AccessRequest>),
-    Tell(WaiterId, Told),
-}
-
-fn take_in<K: Kernel>(
-    core: &mut Core<K>,
-    waiters: &mut HashMap<WaiterId, oneshot::Sender<Told>>,
-    last: &mut u64,
-    message: Message,
-) -> Vec<Command> {
-    let now = clock::both();
-    let mut wait = |reply: oneshot::Sender<Told>| {
-        *last += 1;
-        waiters.insert(WaiterId(*last), reply);
-        WaiterId(*last)
-    };
-    let input = match message {
-        Message::Knock(device, reply) => Input::Knock(device, reply.map(wait)),
-        Message::Logon {
-            device,
-            user_name,
-            credential: Redacted(credential),
-            reply,
-        } => Input::Logon {
-            device,
-            user_name,
-            credential,
-            waiter: wait(reply),
-        },
-        Message::Logoff(mac, reply) => Input::Logoff(mac, Some(wait(reply))),
-        Message::View(mac, reply) => {
-            let _ = reply.send(core.view(mac, now));
-            return Vec::new();
-        }
-        Message::Address(mac, ipv4) => Input::Address(mac, ipv4),
-        Message::Disconnect(target, reply) => Input::Disconnect(target, wait(reply)),
-        Message::Change(target, limits, reply) => Input::Change(target, limits, wait(reply)),
-        Message::Answered(ask, answer) => Input::Answered(ask, answer),
-        Message::Gate(GateEvent::PoolUsedUp(pool)) => Input::PoolUsedUp(pool),
-        Message::Gate(GateEvent::Resync) => return core.resync(now),
-    };
-    core.handle(input, now)
+/// Whoever is told this relies on what is written.
+const fn is_promise(told: &Told) -> bool {
+    matches!(told, Told::Online | Told::Over | Told::Ordered(Ok(())))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_engine_answers_when_it_comes_round_and_never_when_it_hangs_or_is_gone() {
-        let (handle, mut messages) = EngineHandle::new();
-        let asking = tokio::spawn({
-            let handle = handle.clone();
-            async move { handle.answers().await }
-        });
-        let Some(Message::View(_, reply)) = messages.recv().await else {
-            panic!("no question")
-        };
-        reply.send(None).unwrap();
-        assert!(asking.await.unwrap());
-        let patience = Duration::from_millis(50);
-        assert!(tokio::time::timeout(patience, handle.answers()).await.is_err(), "hangs");
-        drop(messages);
-        assert!(!handle.answers().await, "gone");
-    }
-}
+mod tests;

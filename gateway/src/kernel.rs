@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kavadam_domain::Mac;
 use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, PoolKey, Slot};
 
 /// Each method means what the [`Gate`]'s method of the same name means.
@@ -46,5 +47,20 @@ impl Kernel for Arc<Gate> {
     }
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {
         Gate::pools_used_up(self)
+    }
+}
+
+/// What the keeper of leases needs of it.
+pub trait Admission: Send + 'static {
+    fn admit_lease(&self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError>;
+    fn revoke_lease(&self, mac: Mac, ipv4: Ipv4Addr) -> Result<(), FirewallError>;
+}
+
+impl Admission for Arc<Gate> {
+    fn admit_lease(&self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError> {
+        Gate::admit_lease(self, mac, ipv4, ttl)
+    }
+    fn revoke_lease(&self, mac: Mac, ipv4: Ipv4Addr) -> Result<(), FirewallError> {
+        Gate::revoke_lease(self, mac, ipv4)
     }
 }

@@ -1,13 +1,14 @@
 //! Keeps the kernel's list of leased devices like dnsmasq's: by its events at once, by its file at the start and every minute.
+//!
+//! What the file says is admitted in the kernel at once; the engine is told of it afterwards, at a measured pace, so that a
+//! start with very many leases neither waits for the engine nor floods the server with questions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kavadam_domain::{Mac, Timestamp};
-use kavadam_firewall::Gate;
 use tokio::net::UnixDatagram;
 use tokio_util::sync::CancellationToken;
 
@@ -15,26 +16,48 @@ use crate::clock;
 use crate::core::Device;
 use crate::devices::Devices;
 use crate::engine::{EngineHandle, Message};
+use crate::kernel::Admission;
 use crate::lease::{Lease, LeaseAction, LeaseEvent, read_event, read_file};
 
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// How much longer than the lease the kernel admits a device: dnsmasq, which is never late by as much, ends it first.
 const GRACE: Duration = Duration::from_mins(2);
 const MOST_EVENT_OCTETS: usize = 512;
+/// Of what the file brought, so many at each step are told to the engine: 1,280 a second.
+const TOLD_AT_ONCE: usize = 64;
+const PACE: Duration = Duration::from_millis(50);
 
 /// The task's own state.
-pub(crate) struct LeaseKeeper {
-    pub gate: Arc<Gate>,
-    pub devices: Devices,
-    pub engine: EngineHandle,
-    pub file: PathBuf,
+pub(crate) struct LeaseKeeper<G> {
+    gate: G,
+    devices: Devices,
+    engine: EngineHandle,
+    file: PathBuf,
     /// How long a lease is where an event does not say.
-    pub duration: Duration,
-    pub known: HashMap<Ipv4Addr, (Mac, Option<Timestamp>)>,
+    duration: Duration,
+    known: HashMap<Ipv4Addr, (Mac, Option<Timestamp>)>,
+    /// Admitted, and the engine not told yet.
+    untold: VecDeque<Ipv4Addr>,
+    /// Known, and not in the file when it was last read.
+    missing: HashSet<Ipv4Addr>,
 }
 
-impl LeaseKeeper {
-    /// Takes in what dnsmasq's file says; without a file there are no leases yet.
+impl<G: Admission> LeaseKeeper<G> {
+    /// A keeper that knows of no lease yet.
+    pub fn new(gate: G, devices: Devices, engine: EngineHandle, file: PathBuf, duration: Duration) -> Self {
+        Self {
+            gate,
+            devices,
+            engine,
+            file,
+            duration,
+            known: HashMap::new(),
+            untold: VecDeque::new(),
+            missing: HashSet::new(),
+        }
+    }
+
+    /// Takes in what dnsmasq's file says; without a file there are no leases yet. Waits for nobody but the kernel.
     pub async fn read_file(&mut self) {
         let text = match tokio::fs::read_to_string(&self.file).await {
             Ok(text) => text,
@@ -45,11 +68,47 @@ impl LeaseKeeper {
             }
         };
         let now = clock::now();
-        for lease in read_file(&text) {
+        let leases = read_file(&text);
+        self.end_missing(&leases).await;
+        for lease in leases {
             let is_over = lease.until.is_some_and(|until| until <= now);
             let is_known = self.known.get(&lease.ipv4) == Some(&(lease.mac, lease.until));
-            if !is_over && !is_known {
-                self.hold(lease, now).await;
+            if is_over || is_known {
+                continue;
+            }
+            let was = self.known.get(&lease.ipv4).map(|(owner, _)| *owner);
+            if self.admit(lease, now) && was != Some(lease.mac) {
+                self.untold.push_back(lease.ipv4);
+            }
+        }
+    }
+
+    /// Ends leases whose `del` we missed. dnsmasq writes its file in place, so one reading may have found half of it: what is
+    /// missing twice is gone.
+    async fn end_missing(&mut self, leases: &[Lease]) {
+        let listed: HashSet<(Ipv4Addr, Mac)> = leases.iter().map(|lease| (lease.ipv4, lease.mac)).collect();
+        let unlisted = self
+            .known
+            .iter()
+            .filter(|(ipv4, (mac, _))| !listed.contains(&(**ipv4, *mac)));
+        let missing: HashMap<Ipv4Addr, Mac> = unlisted.map(|(ipv4, (mac, _))| (*ipv4, *mac)).collect();
+        let before = std::mem::replace(&mut self.missing, missing.keys().copied().collect());
+        for (ipv4, mac) in missing {
+            if before.contains(&ipv4) {
+                self.missing.remove(&ipv4);
+                self.end(mac, ipv4).await;
+            }
+        }
+    }
+
+    /// Tells the engine of some that it has not heard of, as they stand now.
+    async fn tell_some(&mut self) {
+        for _ in 0..TOLD_AT_ONCE {
+            let Some(ipv4) = self.untold.pop_front() else { return };
+            let owner = self.known.get(&ipv4).map(|(mac, _)| *mac);
+            // Not what an event has overtaken meanwhile.
+            if let Some(mac) = owner.filter(|mac| self.devices.address_of(*mac) == Some(ipv4)) {
+                self.tell(mac, ipv4, true).await;
             }
         }
     }
@@ -58,10 +117,12 @@ impl LeaseKeeper {
     pub async fn run(mut self, socket: UnixDatagram, cancel: CancellationToken) {
         let mut buffer = [0; MOST_EVENT_OCTETS];
         let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut pace = tokio::time::interval(PACE);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 _ = look.tick() => self.read_file().await,
+                _ = pace.tick(), if !self.untold.is_empty() => self.tell_some().await,
                 received = socket.recv(&mut buffer) => match received {
                     Ok(length) => {
                         let text = buffer.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -83,29 +144,44 @@ impl LeaseKeeper {
     async fn take_in(&mut self, event: LeaseEvent) {
         let Lease { mac, ipv4, .. } = event.lease;
         match event.action {
-            LeaseAction::Held => self.hold(event.lease, clock::now()).await,
-            LeaseAction::Ended => {
-                self.known.remove(&ipv4);
-                self.devices.end_lease(mac, ipv4);
-                if let Err(error) = self.gate.revoke_lease(mac, ipv4) {
-                    tracing::error!(%error, "cannot revoke a lease");
+            LeaseAction::Held => {
+                let was = self.known.get(&ipv4).map(|(owner, _)| *owner);
+                self.missing.remove(&ipv4);
+                if self.admit(event.lease, clock::now()) {
+                    self.tell(mac, ipv4, was != Some(mac)).await;
                 }
-                self.engine.send(Message::Address(mac, None)).await;
             }
+            LeaseAction::Ended => self.end(mac, ipv4).await,
         }
     }
 
-    async fn hold(&mut self, lease: Lease, now: Timestamp) {
+    async fn end(&mut self, mac: Mac, ipv4: Ipv4Addr) {
+        if self.known.get(&ipv4).is_some_and(|(owner, _)| *owner == mac) {
+            self.known.remove(&ipv4);
+        }
+        self.devices.end_lease(mac, ipv4);
+        if let Err(error) = self.gate.revoke_lease(mac, ipv4) {
+            tracing::error!(%error, "cannot revoke a lease");
+        }
+        self.engine.send(Message::AddressGone(mac, ipv4)).await;
+    }
+
+    /// Whether the kernel took it.
+    fn admit(&mut self, lease: Lease, now: Timestamp) -> bool {
         let Lease { mac, ipv4, until } = lease;
         let ttl = until.map_or(self.duration, |until| until.since(now)) + GRACE;
         if let Err(error) = self.gate.admit_lease(mac, ipv4, Some(ttl)) {
             tracing::error!(%error, "cannot admit a lease");
-            return;
+            return false;
         }
-        let was = self.known.insert(ipv4, (mac, until));
+        self.known.insert(ipv4, (mac, until));
         self.devices.lease(mac, ipv4);
-        self.engine.send(Message::Address(mac, Some(ipv4))).await;
-        if was.is_none_or(|(owner, _)| owner != mac) {
+        true
+    }
+
+    async fn tell(&self, mac: Mac, ipv4: Ipv4Addr, is_new: bool) {
+        self.engine.send(Message::Address(mac, ipv4)).await;
+        if is_new {
             // Remembered devices are online before their first request.
             let device = Device {
                 mac,
@@ -114,5 +190,149 @@ impl LeaseKeeper {
             };
             self.engine.send(Message::Knock(device, None)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::sync::{Arc, Mutex};
+
+    use kavadam_firewall::FirewallError;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// The pairs that may send.
+    #[derive(Clone, Default)]
+    struct FakeGate(Arc<Mutex<HashSet<(Mac, Ipv4Addr)>>>);
+
+    impl Admission for FakeGate {
+        fn admit_lease(&self, mac: Mac, ipv4: Ipv4Addr, _: Option<Duration>) -> Result<(), FirewallError> {
+            self.0.lock().unwrap().insert((mac, ipv4));
+            Ok(())
+        }
+        fn revoke_lease(&self, mac: Mac, ipv4: Ipv4Addr) -> Result<(), FirewallError> {
+            self.0.lock().unwrap().remove(&(mac, ipv4));
+            Ok(())
+        }
+    }
+
+    struct Scene {
+        keeper: LeaseKeeper<FakeGate>,
+        gate: FakeGate,
+        messages: mpsc::Receiver<Message>,
+        dir: tempfile::TempDir,
+    }
+
+    fn scene(file: &str) -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("leases");
+        std::fs::write(&path, file).unwrap();
+        let (handle, messages) = EngineHandle::new();
+        let gate = FakeGate::default();
+        let hour = Duration::from_hours(1);
+        Scene {
+            keeper: LeaseKeeper::new(gate.clone(), Devices::default(), handle, path, hour),
+            gate,
+            messages,
+            dir,
+        }
+    }
+
+    impl Scene {
+        fn admitted(&self) -> usize {
+            self.gate.0.lock().unwrap().len()
+        }
+
+        /// Addresses that were said to be gone.
+        fn gone(&mut self) -> Vec<Ipv4Addr> {
+            let mut gone = Vec::new();
+            while let Ok(message) = self.messages.try_recv() {
+                if let Message::AddressGone(_, ipv4) = message {
+                    gone.push(ipv4);
+                }
+            }
+            gone
+        }
+    }
+
+    const LEASE: &str = "0 02:00:00:00:00:01 10.80.1.1 * *\n";
+    const OTHER: &str = "0 02:00:00:00:00:02 10.80.1.2 * *\n";
+
+    #[tokio::test]
+    async fn admits_ten_thousand_leases_before_anybody_listens_and_tells_of_them_in_time() {
+        let mut text = String::new();
+        for n in 0..10_000_u32 {
+            let [_, _, high, low] = n.to_be_bytes();
+            let _ = writeln!(text, "0 02:00:00:00:{high:02x}:{low:02x} 10.80.{high}.{low} * *");
+        }
+        let mut scene = scene(&text);
+        let reading = tokio::time::timeout(Duration::from_mins(1), scene.keeper.read_file());
+        reading.await.expect("waits for no engine");
+        assert_eq!(scene.admitted(), 10_000);
+        assert!(scene.messages.is_empty());
+
+        let socket = crate::lease::listen(&scene.dir.path().join("socket")).unwrap();
+        let cancel = CancellationToken::new();
+        let keeper = tokio::spawn(scene.keeper.run(socket, cancel.clone()));
+        let began = tokio::time::Instant::now();
+        let (mut knocks, mut addresses) = (0, 0);
+        while knocks < 1_280 {
+            match scene.messages.recv().await.unwrap() {
+                Message::Knock(..) => knocks += 1,
+                Message::Address(..) => addresses += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(addresses, 1_280);
+        assert!(began.elapsed() >= Duration::from_millis(500), "no flood");
+        cancel.cancel();
+        keeper.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn ends_a_lease_that_is_twice_missing_from_the_file() {
+        let mut scene = scene(&format!("{LEASE}{OTHER}"));
+        scene.keeper.read_file().await;
+        assert_eq!(scene.admitted(), 2);
+        std::fs::write(&scene.keeper.file, OTHER).unwrap();
+        scene.keeper.read_file().await;
+        assert_eq!(scene.admitted(), 2, "it may have been read while it was written");
+        scene.keeper.read_file().await;
+        assert_eq!(scene.admitted(), 1);
+        assert_eq!(scene.gone(), [Ipv4Addr::new(10, 80, 1, 1)]);
+        scene.keeper.read_file().await;
+        assert_eq!(scene.gone(), [] as [Ipv4Addr; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_back_in_the_file_stays() {
+        let mut scene = scene(&format!("{LEASE}{OTHER}"));
+        scene.keeper.read_file().await;
+        for text in [OTHER.to_owned(), format!("{LEASE}{OTHER}"), OTHER.to_owned()] {
+            std::fs::write(&scene.keeper.file, text).unwrap();
+            scene.keeper.read_file().await;
+        }
+        assert_eq!(scene.admitted(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_ends_is_named_and_its_new_owner_keeps_it() {
+        let mut scene = scene("");
+        for text in [
+            "add 02:00:00:00:00:01 10.80.1.1",
+            "add 02:00:00:00:00:02 10.80.1.1",
+            "del 02:00:00:00:00:01 10.80.1.1",
+        ] {
+            scene.keeper.take_in(read_event(text).unwrap()).await;
+        }
+        let owner = Mac([2, 0, 0, 0, 0, 2]);
+        assert_eq!(scene.gone(), [Ipv4Addr::new(10, 80, 1, 1)]);
+        assert_eq!(
+            scene.keeper.known.get(&Ipv4Addr::new(10, 80, 1, 1)),
+            Some(&(owner, None))
+        );
+        assert_eq!(scene.admitted(), 1);
     }
 }

@@ -74,6 +74,15 @@ impl Report {
         }
     }
 
+    /// Takes over what an earlier report of the same session has more of: its meters never run backwards.
+    pub(crate) fn raise_to(&mut self, earlier: &Self) {
+        self.up_octets = self.up_octets.max(earlier.up_octets);
+        self.down_octets = self.down_octets.max(earlier.down_octets);
+        self.up_packets = self.up_packets.max(earlier.up_packets);
+        self.down_packets = self.down_packets.max(earlier.down_packets);
+        self.session_secs = self.session_secs.max(earlier.session_secs);
+    }
+
     /// As the RADIUS client takes it.
     pub(crate) fn request(&self, called_station_id: &str) -> AccountingRequest {
         AccountingRequest {

@@ -1,6 +1,5 @@
 //! Lifecycle: load, adopt, bind, serve, stop.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -78,7 +77,8 @@ pub struct Gateway {
     first: Vec<Command>,
     courier: Courier,
     courier_handle: CourierHandle,
-    keeper: LeaseKeeper,
+    keeper: LeaseKeeper<Arc<Gate>>,
+    handle: EngineHandle,
     lease_socket: tokio::net::UnixDatagram,
     orders: DynamicServer<EngineHandle>,
     doors: Vec<(TcpListener, Router, Option<TlsDoor>)>,
@@ -136,14 +136,14 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let devices = Devices::on(&config.lan_if);
     let channel = EngineHandle::new();
     let handle = channel.0.clone();
-    let keeper = LeaseKeeper {
+    let engine_handle = handle.clone();
+    let keeper = LeaseKeeper::new(
         gate,
-        devices: devices.clone(),
-        engine: handle.clone(),
-        file: config.lease_file.clone(),
-        duration: config.dnsmasq.lease,
-        known: HashMap::new(),
-    };
+        devices.clone(),
+        handle.clone(),
+        config.lease_file.clone(),
+        config.dnsmasq.lease,
+    );
     let lease_socket = lease::listen(&config.lease_socket)
         .map_err(opening(format!("the lease socket {}", config.lease_socket.display())))?;
     let orders = DynamicServer::bind(config.dynamic(), handle.clone())
@@ -157,6 +157,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         courier,
         courier_handle,
         keeper,
+        handle: engine_handle,
         lease_socket,
         orders,
         doors,
@@ -220,7 +221,7 @@ impl Gateway {
     /// For a watchdog.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
-        Pulse(self.keeper.engine.clone())
+        Pulse(self.handle.clone())
     }
 
     /// Serves until cancelled. People stay online; what is spooled is delivered if the server answers at once.
@@ -230,8 +231,7 @@ impl Gateway {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), GatewayError> {
         let (stop, stop_courier) = (CancellationToken::new(), CancellationToken::new());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let handle = self.keeper.engine.clone();
-        // Whoever holds a lease may be heard before the first of them is asked for.
+        // Whoever holds a lease may be heard before anything is served; the engine hears of them when it runs.
         self.keeper.read_file().await;
         let name = self.config.nas_identifier;
         tracing::info!(nas = name, "gateway serves");
@@ -240,7 +240,7 @@ impl Gateway {
         let mut engine = tokio::spawn(self.engine.run(self.first, stop.clone()));
         parts.spawn(named("lease events", self.keeper.run(self.lease_socket, stop.clone())));
         parts.spawn(named("orders", self.orders.run(stop.clone())));
-        parts.spawn(named("kernel events", hear(self.events, handle, stop.clone())));
+        parts.spawn(named("kernel events", hear(self.events, self.handle, stop.clone())));
         for (listener, router, tls) in self.doors {
             parts.spawn(named("an HTTP door", http::serve(listener, router, tls, stop.clone())));
         }

@@ -1,9 +1,13 @@
 //! What must outlive us, in a file of its own: reports on their way, and who the kernel's sessions are.
 //!
 //! A commit is on disk when it returns (WAL, synchronous FULL). A later report of a session replaces an Interim of it that has
-//! not been sent, so that a long outage costs a few rows for each session and no more.
+//! not been sent, so that a long outage costs a few rows for each session and no more. What no server takes, and what cannot be
+//! read, is parked in a table of its own: kept for whoever looks into it, and in nobody's way.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kavadam_domain::Mac;
@@ -14,7 +18,7 @@ use crate::core::SessionRow;
 use crate::report::{Kind, Report};
 
 /// Reports that may wait; beyond it Interims are dropped, which later reports make good. Starts and Stops never are.
-const MOST_WAITING: i64 = 1_000_000;
+const MOST_WAITING: u64 = 1_000_000;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS report (
@@ -24,6 +28,11 @@ const SCHEMA: &str = "
         body TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS report_of_session ON report (session) WHERE is_interim = 1;
+    CREATE TABLE IF NOT EXISTS parked (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        reason TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE IF NOT EXISTS session (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
@@ -64,6 +73,19 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.reports.is_empty() && self.saved.is_empty() && self.forgotten.is_empty()
     }
+
+    /// Leaves out what a later change replaces, so that a file that fails for hours costs memory for each session only.
+    pub fn compact(&mut self) {
+        let mut later: HashSet<String> = HashSet::new();
+        self.reports.reverse();
+        self.reports
+            .retain(|report| later.insert(report.id.clone()) || report.kind != Kind::Interim);
+        self.reports.reverse();
+        let mut later: HashSet<String> = self.forgotten.iter().cloned().collect();
+        self.saved.reverse();
+        self.saved.retain(|row| later.insert(row.id.clone()));
+        self.saved.reverse();
+    }
 }
 
 /// What a commit did.
@@ -79,6 +101,8 @@ pub struct Committed {
 #[derive(Debug, Clone)]
 pub struct Spool {
     pool: SqlitePool,
+    /// Reports that wait.
+    count: Arc<AtomicU64>,
 }
 
 impl Spool {
@@ -98,7 +122,11 @@ impl Spool {
             .connect_with(options)
             .await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-        Ok(Self { pool })
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM report")
+            .fetch_one(&pool)
+            .await?;
+        let count = Arc::new(AtomicU64::new(u64::try_from(count).unwrap_or(0)));
+        Ok(Self { pool, count })
     }
 
     /// Commits all or nothing. `in_flight` are places that are being sent and so cannot be replaced.
@@ -108,13 +136,12 @@ impl Spool {
     pub async fn commit(&self, changes: &Changes, in_flight: &[i64]) -> Result<Committed, SpoolError> {
         let mut tx = self.pool.begin().await?;
         let mut done = Committed::default();
-        let waiting: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id) - MIN(id), 0) FROM report")
-            .fetch_one(&mut *tx)
-            .await?;
+        let waiting = self.count.load(Ordering::Relaxed);
         for report in &changes.reports {
+            let mut report = report.clone();
             if !report.id.is_empty() {
                 done.replaced
-                    .extend(replace_interims(&mut tx, &report.id, in_flight).await?);
+                    .extend(replace_interims(&mut tx, &mut report, in_flight).await?);
             }
             if report.kind == Kind::Interim && waiting > MOST_WAITING {
                 continue;
@@ -122,11 +149,10 @@ impl Spool {
             let id = sqlx::query("INSERT INTO report (session, is_interim, body) VALUES ($1, $2, $3)")
                 .bind(&report.id)
                 .bind(report.kind == Kind::Interim)
-                .bind(serde_json::to_string(report)?)
+                .bind(serde_json::to_string(&report)?)
                 .execute(&mut *tx)
                 .await?
                 .last_insert_rowid();
-            let report = report.clone();
             done.waiting.push(Waiting { id, report });
         }
         for row in &changes.saved {
@@ -145,10 +171,17 @@ impl Spool {
                 .await?;
         }
         tx.commit().await?;
+        self.count.fetch_add(done.waiting.len() as u64, Ordering::Relaxed);
+        self.forget_count(done.replaced.len() as u64);
         Ok(done)
     }
 
-    /// Every report that waits, in order.
+    fn forget_count(&self, gone: u64) {
+        let less = |count: u64| Some(count.saturating_sub(gone));
+        let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Every report that waits, in order. One that cannot be read is parked.
     ///
     /// # Errors
     /// [`SpoolError`].
@@ -156,25 +189,83 @@ impl Spool {
         let rows = sqlx::query("SELECT id, body FROM report ORDER BY id")
             .fetch_all(&self.pool)
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Waiting {
-                    id: row.try_get(0)?,
-                    report: serde_json::from_str(row.try_get(1)?)?,
-                })
-            })
-            .collect()
+        let mut waiting = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id = row.try_get(0)?;
+            match serde_json::from_str(row.try_get(1)?) {
+                Ok(report) => waiting.push(Waiting { id, report }),
+                Err(error) => self.park(id, &format!("cannot be read: {error}")).await?,
+            }
+        }
+        Ok(waiting)
     }
 
-    /// Every session that is kept.
+    /// Every session that is kept. One that cannot be read is parked, and its session, should it be there, ends.
     ///
     /// # Errors
     /// [`SpoolError`].
     pub async fn sessions(&self) -> Result<Vec<SessionRow>, SpoolError> {
-        let rows = sqlx::query("SELECT body FROM session").fetch_all(&self.pool).await?;
-        rows.iter()
-            .map(|row| Ok(serde_json::from_str(row.try_get(0)?)?))
-            .collect()
+        let rows = sqlx::query("SELECT id, body FROM session")
+            .fetch_all(&self.pool)
+            .await?;
+        let mut sessions = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (id, body): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+            match serde_json::from_str(body) {
+                Ok(session) => sessions.push(session),
+                Err(error) => {
+                    let mut tx = self.pool.begin().await?;
+                    sqlx::query("INSERT INTO parked (reason, body) VALUES ($1, $2)")
+                        .bind(format!("session cannot be read: {error}"))
+                        .bind(body)
+                        .execute(&mut *tx)
+                        .await?;
+                    sqlx::query("DELETE FROM session WHERE id = $1")
+                        .bind(id)
+                        .execute(&mut *tx)
+                        .await?;
+                    tx.commit().await?;
+                    tracing::error!(session.id = id, "a session's record cannot be read and was parked");
+                }
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// Takes a report out of the order and keeps it aside, with the reason.
+    ///
+    /// # Errors
+    /// [`SpoolError`]: then it still waits.
+    pub async fn park(&self, id: i64, reason: &str) -> Result<(), SpoolError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("INSERT INTO parked (reason, body) SELECT $1, body FROM report WHERE id = $2")
+            .bind(reason)
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("DELETE FROM report WHERE id = $1")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        self.forget_count(1);
+        let parked = self.parked().await.unwrap_or_default();
+        tracing::error!(
+            report.id = id,
+            reason,
+            parked,
+            "a report cannot be delivered and was parked"
+        );
+        Ok(())
+    }
+
+    /// Reports and records set aside.
+    ///
+    /// # Errors
+    /// [`SpoolError`].
+    pub async fn parked(&self) -> Result<i64, SpoolError> {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM parked");
+        Ok(count.fetch_one(&self.pool).await?)
     }
 
     /// Forgets delivered reports.
@@ -183,14 +274,28 @@ impl Spool {
     /// [`SpoolError`]: they will be delivered once more, which changes no total.
     pub async fn delivered(&self, ids: &[i64]) -> Result<(), SpoolError> {
         let mut tx = self.pool.begin().await?;
+        let mut gone = 0;
         for id in ids {
-            sqlx::query("DELETE FROM report WHERE id = $1")
+            let done = sqlx::query("DELETE FROM report WHERE id = $1")
                 .bind(id)
                 .execute(&mut *tx)
                 .await?;
+            gone += done.rows_affected();
         }
         tx.commit().await?;
+        self.forget_count(gone);
         Ok(())
+    }
+
+    /// Whether every write fails, as on a full disk.
+    #[cfg(test)]
+    pub(crate) async fn fail(&self, is_failing: bool) {
+        let pragma = if is_failing {
+            "PRAGMA query_only = 1"
+        } else {
+            "PRAGMA query_only = 0"
+        };
+        sqlx::raw_sql(pragma).execute(&self.pool).await.unwrap();
     }
 
     /// Closes the file after what is under way.
@@ -199,17 +304,31 @@ impl Spool {
     }
 }
 
-async fn replace_interims(tx: &mut SqliteConnection, session: &str, in_flight: &[i64]) -> Result<Vec<i64>, SpoolError> {
-    let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM report WHERE session = $1 AND is_interim = 1")
-        .bind(session)
+/// Takes out the session's Interims that wait, and gives their meters to the report that takes their place if it has less: a
+/// session that a reboot has ended knows its octets from them alone.
+async fn replace_interims(
+    tx: &mut SqliteConnection,
+    report: &mut Report,
+    in_flight: &[i64],
+) -> Result<Vec<i64>, SpoolError> {
+    let rows = sqlx::query("SELECT id, body FROM report WHERE session = $1 AND is_interim = 1")
+        .bind(&report.id)
         .fetch_all(&mut *tx)
         .await?;
-    let stale: Vec<i64> = ids.into_iter().filter(|id| !in_flight.contains(id)).collect();
-    for id in &stale {
+    let mut stale = Vec::new();
+    for row in rows {
+        let id: i64 = row.try_get(0)?;
+        if in_flight.contains(&id) {
+            continue;
+        }
+        if let Ok(earlier) = serde_json::from_str(row.try_get(1)?) {
+            report.raise_to(&earlier);
+        }
         sqlx::query("DELETE FROM report WHERE id = $1")
             .bind(id)
             .execute(&mut *tx)
             .await?;
+        stale.push(id);
     }
     Ok(stale)
 }
@@ -220,116 +339,4 @@ pub(crate) fn lane_of(report: &Report) -> Option<Mac> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::tests::{row, wall};
-
-    fn changes(reports: Vec<Report>) -> Changes {
-        Changes {
-            reports,
-            ..Changes::default()
-        }
-    }
-
-    fn report(id: &str, kind: Kind, octets: u64) -> Report {
-        let meter = kavadam_firewall::Meter {
-            up_octets: octets,
-            ..Default::default()
-        };
-        row(id).report(kind, meter, 1, wall())
-    }
-
-    async fn bodies(spool: &Spool) -> Vec<(String, Kind, u64)> {
-        let waiting = spool.waiting().await.unwrap();
-        waiting
-            .into_iter()
-            .map(|one| (one.report.id, one.report.kind, one.report.up_octets))
-            .collect()
-    }
-
-    #[tokio::test]
-    async fn finds_after_a_crash_what_was_committed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("gateway.db");
-        let spool = Spool::open(&path).await.unwrap();
-        let both = Changes {
-            reports: vec![report("a", Kind::Start, 0), report("a", Kind::Stop(1), 9)],
-            saved: vec![row("a"), row("b")],
-            forgotten: vec!["a".into()],
-        };
-        spool.commit(&both, &[]).await.unwrap();
-        // Dropped without closing, as by kill -9; the second opens what the first left, its WAL not folded in.
-        std::mem::forget(spool);
-        let again = Spool::open(&path).await.unwrap();
-        assert_eq!(
-            bodies(&again).await,
-            [("a".into(), Kind::Start, 0), ("a".into(), Kind::Stop(1), 9)]
-        );
-        assert_eq!(again.sessions().await.unwrap(), [row("b")]);
-    }
-
-    #[tokio::test]
-    async fn a_later_report_replaces_an_interim_that_waits_but_not_one_in_flight() {
-        let dir = tempfile::tempdir().unwrap();
-        let spool = Spool::open(&dir.path().join("gateway.db")).await.unwrap();
-        spool
-            .commit(&changes(vec![report("a", Kind::Start, 0)]), &[])
-            .await
-            .unwrap();
-        let first = spool
-            .commit(&changes(vec![report("a", Kind::Interim, 1)]), &[])
-            .await
-            .unwrap();
-        spool
-            .commit(&changes(vec![report("b", Kind::Interim, 5)]), &[])
-            .await
-            .unwrap();
-        let second = spool
-            .commit(&changes(vec![report("a", Kind::Interim, 2)]), &[])
-            .await
-            .unwrap();
-        assert_eq!(second.replaced, [first.waiting[0].id]);
-        let third = spool
-            .commit(&changes(vec![report("a", Kind::Stop(1), 3)]), &[second.waiting[0].id])
-            .await
-            .unwrap();
-        assert_eq!(third.replaced, [] as [i64; 0]);
-        assert_eq!(
-            bodies(&spool).await,
-            [
-                ("a".into(), Kind::Start, 0),
-                ("b".into(), Kind::Interim, 5),
-                ("a".into(), Kind::Interim, 2),
-                ("a".into(), Kind::Stop(1), 3)
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn what_was_delivered_is_gone_and_its_place_is_not_used_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("gateway.db");
-        let spool = Spool::open(&path).await.unwrap();
-        let first = spool
-            .commit(&changes(vec![report("a", Kind::Start, 0)]), &[])
-            .await
-            .unwrap();
-        spool.delivered(&[first.waiting[0].id]).await.unwrap();
-        spool.close().await;
-        let spool = Spool::open(&path).await.unwrap();
-        assert_eq!(bodies(&spool).await, []);
-        let second = spool
-            .commit(&changes(vec![report("b", Kind::Start, 0)]), &[])
-            .await
-            .unwrap();
-        assert!(second.waiting[0].id > first.waiting[0].id);
-    }
-
-    #[tokio::test]
-    async fn refuses_a_file_that_is_no_spool() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("gateway.db");
-        std::fs::write(&path, "not a database, but long enough to have a header ".repeat(20)).unwrap();
-        assert!(matches!(Spool::open(&path).await, Err(SpoolError::Database(_))));
-    }
-}
+mod tests;

@@ -1,13 +1,13 @@
 //! Ends: halt, read, report, remove. See the module's head for why in this order.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kavadam_domain::Mac;
 use kavadam_domain::session::terminate_cause;
 use kavadam_firewall::{FirewallError, PoolKey, Slot};
 
 use super::session::{Phase, Session};
-use super::{Command, Core, HALT, Now, Told, WaiterId, warn_kernel};
+use super::{Command, Core, Deed, HALT, HALT_TIMEOUT, Now, Told, WaiterId, warn_kernel};
 use crate::kernel::Kernel;
 use crate::report::Kind;
 
@@ -48,7 +48,7 @@ impl<K: Kernel> Core<K> {
         if !session.is_online() {
             return;
         }
-        match self.kernel.set_timeout(slot, Some(Duration::from_millis(1))) {
+        match self.kernel.set_timeout(slot, Some(HALT_TIMEOUT)) {
             Ok(()) | Err(FirewallError::Expired(_)) => {}
             // Closing, later, will end it all the same.
             Err(error) => warn_kernel(&error),
@@ -106,7 +106,7 @@ impl<K: Kernel> Core<K> {
     }
 
     fn stop(&mut self, slot: Slot, now: Now) {
-        let Some(session) = self.sessions.remove(&slot) else {
+        let Some(mut session) = self.sessions.remove(&slot) else {
             return;
         };
         let Phase::Halting { cause, .. } = session.phase else {
@@ -114,8 +114,10 @@ impl<K: Kernel> Core<K> {
         };
         self.out
             .push(Command::Spool(Box::new(session.report(Kind::Stop(cause), now))));
-        self.out.push(Command::Forget(session.row.id.clone()));
-        self.out.push(Command::Close(slot));
+        session.row.is_stopped = true;
+        self.out.push(Command::Save(Box::new(session.row.clone())));
+        self.leaving.insert(slot, session.row.id.clone());
+        self.out.push(Command::Do(Deed::Close(slot)));
         tracing::info!(
             session.id = session.row.id,
             cause,
@@ -123,6 +125,7 @@ impl<K: Kernel> Core<K> {
             "session ended"
         );
         self.by_id.remove(&session.row.id);
+        self.release_address(slot, session.row.ipv4);
         if self.by_mac.get(&session.row.mac) == Some(&slot) {
             self.by_mac.remove(&session.row.mac);
         }
@@ -143,9 +146,21 @@ impl<K: Kernel> Core<K> {
             }
         }
         self.renewals.retain(|_, one| *one != slot);
+        self.save_retired(session.pool);
         self.drop_pool_if_empty(session.pool);
         for (waiter, told) in self.mourners.remove(&slot).unwrap_or_default() {
             self.tell(waiter, told);
+        }
+    }
+
+    /// The sessions that go on remember what ended ones were granted.
+    fn save_retired(&mut self, key: PoolKey) {
+        let Some(pool) = self.pools.get(&key) else { return };
+        for slot in &pool.slots {
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.row.retired_octets = pool.retired_octets;
+                self.out.push(Command::Save(Box::new(session.row.clone())));
+            }
         }
     }
 

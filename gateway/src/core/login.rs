@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use kavadam_domain::Mac;
-use kavadam_firewall::{Meter, OpenSession, PoolKey, Slot};
+use kavadam_firewall::{Meter, PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
 
+use super::deeds::Opening;
 use super::session::{Device, Left, Phase, Pool, Session, SessionRow};
 use super::{Answer, AskId, Command, Core, MOST_REFUSED, Now, REFUSAL_REMEMBERED, SILENCE_REMEMBERED, Told, WaiterId};
 use crate::kernel::Kernel;
@@ -34,6 +35,10 @@ impl<K: Kernel> Core<K> {
             // Stopped, and not reported yet: a few milliseconds from now it is a stranger.
             return self.await_end(slot, waiter, Told::Over);
         }
+        if let Some(opening) = self.opening_at(mac) {
+            opening.waiters.extend(waiter);
+            return;
+        }
         if let Some(login) = self.login_of.get(&mac).and_then(|ask| self.logins.get_mut(ask)) {
             login.waiters.extend(waiter);
             return;
@@ -49,6 +54,9 @@ impl<K: Kernel> Core<K> {
     pub(super) fn log_on(&mut self, device: Device, user_name: String, credential: Credential, waiter: WaiterId) {
         if self.by_mac.contains_key(&device.mac) {
             return self.tell(waiter, Told::Already);
+        }
+        if let Some(opening) = self.opening_at(device.mac) {
+            return opening.waiters.push(waiter);
         }
         // A login overtakes a question that is under way; who waited for that is told what comes of this.
         let overtaken = self.login_of.remove(&device.mac);
@@ -106,11 +114,7 @@ impl<K: Kernel> Core<K> {
         let told = match answer {
             Answer::Accept(grant) => {
                 self.refused.remove(&mac);
-                if self.open(&login, *grant, now) {
-                    Told::Online
-                } else {
-                    Told::Unavailable
-                }
+                return self.accept(ask, login, *grant, now);
             }
             Answer::Reject(message) => {
                 self.remember_refusal(mac, login.is_knock, REFUSAL_REMEMBERED, now);
@@ -138,71 +142,55 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Opens a session in the kernel; whether there was room. The Start is committed before anybody is told.
-    fn open(&mut self, login: &Login, grant: Grant, now: Now) -> bool {
+    fn opening_at(&mut self, mac: Mac) -> Option<&mut Opening> {
+        self.openings.get_mut(self.opening_of.get(&mac)?)
+    }
+
+    /// Writes an accepted session down; then it is opened, and then they are told who wait.
+    fn accept(&mut self, ask: AskId, login: Login, grant: Grant, now: Now) {
         let limits = grant.limits;
-        let Some(pool) = self.pool_for(grant.cui.as_ref(), limits.max_total_octets) else {
-            return false;
-        };
-        let used = self.pool_used(pool);
+        let pool = grant.cui.as_ref().and_then(|cui| self.by_cui.get(cui)).copied();
         let row = SessionRow {
-            id: login.id.clone(),
+            id: login.id,
             mac: login.device.mac,
             ipv4: login.device.ipv4,
             ipv6: login.device.ipv6,
-            user_name: grant.user_name.or_else(|| Some(login.user_name.clone())),
+            user_name: grant.user_name.or(Some(login.user_name)),
             classes: grant.classes,
             cui: grant.cui,
             limits,
             is_renewable: grant.is_renewable,
             started: now.wall,
+            started_boot: now.boot,
             left: limits.remaining_octets.map(|octets| Left {
                 octets,
-                at_used_octets: used,
+                at_used_octets: pool.map_or(0, |pool| self.pool_used(pool)),
             }),
+            retired_octets: pool
+                .and_then(|pool| self.pools.get(&pool))
+                .map_or(0, |pool| pool.retired_octets),
+            is_stopped: false,
         };
-        let timeout = limits.session_secs.map(|secs| Duration::from_secs(secs.max(1).into()));
-        let opened = self.kernel.open(&OpenSession {
-            mac: row.mac,
-            ipv4: row.ipv4,
-            pool,
-            up_bits_per_sec: limits.up_bits_per_sec,
-            down_bits_per_sec: limits.down_bits_per_sec,
-            timeout,
-            label: row.id.as_bytes().to_vec(),
-        });
-        let slot = match opened {
-            Ok(slot) => slot,
-            Err(error) => {
-                tracing::error!(%error, session.id = row.id, "cannot open an accepted session");
-                self.drop_pool_if_empty(pool);
-                return false;
-            }
-        };
-        let session = self.new_session(row, slot, pool, Duration::ZERO, timeout, Meter::default(), now);
-        self.out.push(Command::Save(Box::new(session.row.clone())));
-        self.out
-            .push(Command::Spool(Box::new(session.report(Kind::Start, now))));
-        tracing::info!(session.id = session.row.id, "session opened");
-        self.enter(session);
-        self.fit_pool(pool);
-        true
+        self.out.push(Command::Save(Box::new(row.clone())));
+        let start = row.report(Kind::Start, Meter::default(), 0, now.wall);
+        self.out.push(Command::Spool(Box::new(start)));
+        let waiters = login.waiters;
+        self.await_opening(ask, Opening { row, waiters });
     }
 
-    /// The pool of this person, made if need be.
-    fn pool_for(&mut self, cui: Option<&Vec<u8>>, first_limit: Option<u64>) -> Option<PoolKey> {
-        if let Some(pool) = cui.and_then(|cui| self.by_cui.get(cui)) {
-            return Some(*pool);
-        }
-        match self.kernel.create_pool(first_limit) {
+    /// The first pool of this person.
+    pub(super) fn new_pool(&mut self, row: &SessionRow) -> Option<PoolKey> {
+        let limit_octets = row.limits.max_total_octets;
+        match self.kernel.create_pool(limit_octets) {
             Ok(key) => {
                 let pool = Pool {
-                    cui: cui.cloned(),
-                    limit_octets: first_limit,
+                    cui: row.cui.clone(),
+                    limit_octets,
+                    kernel_octets: limit_octets,
                     ..Pool::default()
                 };
                 self.pools.insert(key, pool);
-                if let Some(cui) = cui {
+                if let Some(cui) = &row.cui {
                     self.by_cui.insert(cui.clone(), key);
                 }
                 Some(key)
@@ -238,6 +226,7 @@ impl<K: Kernel> Core<K> {
             active_at: now.mono,
             next_poll: now.mono + Duration::from_secs(1),
             next_interim: now.mono,
+            ordered_after: 0,
         };
         session.next_interim = now.mono + spread(self.interim_of(&session), slot);
         session
@@ -247,6 +236,9 @@ impl<K: Kernel> Core<K> {
         let slot = session.slot;
         self.by_mac.insert(session.row.mac, slot);
         self.by_id.insert(session.row.id.clone(), slot);
+        if let Some(ipv4) = session.row.ipv4 {
+            self.by_ipv4.insert(ipv4, slot);
+        }
         self.pools.entry(session.pool).or_default().slots.push(slot);
         self.sessions.insert(slot, session);
     }

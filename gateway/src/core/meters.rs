@@ -11,7 +11,7 @@ use crate::kernel::Kernel;
 use crate::report::Kind;
 
 /// Sessions read in one tick, 10 ms of work; the others wait for the next.
-const MOST_READ: usize = 4_096;
+pub(super) const MOST_READ: usize = 4_096;
 const POLL_AT_LEAST: Duration = Duration::from_secs(30);
 const POLL_AT_MOST: Duration = Duration::from_secs(1);
 /// RFC 2869 §5.16: not below 60 s by the book; a lab may go lower.
@@ -20,9 +20,14 @@ const INTERIM_AT_LEAST: Duration = Duration::from_secs(10);
 impl<K: Kernel> Core<K> {
     /// Reads the meters that are due, with those of their pools.
     pub(super) fn poll(&mut self, now: Now) {
-        let is_due = |session: &&Session| session.next_poll.min(session.next_interim) <= now.mono;
+        let due_at = |session: &Session| session.next_poll.min(session.next_interim);
         let online = self.sessions.values().filter(|session| session.is_online());
-        let due: Vec<&Session> = online.filter(is_due).take(MOST_READ).collect();
+        let mut due: Vec<&Session> = online.filter(|session| due_at(session) <= now.mono).collect();
+        if due.len() > MOST_READ {
+            // Those that have waited longest, or some would wait for ever.
+            due.select_nth_unstable_by_key(MOST_READ, |session| due_at(session));
+            due.truncate(MOST_READ);
+        }
         let reporting: Vec<Slot> = due
             .iter()
             .filter(|session| session.next_interim <= now.mono)

@@ -2,22 +2,28 @@
 //! comes with every input, chance in a seed, so that tests move both by hand.
 //!
 //! ```text
-//!   knock, logon ──Ask──▶ server ──Answered──▶ open in the kernel ──▶ Save, Spool(Start)
-//!   tick, depletion ──▶ read meters ──▶ Spool(Interim), Ask(Authorize-Only)
-//!   end ──▶ halt in the kernel ──25 ms──▶ read ──▶ Spool(Stop), Forget ──▶ Close
+//!   knock, logon ──Ask──▶ server ──Answered──▶ Save, Spool(Start) ──▶ Do(Open) ──▶ Tell
+//!   tick, depletion ──▶ read meters ──▶ Spool(Interim), Ask(Authorize-Only) ──Answered──▶ Save ──▶ Do(Limit, Fit)
+//!   end ──▶ halt in the kernel ──40 ms──▶ read ──▶ Spool(Stop), Save ──▶ Do(Close) ──▶ Forget
 //! ```
+//!
+//! **The record comes first.** What widens a session (its opening, a higher limit, a longer time) is committed as a row, then
+//! done in the kernel: a [`Deed`]. So the kernel never allows what no row knows, and adoption believes the rows: it holds the
+//! kernel to them, whichever of the two a crash left behind.
 //!
 //! **Nothing is lost by a crash.** A session's meters live in the kernel until its Stop is committed: an end first halts the
 //! session (its kernel timeout is set to almost nothing, which keeps the meters), then reads what has become final, then
-//! commits the Stop, and only then removes the meters. A crash between any two of these leaves either a session that the next
-//! process finds and ends, or one whose Stop is sent twice with the same cumulative octets, which changes no total.
+//! commits the Stop and in the row that it is stopped, and only then removes the meters, and last the row. A crash between any
+//! two of these leaves a session that the next process finds and ends, or one that it only has to remove.
 //!
 //! **Quota.** A pool's limit in the kernel is the sum of what its sessions were granted. At low water (a quarter of the free
 //! octets of the last grant) the pool asks again; when used up it asks once more, and what is then refused, or not raised, ends
 //! every session of the pool. While the server is silent the pool stays closed, is asked for again, and ends after a minute.
 //! Acct-Terminate-Cause is then NAS-Request (10): RFC 2866 has no word for a quota.
 
+mod address;
 mod adopt;
+mod deeds;
 mod end;
 mod login;
 mod meters;
@@ -27,7 +33,7 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -37,6 +43,7 @@ use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, Target};
 
 use crate::kernel::Kernel;
 use crate::report::Report;
+use deeds::Opening;
 use login::Login;
 use session::{Pool, Session};
 
@@ -44,8 +51,11 @@ pub use session::{Device, SessionRow};
 
 /// Less than one merged packet counts as used up: a session that cannot pass it would hang rather than end.
 pub const USED_UP_BELOW_OCTETS: u64 = 65_536;
-/// The kernel ends a session within one of its ticks, at most 10 ms; after this its meters are final.
-const HALT: Duration = Duration::from_millis(25);
+/// The timeout that halts a session. Kernels without the correction of 2024 count it in ticks and round down, and nought would
+/// mean for ever: this is one tick of the slowest kernel.
+const HALT_TIMEOUT: Duration = Duration::from_millis(10);
+/// The kernel ends a halted session within two of its ticks, each at most 10 ms; after this its meters are final.
+const HALT: Duration = Duration::from_millis(40);
 /// How long a refusal of a device's MAC is remembered, so that its probes do not flood the server.
 const REFUSAL_REMEMBERED: Duration = Duration::from_mins(1);
 /// Likewise when no server answered.
@@ -62,6 +72,8 @@ pub struct Now {
     pub wall: Timestamp,
     /// For intervals.
     pub mono: Instant,
+    /// Since the machine booted: outlives us, and no step of the wall clock moves it. `None` where it cannot be told.
+    pub boot: Option<Duration>,
 }
 
 /// A question to a RADIUS server.
@@ -89,8 +101,10 @@ pub enum Input {
     },
     /// The device wants to be a stranger.
     Logoff(Mac, Option<WaiterId>),
-    /// DHCP gave the device this address, or took it away.
-    Address(Mac, Option<Ipv4Addr>),
+    /// DHCP gave the device this address, and so nobody else has it.
+    Address(Mac, Ipv4Addr),
+    /// The device no longer holds this address; it may hold another.
+    AddressGone(Mac, Ipv4Addr),
     /// What a server said.
     Answered(AskId, Answer),
     /// The kernel says that a pool refused a packet.
@@ -122,12 +136,25 @@ pub enum Command {
     Save(Box<SessionRow>),
     /// No longer keep the session of this Acct-Session-Id.
     Forget(String),
-    /// Remove a session whose Stop is committed.
-    Close(Slot),
+    /// Bring the kernel in line with what is committed: [`Core::carry_out`].
+    Do(Deed),
     /// Ask a server, once the reports about the device have been delivered.
     Ask(AskId, Box<AccessRequest>),
     /// Tell who waits.
     Tell(WaiterId, Told),
+}
+
+/// Something to be done in the kernel. Doing it twice does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Open the session that this question was about.
+    Open(AskId),
+    /// Hold a session to its speeds and its time.
+    Limit(Slot),
+    /// Hold a pool to the sum of what its sessions were granted.
+    Fit(PoolKey),
+    /// Remove a session whose Stop is committed.
+    Close(Slot),
 }
 
 /// The answer to one who waits.
@@ -186,10 +213,21 @@ pub struct Core<K> {
     sessions: HashMap<Slot, Session>,
     by_mac: HashMap<Mac, Slot>,
     by_id: HashMap<String, Slot>,
+    by_ipv4: HashMap<Ipv4Addr, Slot>,
     pools: HashMap<PoolKey, Pool>,
     by_cui: HashMap<Vec<u8>, PoolKey>,
     logins: HashMap<AskId, Login>,
     login_of: HashMap<Mac, AskId>,
+    /// Accepted, and not in the kernel yet.
+    openings: HashMap<AskId, Opening>,
+    opening_of: HashMap<Mac, AskId>,
+    /// Stopped and not removed yet, with their Acct-Session-Ids.
+    leaving: HashMap<Slot, String>,
+    /// Of these, those that the kernel did not let go.
+    unclosed: HashSet<Slot>,
+    /// Sessions and pools that the kernel may not hold to their limits yet.
+    unlimited: BTreeSet<Slot>,
+    unfit: HashSet<PoolKey>,
     renewals: HashMap<AskId, Slot>,
     refused: HashMap<Mac, Instant>,
     /// Who waits for an end.
@@ -207,10 +245,17 @@ impl<K: Kernel> Core<K> {
             sessions: HashMap::new(),
             by_mac: HashMap::new(),
             by_id: HashMap::new(),
+            by_ipv4: HashMap::new(),
             pools: HashMap::new(),
             by_cui: HashMap::new(),
             logins: HashMap::new(),
             login_of: HashMap::new(),
+            openings: HashMap::new(),
+            opening_of: HashMap::new(),
+            leaving: HashMap::new(),
+            unclosed: HashSet::new(),
+            unlimited: BTreeSet::new(),
+            unfit: HashSet::new(),
             renewals: HashMap::new(),
             refused: HashMap::new(),
             mourners: HashMap::new(),
@@ -230,7 +275,8 @@ impl<K: Kernel> Core<K> {
                 waiter,
             } => self.log_on(device, user_name, credential, waiter),
             Input::Logoff(mac, waiter) => self.log_off(mac, waiter, now),
-            Input::Address(mac, ipv4) => self.move_to(mac, ipv4),
+            Input::Address(mac, ipv4) => self.leased(mac, ipv4),
+            Input::AddressGone(mac, ipv4) => self.vacate(mac, ipv4),
             Input::Answered(ask, answer) => self.answered(ask, answer, now),
             Input::PoolUsedUp(pool) => self.look_at_pool(pool, now),
             Input::Disconnect(target, waiter) => self.disconnect(&target, waiter, now),
@@ -249,17 +295,15 @@ impl<K: Kernel> Core<K> {
         std::mem::take(&mut self.out)
     }
 
-    /// Removes a session from the kernel, its Stop being committed.
-    pub fn close(&mut self, slot: Slot) {
-        if let Err(error) = self.kernel.close(slot) {
-            warn_kernel(&error);
-        }
-    }
-
     /// When a tick is due earlier than the next full second.
     pub fn wake_at(&self) -> Option<Instant> {
         let halting = self.mourners.keys().filter_map(|slot| self.sessions.get(slot));
         halting.filter_map(Session::final_at).min()
+    }
+
+    /// Whether the device has a session, ending or not.
+    pub fn is_online(&self, mac: Mac) -> bool {
+        self.by_mac.contains_key(&mac)
     }
 
     /// Sessions online.
@@ -310,6 +354,7 @@ impl<K: Kernel> Core<K> {
 
     fn tick(&mut self, now: Now) {
         self.refused.retain(|_, until| *until > now.mono);
+        self.retry_deeds(now);
         self.finish_halted(now);
         self.end_overdue(now);
         self.poll(now);
@@ -321,22 +366,6 @@ impl<K: Kernel> Core<K> {
             self.decided(ask, login, answer, now);
         } else if let Some(slot) = self.renewals.remove(&ask) {
             self.renewed(ask, slot, answer, now);
-        }
-    }
-
-    fn move_to(&mut self, mac: Mac, ipv4: Option<Ipv4Addr>) {
-        let Some(session) = self.by_mac.get(&mac).and_then(|slot| self.sessions.get_mut(slot)) else {
-            return;
-        };
-        if session.row.ipv4 == ipv4 || !session.is_online() {
-            return;
-        }
-        match self.kernel.set_ipv4(session.slot, ipv4) {
-            Ok(()) => {
-                session.row.ipv4 = ipv4;
-                self.out.push(Command::Save(Box::new(session.row.clone())));
-            }
-            Err(error) => warn_kernel(&error),
         }
     }
 }

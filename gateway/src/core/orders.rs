@@ -25,6 +25,7 @@ impl<K: Kernel> Core<K> {
             let session = self.sessions.get(&slot).filter(|session| session.is_online());
             let pool = session.ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND)?.pool;
             self.apply_limits(slot, limits, now);
+            self.outdate_questions(slot);
             self.look_at_pool(pool, now);
             Ok(())
         });

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use kavadam_domain::Limits;
 use kavadam_domain::session::terminate_cause;
-use kavadam_firewall::{FirewallError, PoolKey, Slot};
+use kavadam_firewall::{PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
 
 use super::session::{Asking, Left, Session};
-use super::{Answer, AskId, Command, Core, Now, STARVED_AT_MOST, USED_UP_BELOW_OCTETS, warn_kernel};
+use super::{Answer, AskId, Command, Core, Deed, Now, STARVED_AT_MOST, USED_UP_BELOW_OCTETS};
 use crate::kernel::Kernel;
 
 /// After silence; the RADIUS client has by then tried for some seconds of its own.
@@ -81,7 +81,17 @@ impl<K: Kernel> Core<K> {
             .and_then(|pool| pool.asking.take_if(|asking| asking.ask == ask))
             .is_some_and(|asking| asking.was_used_up);
         match answer {
-            Answer::Accept(grant) => self.extended(key, slot, *grant, was_used_up, now),
+            Answer::Accept(mut grant) => {
+                let is_outdated = ask.0 <= session.ordered_after;
+                if is_outdated {
+                    grant.limits = after_order(session.row.limits, grant.limits);
+                }
+                self.extended(key, slot, *grant, was_used_up && !is_outdated, now);
+                if let Some(pool) = self.pools.get_mut(&key).filter(|_| is_outdated) {
+                    // That it raised nothing means nothing.
+                    pool.is_last = false;
+                }
+            }
             Answer::Reject(_) => self.refused_more(key, now),
             Answer::Silent => {
                 if let Some(pool) = self.pools.get_mut(&key) {
@@ -180,18 +190,14 @@ impl<K: Kernel> Core<K> {
         let (key, old) = (session.pool, session.row.limits);
         session.row.limits = limits;
         let age = session.age(now);
-        if speeds(&old) != speeds(&limits) {
-            let set = self
-                .kernel
-                .set_rate(slot, limits.up_bits_per_sec, limits.down_bits_per_sec);
-            note(set);
-        }
         if old.session_secs != limits.session_secs {
             let remaining = limits
                 .session_secs
                 .map(|secs| Duration::from_secs(secs.into()).saturating_sub(age));
             session.ends_at = remaining.map(|remaining| now.mono + remaining);
-            note(self.kernel.set_timeout(slot, remaining));
+        }
+        if speeds(&old) != speeds(&limits) || old.session_secs != limits.session_secs {
+            self.out.push(Command::Do(Deed::Limit(slot)));
         }
         self.fit_pool(key);
         let used = self.pool_used(key);
@@ -206,7 +212,14 @@ impl<K: Kernel> Core<K> {
         self.out.push(Command::Save(Box::new(session.row.clone())));
     }
 
-    /// Sets the kernel's limit to the sum of what was granted.
+    /// What was asked before now was decided before the order that has just come.
+    pub(super) fn outdate_questions(&mut self, slot: Slot) {
+        if let Some(session) = self.sessions.get_mut(&slot) {
+            session.ordered_after = self.last_number;
+        }
+    }
+
+    /// The pool's limit is the sum of what was granted.
     pub(super) fn fit_pool(&mut self, key: PoolKey) {
         let used = self.pool_used(key);
         let Some(pool) = self.pools.get_mut(&key) else { return };
@@ -217,25 +230,26 @@ impl<K: Kernel> Core<K> {
             .try_fold(pool.retired_octets, |sum, session| {
                 Some(sum.saturating_add(session.row.limits.max_total_octets?))
             });
-        if granted != pool.limit_octets {
-            match self.kernel.set_pool_limit(key, granted) {
-                Ok(()) => pool.limit_octets = granted,
-                Err(error) => warn_kernel(&error),
-            }
+        pool.limit_octets = granted;
+        if granted != pool.kernel_octets {
+            self.out.push(Command::Do(Deed::Fit(key)));
         }
         pool.granted_free_octets = granted.map_or(0, |limit| limit.saturating_sub(used));
         pool.is_last = false;
     }
 }
 
-const fn speeds(limits: &Limits) -> (Option<u64>, Option<u64>) {
-    (limits.up_bits_per_sec, limits.down_bits_per_sec)
+/// An order stands against an answer that was decided before it; more octets are given all the same, as both were granted.
+fn after_order(ordered: Limits, answered: Limits) -> Limits {
+    Limits {
+        max_total_octets: ordered
+            .max_total_octets
+            .zip(answered.max_total_octets)
+            .map(|(a, b)| a.max(b)),
+        ..ordered
+    }
 }
 
-/// That a session has just expired is no failure: it is about to be ended.
-fn note(result: Result<(), FirewallError>) {
-    match result {
-        Ok(()) | Err(FirewallError::Expired(_)) => {}
-        Err(error) => warn_kernel(&error),
-    }
+const fn speeds(limits: &Limits) -> (Option<u64>, Option<u64>) {
+    (limits.up_bits_per_sec, limits.down_bits_per_sec)
 }

@@ -47,6 +47,12 @@ pub struct SessionRow {
     pub started: Timestamp,
     /// What the person had left when the limits were granted, and what the pool had used by then.
     pub left: Option<Left>,
+    /// When it began, since the machine booted: tells its age after a restart, whatever the wall clock did.
+    pub started_boot: Option<Duration>,
+    /// What ended sessions of its pool were granted; the largest among the pool's sessions is true.
+    pub retired_octets: u64,
+    /// Its Stop is committed: it only has to be removed.
+    pub is_stopped: bool,
 }
 
 /// See [`SessionRow::left`].
@@ -84,6 +90,8 @@ pub(super) struct Session {
     pub active_at: Instant,
     pub next_poll: Instant,
     pub next_interim: Instant,
+    /// Questions up to this one were put before the last order about its limits.
+    pub ordered_after: u64,
 }
 
 impl Session {
@@ -163,6 +171,8 @@ pub(super) struct Pool {
     /// Octets carried by sessions that have ended.
     pub spent_octets: u64,
     pub limit_octets: Option<u64>,
+    /// The limit that the kernel holds it to; another while a deed is due.
+    pub kernel_octets: Option<u64>,
     /// Octets that were free after the last grant: low water is a quarter of it.
     pub granted_free_octets: u64,
     pub asking: Option<Asking>,

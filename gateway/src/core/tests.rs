@@ -2,7 +2,7 @@
 
 mod adoption;
 mod endings;
-mod fake;
+pub(crate) mod fake;
 mod model;
 mod quotas;
 mod strangers;
@@ -14,7 +14,7 @@ use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::PoolKey;
 use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
 
-use super::{Answer, AskId, Command, Core, Device, Input, Now, SessionRow, Settings, Told, WaiterId};
+use super::{Answer, AskId, Command, Core, Deed, Device, Input, Now, SessionRow, Settings, Told, WaiterId};
 use crate::report::{Kind, Report};
 use fake::FakeKernel;
 
@@ -52,6 +52,9 @@ pub(crate) fn row(id: &str) -> SessionRow {
         is_renewable: true,
         started: wall(),
         left: None,
+        started_boot: None,
+        retired_octets: 0,
+        is_stopped: false,
     }
 }
 
@@ -76,20 +79,23 @@ pub(crate) fn lease(octets: u64) -> Grant {
 }
 
 /// A gate with a fake kernel, a fake server and a clock.
-struct Scene {
-    core: Core<FakeKernel>,
+pub(crate) struct Scene {
+    pub core: Core<FakeKernel>,
     kernel: FakeKernel,
-    now: Now,
+    pub now: Now,
     asked: Vec<(AskId, AccessRequest)>,
-    reports: Vec<Report>,
+    pub reports: Vec<Report>,
     saved: Vec<SessionRow>,
-    forgotten: Vec<String>,
+    pub forgotten: Vec<String>,
     told: Vec<(WaiterId, Told)>,
     waiters: u64,
+    /// Commits, deeds and answers until the process dies.
+    steps_to_live: Option<u8>,
+    is_dead: bool,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let kernel = FakeKernel::default();
         let settings = Settings {
             interim: Duration::from_mins(1),
@@ -102,6 +108,7 @@ impl Scene {
             now: Now {
                 wall: wall(),
                 mono: Instant::now() + Duration::from_hours(24),
+                boot: Some(Duration::from_hours(9)),
             },
             asked: Vec::new(),
             reports: Vec::new(),
@@ -109,25 +116,54 @@ impl Scene {
             forgotten: Vec::new(),
             told: Vec::new(),
             waiters: 0,
+            steps_to_live: None,
+            is_dead: false,
         }
     }
 
     fn handle(&mut self, input: Input) {
-        let commands = self.core.handle(input, self.now);
-        self.take(commands);
+        if !self.is_dead {
+            let commands = self.core.handle(input, self.now);
+            self.take(commands);
+        }
     }
 
-    fn take(&mut self, commands: Vec<Command>) {
-        for command in commands {
-            match command {
-                Command::Spool(report) => self.reports.push(*report),
-                Command::Save(row) => self.saved.push(*row),
-                Command::Forget(id) => self.forgotten.push(id),
-                Command::Close(slot) => self.core.close(slot),
-                Command::Ask(ask, request) => self.asked.push((ask, *request)),
-                Command::Tell(waiter, told) => self.told.push((waiter, told)),
+    /// As the engine does: commits, then does the rest, then what follows from it. Before any of these steps the process may
+    /// end.
+    pub fn take(&mut self, mut commands: Vec<Command>) {
+        while !commands.is_empty() {
+            let is_record = |one: &Command| matches!(one, Command::Spool(_) | Command::Save(_) | Command::Forget(_));
+            if commands.iter().any(is_record) && self.dies() {
+                return;
+            }
+            let (records, rest): (Vec<_>, Vec<_>) = commands.into_iter().partition(is_record);
+            for record in records {
+                match record {
+                    Command::Spool(report) => self.reports.push(*report),
+                    Command::Save(row) => self.saved.push(*row),
+                    Command::Forget(id) => self.forgotten.push(id),
+                    _ => {}
+                }
+            }
+            commands = Vec::new();
+            for one in rest {
+                if self.dies() {
+                    return;
+                }
+                match one {
+                    Command::Do(deed) => commands.extend(self.core.carry_out(deed, self.now)),
+                    Command::Ask(ask, request) => self.asked.push((ask, *request)),
+                    Command::Tell(waiter, told) => self.told.push((waiter, told)),
+                    _ => {}
+                }
             }
         }
+    }
+
+    fn dies(&mut self) -> bool {
+        self.is_dead |= self.steps_to_live == Some(0);
+        self.steps_to_live = self.steps_to_live.map(|steps| steps.saturating_sub(1));
+        self.is_dead
     }
 
     /// Time passes; the kernel and the engine's ticks with it.
@@ -144,6 +180,7 @@ impl Scene {
         self.now = Now {
             wall: self.now.wall + step,
             mono: self.now.mono + step,
+            boot: self.now.boot.map(|boot| boot + step),
         };
         self.kernel.pass(step);
         self.handle(Input::Tick);

@@ -40,7 +40,7 @@ fn goes_on_with_every_octet_counted_once() {
     scene.accept(lease(30 * MB));
     assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(40 * MB));
     scene.handle(Input::Logoff(mac(1), None));
-    scene.step(Duration::from_millis(30));
+    scene.step(Duration::from_millis(50));
     let stop = scene.last_report();
     assert_eq!((stop.down_octets, stop.session_secs), (4 * MB, 100));
     assert_eq!(stop.classes, [b"class".to_vec()]);
@@ -69,7 +69,8 @@ fn ends_sessions_that_only_one_side_knows() {
     scene.online(1, lease(10 * MB));
     scene.flow(1, MB);
     let id = scene.last_report().id.clone();
-    let scene = restarted(&scene, vec![row("lost")]);
+    let mut scene = restarted(&scene, vec![row("lost")]);
+    scene.step(Duration::from_millis(50));
     let mut ended: Vec<(String, Kind, u64)> = scene
         .reports
         .iter()
@@ -77,8 +78,8 @@ fn ends_sessions_that_only_one_side_knows() {
         .collect();
     ended.sort_by_key(|(_, _, octets)| *octets);
     let reboot = Kind::Stop(terminate_cause::NAS_REBOOT);
-    assert_eq!(ended, [("lost".to_owned(), reboot, 0), (id, reboot, MB)]);
-    assert_eq!(scene.forgotten, ["lost"]);
+    assert_eq!(ended, [("lost".to_owned(), reboot, 0), (id.clone(), reboot, MB)]);
+    assert_eq!(scene.forgotten, ["lost".to_owned(), id]);
     assert!(!scene.kernel.is_open(mac(1)));
 }
 
@@ -100,11 +101,148 @@ fn what_ended_sessions_left_in_a_pool_survives() {
     scene.online(2, lease(10 * MB));
     scene.flow(1, 2 * MB);
     scene.handle(Input::Logoff(mac(1), None));
-    scene.step(Duration::from_millis(30));
+    scene.step(Duration::from_millis(50));
     let rows = scene.saved.iter().filter(|row| row.mac == mac(2)).cloned().collect();
     let mut scene = restarted(&scene, rows);
     scene.flow(2, 14 * MB);
     scene.pass(Duration::from_secs(30));
     scene.accept(lease(25 * MB));
     assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(2))), Some(35 * MB));
+}
+
+/// What the rows say after all that was saved and forgotten.
+fn kept(scene: &Scene) -> Vec<SessionRow> {
+    let mut rows: std::collections::BTreeMap<String, SessionRow> = std::collections::BTreeMap::new();
+    rows.extend(scene.saved.iter().map(|row| (row.id.clone(), row.clone())));
+    for id in &scene.forgotten {
+        rows.remove(id);
+    }
+    rows.into_values().collect()
+}
+
+#[test]
+fn a_session_that_was_written_down_and_never_opened_ends_with_nothing() {
+    let mut scene = Scene::new();
+    scene.log_on(1);
+    scene.steps_to_live = Some(1);
+    scene.accept(lease(10 * MB));
+    assert!(scene.is_dead && !scene.kernel.is_open(mac(1)));
+    let rows = kept(&scene);
+    let mut scene = restarted(&scene, rows);
+    let stop = scene.last_report();
+    assert_eq!(
+        (stop.kind, stop.down_octets),
+        (Kind::Stop(terminate_cause::NAS_REBOOT), 0)
+    );
+    scene.online(1, lease(10 * MB));
+}
+
+#[test]
+fn a_session_whose_record_was_not_written_is_not_opened() {
+    let mut scene = Scene::new();
+    scene.log_on(1);
+    scene.steps_to_live = Some(0);
+    scene.accept(lease(10 * MB));
+    assert!(!scene.kernel.is_open(mac(1)) && scene.told.is_empty());
+}
+
+#[test]
+fn a_raise_counts_once_whichever_side_of_it_was_lost() {
+    for steps in 0..3 {
+        let mut scene = Scene::new();
+        scene.online(1, lease(10 * MB));
+        scene.flow(1, 8 * MB);
+        scene.pass(Duration::from_secs(30));
+        scene.steps_to_live = Some(steps);
+        scene.accept(lease(20 * MB));
+        let rows = kept(&scene);
+        let mut scene = restarted(&scene, rows);
+        scene.flow(1, 20 * MB);
+        if !scene.asked.is_empty() {
+            scene.accept(lease(30 * MB));
+        }
+        let limit = scene.pool_limit(scene.kernel.pool_of(mac(1)));
+        assert_eq!(limit, Some(30 * MB), "dead after {steps} steps");
+    }
+}
+
+#[test]
+fn a_change_that_was_written_down_and_not_carried_out_holds_after_the_restart() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    let target = kavadam_radius::Target {
+        mac: Some(mac(1)),
+        ..Default::default()
+    };
+    let mut limits = lease(15 * MB).limits;
+    limits.down_bits_per_sec = Some(1_000_000);
+    limits.session_secs = Some(600);
+    let waiter = scene.waiter();
+    scene.told.clear();
+    scene.steps_to_live = Some(1);
+    scene.handle(Input::Change(target, limits, waiter));
+    assert!(scene.told.is_empty());
+    let rows = kept(&scene);
+    let mut scene = restarted(&scene, rows);
+    scene.pass(Duration::from_secs(1));
+    assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(15 * MB));
+    assert_eq!(scene.kernel.rates_of(mac(1)).1, Some(1_000_000));
+    scene.pass(Duration::from_secs(601));
+    assert!(!scene.kernel.is_open(mac(1)));
+}
+
+#[test]
+fn a_stop_that_is_written_is_not_written_again() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, MB);
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.steps_to_live = Some(1);
+    scene.step(Duration::from_millis(50));
+    assert!(scene.is_dead && scene.kernel.is_open(mac(1)));
+    assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::USER_REQUEST));
+    let rows = kept(&scene);
+    let scene = restarted(&scene, rows);
+    assert!(scene.reports.is_empty(), "{:?}", scene.kinds());
+    assert!(!scene.kernel.is_open(mac(1)));
+    assert_eq!(scene.forgotten.len(), 1);
+}
+
+#[test]
+fn what_an_unknown_session_carries_until_it_is_halted_is_reported() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, MB);
+    let found = scene.kernel.found();
+    // While the gateway starts, the device goes on.
+    scene.flow(1, MB);
+    let mut scene = restarted(&scene, Vec::new());
+    assert!(scene.reports.is_empty() && scene.kernel.is_open(mac(1)));
+    assert_eq!(scene.flow(1, MB), 0, "halted");
+    scene.step(Duration::from_millis(50));
+    let stop = scene.last_report();
+    assert_eq!(
+        (stop.kind, stop.down_octets),
+        (Kind::Stop(terminate_cause::NAS_REBOOT), 2 * MB)
+    );
+    assert_eq!(found[0].meter.down_octets, MB);
+}
+
+#[test]
+fn a_step_of_the_wall_clock_over_a_restart_ends_nobody_and_ages_nobody() {
+    for has_boot_clock in [true, false] {
+        let mut scene = Scene::new();
+        scene.online(1, lease(10 * MB));
+        scene.pass(Duration::from_secs(100));
+        scene.now.wall = scene.now.wall + Duration::from_hours(48);
+        let mut rows = kept(&scene);
+        if !has_boot_clock {
+            rows[0].started_boot = None;
+        }
+        let mut scene = restarted(&scene, rows);
+        let view = scene.core.view(mac(1), scene.now).unwrap();
+        assert_eq!((view.session_secs, view.seconds_remaining), (100, Some(3_500)));
+        scene.pass(Duration::from_secs(2));
+        assert!(scene.kernel.is_open(mac(1)));
+    }
 }

@@ -4,7 +4,7 @@ use super::*;
 use kavadam_domain::session::terminate_cause;
 use kavadam_radius::{ErrorCause, Target};
 
-const SETTLED: Duration = Duration::from_millis(30);
+const SETTLED: Duration = Duration::from_millis(50);
 
 fn target(mac: Mac) -> Target {
     Target {
@@ -181,4 +181,55 @@ fn a_change_holds_at_once_and_lifts_what_it_does_not_name() {
     assert!(scene.kernel.is_open(mac(1)));
     scene.pass(Duration::from_secs(3));
     assert!(!scene.kernel.is_open(mac(1)), "counted from the session's start");
+}
+
+#[test]
+fn an_answer_decided_before_an_order_takes_nothing_of_it_back() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, 8 * MB);
+    scene.pass(Duration::from_secs(30));
+    let waiter = scene.waiter();
+    let limits = Limits {
+        down_bits_per_sec: Some(20_000_000),
+        ..lease(50 * MB).limits
+    };
+    scene.handle(Input::Change(target(mac(1)), limits, waiter));
+    scene.accept(lease(20 * MB));
+    assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(50 * MB));
+    assert_eq!(scene.kernel.rates_of(mac(1)).1, Some(20_000_000));
+    scene.flow(1, 34 * MB);
+    scene.pass(Duration::from_secs(30));
+    scene.accept(lease(45 * MB));
+    let limit = scene.pool_limit(scene.kernel.pool_of(mac(1)));
+    assert_eq!(limit, Some(45 * MB), "what is asked after it counts as ever");
+}
+
+#[test]
+fn a_session_that_the_kernel_does_not_let_go_is_tried_again() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.kernel.state().is_clinging = true;
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.step(SETTLED);
+    assert!(scene.kernel.is_open(mac(1)) && scene.forgotten.is_empty());
+    scene.kernel.state().is_clinging = false;
+    scene.pass(Duration::from_secs(1));
+    assert!(!scene.kernel.is_open(mac(1)));
+    assert_eq!(scene.forgotten.len(), 1);
+    assert_eq!(scene.kinds().len(), 2, "a Start, and one Stop");
+    scene.online(1, lease(10 * MB));
+}
+
+#[test]
+fn a_device_whose_last_session_still_clings_can_log_in_when_it_lets_go() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.kernel.state().is_clinging = true;
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.step(SETTLED);
+    scene.kernel.state().is_clinging = false;
+    let waiter = scene.log_on(1);
+    scene.accept(lease(10 * MB));
+    assert_eq!(scene.told.last(), Some(&(waiter, Told::Online)));
 }

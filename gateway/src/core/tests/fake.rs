@@ -1,6 +1,6 @@
 //! A kernel made of numbers: quotas exact to the packet of one kilobyte, timeouts, one session a device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +19,10 @@ pub struct State {
     pub sessions: HashMap<Slot, Session>,
     pools: HashMap<PoolKey, Pool>,
     pub is_full: bool,
+    /// Sessions are not let go.
+    pub is_clinging: bool,
+    /// Slots whose meters were read.
+    pub reads: HashSet<Slot>,
 }
 
 pub struct Session {
@@ -57,8 +61,8 @@ impl FakeKernel {
         let Some(session) = state.sessions.values_mut().find(|one| one.open.mac == mac) else {
             return (0, None);
         };
-        // A timeout of a millisecond has passed when anybody looks.
-        if session.is_expired || session.remaining == Some(Duration::from_millis(1)) {
+        // The timeout of a halt has passed when anybody looks.
+        if session.is_expired || session.remaining.is_some_and(|left| left <= Duration::from_millis(10)) {
             return (0, None);
         }
         let pool = state.pools.get_mut(&session.open.pool).unwrap();
@@ -166,6 +170,9 @@ impl Kernel for FakeKernel {
 
     fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
         let mut state = self.state();
+        if state.is_clinging {
+            return Err(FirewallError::NotPermitted);
+        }
         let gone = state.sessions.remove(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
         if !state.sessions.values().any(|one| one.open.pool == gone.open.pool) {
             state.pools.remove(&gone.open.pool);
@@ -174,7 +181,8 @@ impl Kernel for FakeKernel {
     }
 
     fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
-        let state = self.state();
+        let mut state = self.state();
+        state.reads.extend(slots);
         Ok(slots
             .iter()
             .filter_map(|slot| Some((*slot, state.sessions.get(slot)?.meter)))

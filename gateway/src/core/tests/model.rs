@@ -12,7 +12,10 @@ enum Event {
     Flow(u8, u64),
     Pass(u16),
     Answer(u8),
-    Crash,
+    /// After so many more commits, deeds and answers.
+    Crash(u8),
+    /// No crash is due any more.
+    Live,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -22,7 +25,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (1..5_u8, 0..8 * MB).prop_map(|(n, octets)| Event::Flow(n, octets)),
         3 => (0..20_000_u16).prop_map(Event::Pass),
         4 => any::<u8>().prop_map(Event::Answer),
-        1 => Just(Event::Crash),
+        2 => (0..8_u8).prop_map(Event::Crash),
     ]
 }
 
@@ -56,6 +59,20 @@ impl Server {
     }
 }
 
+/// Another process takes over.
+fn restart(scene: &mut Scene, rows: Vec<SessionRow>) {
+    let settings = Settings {
+        interim: Duration::from_mins(1),
+        called_station_id: String::new(),
+        seed: rand::random(),
+    };
+    scene.core = Core::new(settings, scene.kernel.clone());
+    scene.asked.clear();
+    (scene.is_dead, scene.steps_to_live) = (false, None);
+    let commands = scene.core.adopt(scene.kernel.found(), rows, scene.now);
+    scene.take(commands);
+}
+
 proptest! {
     #[test]
     fn never_carries_more_than_was_granted_and_reports_every_octet_once(
@@ -66,7 +83,7 @@ proptest! {
         let mut carried = 0;
         let mut rows: HashMap<String, SessionRow> = HashMap::new();
         let mut furthest: HashMap<String, u64> = HashMap::new();
-        let end = [Event::LogOff(1), Event::LogOff(2), Event::LogOff(3), Event::LogOff(4), Event::Pass(2_000)];
+        let end = [Event::Live, Event::LogOff(1), Event::LogOff(2), Event::LogOff(3), Event::LogOff(4), Event::Pass(2_000)];
         for event in events.into_iter().chain(end) {
             match event {
                 Event::LogOn(n) => _ = scene.log_on(n),
@@ -74,24 +91,23 @@ proptest! {
                 Event::Flow(n, octets) => carried += scene.flow(n, octets),
                 Event::Pass(millis) => scene.pass(Duration::from_millis(millis.into())),
                 Event::Answer(whim) => server.answer(&mut scene, whim),
-                Event::Crash => {
-                    let settings = Settings {
-                        interim: Duration::from_mins(1),
-                        called_station_id: String::new(),
-                        seed: rand::random(),
-                    };
-                    scene.core = Core::new(settings, scene.kernel.clone());
-                    scene.asked.clear();
-                    let kept = rows.values().cloned().collect();
-                    let commands = scene.core.adopt(scene.kernel.found(), kept, scene.now);
-                    scene.take(commands);
-                }
+                Event::Live => scene.steps_to_live = None,
+                Event::Crash(steps) => scene.steps_to_live = Some(steps),
             }
             for row in scene.saved.drain(..) {
                 rows.insert(row.id.clone(), row);
             }
             for id in scene.forgotten.drain(..) {
                 rows.remove(&id);
+            }
+            if scene.is_dead || scene.steps_to_live == Some(0) {
+                restart(&mut scene, rows.values().cloned().collect());
+                for row in scene.saved.drain(..) {
+                    rows.insert(row.id.clone(), row);
+                }
+                for id in scene.forgotten.drain(..) {
+                    rows.remove(&id);
+                }
             }
             for report in scene.reports.drain(..) {
                 let so_far = furthest.entry(report.id).or_default();

@@ -4,7 +4,7 @@ use super::*;
 use kavadam_domain::session::terminate_cause;
 
 /// Long enough for a halted session's meters to be final.
-const SETTLED: Duration = Duration::from_millis(30);
+const SETTLED: Duration = Duration::from_millis(50);
 
 #[test]
 fn low_water_asks_for_more_after_reporting_what_was_used() {
@@ -237,4 +237,28 @@ fn shows_what_the_person_has_left_now() {
     assert_eq!(view.session_secs, 10);
     assert_eq!(view.meter.down_octets, 4 * MB);
     assert_eq!(scene.core.view(mac(2), scene.now), None);
+}
+
+#[test]
+fn with_more_sessions_due_than_a_tick_reads_all_have_their_turn() {
+    let mut scene = Scene::new();
+    let most = super::super::meters::MOST_READ;
+    let sessions = u32::try_from(most + 100).unwrap();
+    for number in 0..sessions {
+        let [_, _, high, low] = number.to_be_bytes();
+        let device = Device {
+            mac: Mac([2, 1, 0, 0, high, low]),
+            ipv4: None,
+            ipv6: None,
+        };
+        scene.handle(Input::Knock(device, None));
+        let nameless = Grant { cui: None, ..lease(MB) };
+        scene.accept(nameless);
+    }
+    scene.kernel.state().reads.clear();
+    for _ in 0..2 {
+        // All are due at each tick: what was read is due again at the next.
+        scene.pass(Duration::from_secs(1));
+    }
+    assert_eq!(scene.kernel.state().reads.len(), most + 100);
 }

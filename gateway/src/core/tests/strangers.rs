@@ -1,6 +1,7 @@
 //! From stranger to session.
 
 use super::*;
+use kavadam_domain::session::terminate_cause;
 
 #[test]
 fn a_login_opens_a_session_and_reports_its_start_before_anybody_is_told() {
@@ -19,11 +20,12 @@ fn a_login_opens_a_session_and_reports_its_start_before_anybody_is_told() {
         .map(|command| match command {
             Command::Save(_) => "save",
             Command::Spool(_) => "spool",
-            Command::Tell(..) => "tell",
+            Command::Do(Deed::Open(_)) => "open",
             _ => "other",
         })
         .collect();
-    assert_eq!(order, ["save", "spool", "tell"]);
+    assert_eq!(order, ["save", "spool", "open"]);
+    assert!(!scene.kernel.is_open(mac(1)), "the record comes first");
     scene.take(commands);
     assert_eq!(scene.told, [(waiter, Told::Online)]);
     let start = scene.last_report();
@@ -50,13 +52,14 @@ fn a_refusal_is_told_in_the_servers_words_and_silence_as_silence() {
 }
 
 #[test]
-fn a_gate_without_room_says_so_and_keeps_nothing() {
+fn a_gate_without_room_says_so_and_takes_the_start_back() {
     let mut scene = Scene::new();
     scene.kernel.state().is_full = true;
     let waiter = scene.log_on(1);
     scene.accept(lease(MB));
     assert_eq!(scene.told, [(waiter, Told::Unavailable)]);
-    assert!(scene.reports.is_empty() && scene.saved.is_empty());
+    assert_eq!(scene.kinds(), [Kind::Start, Kind::Stop(terminate_cause::NAS_ERROR)]);
+    assert_eq!(scene.forgotten, [scene.saved[0].id.clone()]);
     scene.kernel.state().is_full = false;
     scene.online(1, lease(MB));
 }
@@ -118,7 +121,32 @@ fn session_ids_are_never_used_twice() {
 fn a_new_address_moves_the_session() {
     let mut scene = Scene::new();
     scene.online(1, lease(MB));
-    scene.handle(Input::Address(mac(1), Some(Ipv4Addr::new(10, 80, 9, 9))));
+    scene.handle(Input::Address(mac(1), Ipv4Addr::new(10, 80, 9, 9)));
     assert_eq!(scene.kernel.found()[0].ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
     assert_eq!(scene.saved.last().unwrap().ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
+}
+
+#[test]
+fn the_end_of_an_address_it_has_left_does_not_touch_a_session() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(MB));
+    scene.handle(Input::Address(mac(1), Ipv4Addr::new(10, 80, 9, 9)));
+    scene.handle(Input::AddressGone(mac(1), device(1).ipv4.unwrap()));
+    assert_eq!(scene.kernel.found()[0].ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
+    scene.handle(Input::AddressGone(mac(1), Ipv4Addr::new(10, 80, 9, 9)));
+    assert_eq!(scene.kernel.found()[0].ipv4, None);
+}
+
+#[test]
+fn an_address_given_to_another_device_is_taken_from_the_session_that_had_it() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(MB));
+    scene.online(2, lease(MB));
+    let address = device(1).ipv4.unwrap();
+    scene.handle(Input::Address(mac(2), address));
+    let mut found = scene.kernel.found();
+    found.sort_by_key(|one| one.mac);
+    assert_eq!((found[0].ipv4, found[1].ipv4), (None, Some(address)));
+    scene.handle(Input::Address(mac(3), address));
+    assert!(scene.kernel.found().iter().all(|one| one.ipv4.is_none()));
 }

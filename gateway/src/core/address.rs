@@ -1,0 +1,54 @@
+//! A session's IPv4 address follows its device's lease.
+
+use std::net::Ipv4Addr;
+
+use kavadam_domain::Mac;
+use kavadam_firewall::Slot;
+
+use super::{Command, Core, warn_kernel};
+use crate::kernel::Kernel;
+
+impl<K: Kernel> Core<K> {
+    /// The device has this address. A session of another that still claims it is behind the times: its neighbour entry would
+    /// draw the new owner's packets to a device that has left.
+    pub(super) fn leased(&mut self, mac: Mac, ipv4: Ipv4Addr) {
+        let holder = self.by_ipv4.get(&ipv4).and_then(|slot| self.sessions.get(slot));
+        if let Some(other) = holder.filter(|session| session.row.mac != mac) {
+            self.move_to(other.slot, None);
+        }
+        if let Some(slot) = self.by_mac.get(&mac).copied() {
+            self.move_to(slot, Some(ipv4));
+        }
+    }
+
+    pub(super) fn vacate(&mut self, mac: Mac, ipv4: Ipv4Addr) {
+        let holder = self.by_ipv4.get(&ipv4).and_then(|slot| self.sessions.get(slot));
+        if let Some(session) = holder.filter(|session| session.row.mac == mac) {
+            self.move_to(session.slot, None);
+        }
+    }
+
+    fn move_to(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) {
+        let Some(session) = self.sessions.get_mut(&slot) else {
+            return;
+        };
+        if session.row.ipv4 == ipv4 || !session.is_online() {
+            return;
+        }
+        if let Err(error) = self.kernel.set_ipv4(slot, ipv4) {
+            return warn_kernel(&error);
+        }
+        let old = std::mem::replace(&mut session.row.ipv4, ipv4);
+        self.out.push(Command::Save(Box::new(session.row.clone())));
+        self.release_address(slot, old);
+        if let Some(ipv4) = ipv4 {
+            self.by_ipv4.insert(ipv4, slot);
+        }
+    }
+
+    pub(super) fn release_address(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) {
+        if let Some(ipv4) = ipv4.filter(|ipv4| self.by_ipv4.get(ipv4) == Some(&slot)) {
+            self.by_ipv4.remove(&ipv4);
+        }
+    }
+}
