@@ -177,6 +177,7 @@ impl GatewayConfig {
             listen: self.coa_listen,
             authorities: self.radius.servers.iter().map(authority).collect(),
             nas_identifier: self.nas_identifier.clone(),
+            nas_addresses: self.lan_addresses(),
             is_strict: true,
         }
     }

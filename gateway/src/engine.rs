@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_domain::{Limits, Mac};
+use kavadam_domain::Mac;
 use kavadam_firewall::{GateEvent, Slot};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
-use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, Target};
+use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, LimitsPatch, Target};
 use std::net::Ipv4Addr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ pub(crate) enum Message {
     View(Mac, oneshot::Sender<Option<View>>),
     Address(Mac, Option<Ipv4Addr>),
     Disconnect(Target, oneshot::Sender<Told>),
-    Change(Target, Limits, oneshot::Sender<Told>),
+    Change(Target, LimitsPatch, oneshot::Sender<Told>),
     Answered(AskId, Answer),
     Gate(GateEvent),
 }
@@ -112,8 +112,8 @@ impl DynamicHandler for EngineHandle {
         ordered(self.ask(|reply| Message::Disconnect(target, reply)).await.as_ref())
     }
 
-    async fn change(&self, target: Target, limits: Limits) -> Result<(), ErrorCause> {
-        ordered(self.ask(|reply| Message::Change(target, limits, reply)).await.as_ref())
+    async fn change(&self, target: Target, patch: LimitsPatch) -> Result<(), ErrorCause> {
+        ordered(self.ask(|reply| Message::Change(target, patch, reply)).await.as_ref())
     }
 }
 
@@ -286,7 +286,7 @@ fn take_in<K: Kernel>(
         }
         Message::Address(mac, ipv4) => Input::Address(mac, ipv4),
         Message::Disconnect(target, reply) => Input::Disconnect(target, wait(reply)),
-        Message::Change(target, limits, reply) => Input::Change(target, limits, wait(reply)),
+        Message::Change(target, patch, reply) => Input::Change(target, patch, wait(reply)),
         Message::Answered(ask, answer) => Input::Answered(ask, answer),
         Message::Gate(GateEvent::PoolUsedUp(pool)) => Input::PoolUsedUp(pool),
         Message::Gate(GateEvent::Resync) => return core.resync(now),

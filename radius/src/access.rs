@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use kavadam_domain::{Limits, Mac};
 use zeroize::Zeroizing;
 
+use crate::NasIdentity;
+use crate::limits::{self, LimitsError};
 use crate::wire::{
     Code, Draft, EncodeError, Packet, Secret, attr, hide_password, random_authenticator, reveal_password, service,
 };
-use crate::{NasIdentity, limits};
 
 /// How the user proves the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -262,12 +263,19 @@ impl AccessReply {
         }
     }
 
-    /// Reads an answer that was verified. `None` if it is none to an Access-Request.
+    /// Reads an answer that was verified. `None` if it is none to an Access-Request. An Access-Accept whose limits cannot be held is
+    /// a refusal (RFC 2865 §5), never a session without them.
     #[must_use]
     pub fn read(packet: &Packet) -> Option<Self> {
         let message = message_of(packet);
         match packet.code() {
-            Code::AccessAccept => Some(Self::Accept(Grant::read(packet, message))),
+            Code::AccessAccept => Some(match Grant::read(packet, message) {
+                Ok(grant) => Self::Accept(grant),
+                Err(error) => {
+                    tracing::warn!(%error, "an Access-Accept is taken for a refusal");
+                    Self::Reject { message: None }
+                }
+            }),
             Code::AccessReject => Some(Self::Reject { message }),
             Code::AccessChallenge => Some(Self::Challenge {
                 message,
@@ -294,16 +302,16 @@ impl Grant {
         write_message(draft, self.message.as_deref());
     }
 
-    fn read(packet: &Packet, message: Option<String>) -> Self {
-        let (limits, is_renewable) = limits::read(packet);
-        Self {
+    fn read(packet: &Packet, message: Option<String>) -> Result<Self, LimitsError> {
+        let (limits, is_renewable) = limits::read(packet)?;
+        Ok(Self {
             limits,
             is_renewable,
             classes: packet.all_octets(attr::CLASS),
             user_name: packet.text(attr::USER_NAME),
             cui: packet.octets(attr::CHARGEABLE_USER_IDENTITY),
             message,
-        }
+        })
     }
 }
 

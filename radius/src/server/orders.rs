@@ -146,12 +146,11 @@ fn request_of(order: &Order) -> DynamicRequest {
             acct_session_id: Some(order.acct_session_id.clone()),
             user_name: Some(order.user_name.clone()),
             mac: order.mac,
-            framed_ipv4: None,
-            framed_ipv6: None,
+            ..Target::default()
         },
         action: match order.action {
             OrderAction::End => DynamicAction::Disconnect,
-            OrderAction::Change(limits) => DynamicAction::Change(limits),
+            OrderAction::Change(limits) => DynamicAction::Change(limits.into()),
         },
     }
 }

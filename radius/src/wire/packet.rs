@@ -43,6 +43,12 @@ pub enum Unverified {
     NoMessageAuthenticator,
 }
 
+/// An attribute is there, but its value has another length than its type (RFC 2865 §5): whoever depends on it must not take it
+/// for absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("attribute {0} has a value of the wrong length")]
+pub struct WrongLength(pub u8);
+
 /// A well-formed packet; nothing about it is proven until one of the `verify_` functions returned `Ok`.
 #[derive(Debug, Clone)]
 pub struct Packet {
@@ -198,6 +204,15 @@ impl Packet {
         self.frame.lookup(attribute)?.encode_u32().ok()
     }
 
+    /// The first value as a number; `None` only if the attribute is absent.
+    ///
+    /// # Errors
+    /// [`WrongLength`].
+    pub fn try_u32(&self, attribute: AVPType) -> Result<Option<u32>, WrongLength> {
+        let value = self.frame.lookup(attribute).map(AVP::encode_u32).transpose();
+        value.map_err(|_| WrongLength(attribute))
+    }
+
     /// The first value as an IPv4 address; `None` too if it is not four octets long.
     #[must_use]
     pub fn ipv4(&self, attribute: AVPType) -> Option<Ipv4Addr> {
@@ -214,23 +229,33 @@ impl Packet {
     /// yields nothing.
     #[must_use]
     pub fn vendor_octets(&self, (vendor, kind): VendorAttr) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        for avp in self.frame.lookup_all(attr::VENDOR_SPECIFIC) {
-            let value = avp.encode_bytes();
-            let Some((number, mut rest)) = value.split_first_chunk::<4>() else {
-                continue;
+        let all = self.vendor_attributes().filter_map(Result::ok);
+        all.filter(|((at_vendor, at), _)| (*at_vendor, *at) == (vendor, kind))
+            .map(|(_, value)| value.to_vec())
+            .collect()
+    }
+
+    /// The type of every attribute, in order.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = AVPType> {
+        attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default())
+            .filter_map(Result::ok)
+            .map(|(kind, _)| kind)
+    }
+
+    /// Every vendor's attribute, in order. An error where one does not follow the recommended layout: its vendor, if there is one.
+    pub(crate) fn vendor_attributes(&self) -> impl Iterator<Item = Result<(VendorAttr, &[u8]), Option<u32>>> {
+        let all = attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok);
+        let vendors = all.filter(|(kind, _)| *kind == attr::VENDOR_SPECIFIC);
+        vendors.flat_map(|(_, value)| {
+            let (vendor, rest) = match value.split_first_chunk::<4>() {
+                Some((vendor, rest)) => (Some(u32::from_be_bytes(*vendor)), rest),
+                None => (None, value),
             };
-            if u32::from_be_bytes(*number) != vendor {
-                continue;
-            }
-            while let Some((at, body, after)) = next_attribute(rest) {
-                if at == kind {
-                    found.push(body.to_vec());
-                }
-                rest = after;
-            }
-        }
-        found
+            attributes(rest).map(move |inner| match (vendor, inner) {
+                (Some(vendor), Ok((kind, value))) => Ok(((vendor, kind), value)),
+                _ => Err(vendor),
+            })
+        })
     }
 
     /// The first value of a vendor's attribute as a number.
@@ -238,6 +263,26 @@ impl Packet {
     pub fn vendor_u32(&self, attribute: VendorAttr) -> Option<u32> {
         let value = self.vendor_octets(attribute).into_iter().next()?;
         value.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// The first value of a vendor's attribute as a number; `None` only if there is none.
+    ///
+    /// # Errors
+    /// [`WrongLength`] of the value, or of anything that the vendor's attributes are wrapped in.
+    pub fn try_vendor_u32(&self, attribute: VendorAttr) -> Result<Option<u32>, WrongLength> {
+        const WRONG: WrongLength = WrongLength(attr::VENDOR_SPECIFIC);
+        let mut found = None;
+        for inner in self.vendor_attributes() {
+            match inner {
+                Ok((at, value)) if at == attribute => {
+                    let value = value.try_into().map_err(|_| WRONG)?;
+                    found.get_or_insert(u32::from_be_bytes(value));
+                }
+                Err(vendor) if vendor.is_none_or(|vendor| vendor == attribute.0) => return Err(WRONG),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(found)
     }
 
     /// Every value of a vendor's attribute as text.
@@ -256,6 +301,22 @@ fn next_attribute(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let &[kind, length] = octets.first_chunk::<2>()?;
     let body = octets.get(2..usize::from(length))?;
     Some((kind, body, octets.get(usize::from(length)..)?))
+}
+
+/// Types and values; an error ends them where what is left is no attribute.
+fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some((kind, value, after)) = next_attribute(rest) else {
+            rest = &[];
+            return Some(Err(()));
+        };
+        rest = after;
+        Some(Ok((kind, value)))
+    })
 }
 
 fn find_message_authenticator(packet: &[u8]) -> Result<Option<usize>, Malformed> {
