@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kavadam_access::api::{NasEntry, Order, OrderAction, OrderAnswer};
 use kavadam_access::{Access, AccessError};
-use kavadam_domain::{SessionId, Timestamp};
+use kavadam_domain::{NasId, SessionId, Timestamp};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,10 @@ use crate::wire::{ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Gates asked at once.
-const CONCURRENCY: usize = 256;
+/// Orders under way at once.
+const CONCURRENCY: usize = 1024;
+/// Of one gate: one that stays silent must not take the places of the others.
+const CONCURRENCY_PER_GATE: usize = 16;
 
 /// What gates are yet to obey.
 pub trait OrderBook: Send + Sync + 'static {
@@ -89,21 +91,31 @@ pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, cancel: Ca
 struct Reconciler<B> {
     hands: Arc<Hands<B>>,
     tasks: JoinSet<()>,
-    /// One order of a session at a time. A gate that stays silent keeps only its own sessions waiting.
-    under_way: HashMap<SessionId, AbortHandle>,
+    /// One order of a session at a time, and whose gate that is.
+    under_way: HashMap<SessionId, (NasId, AbortHandle)>,
 }
 
 impl<B: OrderBook> Reconciler<B> {
     async fn look(&mut self) -> Result<(), B::Error> {
         while self.tasks.try_join_next().is_some() {}
-        self.under_way.retain(|_, task| !task.is_finished());
+        self.under_way.retain(|_, (_, task)| !task.is_finished());
+        let mut busy: HashMap<NasId, usize> = HashMap::new();
+        for (nas, _) in self.under_way.values() {
+            *busy.entry(*nas).or_default() += 1;
+        }
         for order in self.hands.book.pending_orders(clock::now()).await? {
             if self.under_way.len() >= CONCURRENCY {
                 break;
             }
+            let busy = busy.entry(order.nas).or_default();
+            if *busy >= CONCURRENCY_PER_GATE {
+                continue;
+            }
             if let Entry::Vacant(place) = self.under_way.entry(order.session) {
-                let hands = Arc::clone(&self.hands);
-                place.insert(self.tasks.spawn(async move { hands.carry_out(order).await }));
+                let (nas, hands) = (order.nas, Arc::clone(&self.hands));
+                let task = self.tasks.spawn(async move { hands.carry_out(order).await });
+                place.insert((nas, task));
+                *busy += 1;
             }
         }
         Ok(())
@@ -123,18 +135,36 @@ impl<B: OrderBook> Hands<B> {
     }
 
     async fn try_carry_out(&self, order: &Order) -> Result<(), B::Error> {
-        let answer = match self.book.nas_by_source(order.to.ip()).await? {
-            Some(nas) => {
-                let secret = Secret::new(nas.secret.as_slice());
-                let request = request_of(order);
-                let sent = self.client.send(order.to, &secret, &request, clock::now());
-                answer_of(sent.await)
-            }
-            // The gate was taken out of service; whether it comes back is not for us to know.
+        let found = self.book.nas_by_source(order.to.ip()).await?;
+        let answer = match found.filter(|nas| nas.id == order.nas) {
+            Some(nas) => self.ask(order, &Secret::new(nas.secret.as_slice())).await,
+            // The gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
             None => OrderAnswer::Silence,
         };
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
         self.book.order_answered(order.session, answer, clock::now()).await
+    }
+}
+
+impl<B> Hands<B> {
+    /// A gate need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name: it is asked
+    /// once more without.
+    async fn ask(&self, order: &Order, secret: &Secret) -> OrderAnswer {
+        let mut request = request_of(order);
+        let answer = self.send(order, secret, &request).await;
+        if answer != OrderAnswer::SessionGone {
+            return answer;
+        }
+        request.target.user_name = None;
+        match self.send(order, secret, &request).await {
+            // That it will not do without the name says nothing new.
+            OrderAnswer::Refused(_) => OrderAnswer::SessionGone,
+            answer => answer,
+        }
+    }
+
+    async fn send(&self, order: &Order, secret: &Secret, request: &DynamicRequest) -> OrderAnswer {
+        answer_of(self.client.send(order.to, secret, request, clock::now()).await)
     }
 }
 
@@ -164,3 +194,6 @@ const fn answer_of(reply: DynamicReply) -> OrderAnswer {
         DynamicReply::NoAnswer => OrderAnswer::Silence,
     }
 }
+
+#[cfg(test)]
+mod tests;
