@@ -227,3 +227,13 @@ async fn refuses_a_request_for_another_gate() {
     assert_eq!(target.classes, [b"c1".to_vec(), b"c2".to_vec()]);
     assert_eq!(target.cui.as_deref(), Some(&b"cui"[..]));
 }
+
+#[tokio::test]
+async fn a_recorded_order_played_back_from_another_port_is_a_copy() {
+    let scene = scene();
+    let packet = request(Code::DisconnectRequest, |_| {});
+    for _ in 0..3 {
+        assert_eq!(send(&packet, scene.at).await.code(), Code::DisconnectAck);
+    }
+    assert_eq!(scene.done().len(), 1);
+}

@@ -127,7 +127,8 @@ impl<H: DynamicHandler> Door for DynamicDoor<H> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
         let (packet, secret) = self.check(&datagram, from, clock::now())?;
         let key = Key {
-            source: from,
+            // Not the port: a recorded order played back from another is still a copy.
+            source: SocketAddr::new(from.ip().to_canonical(), 0),
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };
