@@ -143,7 +143,7 @@ impl AccountingRequest {
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
             framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
             counters: Counters::read(packet).ok()?,
-            at: happened_at(packet, now).ok()?,
+            at: happened_at(packet, is_about_the_gate, now).ok()?,
         })
     }
 
@@ -209,13 +209,15 @@ impl Counters {
 /// A gate whose clock is further behind than this has none, or lost it at a power cut.
 const CLOCKLESS: Duration = Duration::from_hours(7 * 24);
 
-/// Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
-/// that has not begun.
-fn happened_at(packet: &Packet, now: Timestamp) -> Result<Timestamp, WrongLength> {
+/// What is told of a session: Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
+/// that has not begun. A gate that starts has not set its clock yet, and a time that is too early would leave sessions open that it
+/// no longer has: there only the delay counts.
+fn happened_at(packet: &Packet, is_about_the_gate: bool, now: Timestamp) -> Result<Timestamp, WrongLength> {
     let delay = packet.try_u32(attr::ACCT_DELAY_TIME)?.unwrap_or(0);
     let delay = Duration::from_secs(delay.into());
-    Ok(packet
-        .try_u32(attr::EVENT_TIMESTAMP)?
+    let told = packet.try_u32(attr::EVENT_TIMESTAMP)?;
+    Ok(told
+        .filter(|_| !is_about_the_gate)
         .map(|secs| Timestamp::from_secs(i64::from(secs)))
         .filter(|told| *told >= now - delay - CLOCKLESS)
         .unwrap_or(now - delay)
@@ -259,5 +261,22 @@ mod tests {
             };
             assert_eq!(read(now, with_long_figure), None, "attribute {attribute}");
         }
+    }
+
+    #[test]
+    fn a_gate_that_starts_with_a_stale_clock_started_now() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let told = 1_800_000_000 - 3 * 86_400;
+        let report = |kind: u32, delay: u32| {
+            let read = read(now, |draft| {
+                draft.u32(attr::ACCT_STATUS_TYPE, kind);
+                draft.u32(attr::EVENT_TIMESTAMP, told);
+                draft.u32(attr::ACCT_DELAY_TIME, delay);
+            });
+            read.unwrap().at
+        };
+        assert_eq!(report(status::ON, 0), now);
+        assert_eq!(report(status::OFF, 5), now - Duration::from_secs(5));
+        assert_eq!(report(status::STOP, 0), Timestamp::from_secs(told.into()));
     }
 }
