@@ -224,6 +224,41 @@ async fn a_stranger_logs_in_by_chap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_number_and_its_code_log_in_by_chap_and_a_wrong_code_costs_one_try() {
+    let centre = centre().await;
+    let started = centre
+        .access
+        .start_login(&centre.visit, "9876543210", true, now())
+        .await;
+    assert!(matches!(started.unwrap(), Started::Sent(_)));
+    let challenge = async || {
+        let mut tx = centre.store.read().await.unwrap();
+        let found = tx.last_challenge(centre.visit.site, MAC).await.unwrap();
+        found.unwrap()
+    };
+    let row = challenge().await;
+    let code = challenge::code(centre.sealer.code_secret(&row.public_id).as_slice());
+    let ask = async |code: &str| {
+        let request = format!(
+            "User-Name = \"9876543210\"\nCHAP-Password = \"{code}\"\nCalling-Station-Id = \"{MAC}\"\n\
+             Acct-Session-Id = \"s1\"\nMessage-Authenticator = 0x00\n"
+        );
+        radclient(centre.auth, "auth", SECRET, request).await
+    };
+    let wrong = if code == "111111" { "222222" } else { "111111" };
+    let answer = ask(wrong).await;
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+    assert_eq!(challenge().await.challenge().tries_left, row.challenge().tries_left - 1);
+    let answer = ask(&code).await;
+    assert!(answer.contains("Received Access-Accept"), "{answer}");
+    let answer = ask(&code).await;
+    assert!(
+        answer.contains("Received Access-Reject"),
+        "a code is good once\n{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_and_a_missing_signature_get_silence() {
     let centre = centre().await;
     let ticket = centre.ticket().await;
