@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_gateway::GatewayConfig;
 use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
 use kavadam_radius::Secret;
@@ -25,6 +25,9 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
     }
     for address in gateway.radius.auth_servers.iter().chain(&gateway.radius.acct_servers) {
         let _: Option<SocketAddr> = problems.read("gateway.radius", address, "ADDRESS:PORT");
+    }
+    for network in &gateway.radius.order_sources {
+        let _: Option<IpNet> = problems.read("gateway.radius.order_sources", network, "ADDRESS/LENGTH");
     }
     if gateway.radius.auth_servers.is_empty() {
         problems.add("gateway.radius.auth_servers", "name at least one");
@@ -92,6 +95,7 @@ pub(super) fn build(file: &File) -> anyhow::Result<GatewayConfig> {
     let gateway = &file.gateway;
     let servers = gateway.radius.auth_servers.iter().zip(&gateway.radius.acct_servers);
     let servers = servers.map(|(auth, acct)| Ok((auth.parse()?, acct.parse()?)));
+    let sources = gateway.radius.order_sources.iter().map(|text| text.parse());
     let addresses = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<IpAddr>, _>>();
     let portal_port = file
         .portal
@@ -135,6 +139,9 @@ pub(super) fn build(file: &File) -> anyhow::Result<GatewayConfig> {
         interim: Duration::from_secs(u64::from(gateway.interim_secs)),
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,
+            order_sources: sources
+                .collect::<Result<_, _>>()
+                .context("gateway.radius.order_sources")?,
             secret: secret(file, &gateway.radius.secret_file, "local-nas.secret")?,
             timeout: Duration::from_millis(u64::from(gateway.radius.timeout_ms)),
             retries: gateway.radius.retries,
