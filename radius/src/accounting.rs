@@ -127,7 +127,7 @@ impl AccountingRequest {
     #[must_use]
     pub fn read(packet: &Packet, now: Timestamp) -> Option<Self> {
         let kind = AccountingKind::of(packet)?;
-        let session_id = packet.text(attr::ACCT_SESSION_ID).filter(|id| !id.is_empty());
+        let session_id = packet.id(attr::ACCT_SESSION_ID).filter(|id| !id.is_empty());
         let is_about_the_gate = matches!(kind, AccountingKind::On | AccountingKind::Off);
         if session_id.is_none() && !is_about_the_gate {
             return None;

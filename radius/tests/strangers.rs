@@ -18,6 +18,7 @@ use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Language, Mac, Plan, PlanId, Timestamp, challenge};
 use kavadam_radius::server::{RadiusServer, ServerConfig};
+use kavadam_radius::wire::{Code, Draft, Packet, attr, random_authenticator};
 use kavadam_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -311,4 +312,37 @@ async fn recorded(ticket: &Ticket) -> Vec<u8> {
     });
     radclient(at, "auth", SECRET, login(ticket, "User-Password")).await;
     heard.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_password_is_refused_and_not_met_with_silence() {
+    let centre = centre().await;
+    let auth = centre.auth;
+    let answers = tokio::task::spawn_blocking(move || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let ask = |add: fn(&mut Draft)| {
+            let mut draft = Draft::request(Code::AccessRequest, random_authenticator());
+            draft.text(attr::USER_NAME, "9876543210");
+            add(&mut draft);
+            socket
+                .send_to(&draft.seal_request(1, SECRET.as_bytes()).unwrap(), auth)
+                .unwrap();
+            let mut buffer = [0; 4096];
+            let length = socket.recv(&mut buffer).expect("silence");
+            Packet::parse(&buffer[..length]).unwrap().code()
+        };
+        [
+            ask(|draft| _ = draft.octets(attr::USER_PASSWORD, &[1; 5])),
+            ask(|draft| _ = draft.octets(attr::CHAP_PASSWORD, &[1; 5])),
+            ask(|draft| {
+                _ = draft
+                    .octets(attr::USER_PASSWORD, &[1; 16])
+                    .octets(attr::CHAP_PASSWORD, &[1; 17]);
+            }),
+        ]
+    })
+    .await
+    .unwrap();
+    assert_eq!(answers, [Code::AccessReject; 3]);
 }

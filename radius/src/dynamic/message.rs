@@ -80,7 +80,7 @@ impl DynamicRequest {
             draft.text(attr::USER_NAME, name);
         }
         if let Some(id) = &target.acct_session_id {
-            draft.text(attr::ACCT_SESSION_ID, id);
+            draft.id(attr::ACCT_SESSION_ID, id);
         }
         write_device(&mut draft, target.mac, None, target.framed_ipv4, target.framed_ipv6);
         draft.u32(attr::EVENT_TIMESTAMP, unix_secs(now));

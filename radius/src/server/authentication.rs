@@ -59,8 +59,9 @@ impl<C: Centre> AuthenticationDoor<C> {
         nas: &NasEntry,
         now: Timestamp,
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
-        let request = AccessRequest::read(packet, &nas.secret).ok_or(DropReason::Unusable)?;
-        let reply = match question(request, nas) {
+        let question =
+            AccessRequest::read(packet, &nas.secret).map_or(Question::Unsupported, |read| question(read, nas));
+        let reply = match question {
             Question::Ask(request) => reply_of(self.centre.authorize(request, now).await.map_err(failed)?),
             Question::Unsupported => AccessReply::Reject {
                 message: Some(Reason::UnsupportedMethod.message(Language::default())),
@@ -89,7 +90,7 @@ pub(super) fn failed(error: impl std::error::Error) -> DropReason {
 /// What an Access-Request comes down to.
 enum Question {
     Ask(AuthorizeRequest),
-    /// No proof, and not a service that does without.
+    /// No proof or an unreadable one, and not a service that does without.
     Unsupported,
     Eap(u8),
 }

@@ -19,3 +19,5 @@ pub const MAX_PACKET_OCTETS: usize = 4096;
 pub(crate) const HEADER_OCTETS: usize = 20;
 /// Largest attribute value, octets: the length octet counts itself and the type too.
 pub const MAX_VALUE_OCTETS: usize = 253;
+/// Largest User-Password, octets (RFC 2865 §5.2).
+pub const MAX_PASSWORD_OCTETS: usize = 128;

@@ -198,6 +198,26 @@ impl Packet {
         self.octets(attribute).map(into_text)
     }
 
+    /// The first value as a name to tell things apart by. Unlike [`Self::text`], values that differ remain different, and NUL,
+    /// which PostgreSQL refuses, does not occur: octets that are no printable text, and `%`, are written `%XX`; [`Draft::id`](super::Draft::id) writes
+    /// them back.
+    #[must_use]
+    pub fn id(&self, attribute: AVPType) -> Option<String> {
+        let octets = self.octets(attribute)?;
+        let escaped = |octet: u8| ['%', hex(octet >> 4), hex(octet)];
+        let mut id = String::new();
+        for chunk in octets.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match u8::try_from(c) {
+                    Ok(octet) if c == '%' || c.is_ascii_control() => id.extend(escaped(octet)),
+                    _ => id.push(c),
+                }
+            }
+            id.extend(chunk.invalid().iter().flat_map(|octet| escaped(*octet)));
+        }
+        Some(id)
+    }
+
     /// The first value as a number; `None` too if it is not four octets long.
     #[must_use]
     pub fn u32(&self, attribute: AVPType) -> Option<u32> {
@@ -292,8 +312,19 @@ impl Packet {
     }
 }
 
+/// NUL at the end is some vendors' padding; elsewhere it is replaced, since PostgreSQL keeps none.
 fn into_text(octets: Vec<u8>) -> String {
-    String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    let text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+    if text.contains('\0') {
+        text.trim_end_matches('\0').replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
+/// The digit of the low four bits.
+fn hex(octet: u8) -> char {
+    char::from_digit(u32::from(octet & 15), 16).map_or('0', |digit| digit.to_ascii_uppercase())
 }
 
 /// Type, value and what follows.
@@ -332,4 +363,37 @@ fn find_message_authenticator(packet: &[u8]) -> Result<Option<usize>, Malformed>
         rest = after;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::Draft;
+
+    fn received(write: impl FnOnce(&mut Draft)) -> Packet {
+        let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
+        write(&mut draft);
+        Packet::parse(&draft.seal_request(1, b"secret").unwrap()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_kept_apart_from_every_other_and_sent_back_octet_for_octet(
+            octets in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let id = received(|draft| _ = draft.octets(attr::ACCT_SESSION_ID, &octets)).id(attr::ACCT_SESSION_ID);
+            let id = id.unwrap();
+            prop_assert!(!id.contains('\0'));
+            let back = received(|draft| _ = draft.id(attr::ACCT_SESSION_ID, &id));
+            prop_assert_eq!(back.octets(attr::ACCT_SESSION_ID).unwrap(), octets);
+        }
+    }
+
+    #[test]
+    fn no_text_holds_a_nul() {
+        let packet = received(|draft| _ = draft.octets(attr::USER_NAME, b"a\0b\0\0"));
+        assert_eq!(packet.text(attr::USER_NAME).unwrap(), "a\u{fffd}b");
+    }
 }
