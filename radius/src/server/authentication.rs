@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
@@ -81,9 +82,14 @@ impl<C: Centre> Door for AuthenticationDoor<C> {
     }
 }
 
-/// Logged once, here: the gate hears nothing and asks again.
+/// Logged once, here: the gate hears nothing and asks again. At most one line a second, since anybody can send a datagram while the
+/// database is down; the rest is counted.
 pub(super) fn failed(error: impl std::error::Error) -> DropReason {
-    tracing::error!(%error, "cannot answer a gate");
+    static LOGGED_IN_SEC: AtomicI64 = AtomicI64::new(i64::MIN);
+    let sec = clock::now().as_secs();
+    if LOGGED_IN_SEC.swap(sec, Ordering::Relaxed) != sec {
+        tracing::error!(%error, "cannot answer a gate");
+    }
     DropReason::Failed
 }
 
