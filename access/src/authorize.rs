@@ -1,8 +1,8 @@
 //! The answer to an Access-Request.
 
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx};
+use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp, challenge};
+use kavadam_store::{ChallengeRow, OrderKind, SessionRow, SubscriberRow, Tx};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
@@ -92,7 +92,8 @@ impl Access {
         Ok(Ok((tx.lock_subscriber(ticket.subscriber_id).await?, None)))
     }
 
-    /// A controller with a login page of its own: User-Name is the number, User-Password the code.
+    /// A controller with a login page of its own: User-Name is the number, User-Password or CHAP-Password the code. The code of an
+    /// authenticator app only comes as User-Password.
     async fn check_code(
         &self,
         tx: &mut Tx,
@@ -102,7 +103,7 @@ impl Access {
         now: Timestamp,
     ) -> Result<Identified, AccessError> {
         let bad = Ok(Err((Reason::BadCredential, Language::default())));
-        let (Ok(number), Proof::Pap(password)) = (request.user_name.parse::<MobileNumber>(), proof) else {
+        let Ok(number) = request.user_name.parse::<MobileNumber>() else {
             return bad;
         };
         let Some(found) = tx.last_challenge_of(site, &number).await? else {
@@ -111,13 +112,30 @@ impl Access {
         let Some(row) = tx.lock_challenge(found.id).await? else {
             return bad;
         };
-        let entered = String::from_utf8_lossy(password);
+        let entered = self.code_entered(&row, proof);
         if let Err(reason) = self.enter_code(tx, &row, &entered, now).await? {
             return Ok(Err((reason, row.language)));
         }
         let mac = request.mac.unwrap_or(row.mac);
         let subscriber = welcome(tx, &row, mac, now).await?;
         Ok(Ok((tx.lock_subscriber(subscriber.id).await?, None)))
+    }
+}
+
+impl Access {
+    /// The code behind a proof. CHAP tells only whether it was the message's; anything else is a code that cannot be right.
+    fn code_entered(&self, row: &ChallengeRow, proof: &Proof) -> String {
+        match proof {
+            Proof::Pap(password) => String::from_utf8_lossy(password).into_owned(),
+            Proof::Chap { .. } => {
+                let code = challenge::code(self.sealer().code_secret(&row.public_id).as_slice());
+                if proves(proof, code.as_bytes()) {
+                    code
+                } else {
+                    String::new()
+                }
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{SessionId, Timestamp};
+use kavadam_domain::{NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx};
 
 use crate::admit::{Asking, admit};
@@ -21,13 +21,13 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 const UNDER_WAY: Duration = Duration::from_secs(30);
 
 impl Access {
-    /// The sessions whose orders are due, at most a thousand.
+    /// The sessions whose orders are due, with the gates to be asked; at most a thousand.
     ///
     /// # Errors
     /// The service is out of order.
-    pub async fn due_orders(&self, now: Timestamp) -> Result<Vec<SessionId>, AccessError> {
+    pub async fn due_orders(&self, now: Timestamp) -> Result<Vec<(SessionId, NasId)>, AccessError> {
         let due = self.read().await?.ordered_sessions(now, MOST).await?;
-        Ok(due.into_iter().map(|session| session.id).collect())
+        Ok(due.into_iter().map(|session| (session.id, session.nas_id)).collect())
     }
 
     /// What to send to a session's gate now, decided on the session as it is under its subscriber's lock. The order is then not due again

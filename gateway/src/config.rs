@@ -62,6 +62,8 @@ pub struct GatewayConfig {
 pub struct RadiusConfig {
     /// Authentication servers in order of preference; each with its accounting port. They may give orders (CoA, Disconnect) too.
     pub servers: Vec<(SocketAddr, SocketAddr)>,
+    /// Who else may give orders.
+    pub order_sources: Vec<IpNet>,
     /// Shared secret.
     pub secret: Secret,
     /// Patience with each sending.
@@ -169,15 +171,36 @@ impl GatewayConfig {
     }
 
     pub(crate) fn dynamic(&self) -> DynamicConfig {
-        let authority = |(auth, _): &(SocketAddr, SocketAddr)| Authority {
-            source: IpNet::from(auth.ip()),
+        let servers = self.radius.servers.iter().map(|(auth, _)| IpNet::from(auth.ip()));
+        let authority = |source| Authority {
+            source,
             secret: self.radius.secret.clone(),
         };
+        let sources = servers.chain(self.radius.order_sources.iter().copied());
         DynamicConfig {
             listen: self.coa_listen,
-            authorities: self.radius.servers.iter().map(authority).collect(),
+            authorities: sources.map(authority).collect(),
             nas_identifier: self.nas_identifier.clone(),
+            nas_addresses: self.lan_addresses(),
             is_strict: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sample_config;
+
+    #[test]
+    fn orders_are_taken_from_the_servers_and_from_whoever_else_is_named() {
+        let mut config = sample_config();
+        config.radius.order_sources = vec!["192.0.2.0/24".parse().unwrap()];
+        let sources: Vec<String> = config
+            .dynamic()
+            .authorities
+            .iter()
+            .map(|authority| authority.source.to_string())
+            .collect();
+        assert_eq!(sources, ["127.0.0.1/32", "192.0.2.0/24"]);
     }
 }

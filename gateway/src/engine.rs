@@ -10,11 +10,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_domain::{Limits, Mac};
+use kavadam_domain::Mac;
 use kavadam_firewall::GateEvent;
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
-use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, Target};
+use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, LimitsPatch, Target};
 use std::net::Ipv4Addr;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -52,7 +52,7 @@ pub(crate) enum Message {
     Address(Mac, Ipv4Addr),
     AddressGone(Mac, Ipv4Addr),
     Disconnect(Target, oneshot::Sender<Told>),
-    Change(Target, Limits, oneshot::Sender<Told>),
+    Change(Target, LimitsPatch, oneshot::Sender<Told>),
     Answered(AskId, Answer),
     Gate(GateEvent),
 }
@@ -128,8 +128,8 @@ impl DynamicHandler for EngineHandle {
         ordered(self.ask(|reply| Message::Disconnect(target, reply)).await.as_ref())
     }
 
-    async fn change(&self, target: Target, limits: Limits) -> Result<(), ErrorCause> {
-        ordered(self.ask(|reply| Message::Change(target, limits, reply)).await.as_ref())
+    async fn change(&self, target: Target, patch: LimitsPatch) -> Result<(), ErrorCause> {
+        ordered(self.ask(|reply| Message::Change(target, patch, reply)).await.as_ref())
     }
 }
 

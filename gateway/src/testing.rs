@@ -27,6 +27,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         interim: Duration::from_mins(1),
         radius: RadiusConfig {
             servers: vec![("127.0.0.1:1812".parse().unwrap(), "127.0.0.1:1813".parse().unwrap())],
+            order_sources: Vec::new(),
             secret: Secret::new(b"radius secret".to_vec()),
             timeout: Duration::from_secs(1),
             retries: 3,

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use kavadam_domain::{Limits, Mac};
 use zeroize::Zeroizing;
 
+use crate::NasIdentity;
+use crate::limits::{self, LimitsError};
 use crate::wire::{
-    Code, Draft, EncodeError, Packet, Secret, attr, hide_password, random_authenticator, reveal_password, service,
+    Code, Draft, EncodeError, MAX_PASSWORD_OCTETS, Packet, Secret, attr, hide_password, random_authenticator,
+    reveal_password, service,
 };
-use crate::{NasIdentity, limits};
 
 /// How the user proves the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,6 +106,19 @@ pub struct Grant {
     pub message: Option<String>,
 }
 
+/// In an Authorize-Only that nobody asked for.
+const RENEWAL_STATE: &[u8] = b"renewal";
+
+/// A password beyond what the attribute holds refuses the packet: cut, it would be another password.
+fn write_password(draft: &mut Draft, password: &[u8], secret: &Secret) {
+    if password.len() > MAX_PASSWORD_OCTETS {
+        draft.refuse(attr::USER_PASSWORD);
+    } else {
+        let hidden = hide_password(password, draft.authenticator(), secret.octets());
+        draft.octets(attr::USER_PASSWORD, &hidden);
+    }
+}
+
 impl AccessRequest {
     /// A request of this service for this user, with nothing else filled in.
     #[must_use]
@@ -129,8 +144,7 @@ impl AccessRequest {
         draft.text(attr::USER_NAME, &self.user_name);
         match &self.credential {
             Credential::Pap(password) => {
-                let hidden = hide_password(password, draft.authenticator(), secret.octets());
-                draft.octets(attr::USER_PASSWORD, &hidden);
+                write_password(&mut draft, password, secret);
             }
             Credential::Chap {
                 ident,
@@ -141,6 +155,10 @@ impl AccessRequest {
                 value.extend_from_slice(response);
                 draft.octets(attr::CHAP_PASSWORD, &value);
                 draft.octets(attr::CHAP_CHALLENGE, challenge);
+            }
+            // RFC 2865 §4.1 calls for a password or a State; as password of a device vendors send its name.
+            Credential::Absent if self.service == ServiceType::CallCheck => {
+                write_password(&mut draft, self.user_name.as_bytes(), secret);
             }
             Credential::Absent | Credential::Eap(_) => {}
         }
@@ -160,6 +178,9 @@ impl AccessRequest {
         }
         if let Some(state) = &self.state {
             draft.octets(attr::STATE, state);
+        } else if self.service == ServiceType::AuthorizeOnly {
+            // RFC 5176 §3.1 calls for one, even where no CoA-Request gave it.
+            draft.octets(attr::STATE, RENEWAL_STATE);
         }
         if self.wants_cui {
             draft.octets(attr::CHARGEABLE_USER_IDENTITY, &[0]);
@@ -168,7 +189,8 @@ impl AccessRequest {
         draft
     }
 
-    /// Reads a request that was verified with `secret`. `None` if a CHAP-Password or User-Password is malformed.
+    /// Reads a request that was verified with `secret`. `None` if a CHAP-Password or User-Password is malformed, or both are there
+    /// (RFC 2865 §4.1).
     #[must_use]
     pub fn read(packet: &Packet, secret: &[u8]) -> Option<Self> {
         Some(Self {
@@ -179,7 +201,7 @@ impl AccessRequest {
             called_station_id: packet.text(attr::CALLED_STATION_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
             framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
-            acct_session_id: packet.text(attr::ACCT_SESSION_ID),
+            acct_session_id: packet.id(attr::ACCT_SESSION_ID),
             classes: packet.all_octets(attr::CLASS),
             state: packet.octets(attr::STATE),
             wants_cui: packet.has(attr::CHARGEABLE_USER_IDENTITY),
@@ -199,6 +221,9 @@ impl Credential {
     fn read(packet: &Packet, secret: &[u8]) -> Option<Self> {
         if let Some(message) = packet.octets(attr::EAP_MESSAGE) {
             return Some(Self::Eap(message.get(1).copied().unwrap_or(0)));
+        }
+        if packet.has(attr::CHAP_PASSWORD) && packet.has(attr::USER_PASSWORD) {
+            return None;
         }
         if let Some(value) = packet.octets(attr::CHAP_PASSWORD) {
             let (ident, response) = value.split_first()?;
@@ -262,12 +287,19 @@ impl AccessReply {
         }
     }
 
-    /// Reads an answer that was verified. `None` if it is none to an Access-Request.
+    /// Reads an answer that was verified. `None` if it is none to an Access-Request. An Access-Accept whose limits cannot be held is
+    /// a refusal (RFC 2865 §5), never a session without them.
     #[must_use]
     pub fn read(packet: &Packet) -> Option<Self> {
         let message = message_of(packet);
         match packet.code() {
-            Code::AccessAccept => Some(Self::Accept(Grant::read(packet, message))),
+            Code::AccessAccept => Some(match Grant::read(packet, message) {
+                Ok(grant) => Self::Accept(grant),
+                Err(error) => {
+                    tracing::warn!(%error, "an Access-Accept is taken for a refusal");
+                    Self::Reject { message: None }
+                }
+            }),
             Code::AccessReject => Some(Self::Reject { message }),
             Code::AccessChallenge => Some(Self::Challenge {
                 message,
@@ -294,16 +326,16 @@ impl Grant {
         write_message(draft, self.message.as_deref());
     }
 
-    fn read(packet: &Packet, message: Option<String>) -> Self {
-        let (limits, is_renewable) = limits::read(packet);
-        Self {
+    fn read(packet: &Packet, message: Option<String>) -> Result<Self, LimitsError> {
+        let (limits, is_renewable) = limits::read(packet)?;
+        Ok(Self {
             limits,
             is_renewable,
             classes: packet.all_octets(attr::CLASS),
             user_name: packet.text(attr::USER_NAME),
             cui: packet.octets(attr::CHARGEABLE_USER_IDENTITY),
             message,
-        }
+        })
     }
 }
 
@@ -345,3 +377,6 @@ pub(crate) fn write_device(
 pub(crate) fn mac_of(packet: &Packet) -> Option<Mac> {
     packet.text(attr::CALLING_STATION_ID)?.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

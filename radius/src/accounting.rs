@@ -8,7 +8,7 @@ use kavadam_domain::{Mac, Timestamp};
 use crate::NasIdentity;
 use crate::access::{mac_of, write_device};
 use crate::limits::{join, split};
-use crate::wire::{Code, Draft, Packet, attr, status};
+use crate::wire::{Code, Draft, Packet, WrongLength, attr, status};
 
 /// What happened (Acct-Status-Type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +122,12 @@ impl AccountingRequest {
         draft
     }
 
-    /// Reads a verified report that arrived at `now`. `None` without a known Acct-Status-Type, or without Acct-Session-Id where
-    /// a session is meant.
+    /// Reads a verified report that arrived at `now`. `None` without a known Acct-Status-Type, without Acct-Session-Id where
+    /// a session is meant, or if a figure has the wrong length: it must not be acknowledged as 0.
     #[must_use]
     pub fn read(packet: &Packet, now: Timestamp) -> Option<Self> {
         let kind = AccountingKind::of(packet)?;
-        let session_id = packet.text(attr::ACCT_SESSION_ID).filter(|id| !id.is_empty());
+        let session_id = packet.id(attr::ACCT_SESSION_ID).filter(|id| !id.is_empty());
         let is_about_the_gate = matches!(kind, AccountingKind::On | AccountingKind::Off);
         if session_id.is_none() && !is_about_the_gate {
             return None;
@@ -142,8 +142,8 @@ impl AccountingRequest {
             called_station_id: packet.text(attr::CALLED_STATION_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
             framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
-            counters: Counters::read(packet),
-            at: happened_at(packet, now),
+            counters: Counters::read(packet).ok()?,
+            at: happened_at(packet, is_about_the_gate, now).ok()?,
         })
     }
 
@@ -194,34 +194,89 @@ impl Counters {
             .u32(attr::ACCT_OUTPUT_PACKETS, split(self.down_packets).1);
     }
 
-    fn read(packet: &Packet) -> Self {
-        let number = |attribute| packet.u32(attribute).unwrap_or(0);
-        Self {
-            up_octets: join(number(attr::ACCT_INPUT_GIGAWORDS), number(attr::ACCT_INPUT_OCTETS)),
-            down_octets: join(number(attr::ACCT_OUTPUT_GIGAWORDS), number(attr::ACCT_OUTPUT_OCTETS)),
-            up_packets: u64::from(number(attr::ACCT_INPUT_PACKETS)),
-            down_packets: u64::from(number(attr::ACCT_OUTPUT_PACKETS)),
-            session_secs: number(attr::ACCT_SESSION_TIME),
-        }
+    fn read(packet: &Packet) -> Result<Self, WrongLength> {
+        let number = |attribute| Ok::<_, WrongLength>(packet.try_u32(attribute)?.unwrap_or(0));
+        Ok(Self {
+            up_octets: join(number(attr::ACCT_INPUT_GIGAWORDS)?, number(attr::ACCT_INPUT_OCTETS)?),
+            down_octets: join(number(attr::ACCT_OUTPUT_GIGAWORDS)?, number(attr::ACCT_OUTPUT_OCTETS)?),
+            up_packets: u64::from(number(attr::ACCT_INPUT_PACKETS)?),
+            down_packets: u64::from(number(attr::ACCT_OUTPUT_PACKETS)?),
+            session_secs: number(attr::ACCT_SESSION_TIME)?,
+        })
     }
 }
 
 /// A gate whose clock is further behind than this has none, or lost it at a power cut.
 const CLOCKLESS: Duration = Duration::from_hours(7 * 24);
 
-/// Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
-/// that has not begun.
-fn happened_at(packet: &Packet, now: Timestamp) -> Timestamp {
-    let delay = Duration::from_secs(packet.u32(attr::ACCT_DELAY_TIME).unwrap_or(0).into());
-    packet
-        .u32(attr::EVENT_TIMESTAMP)
+/// What is told of a session: Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
+/// that has not begun. A gate that starts has not set its clock yet, and a time that is too early would leave sessions open that it
+/// no longer has: there only the delay counts.
+fn happened_at(packet: &Packet, is_about_the_gate: bool, now: Timestamp) -> Result<Timestamp, WrongLength> {
+    let delay = packet.try_u32(attr::ACCT_DELAY_TIME)?.unwrap_or(0);
+    let delay = Duration::from_secs(delay.into());
+    let told = packet.try_u32(attr::EVENT_TIMESTAMP)?;
+    Ok(told
+        .filter(|_| !is_about_the_gate)
         .map(|secs| Timestamp::from_secs(i64::from(secs)))
         .filter(|told| *told >= now - delay - CLOCKLESS)
         .unwrap_or(now - delay)
-        .min(now)
+        .min(now))
 }
 
 /// Seconds since 1970 as the wire has them, until 2106.
 pub(crate) fn unix_secs(at: Timestamp) -> u32 {
     u32::try_from(at.as_secs()).unwrap_or(if at.0 < 0 { 0 } else { u32::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(at: Timestamp, write: impl FnOnce(&mut Draft)) -> Option<AccountingRequest> {
+        let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
+        draft.text(attr::ACCT_SESSION_ID, "s1");
+        write(&mut draft);
+        let packet = draft.seal_request(1, b"secret").unwrap();
+        AccountingRequest::read(&Packet::parse(&packet).unwrap(), at)
+    }
+
+    #[test]
+    fn a_figure_of_the_wrong_length_is_not_taken_for_none() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let stop = |draft: &mut Draft| _ = draft.u32(attr::ACCT_STATUS_TYPE, status::STOP);
+        assert_eq!(read(now, stop).unwrap().counters, Counters::default());
+        for attribute in [
+            attr::ACCT_INPUT_OCTETS,
+            attr::ACCT_INPUT_GIGAWORDS,
+            attr::ACCT_OUTPUT_OCTETS,
+            attr::ACCT_OUTPUT_GIGAWORDS,
+            attr::ACCT_SESSION_TIME,
+            attr::ACCT_DELAY_TIME,
+            attr::EVENT_TIMESTAMP,
+        ] {
+            let with_long_figure = |draft: &mut Draft| {
+                stop(draft);
+                draft.octets(attribute, &[0; 8]);
+            };
+            assert_eq!(read(now, with_long_figure), None, "attribute {attribute}");
+        }
+    }
+
+    #[test]
+    fn a_gate_that_starts_with_a_stale_clock_started_now() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let told = 1_800_000_000 - 3 * 86_400;
+        let report = |kind: u32, delay: u32| {
+            let read = read(now, |draft| {
+                draft.u32(attr::ACCT_STATUS_TYPE, kind);
+                draft.u32(attr::EVENT_TIMESTAMP, told);
+                draft.u32(attr::ACCT_DELAY_TIME, delay);
+            });
+            read.unwrap().at
+        };
+        assert_eq!(report(status::ON, 0), now);
+        assert_eq!(report(status::OFF, 5), now - Duration::from_secs(5));
+        assert_eq!(report(status::STOP, 0), Timestamp::from_secs(told.into()));
+    }
 }

@@ -27,55 +27,50 @@ pub(crate) enum Admission {
     Replay(Arc<[u8]>),
 }
 
-/// Remembers requests for a time, up to a number.
+/// Remembers answers for a time, up to a number; and what is being worked on for as long as that takes.
 pub(crate) struct Duplicates {
     lifetime: Duration,
     capacity: usize,
-    seen: HashMap<Key, Entry>,
-    /// Oldest first, with the entry's serial: a key may have been forgotten and seen again since.
-    order: VecDeque<(Key, u64)>,
-    serial: u64,
-}
-
-struct Entry {
-    serial: u64,
-    seen_at: Instant,
-    reply: Option<Arc<[u8]>>,
+    /// `None` while it is being worked on.
+    seen: HashMap<Key, Option<Arc<[u8]>>>,
+    /// The answered ones and when, the oldest first.
+    answered: VecDeque<(Key, Instant)>,
 }
 
 impl Duplicates {
-    /// `lifetime` should outlast the clients' retransmissions. Beyond `capacity` the oldest are forgotten first.
+    /// `lifetime` counts from the answer and should outlast the clients' retransmissions. Beyond `capacity` the oldest answers are
+    /// forgotten first.
     pub(crate) fn new(lifetime: Duration, capacity: usize) -> Self {
         Self {
             lifetime,
             capacity,
             seen: HashMap::new(),
-            order: VecDeque::new(),
-            serial: 0,
+            answered: VecDeque::new(),
         }
     }
 
     pub(crate) fn admit(&mut self, key: Key, now: Instant) -> Admission {
         self.expire(now);
-        if let Some(entry) = self.seen.get(&key) {
-            return entry.reply.clone().map_or(Admission::InProgress, Admission::Replay);
+        match self.seen.get(&key) {
+            Some(Some(reply)) => Admission::Replay(Arc::clone(reply)),
+            Some(None) => Admission::InProgress,
+            None => {
+                self.seen.insert(key, None);
+                Admission::New
+            }
         }
-        self.serial += 1;
-        let entry = Entry {
-            serial: self.serial,
-            seen_at: now,
-            reply: None,
-        };
-        self.seen.insert(key, entry);
-        self.order.push_back((key, self.serial));
-        Admission::New
     }
 
     /// Keeps the answer for copies to come.
-    pub(crate) fn answered(&mut self, key: &Key, reply: Arc<[u8]>) {
-        if let Some(entry) = self.seen.get_mut(key) {
-            entry.reply = Some(reply);
+    pub(crate) fn answered(&mut self, key: Key, reply: Arc<[u8]>, now: Instant) {
+        self.expire(now);
+        if self.answered.len() >= self.capacity
+            && let Some((oldest, _)) = self.answered.pop_front()
+        {
+            self.seen.remove(&oldest);
         }
+        self.seen.insert(key, Some(reply));
+        self.answered.push_back((key, now));
     }
 
     /// There was no answer: a copy deserves another attempt.
@@ -83,17 +78,16 @@ impl Duplicates {
         self.seen.remove(key);
     }
 
-    fn expire(&mut self, now: Instant) {
-        while let Some(&(key, serial)) = self.order.front() {
-            let entry = self.seen.get(&key).filter(|entry| entry.serial == serial);
-            let is_due = entry.is_none_or(|entry| now.duration_since(entry.seen_at) >= self.lifetime);
-            if !is_due && self.order.len() < self.capacity {
-                break;
-            }
-            if entry.is_some() {
-                self.seen.remove(&key);
-            }
-            self.order.pop_front();
+    #[cfg(all(test, feature = "server"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_empty() && self.answered.is_empty()
+    }
+
+    /// Forgets what is too old.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let is_old = |(_, at): &mut (Key, Instant)| now.duration_since(*at) >= self.lifetime;
+        while let Some((key, _)) = self.answered.pop_front_if(is_old) {
+            self.seen.remove(&key);
         }
     }
 }
@@ -121,7 +115,7 @@ mod tests {
         assert_eq!(seen.admit(key(1), now), Admission::New);
         assert_eq!(seen.admit(key(1), now), Admission::InProgress);
         let reply: Arc<[u8]> = Arc::from(&b"answer"[..]);
-        seen.answered(&key(1), Arc::clone(&reply));
+        seen.answered(key(1), Arc::clone(&reply), now);
         assert_eq!(seen.admit(key(1), now), Admission::Replay(reply));
     }
 
@@ -153,21 +147,37 @@ mod tests {
     }
 
     #[test]
-    fn an_old_answer_is_forgotten() {
+    fn an_answer_is_remembered_from_when_it_was_given() {
         let mut seen = Duplicates::new(LIFETIME, 10);
         let now = Instant::now();
         seen.admit(key(1), now);
-        assert_eq!(seen.admit(key(1), now + LIFETIME), Admission::New);
+        let later = now + 3 * LIFETIME;
+        assert_eq!(
+            seen.admit(key(1), later),
+            Admission::InProgress,
+            "however long it takes"
+        );
+        seen.answered(key(1), Arc::from(&b"answer"[..]), later);
+        let almost = later + Duration::from_secs(29);
+        assert!(matches!(seen.admit(key(1), almost), Admission::Replay(_)));
+        assert_eq!(seen.admit(key(1), later + LIFETIME), Admission::New);
     }
 
     #[test]
-    fn never_remembers_more_than_its_capacity() {
+    fn never_remembers_more_answers_than_its_capacity() {
         let mut seen = Duplicates::new(LIFETIME, 4);
         let now = Instant::now();
-        for identifier in 0..=255 {
+        assert_eq!(seen.admit(key(0), now), Admission::New);
+        for identifier in 1..=255 {
             assert_eq!(seen.admit(key(identifier), now), Admission::New);
-            seen.forget(&key(identifier.wrapping_sub(1)));
-            assert!(seen.seen.len() <= 4 && seen.order.len() <= 4);
+            seen.answered(key(identifier), Arc::from(&b"answer"[..]), now);
+            assert!(seen.seen.len() <= 5 && seen.answered.len() <= 4);
         }
+        assert_eq!(
+            seen.admit(key(0), now),
+            Admission::InProgress,
+            "work is never forgotten"
+        );
+        assert!(matches!(seen.admit(key(255), now), Admission::Replay(_)));
     }
 }

@@ -24,5 +24,6 @@ pub use access::{AccessReply, AccessRequest, Credential, Grant, ServiceType};
 pub use accounting::{AccountingKind, AccountingRequest, Counters};
 pub use dynamic::{DynamicAction, DynamicRequest, Target};
 pub use exchange::Retry;
+pub use limits::{Change, LimitsPatch};
 pub use nas::NasIdentity;
 pub use wire::{ErrorCause, Secret};

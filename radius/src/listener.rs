@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
@@ -92,7 +92,7 @@ impl Job {
     pub(crate) fn answered(mut self, reply: Vec<u8>) -> Arc<[u8]> {
         let reply: Arc<[u8]> = reply.into();
         if let Some(key) = self.key.take() {
-            lock(&self.seen).answered(&key, Arc::clone(&reply));
+            lock(&self.seen).answered(key, Arc::clone(&reply), Instant::now());
         }
         reply
     }

@@ -19,7 +19,7 @@ use kavadam_radius::dynamic::{
     Authority, DynamicClient, DynamicConfig, DynamicCounts, DynamicHandler, DynamicReply, DynamicServer,
 };
 use kavadam_radius::wire::{Code, Draft, Packet, attr};
-use kavadam_radius::{DynamicAction, DynamicRequest, ErrorCause, Retry, Secret, Target};
+use kavadam_radius::{DynamicAction, DynamicRequest, ErrorCause, LimitsPatch, Retry, Secret, Target};
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
@@ -51,9 +51,9 @@ impl DynamicHandler for Gate {
         Ok(())
     }
 
-    async fn change(&self, target: Target, limits: Limits) -> Result<(), ErrorCause> {
+    async fn change(&self, target: Target, patch: LimitsPatch) -> Result<(), ErrorCause> {
         Self::has(&target)?;
-        self.limits.lock().unwrap().push(limits);
+        self.limits.lock().unwrap().push(patch.applied_to(Limits::default()));
         Ok(())
     }
 }
@@ -80,6 +80,7 @@ fn lab() -> Lab {
             secret: Secret::new(SECRET),
         }],
         nas_identifier: "gate-1".into(),
+        nas_addresses: Vec::new(),
         is_strict: true,
     };
     let server = DynamicServer::bind(config, gate.clone()).unwrap();

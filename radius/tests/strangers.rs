@@ -18,6 +18,7 @@ use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Language, Mac, Plan, PlanId, Timestamp, challenge};
 use kavadam_radius::server::{RadiusServer, ServerConfig};
+use kavadam_radius::wire::{Code, Draft, Packet, attr, random_authenticator};
 use kavadam_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -225,6 +226,41 @@ async fn a_stranger_logs_in_by_chap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_number_and_its_code_log_in_by_chap_and_a_wrong_code_costs_one_try() {
+    let centre = centre().await;
+    let started = centre
+        .access
+        .start_login(&centre.visit, "9876543210", true, now())
+        .await;
+    assert!(matches!(started.unwrap(), Started::Sent(_)));
+    let challenge = async || {
+        let mut tx = centre.store.read().await.unwrap();
+        let found = tx.last_challenge(centre.visit.site, MAC).await.unwrap();
+        found.unwrap()
+    };
+    let row = challenge().await;
+    let code = challenge::code(centre.sealer.code_secret(&row.public_id).as_slice());
+    let ask = async |code: &str| {
+        let request = format!(
+            "User-Name = \"9876543210\"\nCHAP-Password = \"{code}\"\nCalling-Station-Id = \"{MAC}\"\n\
+             Acct-Session-Id = \"s1\"\nMessage-Authenticator = 0x00\n"
+        );
+        radclient(centre.auth, "auth", SECRET, request).await
+    };
+    let wrong = if code == "111111" { "222222" } else { "111111" };
+    let answer = ask(wrong).await;
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+    assert_eq!(challenge().await.challenge().tries_left, row.challenge().tries_left - 1);
+    let answer = ask(&code).await;
+    assert!(answer.contains("Received Access-Accept"), "{answer}");
+    let answer = ask(&code).await;
+    assert!(
+        answer.contains("Received Access-Reject"),
+        "a code is good once\n{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_and_a_missing_signature_get_silence() {
     let centre = centre().await;
     let ticket = centre.ticket().await;
@@ -277,4 +313,37 @@ async fn recorded(ticket: &Ticket) -> Vec<u8> {
     });
     radclient(at, "auth", SECRET, login(ticket, "User-Password")).await;
     heard.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_password_is_refused_and_not_met_with_silence() {
+    let centre = centre().await;
+    let auth = centre.auth;
+    let answers = tokio::task::spawn_blocking(move || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let ask = |add: fn(&mut Draft)| {
+            let mut draft = Draft::request(Code::AccessRequest, random_authenticator());
+            draft.text(attr::USER_NAME, "9876543210");
+            add(&mut draft);
+            socket
+                .send_to(&draft.seal_request(1, SECRET.as_bytes()).unwrap(), auth)
+                .unwrap();
+            let mut buffer = [0; 4096];
+            let length = socket.recv(&mut buffer).expect("silence");
+            Packet::parse(&buffer[..length]).unwrap().code()
+        };
+        [
+            ask(|draft| _ = draft.octets(attr::USER_PASSWORD, &[1; 5])),
+            ask(|draft| _ = draft.octets(attr::CHAP_PASSWORD, &[1; 5])),
+            ask(|draft| {
+                _ = draft
+                    .octets(attr::USER_PASSWORD, &[1; 16])
+                    .octets(attr::CHAP_PASSWORD, &[1; 17]);
+            }),
+        ]
+    })
+    .await
+    .unwrap();
+    assert_eq!(answers, [Code::AccessReject; 3]);
 }

@@ -77,9 +77,11 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
             .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?;
         tracing::info!(%auth, %acct, "RADIUS server listens");
         parts.add("radius", forever(server.run(parts.stop.clone())));
+        // From the address that gates ask: it is the one they take orders from.
+        let source = Some(auth.ip()).filter(|ip| !ip.is_unspecified());
         let orders = run_orders(
             access.clone(),
-            DynamicClient::new(None, Retry::default()),
+            DynamicClient::new(source, Retry::default()),
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));

@@ -216,7 +216,7 @@ impl Lab {
     /// The orders that go out now.
     pub async fn orders(&self) -> Vec<Order> {
         let mut orders = Vec::new();
-        for session in self.access.due_orders(self.now).await.unwrap() {
+        for (session, _) in self.access.due_orders(self.now).await.unwrap() {
             orders.extend(self.access.decide_order(session, self.now).await.unwrap());
         }
         orders

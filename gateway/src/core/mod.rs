@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::{FirewallError, Meter, PoolKey, Slot};
-use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, Target};
+use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, LimitsPatch, Target};
 
 use crate::kernel::Kernel;
 use crate::report::Report;
@@ -112,7 +112,7 @@ pub enum Input {
     /// Disconnect-Request.
     Disconnect(Target, WaiterId),
     /// CoA-Request.
-    Change(Target, Limits, WaiterId),
+    Change(Target, LimitsPatch, WaiterId),
     /// Time has passed.
     Tick,
 }

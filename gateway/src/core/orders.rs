@@ -3,7 +3,7 @@
 use kavadam_domain::Limits;
 use kavadam_domain::session::terminate_cause;
 use kavadam_firewall::Slot;
-use kavadam_radius::{ErrorCause, Target};
+use kavadam_radius::{ErrorCause, LimitsPatch, Target};
 
 use super::session::Session;
 use super::{Core, Now, Told, WaiterId};
@@ -20,16 +20,28 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    pub(super) fn change(&mut self, target: &Target, limits: Limits, waiter: WaiterId, now: Now) {
+    pub(super) fn change(&mut self, target: &Target, patch: LimitsPatch, waiter: WaiterId, now: Now) {
         let result = self.find(target).and_then(|slot| {
             let session = self.sessions.get(&slot).filter(|session| session.is_online());
-            let pool = session.ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND)?.pool;
+            let session = session.ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND)?;
+            let pool = session.pool;
+            let limits = patch.applied_to(self.limits_now(session));
             self.apply_limits(slot, limits, now);
             self.outdate_questions(slot);
             self.look_at_pool(pool, now);
             Ok(())
         });
         self.tell(waiter, Told::Ordered(result));
+    }
+
+    /// The limits in force, with what the person has left by now.
+    fn limits_now(&self, session: &Session) -> Limits {
+        let used = self.pool_used(session.pool);
+        let left = session.row.left;
+        Limits {
+            remaining_octets: left.map(|left| left.octets.saturating_sub(used.saturating_sub(left.at_used_octets))),
+            ..session.row.limits
+        }
     }
 
     /// The one session that fits everything the target names.
@@ -44,6 +56,8 @@ impl<K: Kernel> Core<K> {
                     .is_none_or(|name| row.user_name.as_ref() == Some(name))
                 && target.framed_ipv4.is_none_or(|ip| row.ipv4 == Some(ip))
                 && target.framed_ipv6.is_none_or(|ip| row.ipv6 == Some(ip))
+                && target.classes.iter().all(|class| row.classes.contains(class))
+                && target.cui.as_ref().is_none_or(|cui| row.cui.as_ref() == Some(cui))
         };
         let by_key = match (&target.acct_session_id, target.mac) {
             (Some(id), _) => Some(self.by_id.get(id)),

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use kavadam_domain::{Limits, Mac, Timestamp};
+use kavadam_domain::{Mac, Timestamp};
 
 use crate::access::{mac_of, write_device};
 use crate::accounting::unix_secs;
-use crate::limits;
-use crate::wire::{Code, Draft, Packet, attr};
+use crate::limits::{self, LimitsPatch};
+use crate::wire::{Code, Draft, ErrorCause, Packet, attr};
 
 /// Which session is meant (RFC 5176 §3). Every field that is given must fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +22,10 @@ pub struct Target {
     pub framed_ipv4: Option<Ipv4Addr>,
     /// Framed-IPv6-Address.
     pub framed_ipv6: Option<Ipv6Addr>,
+    /// Each of them must be one of the session's.
+    pub classes: Vec<Vec<u8>>,
+    /// Chargeable-User-Identity.
+    pub cui: Option<Vec<u8>>,
 }
 
 /// A request to a gate.
@@ -38,9 +42,8 @@ pub struct DynamicRequest {
 pub enum DynamicAction {
     /// End it (Disconnect-Request).
     Disconnect,
-    /// Hold it to these limits instead, all of them: one that is absent is lifted (CoA-Request). Octets and seconds still count
-    /// from the session's start.
-    Change(Limits),
+    /// Change these of its limits (CoA-Request). Octets and seconds still count from the session's start.
+    Change(LimitsPatch),
 }
 
 impl Target {
@@ -77,31 +80,116 @@ impl DynamicRequest {
             draft.text(attr::USER_NAME, name);
         }
         if let Some(id) = &target.acct_session_id {
-            draft.text(attr::ACCT_SESSION_ID, id);
+            draft.id(attr::ACCT_SESSION_ID, id);
         }
         write_device(&mut draft, target.mac, None, target.framed_ipv4, target.framed_ipv6);
         draft.u32(attr::EVENT_TIMESTAMP, unix_secs(now));
-        if let DynamicAction::Change(limits) = &self.action {
-            limits::write(&mut draft, limits, false);
+        for class in &target.classes {
+            draft.octets(attr::CLASS, class);
+        }
+        if let Some(cui) = &target.cui {
+            draft.octets(attr::CHARGEABLE_USER_IDENTITY, cui);
+        }
+        if let DynamicAction::Change(patch) = &self.action {
+            patch.write(&mut draft);
         }
         draft
     }
 
-    /// Reads a verified request. `None` if it is neither of the two.
-    #[must_use]
-    pub fn read(packet: &Packet) -> Option<Self> {
-        let action = match packet.code() {
-            Code::DisconnectRequest => DynamicAction::Disconnect,
-            Code::CoaRequest => DynamicAction::Change(limits::read(packet).0),
-            _ => return None,
+    /// Reads a verified request. Every attribute counts (RFC 5176 §2.3): one that is not understood refuses the whole.
+    ///
+    /// # Errors
+    /// The Error-Cause to refuse it with.
+    pub fn read(packet: &Packet) -> Result<Self, ErrorCause> {
+        let is_change = packet.code() == Code::CoaRequest;
+        if !is_change && packet.code() != Code::DisconnectRequest {
+            return Err(ErrorCause::INVALID_REQUEST);
+        }
+        check_attributes(packet, is_change)?;
+        let target = read_target(packet)?;
+        if target.is_empty() {
+            return Err(ErrorCause::MISSING_ATTRIBUTE);
+        }
+        let action = if is_change {
+            DynamicAction::Change(read_change(packet)?)
+        } else {
+            DynamicAction::Disconnect
         };
-        let target = Target {
-            acct_session_id: packet.text(attr::ACCT_SESSION_ID),
-            user_name: packet.text(attr::USER_NAME),
-            mac: mac_of(packet),
-            framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
-            framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
-        };
-        Some(Self { target, action })
+        Ok(Self { target, action })
+    }
+}
+
+/// Names of the session: at most one of each. The others of RFC 5176 §3 are not known to us, so a request that relies on them
+/// may mean another session than the one we would find.
+const IDENTIFICATION: [u8; 6] = [
+    attr::USER_NAME,
+    attr::ACCT_SESSION_ID,
+    attr::CALLING_STATION_ID,
+    attr::FRAMED_IP_ADDRESS,
+    attr::FRAMED_IPV6_ADDRESS,
+    attr::CHARGEABLE_USER_IDENTITY,
+];
+const NAS: [u8; 3] = [attr::NAS_IDENTIFIER, attr::NAS_IP_ADDRESS, attr::NAS_IPV6_ADDRESS];
+/// In either request, checked elsewhere or without a meaning for us.
+const COMMON: [u8; 4] = [
+    attr::CLASS,
+    attr::EVENT_TIMESTAMP,
+    attr::MESSAGE_AUTHENTICATOR,
+    attr::PROXY_STATE,
+];
+const CHANGES: [u8; 3] = [attr::SESSION_TIMEOUT, attr::IDLE_TIMEOUT, attr::ACCT_INTERIM_INTERVAL];
+
+fn check_attributes(packet: &Packet, is_change: bool) -> Result<(), ErrorCause> {
+    if packet.has(attr::SERVICE_TYPE) {
+        return Err(ErrorCause::UNSUPPORTED_SERVICE);
+    }
+    let is_known = |kind: u8| {
+        let is_change = is_change && (CHANGES.contains(&kind) || kind == attr::VENDOR_SPECIFIC);
+        is_change || IDENTIFICATION.contains(&kind) || NAS.contains(&kind) || COMMON.contains(&kind)
+    };
+    if !packet.kinds().all(is_known) {
+        return Err(ErrorCause::UNSUPPORTED_ATTRIBUTE);
+    }
+    for attribute in packet.vendor_attributes() {
+        match attribute {
+            Ok(attribute) if limits::is_change(attribute) => {}
+            Ok(_) => return Err(ErrorCause::UNSUPPORTED_ATTRIBUTE),
+            Err(_) => return Err(ErrorCause::INVALID_ATTRIBUTE_VALUE),
+        }
+    }
+    let is_double = |kind: &u8| packet.kinds().filter(|at| at == kind).count() > 1;
+    if IDENTIFICATION.iter().chain(&NAS).chain(&CHANGES).any(is_double) {
+        return Err(ErrorCause::INVALID_REQUEST);
+    }
+    Ok(())
+}
+
+fn read_target(packet: &Packet) -> Result<Target, ErrorCause> {
+    let target = Target {
+        acct_session_id: packet.text(attr::ACCT_SESSION_ID),
+        user_name: packet.text(attr::USER_NAME),
+        mac: mac_of(packet),
+        framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
+        framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
+        classes: packet.all_octets(attr::CLASS),
+        cui: packet.octets(attr::CHARGEABLE_USER_IDENTITY),
+    };
+    for (attribute, is_read) in [
+        (attr::CALLING_STATION_ID, target.mac.is_some()),
+        (attr::FRAMED_IP_ADDRESS, target.framed_ipv4.is_some()),
+        (attr::FRAMED_IPV6_ADDRESS, target.framed_ipv6.is_some()),
+    ] {
+        if packet.has(attribute) && !is_read {
+            return Err(ErrorCause::INVALID_ATTRIBUTE_VALUE);
+        }
+    }
+    Ok(target)
+}
+
+fn read_change(packet: &Packet) -> Result<LimitsPatch, ErrorCause> {
+    match LimitsPatch::read(packet) {
+        Ok(patch) if patch.is_empty() => Err(ErrorCause::MISSING_ATTRIBUTE),
+        Ok(patch) => Ok(patch),
+        Err(_) => Err(ErrorCause::INVALID_ATTRIBUTE_VALUE),
     }
 }

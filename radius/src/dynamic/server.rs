@@ -1,20 +1,20 @@
 //! The gate's half: hear, check, obey, say so.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use kavadam_domain::{Limits, Timestamp};
+use kavadam_domain::Timestamp;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use super::{DynamicAction, DynamicRequest, Target};
-use crate::clock;
 use crate::duplicates::{Admission, Duplicates, Key};
 use crate::listener::{self, Door, Job, SharedDuplicates, lock};
 use crate::wire::{Code, Draft, ErrorCause, Packet, Secret, attr};
+use crate::{LimitsPatch, clock};
 
 /// Longest difference of clocks, and longest delay, that a request may show (RFC 5176 §6.3).
 const WINDOW: Duration = Duration::from_mins(5);
@@ -40,6 +40,8 @@ pub struct DynamicConfig {
     pub authorities: Vec<Authority>,
     /// Our name: a request that names another gate is refused with Error-Cause 403.
     pub nas_identifier: String,
+    /// Our addresses: likewise for a request that names another NAS-IP-Address or NAS-IPv6-Address.
+    pub nas_addresses: Vec<IpAddr>,
     /// Ignore requests without Message-Authenticator or Event-Timestamp. `false` for servers that send neither.
     pub is_strict: bool,
 }
@@ -49,9 +51,9 @@ pub trait DynamicHandler: Send + Sync + 'static {
     /// Ends a session. `Ok` is ACK and means that it is over.
     fn disconnect(&self, target: Target) -> impl Future<Output = Result<(), ErrorCause>> + Send;
 
-    /// Holds a session to these limits from now on, all of them; octets and seconds count from its start. A CoA says nothing of
-    /// whether octets are a lease: that stays as granted. `Ok` is ACK and means that the limits hold.
-    fn change(&self, target: Target, limits: Limits) -> impl Future<Output = Result<(), ErrorCause>> + Send;
+    /// Changes limits of a session from now on; octets and seconds count from its start. A CoA says nothing of whether octets are a
+    /// lease: that stays as granted. `Ok` is ACK and means that the limits hold.
+    fn change(&self, target: Target, patch: LimitsPatch) -> impl Future<Output = Result<(), ErrorCause>> + Send;
 }
 
 /// What was dropped, since the start.
@@ -125,7 +127,8 @@ impl<H: DynamicHandler> Door for DynamicDoor<H> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
         let (packet, secret) = self.check(&datagram, from, clock::now())?;
         let key = Key {
-            source: from,
+            // Not the port: a recorded order played back from another is still a copy.
+            source: SocketAddr::new(from.ip().to_canonical(), 0),
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };
@@ -174,28 +177,33 @@ impl<H: DynamicHandler> DynamicDoor<H> {
     }
 
     async fn obey(&self, packet: &Packet) -> Result<(), ErrorCause> {
-        let is_ours = packet
-            .text(attr::NAS_IDENTIFIER)
-            .is_none_or(|name| name == self.config.nas_identifier);
-        if !is_ours {
+        if !self.is_meant(packet) {
             return Err(ErrorCause::NAS_IDENTIFICATION_MISMATCH);
         }
-        let request = DynamicRequest::read(packet).ok_or(ErrorCause::INVALID_REQUEST)?;
-        if request.target.is_empty() {
-            return Err(ErrorCause::MISSING_ATTRIBUTE);
-        }
+        let request = DynamicRequest::read(packet)?;
         match request.action {
             DynamicAction::Disconnect => self.handler.disconnect(request.target).await,
-            DynamicAction::Change(limits) => self.handler.change(request.target, limits).await,
+            DynamicAction::Change(patch) => self.handler.change(request.target, patch).await,
         }
+    }
+
+    /// Whether every name of a gate in it is ours; one that cannot be read is not.
+    fn is_meant(&self, packet: &Packet) -> bool {
+        let is_ours = |address: Option<IpAddr>| address.is_some_and(|ip| self.config.nas_addresses.contains(&ip));
+        packet
+            .text(attr::NAS_IDENTIFIER)
+            .is_none_or(|name| name == self.config.nas_identifier)
+            && (!packet.has(attr::NAS_IP_ADDRESS) || is_ours(packet.ipv4(attr::NAS_IP_ADDRESS).map(IpAddr::V4)))
+            && (!packet.has(attr::NAS_IPV6_ADDRESS) || is_ours(packet.ipv6(attr::NAS_IPV6_ADDRESS).map(IpAddr::V6)))
     }
 }
 
 /// Within [`WINDOW`] of now, either way.
 fn is_fresh(packet: &Packet, now: Timestamp, is_strict: bool) -> bool {
-    match packet.u32(attr::EVENT_TIMESTAMP) {
-        Some(secs) => i64::from(secs).abs_diff(now.as_secs()) <= WINDOW.as_secs(),
-        None => !is_strict,
+    match packet.try_u32(attr::EVENT_TIMESTAMP) {
+        Ok(Some(secs)) => i64::from(secs).abs_diff(now.as_secs()) <= WINDOW.as_secs(),
+        Ok(None) => !is_strict,
+        Err(_) => false,
     }
 }
 

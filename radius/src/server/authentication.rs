@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
@@ -59,8 +60,9 @@ impl<C: Centre> AuthenticationDoor<C> {
         nas: &NasEntry,
         now: Timestamp,
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
-        let request = AccessRequest::read(packet, &nas.secret).ok_or(DropReason::Unusable)?;
-        let reply = match question(request, nas) {
+        let question =
+            AccessRequest::read(packet, &nas.secret).map_or(Question::Unsupported, |read| question(read, nas));
+        let reply = match question {
             Question::Ask(request) => reply_of(self.centre.authorize(request, now).await.map_err(failed)?),
             Question::Unsupported => AccessReply::Reject {
                 message: Some(Reason::UnsupportedMethod.message(Language::default())),
@@ -80,16 +82,21 @@ impl<C: Centre> Door for AuthenticationDoor<C> {
     }
 }
 
-/// Logged once, here: the gate hears nothing and asks again.
+/// Logged once, here: the gate hears nothing and asks again. At most one line a second, since anybody can send a datagram while the
+/// database is down; the rest is counted.
 pub(super) fn failed(error: impl std::error::Error) -> DropReason {
-    tracing::error!(%error, "cannot answer a gate");
+    static LOGGED_IN_SEC: AtomicI64 = AtomicI64::new(i64::MIN);
+    let sec = clock::now().as_secs();
+    if LOGGED_IN_SEC.swap(sec, Ordering::Relaxed) != sec {
+        tracing::error!(%error, "cannot answer a gate");
+    }
     DropReason::Failed
 }
 
 /// What an Access-Request comes down to.
 enum Question {
     Ask(AuthorizeRequest),
-    /// No proof, and not a service that does without.
+    /// No proof or an unreadable one, and not a service that does without.
     Unsupported,
     Eap(u8),
 }

@@ -29,7 +29,46 @@ pub struct Counts {
     dropped: [AtomicU64; 7],
 }
 
+impl DropReason {
+    const ALL: [Self; 7] = [
+        Self::UnknownSource,
+        Self::Malformed,
+        Self::WrongPort,
+        Self::Unverified,
+        Self::InProgress,
+        Self::Unusable,
+        Self::Failed,
+    ];
+}
+
 impl Counts {
+    /// Logs what was dropped since `before`, if anything was, and returns what there is now.
+    pub(super) fn log_since(&self, before: [u64; 7]) -> [u64; 7] {
+        let now = DropReason::ALL.map(|reason| self.dropped(reason));
+        let [
+            unknown_source,
+            malformed,
+            wrong_port,
+            unverified,
+            in_progress,
+            unusable,
+            failed,
+        ] = std::array::from_fn(|at| now.get(at).zip(before.get(at)).map_or(0, |(now, before)| now - before));
+        if now != before {
+            tracing::warn!(
+                unknown_source,
+                malformed,
+                wrong_port,
+                unverified,
+                in_progress,
+                unusable,
+                failed,
+                "RADIUS datagrams dropped since the last such line"
+            );
+        }
+        now
+    }
+
     /// Requests answered for the first time.
     #[must_use]
     pub fn answered(&self) -> u64 {
@@ -62,5 +101,20 @@ impl Counts {
         if let Some(count) = self.dropped.get(reason as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_counted_in_its_own_place() {
+        let counts = Counts::default();
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
+            counts.add_dropped(reason);
+        }
+        assert_eq!(counts.log_since([0; 7]), [1; 7]);
     }
 }

@@ -13,6 +13,7 @@ mod orders;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ use authentication::AuthenticationDoor;
 pub use centre::Centre;
 pub use counts::{Counts, DropReason};
 pub use orders::{OrderBook, run_orders};
+
+/// Between lines about what was dropped.
+const SUMMARY: Duration = Duration::from_mins(1);
 
 /// Where to listen. Bind an address rather than a wildcard on a machine with several: answers leave from the address the
 /// routes choose, and a gate drops those that come from another than it asked.
@@ -82,10 +86,20 @@ impl<C: Centre> RadiusServer<C> {
     /// Serves until cancelled, then finishes what was begun.
     pub async fn run(self, cancel: CancellationToken) {
         let auth = AuthenticationDoor::new(Arc::clone(&self.centre), Arc::clone(&self.counts));
-        let acct = AccountingDoor::new(self.centre, self.counts);
+        let acct = AccountingDoor::new(self.centre, Arc::clone(&self.counts));
         tokio::join!(
+            cancel.run_until_cancelled(tell(self.counts)),
             listener::serve(self.auth, Arc::new(auth), cancel.clone()),
-            listener::serve(self.acct, Arc::new(acct), cancel),
+            listener::serve(self.acct, Arc::new(acct), cancel.clone()),
         );
+    }
+}
+
+/// Says every minute what was dropped, so that a wrong secret or a forgotten gate can be seen.
+async fn tell(counts: Arc<Counts>) {
+    let mut told = [0; 7];
+    loop {
+        tokio::time::sleep(SUMMARY).await;
+        told = counts.log_since(told);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kavadam_access::api::{NasEntry, Order, OrderAction, OrderAnswer};
 use kavadam_access::{Access, AccessError};
-use kavadam_domain::{SessionId, Timestamp};
+use kavadam_domain::{NasId, SessionId, Timestamp};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,10 @@ use crate::wire::{ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Gates asked at once.
-const CONCURRENCY: usize = 256;
+/// Orders under way at once.
+const CONCURRENCY: usize = 1024;
+/// Of one gate: one that stays silent must not take the places of the others.
+const CONCURRENCY_PER_GATE: usize = 16;
 
 /// What gates are yet to obey.
 pub trait OrderBook: Send + Sync + 'static {
@@ -34,7 +36,7 @@ pub trait OrderBook: Send + Sync + 'static {
     fn orders_changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Sessions whose orders are due.
-    fn due_orders(&self, now: Timestamp) -> impl Future<Output = Result<Vec<SessionId>, Self::Error>> + Send;
+    fn due_orders(&self, now: Timestamp) -> impl Future<Output = Result<Vec<(SessionId, NasId)>, Self::Error>> + Send;
 
     /// What to send for one of them; `None` if nothing is due any more. Asked once for each sending.
     fn decide_order(
@@ -62,7 +64,7 @@ impl OrderBook for Access {
         Self::orders_changed(self).await;
     }
 
-    async fn due_orders(&self, now: Timestamp) -> Result<Vec<SessionId>, AccessError> {
+    async fn due_orders(&self, now: Timestamp) -> Result<Vec<(SessionId, NasId)>, AccessError> {
         Self::due_orders(self, now).await
     }
 
@@ -100,21 +102,31 @@ pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, cancel: Ca
 struct Reconciler<B> {
     hands: Arc<Hands<B>>,
     tasks: JoinSet<()>,
-    /// One order of a session at a time. A gate that stays silent keeps only its own sessions waiting.
-    under_way: HashMap<SessionId, AbortHandle>,
+    /// One order of a session at a time, and whose gate that is.
+    under_way: HashMap<SessionId, (NasId, AbortHandle)>,
 }
 
 impl<B: OrderBook> Reconciler<B> {
     async fn look(&mut self) -> Result<(), B::Error> {
         while self.tasks.try_join_next().is_some() {}
-        self.under_way.retain(|_, task| !task.is_finished());
-        for session in self.hands.book.due_orders(clock::now()).await? {
+        self.under_way.retain(|_, (_, task)| !task.is_finished());
+        let mut busy: HashMap<NasId, usize> = HashMap::new();
+        for (nas, _) in self.under_way.values() {
+            *busy.entry(*nas).or_default() += 1;
+        }
+        for (session, nas) in self.hands.book.due_orders(clock::now()).await? {
             if self.under_way.len() >= CONCURRENCY {
                 break;
             }
+            let busy = busy.entry(nas).or_default();
+            if *busy >= CONCURRENCY_PER_GATE {
+                continue;
+            }
             if let Entry::Vacant(place) = self.under_way.entry(session) {
                 let hands = Arc::clone(&self.hands);
-                place.insert(self.tasks.spawn(async move { hands.carry_out(session).await }));
+                let task = self.tasks.spawn(async move { hands.carry_out(session).await });
+                place.insert((nas, task));
+                *busy += 1;
             }
         }
         Ok(())
@@ -137,18 +149,36 @@ impl<B: OrderBook> Hands<B> {
         let Some(order) = self.book.decide_order(session, clock::now()).await? else {
             return Ok(());
         };
-        let answer = match self.book.nas_by_source(order.to.ip()).await? {
-            Some(nas) => {
-                let secret = Secret::new(nas.secret.as_slice());
-                let request = request_of(&order);
-                let sent = self.client.send(order.to, &secret, &request, clock::now());
-                answer_of(sent.await)
-            }
-            // The gate was taken out of service; whether it comes back is not for us to know.
+        let found = self.book.nas_by_source(order.to.ip()).await?;
+        let answer = match found.filter(|nas| nas.id == order.nas) {
+            Some(nas) => self.ask(&order, &Secret::new(nas.secret.as_slice())).await,
+            // The gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
             None => OrderAnswer::Silence,
         };
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
         self.book.order_answered(&order, answer, clock::now()).await
+    }
+}
+
+impl<B> Hands<B> {
+    /// A gate need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name: it is asked
+    /// once more without.
+    async fn ask(&self, order: &Order, secret: &Secret) -> OrderAnswer {
+        let mut request = request_of(order);
+        let answer = self.send(order, secret, &request).await;
+        if answer != OrderAnswer::SessionGone {
+            return answer;
+        }
+        request.target.user_name = None;
+        match self.send(order, secret, &request).await {
+            // That it will not do without the name says nothing new.
+            OrderAnswer::Refused(_) => OrderAnswer::SessionGone,
+            answer => answer,
+        }
+    }
+
+    async fn send(&self, order: &Order, secret: &Secret, request: &DynamicRequest) -> OrderAnswer {
+        answer_of(self.client.send(order.to, secret, request, clock::now()).await)
     }
 }
 
@@ -160,12 +190,11 @@ fn request_of(order: &Order) -> DynamicRequest {
             acct_session_id: Some(order.acct_session_id.clone()),
             user_name: Some(order.user_name.clone()),
             mac: order.mac,
-            framed_ipv4: None,
-            framed_ipv6: None,
+            ..Target::default()
         },
         action: match order.action {
             OrderAction::End => DynamicAction::Disconnect,
-            OrderAction::Change(limits) => DynamicAction::Change(limits),
+            OrderAction::Change(limits) => DynamicAction::Change(limits.into()),
         },
     }
 }
@@ -179,3 +208,6 @@ const fn answer_of(reply: DynamicReply) -> OrderAnswer {
         DynamicReply::NoAnswer => OrderAnswer::Silence,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,12 +202,18 @@ pub mod vendor {
 pub struct ErrorCause(pub u32);
 
 impl ErrorCause {
+    /// 401: an attribute that is not known here, or not in such a request.
+    pub const UNSUPPORTED_ATTRIBUTE: Self = Self(401);
     /// 402: a needed attribute is missing.
     pub const MISSING_ATTRIBUTE: Self = Self(402);
     /// 403: NAS-Identifier or NAS-IP-Address names another gate.
     pub const NAS_IDENTIFICATION_MISMATCH: Self = Self(403);
     /// 404: the request makes no sense, or came too late.
     pub const INVALID_REQUEST: Self = Self(404);
+    /// 405: Service-Type.
+    pub const UNSUPPORTED_SERVICE: Self = Self(405);
+    /// 407: a value that cannot be read, or cannot be held to.
+    pub const INVALID_ATTRIBUTE_VALUE: Self = Self(407);
     /// 503: no such session here.
     pub const SESSION_CONTEXT_NOT_FOUND: Self = Self(503);
     /// 504: there is one, but it could not be ended.

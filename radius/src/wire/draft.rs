@@ -13,8 +13,8 @@ use super::{HEADER_OCTETS, MAX_PACKET_OCTETS, MAX_VALUE_OCTETS, Packet};
 /// What was put into the packet does not fit the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// A value longer than 253 octets.
-    #[error("attribute {0} is longer than 253 octets")]
+    /// A value longer than its attribute can be: 253 octets, 128 for a User-Password.
+    #[error("attribute {0} is too long")]
     Attribute(u8),
     /// More than 4096 octets in all.
     #[error("packet of {0} octets exceeds 4096")]
@@ -97,9 +97,33 @@ impl Draft {
         self
     }
 
+    /// Notes a value that is too long for its attribute: the packet will not be sealed.
+    pub(crate) fn refuse(&mut self, attribute: AVPType) {
+        self.too_long.get_or_insert(attribute);
+    }
+
     /// Adds text.
     pub fn text(&mut self, attribute: AVPType, value: &str) -> &mut Self {
         self.octets(attribute, value.as_bytes())
+    }
+
+    /// Adds a name as [`Packet::id`] reads it: `%XX` is that octet.
+    pub fn id(&mut self, attribute: AVPType, value: &str) -> &mut Self {
+        let mut octets = Vec::with_capacity(value.len());
+        let mut rest = value;
+        while let Some((plain, escaped)) = rest.split_once('%') {
+            octets.extend_from_slice(plain.as_bytes());
+            let digits = escaped.get(..2).map(|digits| u8::from_str_radix(digits, 16));
+            if let Some(Ok(octet)) = digits {
+                octets.push(octet);
+                rest = escaped.get(2..).unwrap_or_default();
+            } else {
+                octets.push(b'%');
+                rest = escaped;
+            }
+        }
+        octets.extend_from_slice(rest.as_bytes());
+        self.octets(attribute, &octets)
     }
 
     /// Adds text of any length, in as many attributes as it takes, never split within a character.

@@ -11,7 +11,7 @@ mod packet;
 pub use attribute::{Code, ErrorCause, attr, service, status, vendor};
 pub use crypto::{Secret, chap_matches, chap_response, hide_password, random_authenticator, reveal_password};
 pub use draft::{Draft, EncodeError};
-pub use packet::{Malformed, Packet, Unverified};
+pub use packet::{Malformed, Packet, Unverified, WrongLength};
 
 /// Largest packet, octets (RFC 2865 §3).
 pub const MAX_PACKET_OCTETS: usize = 4096;
@@ -19,3 +19,5 @@ pub const MAX_PACKET_OCTETS: usize = 4096;
 pub(crate) const HEADER_OCTETS: usize = 20;
 /// Largest attribute value, octets: the length octet counts itself and the type too.
 pub const MAX_VALUE_OCTETS: usize = 253;
+/// Largest User-Password, octets (RFC 2865 §5.2).
+pub const MAX_PASSWORD_OCTETS: usize = 128;

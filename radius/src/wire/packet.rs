@@ -43,6 +43,12 @@ pub enum Unverified {
     NoMessageAuthenticator,
 }
 
+/// An attribute is there, but its value has another length than its type (RFC 2865 §5): whoever depends on it must not take it
+/// for absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("attribute {0} has a value of the wrong length")]
+pub struct WrongLength(pub u8);
+
 /// A well-formed packet; nothing about it is proven until one of the `verify_` functions returned `Ok`.
 #[derive(Debug, Clone)]
 pub struct Packet {
@@ -192,10 +198,39 @@ impl Packet {
         self.octets(attribute).map(into_text)
     }
 
+    /// The first value as a name to tell things apart by. Unlike [`Self::text`], values that differ remain different, and NUL,
+    /// which PostgreSQL refuses, does not occur: octets that are no printable text, and `%`, are written `%XX`; [`Draft::id`](super::Draft::id) writes
+    /// them back.
+    #[must_use]
+    pub fn id(&self, attribute: AVPType) -> Option<String> {
+        let octets = self.octets(attribute)?;
+        let escaped = |octet: u8| ['%', hex(octet >> 4), hex(octet)];
+        let mut id = String::new();
+        for chunk in octets.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match u8::try_from(c) {
+                    Ok(octet) if c == '%' || c.is_ascii_control() => id.extend(escaped(octet)),
+                    _ => id.push(c),
+                }
+            }
+            id.extend(chunk.invalid().iter().flat_map(|octet| escaped(*octet)));
+        }
+        Some(id)
+    }
+
     /// The first value as a number; `None` too if it is not four octets long.
     #[must_use]
     pub fn u32(&self, attribute: AVPType) -> Option<u32> {
         self.frame.lookup(attribute)?.encode_u32().ok()
+    }
+
+    /// The first value as a number; `None` only if the attribute is absent.
+    ///
+    /// # Errors
+    /// [`WrongLength`].
+    pub fn try_u32(&self, attribute: AVPType) -> Result<Option<u32>, WrongLength> {
+        let value = self.frame.lookup(attribute).map(AVP::encode_u32).transpose();
+        value.map_err(|_| WrongLength(attribute))
     }
 
     /// The first value as an IPv4 address; `None` too if it is not four octets long.
@@ -214,23 +249,33 @@ impl Packet {
     /// yields nothing.
     #[must_use]
     pub fn vendor_octets(&self, (vendor, kind): VendorAttr) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        for avp in self.frame.lookup_all(attr::VENDOR_SPECIFIC) {
-            let value = avp.encode_bytes();
-            let Some((number, mut rest)) = value.split_first_chunk::<4>() else {
-                continue;
+        let all = self.vendor_attributes().filter_map(Result::ok);
+        all.filter(|((at_vendor, at), _)| (*at_vendor, *at) == (vendor, kind))
+            .map(|(_, value)| value.to_vec())
+            .collect()
+    }
+
+    /// The type of every attribute, in order.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = AVPType> {
+        attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default())
+            .filter_map(Result::ok)
+            .map(|(kind, _)| kind)
+    }
+
+    /// Every vendor's attribute, in order. An error where one does not follow the recommended layout: its vendor, if there is one.
+    pub(crate) fn vendor_attributes(&self) -> impl Iterator<Item = Result<(VendorAttr, &[u8]), Option<u32>>> {
+        let all = attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok);
+        let vendors = all.filter(|(kind, _)| *kind == attr::VENDOR_SPECIFIC);
+        vendors.flat_map(|(_, value)| {
+            let (vendor, rest) = match value.split_first_chunk::<4>() {
+                Some((vendor, rest)) => (Some(u32::from_be_bytes(*vendor)), rest),
+                None => (None, value),
             };
-            if u32::from_be_bytes(*number) != vendor {
-                continue;
-            }
-            while let Some((at, body, after)) = next_attribute(rest) {
-                if at == kind {
-                    found.push(body.to_vec());
-                }
-                rest = after;
-            }
-        }
-        found
+            attributes(rest).map(move |inner| match (vendor, inner) {
+                (Some(vendor), Ok((kind, value))) => Ok(((vendor, kind), value)),
+                _ => Err(vendor),
+            })
+        })
     }
 
     /// The first value of a vendor's attribute as a number.
@@ -240,6 +285,26 @@ impl Packet {
         value.try_into().ok().map(u32::from_be_bytes)
     }
 
+    /// The first value of a vendor's attribute as a number; `None` only if there is none.
+    ///
+    /// # Errors
+    /// [`WrongLength`] of the value, or of anything that the vendor's attributes are wrapped in.
+    pub fn try_vendor_u32(&self, attribute: VendorAttr) -> Result<Option<u32>, WrongLength> {
+        const WRONG: WrongLength = WrongLength(attr::VENDOR_SPECIFIC);
+        let mut found = None;
+        for inner in self.vendor_attributes() {
+            match inner {
+                Ok((at, value)) if at == attribute => {
+                    let value = value.try_into().map_err(|_| WRONG)?;
+                    found.get_or_insert(u32::from_be_bytes(value));
+                }
+                Err(vendor) if vendor.is_none_or(|vendor| vendor == attribute.0) => return Err(WRONG),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// Every value of a vendor's attribute as text.
     #[must_use]
     pub fn vendor_texts(&self, attribute: VendorAttr) -> Vec<String> {
@@ -247,8 +312,19 @@ impl Packet {
     }
 }
 
+/// NUL at the end is some vendors' padding; elsewhere it is replaced, since PostgreSQL keeps none.
 fn into_text(octets: Vec<u8>) -> String {
-    String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    let text = String::from_utf8(octets).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+    if text.contains('\0') {
+        text.trim_end_matches('\0').replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
+/// The digit of the low four bits.
+fn hex(octet: u8) -> char {
+    char::from_digit(u32::from(octet & 15), 16).map_or('0', |digit| digit.to_ascii_uppercase())
 }
 
 /// Type, value and what follows.
@@ -256,6 +332,22 @@ fn next_attribute(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let &[kind, length] = octets.first_chunk::<2>()?;
     let body = octets.get(2..usize::from(length))?;
     Some((kind, body, octets.get(usize::from(length)..)?))
+}
+
+/// Types and values; an error ends them where what is left is no attribute.
+fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let Some((kind, value, after)) = next_attribute(rest) else {
+            rest = &[];
+            return Some(Err(()));
+        };
+        rest = after;
+        Some(Ok((kind, value)))
+    })
 }
 
 fn find_message_authenticator(packet: &[u8]) -> Result<Option<usize>, Malformed> {
@@ -271,4 +363,37 @@ fn find_message_authenticator(packet: &[u8]) -> Result<Option<usize>, Malformed>
         rest = after;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::Draft;
+
+    fn received(write: impl FnOnce(&mut Draft)) -> Packet {
+        let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
+        write(&mut draft);
+        Packet::parse(&draft.seal_request(1, b"secret").unwrap()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_is_kept_apart_from_every_other_and_sent_back_octet_for_octet(
+            octets in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let id = received(|draft| _ = draft.octets(attr::ACCT_SESSION_ID, &octets)).id(attr::ACCT_SESSION_ID);
+            let id = id.unwrap();
+            prop_assert!(!id.contains('\0'));
+            let back = received(|draft| _ = draft.id(attr::ACCT_SESSION_ID, &id));
+            prop_assert_eq!(back.octets(attr::ACCT_SESSION_ID).unwrap(), octets);
+        }
+    }
+
+    #[test]
+    fn no_text_holds_a_nul() {
+        let packet = received(|draft| _ = draft.octets(attr::USER_NAME, b"a\0b\0\0"));
+        assert_eq!(packet.text(attr::USER_NAME).unwrap(), "a\u{fffd}b");
+    }
 }

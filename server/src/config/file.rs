@@ -175,6 +175,7 @@ section! {
     GatewayRadius {
         auth_servers: Vec<String> = vec!["127.0.0.1:1812".into()],
         acct_servers: Vec<String> = vec!["127.0.0.1:1813".into()],
+        order_sources: Vec<String> = Vec::new(),
         secret_file: PathBuf = PathBuf::new(),
         timeout_ms: u32 = 1000,
         retries: u32 = 3,

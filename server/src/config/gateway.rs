@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_gateway::GatewayConfig;
 use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
 use kavadam_radius::Secret;
@@ -121,6 +121,9 @@ fn addresses(file: &File, problems: &mut Problems) {
 
 fn servers(file: &File, problems: &mut Problems) {
     let radius = &file.gateway.radius;
+    for network in &radius.order_sources {
+        let _: Option<IpNet> = problems.read("gateway.radius.order_sources", network, "ADDRESS/LENGTH");
+    }
     let (auth, acct) = ("gateway.radius.auth_servers", "gateway.radius.acct_servers");
     problems.require(!radius.auth_servers.is_empty(), auth, "name at least one");
     problems.require(
@@ -225,6 +228,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
     let gateway = &file.gateway;
     let servers = gateway.radius.auth_servers.iter().zip(&gateway.radius.acct_servers);
     let servers = servers.map(|(auth, acct)| Ok((auth.parse()?, acct.parse()?)));
+    let sources = gateway.radius.order_sources.iter().map(|text| text.parse());
     let addresses = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<IpAddr>, _>>();
     let portal_port = file
         .portal
@@ -269,6 +273,9 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,
             secret,
+            order_sources: sources
+                .collect::<Result<_, _>>()
+                .context("gateway.radius.order_sources")?,
             timeout: Duration::from_millis(u64::from(gateway.radius.timeout_ms)),
             retries: gateway.radius.retries,
         },

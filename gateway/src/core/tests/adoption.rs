@@ -180,7 +180,7 @@ fn a_change_that_was_written_down_and_not_carried_out_holds_after_the_restart() 
     let waiter = scene.waiter();
     scene.told.clear();
     scene.steps_to_live = Some(1);
-    scene.handle(Input::Change(target, limits, waiter));
+    scene.handle(Input::Change(target, limits.into(), waiter));
     assert!(scene.told.is_empty());
     let rows = kept(&scene);
     let mut scene = restarted(&scene, rows);

@@ -2,7 +2,7 @@
 
 use super::*;
 use kavadam_domain::session::terminate_cause;
-use kavadam_radius::{ErrorCause, Target};
+use kavadam_radius::{Change, ErrorCause, LimitsPatch, Target};
 
 const SETTLED: Duration = Duration::from_millis(50);
 
@@ -140,7 +140,7 @@ fn refuses_orders_for_sessions_that_are_not_there_or_not_meant() {
     for target in wrong {
         let waiter = scene.waiter();
         scene.handle(Input::Disconnect(target.clone(), waiter));
-        scene.handle(Input::Change(target, Limits::default(), waiter));
+        scene.handle(Input::Change(target, Limits::default().into(), waiter));
         let refused = Told::Ordered(Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND));
         assert_eq!(scene.told, [(waiter, refused.clone()), (waiter, refused)]);
         scene.told.clear();
@@ -160,7 +160,7 @@ fn refuses_orders_for_sessions_that_are_not_there_or_not_meant() {
 }
 
 #[test]
-fn a_change_holds_at_once_and_lifts_what_it_does_not_name() {
+fn an_order_with_every_limit_holds_at_once_and_leaves_none_of_the_old_ones() {
     let mut scene = Scene::new();
     scene.online(1, lease(10 * MB));
     scene.pass(Duration::from_secs(10));
@@ -169,9 +169,10 @@ fn a_change_holds_at_once_and_lifts_what_it_does_not_name() {
         max_total_octets: Some(50 * MB),
         down_bits_per_sec: Some(1_000_000),
         session_secs: Some(60),
+        interim_secs: Some(60),
         ..Limits::default()
     };
-    scene.handle(Input::Change(target(mac(1)), limits, waiter));
+    scene.handle(Input::Change(target(mac(1)), limits.into(), waiter));
     assert_eq!(scene.told.last(), Some(&(waiter, Told::Ordered(Ok(())))));
     assert_eq!(scene.kernel.rates_of(mac(1)), (None, Some(1_000_000)));
     assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(50 * MB));
@@ -194,7 +195,7 @@ fn an_answer_decided_before_an_order_takes_nothing_of_it_back() {
         down_bits_per_sec: Some(20_000_000),
         ..lease(50 * MB).limits
     };
-    scene.handle(Input::Change(target(mac(1)), limits, waiter));
+    scene.handle(Input::Change(target(mac(1)), limits.into(), waiter));
     scene.accept(lease(20 * MB));
     assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(50 * MB));
     assert_eq!(scene.kernel.rates_of(mac(1)).1, Some(20_000_000));
@@ -232,4 +233,66 @@ fn a_device_whose_last_session_still_clings_can_log_in_when_it_lets_go() {
     let waiter = scene.log_on(1);
     scene.accept(lease(10 * MB));
     assert_eq!(scene.told.last(), Some(&(waiter, Told::Online)));
+}
+
+#[test]
+fn an_order_leaves_every_limit_that_it_does_not_name() {
+    let mut scene = Scene::new();
+    let mut grant = lease(10 * MB);
+    grant.limits.down_bits_per_sec = Some(1_000_000);
+    grant.limits.remaining_octets = Some(90 * MB);
+    scene.online(1, grant.clone());
+    scene.pass(Duration::from_secs(10));
+    let waiter = scene.waiter();
+    let patch = LimitsPatch {
+        session_secs: Change::Set(60),
+        ..LimitsPatch::default()
+    };
+    scene.handle(Input::Change(target(mac(1)), patch, waiter));
+    assert_eq!(scene.told.last(), Some(&(waiter, Told::Ordered(Ok(())))));
+    assert_eq!(
+        scene.kernel.rates_of(mac(1)),
+        (grant.limits.up_bits_per_sec, Some(1_000_000))
+    );
+    assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(10 * MB));
+    let saved = scene.saved.last().unwrap();
+    assert_eq!(
+        saved.limits,
+        Limits {
+            session_secs: Some(60),
+            ..grant.limits
+        }
+    );
+    assert_eq!(saved.left.unwrap().octets, 90 * MB);
+}
+
+#[test]
+fn an_order_is_for_the_session_of_its_class_and_its_chargeable_identity() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    let row = scene.saved.last().unwrap().clone();
+    for (classes, cui) in [
+        (vec![b"another".to_vec()], None),
+        (vec![row.classes[0].clone(), b"another".to_vec()], None),
+        (Vec::new(), Some(b"another".to_vec())),
+    ] {
+        let waiter = scene.waiter();
+        let target = Target {
+            classes,
+            cui,
+            ..target(mac(1))
+        };
+        scene.handle(Input::Disconnect(target, waiter));
+        let refused = Told::Ordered(Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND));
+        assert_eq!(scene.told.last(), Some(&(waiter, refused)));
+    }
+    let target = Target {
+        classes: row.classes,
+        cui: row.cui,
+        ..target(mac(1))
+    };
+    let waiter = scene.waiter();
+    scene.handle(Input::Disconnect(target, waiter));
+    scene.pass(SETTLED);
+    assert_eq!(scene.told.last(), Some(&(waiter, Told::Ordered(Ok(())))));
 }

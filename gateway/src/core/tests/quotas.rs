@@ -204,7 +204,7 @@ fn a_throttled_session_that_is_metered_again_asks_again() {
         mac: Some(mac(1)),
         ..kavadam_radius::Target::default()
     };
-    scene.handle(Input::Change(target, lease(15 * MB).limits, waiter));
+    scene.handle(Input::Change(target, lease(15 * MB).limits.into(), waiter));
     assert_eq!(scene.flow(1, 12 * MB), 10 * MB);
     assert_eq!(scene.asked.len(), 1);
     scene.accept(lease(25 * MB));

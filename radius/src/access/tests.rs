@@ -1,0 +1,47 @@
+use super::*;
+
+const SECRET: &[u8] = b"a-secret-of-the-gate";
+
+fn sent(request: &AccessRequest) -> Result<Packet, EncodeError> {
+    let draft = request.draft(&NasIdentity::default(), &Secret::new(SECRET));
+    Ok(Packet::parse(&draft.seal_request(1, SECRET)?).unwrap())
+}
+
+#[test]
+fn every_request_carries_a_password_or_a_state() {
+    let name = "02-00-00-00-00-01";
+    let packet = sent(&AccessRequest::new(ServiceType::CallCheck, name, Credential::Absent)).unwrap();
+    let read = AccessRequest::read(&packet, SECRET).unwrap();
+    assert!(matches!(read.credential, Credential::Pap(password) if password.as_slice() == name.as_bytes()));
+    let packet = sent(&AccessRequest::new(
+        ServiceType::AuthorizeOnly,
+        "alias",
+        Credential::Absent,
+    ))
+    .unwrap();
+    assert!(packet.has(attr::STATE) && !packet.has(attr::USER_PASSWORD));
+}
+
+#[test]
+fn a_password_that_does_not_fit_is_refused_rather_than_cut() {
+    let request = |octets| {
+        let password = Zeroizing::new(vec![b'x'; octets]);
+        sent(&AccessRequest::new(
+            ServiceType::Login,
+            "name",
+            Credential::Pap(password),
+        ))
+    };
+    assert!(request(128).is_ok());
+    assert_eq!(request(129).unwrap_err(), EncodeError::Attribute(attr::USER_PASSWORD));
+}
+
+#[test]
+fn two_kinds_of_password_are_none() {
+    let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
+    draft
+        .octets(attr::USER_PASSWORD, &[0; 16])
+        .octets(attr::CHAP_PASSWORD, &[0; 17]);
+    let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
+    assert!(AccessRequest::read(&packet, SECRET).is_none());
+}
