@@ -29,8 +29,23 @@ const CONNECTION_LIFETIME: Duration = Duration::from_mins(3);
 /// After `shutdown`, answers in progress get this long.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How long a connection may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    header: Duration,
+    lifetime: Duration,
+}
+
 /// Serves `router` on `listener` until `shutdown` completes, then lets answers in progress finish.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+    let patience = Patience {
+        header: HEADER_DEADLINE,
+        lifetime: CONNECTION_LIFETIME,
+    };
+    serve_within(patience, listener, router, shutdown).await;
+}
+
+async fn serve_within(patience: Patience, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let seats = Seats::default();
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
@@ -49,7 +64,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         };
         // Whoever finds no seat is closed at once; the others go on.
         if let Some(seat) = seats.take(peer.ip()) {
-            attend(stream, peer, router.clone(), seat, &graceful);
+            attend(patience, stream, peer, router.clone(), seat, &graceful);
         }
     }
     drop(listener);
@@ -58,20 +73,27 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
     }
 }
 
-fn attend(stream: TcpStream, peer: SocketAddr, router: Router, seat: Seat, graceful: &GracefulShutdown) {
+fn attend(
+    patience: Patience,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    seat: Seat,
+    graceful: &GracefulShutdown,
+) {
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
+        .header_read_timeout(patience.header)
         .max_buf_size(16 * 1_024)
         .serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         // An error here is a device that left or spoke something else than HTTP: its own business.
-        let _ = tokio::time::timeout(CONNECTION_LIFETIME, connection).await;
+        let _ = tokio::time::timeout(patience.lifetime, connection).await;
         drop(seat);
     });
 }
@@ -132,17 +154,28 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    async fn started() -> (
+    type Started = (
         SocketAddr,
         tokio::sync::oneshot::Sender<()>,
         tokio::task::JoinHandle<()>,
-    ) {
+    );
+
+    async fn started() -> Started {
+        let long = Duration::from_mins(1);
+        started_within(Patience {
+            header: long,
+            lifetime: long,
+        })
+        .await
+    }
+
+    async fn started_within(patience: Patience) -> Started {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() };
-        let router = Router::new().route("/", axum::routing::get(who));
-        let server = tokio::spawn(serve(listener, router, async { drop(stopped.await) }));
+        let router = Router::new().route("/", axum::routing::get(who).post(|body: String| async { body }));
+        let server = tokio::spawn(serve_within(patience, listener, router, async { drop(stopped.await) }));
         (address, stop, server)
     }
 
@@ -176,6 +209,54 @@ mod tests {
             let answer = exchange(address, request).await;
             assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
         }
+    }
+
+    /// Whether the server closes a connection on which so much, and no more, is sent.
+    async fn closes_on(patience: Patience, part: &str) -> bool {
+        let (address, _stop, _server) = started_within(patience).await;
+        tokio::time::timeout(Duration::from_secs(20), exchange(address, part))
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn waits_for_no_slow_header_and_no_slow_body() {
+        let (short, long) = (Duration::from_millis(200), Duration::from_mins(1));
+        let impatient = Patience {
+            header: short,
+            lifetime: long,
+        };
+        for part in ["", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+            assert!(closes_on(impatient, part).await, "{part:?}");
+        }
+        let brief = Patience {
+            header: long,
+            lifetime: short,
+        };
+        let body = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nv=";
+        assert!(closes_on(brief, body).await);
+    }
+
+    #[tokio::test]
+    async fn the_connection_beyond_an_addresss_share_is_closed_and_a_seat_is_free_again() {
+        let (address, _stop, _server) = started().await;
+        let mut seated = Vec::new();
+        for _ in 0..MOST_PER_ADDRESS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut first = [0; 8];
+            stream.read_exact(&mut first).await.unwrap();
+            seated.push(stream);
+        }
+        let request = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        assert_eq!(exchange(address, request).await, "");
+        drop(seated);
+        let served = async {
+            while exchange(address, request).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), served).await.unwrap();
     }
 
     #[test]
