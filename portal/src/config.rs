@@ -40,7 +40,7 @@ impl PortalConfig {
         Self {
             public_url,
             service: PerLanguage {
-                ml: "പൊതു വൈ-ഫൈ".into(),
+                ml: "പൊതു വൈഫൈ".into(),
                 en: "Public Wi-Fi".into(),
             },
             operator: PerLanguage {
@@ -68,15 +68,6 @@ pub struct PerLanguage {
 }
 
 impl PerLanguage {
-    /// The same words in every language.
-    #[must_use]
-    pub fn same(text: &str) -> Self {
-        Self {
-            ml: text.to_owned(),
-            en: text.to_owned(),
-        }
-    }
-
     /// The words of one language.
     #[must_use]
     pub fn get(&self, language: Language) -> &str {

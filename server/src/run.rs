@@ -99,7 +99,14 @@ async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: 
     let portal = &config.file.portal;
     let key = sealer.derive("portal token", &[]);
     let mut pages = PortalConfig::new(portal.public_url.parse()?, TokenKey::new(*key));
-    pages.operator = PerLanguage::same(&portal.operator);
+    pages.service = PerLanguage {
+        ml: portal.service_ml.clone(),
+        en: portal.service_en.clone(),
+    };
+    pages.operator = PerLanguage {
+        ml: portal.operator_ml.clone(),
+        en: portal.operator.clone(),
+    };
     pages.helpdesk.clone_from(&portal.helpdesk);
     pages.sees_devices = config.file.role.has_gateway();
     if config.file.role.has_gateway() {

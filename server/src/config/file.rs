@@ -112,7 +112,10 @@ section! {
     Portal {
         listen: String = "10.80.0.1:8081".into(),
         public_url: String = "http://10.80.0.1:8081".into(),
+        service_en: String = "Public Wi-Fi".into(),
+        service_ml: String = "പൊതു വൈഫൈ".into(),
         operator: String = "Kerala State IT Mission".into(),
+        operator_ml: String = "കേരള സംസ്ഥാന ഐ.ടി. മിഷൻ".into(),
         helpdesk: String = "155300".into(),
     }
 }
