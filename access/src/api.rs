@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use kavadam_domain::plan::Period;
 use kavadam_domain::{
     Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, SubscriberId, Timestamp,
 };
@@ -265,8 +266,21 @@ pub struct PendingCode {
     pub resend_in: Duration,
     /// Until this one expires.
     pub expires_in: Duration,
-    /// Tries left.
+    /// Tries left; 0 if it cannot be entered any more.
     pub tries_left: u32,
+    /// What became of the message with it.
+    pub message: Message,
+}
+
+/// How far the message with a code has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// Waiting to be sent.
+    Queued,
+    /// The provider took it.
+    Sent,
+    /// The last attempt failed.
+    Failed,
 }
 
 /// What the status page shows.
@@ -282,6 +296,8 @@ pub struct Status {
     pub quota_octets: Option<u64>,
     /// Until the session ends by itself.
     pub session_left: Option<Duration>,
+    /// How often a new allowance begins.
+    pub period: Period,
     /// Until the next allowance begins.
     pub period_left: Option<Duration>,
     /// Towards the device, bit/s.

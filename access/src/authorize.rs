@@ -85,9 +85,11 @@ impl Access {
     ) -> Result<Identified, AccessError> {
         let bad = Ok(Err((Reason::BadCredential, Language::default())));
         let Some(ticket) = tx.ticket(id).await? else { return bad };
+        let owner = tx.subscriber(ticket.subscriber_id).await?;
+        let language = owner.map_or_else(Language::default, |owner| owner.language);
         let fits = ticket.nas_id == request.nas && request.mac == Some(ticket.mac) && now < ticket.expires_at;
         if !fits || !proves(proof, self.sealer().ticket_password(id).as_bytes()) || !tx.use_ticket(id, now).await? {
-            return bad;
+            return Ok(Err((Reason::BadCredential, language)));
         }
         Ok(Ok((tx.lock_subscriber(ticket.subscriber_id).await?, None)))
     }

@@ -8,7 +8,7 @@ use kavadam_domain::session::SessionState;
 use kavadam_domain::{Mac, MobileNumber, Reason, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, NewChallenge, OrderKind, SubscriberRow, TicketRow, Tx};
 
-use crate::api::{PendingCode, Started, Ticket, Verified, Visit};
+use crate::api::{Message, PendingCode, Started, Ticket, Verified, Visit};
 use crate::{Access, AccessError};
 
 /// A ticket's User-Name: this, then its random number.
@@ -55,14 +55,14 @@ impl Access {
         self.send_code(tx, visit, number, now).await
     }
 
-    /// Sends another code to the number of the pending or expired one; the old one is no longer good.
+    /// Sends another code to the number of the pending, expired or spent one; the old one is no longer good.
     ///
     /// # Errors
     /// The service is out of order; nothing was sent.
     pub async fn resend_code(&self, visit: &Visit, now: Timestamp) -> Result<Started, AccessError> {
         let mut tx = self.write().await?;
         let last = tx.last_challenge(visit.site, visit.mac).await?;
-        let Some(row) = last.filter(|row| row.state == ChallengeState::Pending) else {
+        let Some(row) = last.filter(|row| matches!(row.state, ChallengeState::Pending | ChallengeState::Spent)) else {
             return Ok(Started::Refused(Reason::NoChallenge));
         };
         let wait = row.resend_at.since(now);
@@ -155,12 +155,49 @@ impl Access {
             .lock_challenge(found.id)
             .await?
             .ok_or(AccessError::Inconsistent("challenge"))?;
+        if row.state == ChallengeState::Verified {
+            if let Some(subscriber) = self.enter_again(&mut tx, &row, code, now).await? {
+                return self.give_ticket(tx, subscriber, visit, now).await;
+            }
+            tx.commit().await?;
+            return Ok(Verified::Refused(Reason::NoChallenge));
+        }
         if let Err(reason) = self.enter_code(&mut tx, &row, code, now).await? {
             tx.commit().await?;
             return Ok(Verified::Refused(reason));
         }
         let subscriber = welcome(&mut tx, &row, visit.mac, now).await?;
         self.give_ticket(tx, subscriber.id, visit, now).await
+    }
+
+    /// A second tap on "verify": the right code once more, while the ticket for the first may still be on its way. Wrong ones use up tries.
+    async fn enter_again(
+        &self,
+        tx: &mut Tx,
+        row: &ChallengeRow,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<Option<SubscriberId>, AccessError> {
+        let found = tx.subscriber_numbered(&row.number).await?;
+        let is_fresh = |at: Timestamp| now.since(at) < self.settings().ticket_life;
+        let Some(subscriber) = found.filter(|subscriber| subscriber.consent_at.is_some_and(is_fresh)) else {
+            return Ok(None);
+        };
+        if row.tries_left == 0 {
+            return Ok(None);
+        }
+        let again = Challenge {
+            state: ChallengeState::Pending,
+            ..row.challenge()
+        };
+        let secret = self.sealer().code_secret(&row.public_id);
+        let (after, outcome) = again.enter(code, secret.as_slice(), now);
+        let after = Challenge {
+            state: ChallengeState::Verified,
+            ..after
+        };
+        tx.save_challenge(row.id, &after).await?;
+        Ok(outcome.is_ok().then_some(subscriber.id))
     }
 
     /// Forgets the pending code and whose device this is, so that another number can be given.
@@ -290,7 +327,12 @@ pub(crate) fn pending(
         masked_number: number.masked(),
         resend_in: resend_at.since(now),
         expires_in: challenge.expires_at().since(now),
-        tries_left: challenge.tries_left,
+        tries_left: if challenge.is_open(now) {
+            challenge.tries_left
+        } else {
+            0
+        },
+        message: Message::Queued,
     }
 }
 

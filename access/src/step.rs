@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use kavadam_domain::challenge::ChallengeState;
 use kavadam_domain::plan::AfterQuota;
 use kavadam_domain::quota::Allowance;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Plan, SubscriberId, Timestamp};
-use kavadam_store::{SessionRow, SiteRow, SubscriberRow, Tx};
+use kavadam_store::{ChallengeRow, SessionRow, SiteRow, SubscriberRow, Tx};
 
-use crate::api::{Status, Step, Visit};
+use crate::api::{Message, Status, Step, Visit};
 use crate::login::pending;
 use crate::{Access, AccessError};
 
 /// A device that is not remembered is still taken for its last holder's, at that site, for so long after its session.
 const LAST_HOLDER: Duration = Duration::from_hours(24);
+/// Who comes back to a code that is no good any more can ask for another to the same number for so long.
+const LAST_CODE: Duration = Duration::from_hours(1);
 
 impl Access {
     /// Where a device stands. Only reads: a page view must not wait for the one writer of SQLite.
@@ -32,11 +35,12 @@ impl Access {
             let view = look(tx, online.subscriber_id, visit, now).await?;
             return Ok(Step::Online(view.status(tx, Some(&online), now).await?));
         }
-        if let Some(row) = tx.last_challenge(visit.site, visit.mac).await? {
-            let challenge = row.challenge();
-            if challenge.is_open(now) {
-                return Ok(Step::Code(pending(&row.number, &challenge, row.resend_at, now)));
-            }
+        if let Some(row) = tx.last_challenge(visit.site, visit.mac).await?
+            && is_asked_for(&row, now)
+        {
+            let mut code = pending(&row.number, &row.challenge(), row.resend_at, now);
+            code.message = message(tx, &row).await?;
+            return Ok(Step::Code(code));
         }
         let Some((holder, is_remembered)) = holder(tx, visit, now).await? else {
             return Ok(Step::Number);
@@ -52,6 +56,20 @@ impl Access {
             masked_number: view.subscriber.number.masked(),
         })
     }
+}
+
+/// Whether the device's last code is its next step: to enter it, or to ask for another in its place.
+fn is_asked_for(row: &ChallengeRow, now: Timestamp) -> bool {
+    matches!(row.state, ChallengeState::Pending | ChallengeState::Spent) && now.since(row.created_at) < LAST_CODE
+}
+
+/// How far the message with a code has come.
+async fn message(tx: &mut Tx, row: &ChallengeRow) -> Result<Message, AccessError> {
+    Ok(match tx.sms_of(row.id).await? {
+        Some(sms) if sms.sent_at.is_some() => Message::Sent,
+        Some(sms) if sms.attempts > 0 && sms.result.is_some() => Message::Failed,
+        _ => Message::Queued,
+    })
 }
 
 /// Whose the device is, and whether it is remembered: else by its last session here, where plans remember no devices. Not after its holder
@@ -122,6 +140,7 @@ impl View {
             used_octets: self.allowance.used_octets,
             quota_octets: self.allowance.total_octets(),
             session_left: session.and_then(|session| session.ends_at).map(|at| at.since(now)),
+            period: self.plan.period,
             period_left: self.period_end.map(|end| end.since(now)),
             down_bits_per_sec: slow.or(self.plan.down_bits_per_sec),
             up_bits_per_sec: slow.or(self.plan.up_bits_per_sec),

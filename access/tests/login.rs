@@ -12,7 +12,7 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
-use kavadam_domain::{Mac, Reason, SiteId};
+use kavadam_domain::{Language, Mac, Reason, SiteId};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
 
 cases! {
@@ -24,6 +24,11 @@ cases! {
     a_blocked_number_is_sent_no_other_code,
     the_same_private_address_at_another_site_is_another_address,
     wrong_codes_at_once_are_each_counted,
+    a_second_tap_on_verify_gives_another_ticket_for_a_minute,
+    who_comes_back_to_a_dead_code_can_ask_for_another,
+    a_code_is_no_step_of_another_device_or_site,
+    the_page_knows_what_became_of_the_message,
+    a_used_ticket_is_refused_in_its_owners_language,
     of_many_uses_of_a_ticket_at_once_one_is_good,
     of_many_uses_of_a_voucher_at_once_one_is_good,
 }
@@ -203,6 +208,98 @@ async fn wrong_codes_at_once_are_each_counted(database: Database) {
     left.sort_unstable();
     assert_eq!(left, [0, 0, 0, 0, 0, 1, 2, 3, 4]);
     assert_eq!(lab.enter(MAC, &code).await, Some(Reason::WrongCode(0)), "spent");
+}
+
+async fn a_second_tap_on_verify_gives_another_ticket_for_a_minute(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.ask(MAC).await;
+    let code = lab.code(MAC).await;
+    assert_eq!(lab.enter(MAC, &code).await, None);
+    lab.pass(Duration::from_secs(2));
+    assert_eq!(lab.enter(MAC, &code).await, None, "tapped twice");
+    assert_eq!(lab.enter(MAC, wrong_for(&code)).await, Some(Reason::NoChallenge));
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(lab.enter(MAC, &code).await, Some(Reason::NoChallenge), "a minute later");
+    lab.ask(MAC).await;
+    let code = lab.code(MAC).await;
+    assert_eq!(lab.enter(MAC, &code).await, None);
+    for _ in 0..5 {
+        lab.enter(MAC, wrong_for(&code)).await;
+    }
+    assert_eq!(
+        lab.enter(MAC, &code).await,
+        Some(Reason::NoChallenge),
+        "no place to guess at"
+    );
+}
+
+async fn step(lab: &Lab, visit: &Visit) -> Step {
+    lab.access.step(visit, lab.now).await.unwrap()
+}
+
+async fn who_comes_back_to_a_dead_code_can_ask_for_another(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    let dead = async |lab: &Lab| match step(lab, &lab.visit(MAC)).await {
+        Step::Code(pending) => pending.tries_left == 0,
+        step => panic!("{step:?}"),
+    };
+    lab.ask(MAC).await;
+    let code = lab.code(MAC).await;
+    for _ in 0..5 {
+        lab.enter(MAC, wrong_for(&code)).await;
+    }
+    assert!(dead(&lab).await, "spent");
+    lab.pass(Duration::from_mins(1));
+    let resent = lab.access.resend_code(&lab.visit(MAC), lab.now).await.unwrap();
+    assert!(matches!(resent, Started::Sent(_)));
+    assert!(!dead(&lab).await);
+    lab.pass(Duration::from_mins(10));
+    assert!(dead(&lab).await, "expired");
+    lab.pass(Duration::from_mins(50));
+    assert_eq!(step(&lab, &lab.visit(MAC)).await, Step::Number, "an hour later");
+}
+
+async fn a_code_is_no_step_of_another_device_or_site(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    lab.ask(MAC).await;
+    assert!(matches!(step(&lab, &lab.visit(MAC)).await, Step::Code(_)));
+    assert_eq!(step(&lab, &lab.visit(OTHER_MAC)).await, Step::Number);
+    let other = lab.access.set_site("Kochi", true, "citizen", "test", lab.now);
+    let elsewhere = Visit {
+        site: other.await.unwrap(),
+        ..lab.visit(MAC)
+    };
+    assert_eq!(step(&lab, &elsewhere).await, Step::Number);
+}
+
+async fn the_page_knows_what_became_of_the_message(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let message = async |lab: &Lab| match step(lab, &lab.visit(MAC)).await {
+        Step::Code(pending) => pending.message,
+        step => panic!("{step:?}"),
+    };
+    lab.ask(MAC).await;
+    assert_eq!(message(&lab).await, Message::Queued);
+    let later = lab.now + Duration::from_secs(5);
+    let mut tx = lab.store.write().await.unwrap();
+    let sms = tx.take_sms(lab.now, later).await.unwrap().unwrap();
+    tx.postpone_sms(sms.id, later, "unreachable").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(message(&lab).await, Message::Failed);
+    let mut tx = lab.store.write().await.unwrap();
+    tx.finish_sms(sms.id, Some(lab.now), "accepted").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(message(&lab).await, Message::Sent);
+}
+
+async fn a_used_ticket_is_refused_in_its_owners_language(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let ticket = lab.ticket(MAC).await;
+    lab.logon(MAC, &ticket, "s1").await;
+    let Decision::Reject { message, .. } = lab.logon(MAC, &ticket, "s2").await else {
+        panic!("accepted twice")
+    };
+    assert_eq!(message, Reason::BadCredential.message(Language::En));
 }
 
 async fn of_many_uses_of_a_ticket_at_once_one_is_good(database: Database) {

@@ -77,6 +77,7 @@ impl Reason {
                 format!("Your free data is used up. New data in {}.", span_en(wait))
             }
             Self::QuotaUsedUp(None) => "Your data is used up.".into(),
+            Self::TooManyDevices(1) => "Another of your devices is online. Disconnect it first.".into(),
             Self::TooManyDevices(most) => {
                 format!("{most} of your devices are already online. Disconnect one first.")
             }
@@ -84,13 +85,13 @@ impl Reason {
             Self::BadCredential => "That login is no longer valid. Please log in again.".into(),
             Self::UnknownDevice | Self::NoChallenge => "Please log in with your mobile number.".into(),
             Self::UnknownSession => "Session expired. Log in again.".into(),
-            Self::SiteClosed => "This hotspot is closed for now.".into(),
+            Self::SiteClosed => "This hotspot is closed for now. Try again in a few minutes.".into(),
             Self::TooMany(wait) => format!("Too many attempts. Try again in {}.", span_en(wait)),
             Self::WrongCode(0) => "Wrong code. Ask for a new one.".into(),
             Self::WrongCode(1) => "Wrong code, 1 attempt left.".into(),
             Self::WrongCode(left) => format!("Wrong code, {left} attempts left."),
             Self::CodeExpired => "Code expired. Ask for a new one.".into(),
-            Self::InvalidNumber => "Enter a 10-digit Indian mobile number.".into(),
+            Self::InvalidNumber => "Check the number: 10 digits, beginning with 6, 7, 8 or 9.".into(),
             Self::NoConsent => "Please accept the terms of use.".into(),
             Self::BadVoucher => "This voucher is not valid.".into(),
             Self::UnsupportedMethod => "This login method is not offered here.".into(),
@@ -103,6 +104,7 @@ impl Reason {
                 format!("നിങ്ങളുടെ സൗജന്യ ഡാറ്റ തീർന്നു. {} കഴിഞ്ഞ് വീണ്ടും ലഭിക്കും.", span_ml(wait))
             }
             Self::QuotaUsedUp(None) => "നിങ്ങളുടെ ഡാറ്റ തീർന്നു.".into(),
+            Self::TooManyDevices(1) => "നിങ്ങളുടെ മറ്റൊരു ഉപകരണം ഓൺലൈനാണ്. ആദ്യം അത് വിച്ഛേദിക്കുക.".into(),
             Self::TooManyDevices(most) => {
                 format!("നിങ്ങളുടെ {most} ഉപകരണങ്ങൾ ഓൺലൈനാണ്. ആദ്യം ഒന്ന് വിച്ഛേദിക്കുക.")
             }
@@ -110,14 +112,14 @@ impl Reason {
             Self::BadCredential => "ലോഗിൻ അസാധുവായി. വീണ്ടും ലോഗിൻ ചെയ്യുക.".into(),
             Self::UnknownDevice | Self::NoChallenge => "മൊബൈൽ നമ്പർ നൽകി ലോഗിൻ ചെയ്യുക.".into(),
             Self::UnknownSession => "സെഷൻ കാലഹരണപ്പെട്ടു. വീണ്ടും ലോഗിൻ ചെയ്യുക.".into(),
-            Self::SiteClosed => "ഈ ഹോട്ട്സ്പോട്ട് ഇപ്പോൾ ലഭ്യമല്ല.".into(),
+            Self::SiteClosed => "ഈ ഹോട്ട്സ്പോട്ട് ഇപ്പോൾ ലഭ്യമല്ല. ഏതാനും മിനിറ്റ് കഴിഞ്ഞ് വീണ്ടും ശ്രമിക്കുക.".into(),
             Self::TooMany(wait) => {
                 format!("ശ്രമങ്ങളുടെ പരിധി കഴിഞ്ഞു. {} കഴിഞ്ഞ് വീണ്ടും ശ്രമിക്കുക.", span_ml(wait))
             }
             Self::WrongCode(0) => "തെറ്റായ കോഡ്. പുതിയ കോഡ് ആവശ്യപ്പെടുക.".into(),
             Self::WrongCode(left) => format!("തെറ്റായ കോഡ്. ഇനി {left} തവണ കൂടി ശ്രമിക്കാം."),
             Self::CodeExpired => "കോഡിന്റെ കാലാവധി കഴിഞ്ഞു. പുതിയ കോഡ് ആവശ്യപ്പെടുക.".into(),
-            Self::InvalidNumber => "10 അക്ക ഇന്ത്യൻ മൊബൈൽ നമ്പർ നൽകുക.".into(),
+            Self::InvalidNumber => "നമ്പർ പരിശോധിക്കുക: 6, 7, 8, 9 എന്നിവയിലൊന്നിൽ തുടങ്ങുന്ന 10 അക്കം വേണം.".into(),
             Self::NoConsent => "ഉപയോഗ നിബന്ധനകൾ അംഗീകരിക്കുക.".into(),
             Self::BadVoucher => "ഈ വൗച്ചർ സാധുവല്ല.".into(),
             Self::UnsupportedMethod => "ഈ ലോഗിൻ രീതി ഇവിടെ ലഭ്യമല്ല.".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-    HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    HeaderName, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
@@ -50,9 +50,14 @@ async fn answer(request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         return ([(ALLOW, "GET, HEAD, POST")], Fault::from(Kind::WrongMethod)).into_response();
     }
+    // What was sent by a form is gone; a page can be asked for once more.
+    let retry = match request.uri().query() {
+        Some(query) if *request.method() != Method::POST => format!("/?{query}"),
+        _ => "/".to_owned(),
+    };
     match tokio::time::timeout(DEADLINE, next.run(request)).await {
         Ok(response) => response,
-        Err(_elapsed) => Fault::from(Kind::Busy).into_response(),
+        Err(_elapsed) => Fault::busy(retry).into_response(),
     }
 }
 
@@ -80,6 +85,11 @@ fn error_page<C: Citizen>(portal: &Portal<C>, fault: &Fault, asked: Language, gi
     if response.status().is_success() {
         *response.status_mut() = fault.status();
     }
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    }
     if let Some(allow) = given.get(ALLOW) {
         response.headers_mut().insert(ALLOW, allow.clone());
     }
@@ -101,12 +111,13 @@ pub fn page_response<C: Citizen, P: Page>(
             tracing::error!(%error, template = P::TEMPLATE, "a page could not be rendered");
             return (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong. Try again later.",
+                "Something went wrong. Try again in a few minutes.",
             )
                 .into_response();
         }
     };
-    let form_action = form_target.map_or_else(
+    // CSP knows no IPv6 addresses; forms are not redirected to such a gate, see `doors`.
+    let form_action = form_target.filter(std::net::SocketAddr::is_ipv4).map_or_else(
         || "'self'".to_owned(),
         |gateway| format!("'self' {} http://{gateway}", portal.config().public_url.origin()),
     );

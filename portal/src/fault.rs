@@ -114,6 +114,14 @@ impl Fault {
         }
     }
 
+    /// Too slow; with the page to try again from.
+    pub fn busy(retry: String) -> Self {
+        Self {
+            retry: Some(retry),
+            ..Kind::Busy.into()
+        }
+    }
+
     /// The same for a visit: its language, and the page to try again from.
     pub fn with_retry(self, language: Language, retry: String) -> Self {
         Self {
@@ -140,11 +148,16 @@ impl Fault {
             self.kind,
             Kind::NoVisit | Kind::Forged | Kind::Expired | Kind::CrossSite
         );
-        let gateway = self.gateway.or(home_gateway).filter(|_| is_lost);
+        // Where no gate is known, our own first page says how to find one.
+        let is_astray = matches!(
+            self.kind,
+            Kind::NotFound | Kind::WrongMethod | Kind::NotUnderstood | Kind::TooLarge | Kind::NotAForm
+        );
+        let gateway = self.gateway.or(home_gateway).filter(|_| is_lost || is_astray);
         ErrorPage {
             title: self.kind.title(),
             says_how: is_lost && self.kind != Kind::Expired,
-            prelogin: gateway.map(prelogin_url),
+            prelogin: gateway.map(prelogin_url).or_else(|| is_astray.then(|| "/".to_owned())),
             retry: self.retry.clone(),
         }
     }

@@ -15,6 +15,7 @@
 //! A refusal ([`kavadam_domain::Reason`]) travels in the redirect as a word and a figure and is put into a sentence on
 //! the page that follows; an error page says what a citizen can do, and the log says why.
 
+mod allowance;
 mod citizen;
 mod config;
 mod doors;

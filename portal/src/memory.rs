@@ -25,6 +25,7 @@ struct Entry {
     at: Timestamp,
     language: Option<Language>,
     ticket: Option<(Ticket, Timestamp)>,
+    sent: Option<(Ticket, Timestamp)>,
 }
 
 /// See the module.
@@ -55,6 +56,17 @@ impl Memory {
         (now.since(at) < TICKET_LIFETIME).then_some(ticket)
     }
 
+    /// Keeps a ticket that was sent to the gate, in case the challenge it answers was used up by then.
+    pub fn keep_sent(&self, nas: NasId, mac: Mac, ticket: Ticket, now: Timestamp) {
+        self.touch((nas, mac), now, |entry| entry.sent = Some((ticket, now)));
+    }
+
+    /// Hands the ticket sent out, once, to be sent again.
+    pub fn take_sent(&self, nas: NasId, mac: Mac, now: Timestamp) -> Option<Ticket> {
+        let (ticket, at) = self.lock().get_mut(&(nas, mac))?.sent.take()?;
+        (now.since(at) < TICKET_LIFETIME).then_some(ticket)
+    }
+
     fn touch(&self, key: Key, now: Timestamp, change: impl FnOnce(&mut Entry)) {
         let mut entries = self.lock();
         if entries.len() >= MOST && !entries.contains_key(&key) {
@@ -67,6 +79,7 @@ impl Memory {
             at: now,
             language: None,
             ticket: None,
+            sent: None,
         });
         entry.at = now;
         change(entry);

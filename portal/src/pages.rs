@@ -1,12 +1,16 @@
 //! The pages: for each, the template it fills and exactly what that template may use, with samples that the tests
 //! render and the screenshots show.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use kavadam_access::api::{PendingCode, Status};
+use kavadam_access::api::{Message, PendingCode, Status};
 use kavadam_domain::Language;
+use kavadam_domain::plan::Period;
 use serde::Serialize;
 
+use crate::allowance::Allowance;
+use crate::fault::{Fault, Kind};
 use crate::measure;
 
 /// A page's content.
@@ -45,6 +49,10 @@ pub struct CodePage {
     tries_left: u32,
     /// Fewer tries are left than there were: worth saying.
     has_failed: bool,
+    /// The provider took the message.
+    is_sent: bool,
+    /// The message could not be sent so far.
+    is_unsent: bool,
 }
 
 /// Tries a fresh code has; below this the page says how many are left.
@@ -57,6 +65,8 @@ impl CodePage {
             resend_in_secs: pending.resend_in.as_secs() + u64::from(pending.resend_in.subsec_nanos() > 0),
             tries_left: pending.tries_left,
             has_failed: pending.tries_left < TRIES,
+            is_sent: pending.message == Message::Sent,
+            is_unsent: pending.message == Message::Failed,
         }
     }
 }
@@ -69,18 +79,21 @@ impl Page for CodePage {
         (self.resend_in_secs > 0).then(|| format!(":root{{--wait:{}s}}", self.resend_in_secs))
     }
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        let pending = |resend_in, tries_left| {
+        let pending = |resend_in, tries_left, message| {
             Self::new(&PendingCode {
                 masked_number: "xxxxxx3210".into(),
                 resend_in: Duration::from_secs(resend_in),
                 expires_in: Duration::from_mins(10),
                 tries_left,
+                message,
             })
         };
         vec![
-            ("code", pending(28, 5)),
-            ("code-again", pending(0, 3)),
-            ("code-spent", pending(0, 0)),
+            ("code", pending(28, 5, Message::Sent)),
+            ("code-again", pending(0, 3, Message::Sent)),
+            ("code-spent", pending(0, 0, Message::Sent)),
+            ("code-queued", pending(30, 5, Message::Queued)),
+            ("code-unsent", pending(12, 5, Message::Failed)),
         ]
     }
 }
@@ -163,6 +176,7 @@ impl Page for StatusPage {
         let unlimited = Status {
             quota_octets: None,
             session_left: None,
+            period: Period::Once,
             period_left: None,
             down_bits_per_sec: None,
             ..sample_status(2_345_000_000)
@@ -210,6 +224,7 @@ impl Page for UsedUpPage {
     const TEMPLATE: &'static str = "used_up.html";
     fn samples(language: Language) -> Vec<(&'static str, Self)> {
         let for_good = Status {
+            period: Period::Once,
             period_left: None,
             ..sample_status(1_000_000_000)
         };
@@ -297,96 +312,36 @@ pub struct ErrorPage {
 impl Page for ErrorPage {
     const TEMPLATE: &'static str = "error.html";
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        let page = |title, says_how, prelogin: Option<&str>, retry: Option<&str>| Self {
-            title,
-            says_how,
-            prelogin: prelogin.map(str::to_owned),
-            retry: retry.map(str::to_owned),
-        };
-        let gate = Some("http://10.80.0.1:3990/prelogin");
+        let gate = Some(SocketAddr::from(([10, 80, 0, 1], 3990)));
+        let page = |kind: Kind| Fault::from(kind).page(gate);
+        let broken = Fault::from(Kind::Broken).with_retry(Language::En, "/".to_owned());
         vec![
-            ("open-from-wifi", page("open_from_wifi", true, gate, None)),
-            ("expired", page("expired", false, gate, None)),
-            ("not-from-hotspot", page("not_from_hotspot", true, None, None)),
-            ("not-found", page("not_found", false, None, None)),
-            ("busy", page("busy", false, None, None)),
-            ("went-wrong", page("went_wrong", false, None, Some("/"))),
+            ("open-from-wifi", page(Kind::NoVisit)),
+            ("expired", page(Kind::Expired)),
+            ("not-from-hotspot", page(Kind::Forged)),
+            ("not-found", page(Kind::NotFound)),
+            ("wrong-way", page(Kind::NotAForm)),
+            ("not-understood", page(Kind::NotUnderstood)),
+            ("too-large", page(Kind::TooLarge)),
+            ("busy", Fault::busy("/".to_owned()).page(gate)),
+            ("went-wrong", broken.page(gate)),
         ]
     }
 }
 
-/// What is left of the period's octets, in words and as the length of a bar.
-#[derive(Serialize)]
-struct Allowance {
-    used: String,
-    left: Option<String>,
-    total: Option<String>,
-    left_percent: u64,
-    /// The period ends within a day.
-    is_daily: bool,
-    new_data_in: Option<String>,
-}
-
-/// Less than one packet of generic receive offload: the kernel's quota may stop there.
-const NOTHING_OCTETS: u64 = 65_536;
-
-impl Allowance {
-    fn new(status: &Status, language: Language) -> Self {
-        let left = status
-            .quota_octets
-            .map(|quota| quota.saturating_sub(status.used_octets));
-        let left = left.map(|left| if left < NOTHING_OCTETS { 0 } else { left });
-        Self {
-            used: measure::octets_used(status.used_octets),
-            left: left.map(measure::octets_left),
-            total: status.quota_octets.map(measure::octets_left),
-            left_percent: match (left, status.quota_octets) {
-                (Some(left), Some(quota)) if quota > 0 => percent(left, quota),
-                _ => 0,
-            },
-            is_daily: status.period_left.is_some_and(|left| left <= Duration::from_hours(24)),
-            new_data_in: status.period_left.map(|left| measure::wait(left, language)),
-        }
-    }
-}
-
-/// Rounded down, but a little is shown as a little.
-fn percent(part: u64, whole: u64) -> u64 {
-    let exact = u128::from(part) * 100 / u128::from(whole);
-    u64::try_from(exact).unwrap_or(100).clamp(u64::from(part > 0), 100)
-}
-
-fn sample_status(used_octets: u64) -> Status {
+pub fn sample_status(used_octets: u64) -> Status {
     Status {
         masked_number: "xxxxxx3210".into(),
         site: "KSRTC Thampanoor".into(),
         used_octets,
         quota_octets: Some(1_000_000_000),
         session_left: Some(Duration::from_mins(2 * 60 + 14)),
+        period: Period::Day,
         period_left: Some(Duration::from_mins(5 * 60 + 20)),
         down_bits_per_sec: Some(10_000_000),
         up_bits_per_sec: Some(5_000_000),
         is_throttled: false,
         reported: Duration::from_secs(20),
         devices_online: 2,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar_is_never_empty_while_something_is_left() {
-        assert_eq!(percent(1, 1_000_000_000), 1);
-        assert_eq!(percent(0, 5), 0);
-        assert_eq!(percent(u64::MAX, u64::MAX), 100);
-        assert_eq!(percent(7, 5), 100);
-    }
-
-    #[test]
-    fn the_last_packet_of_a_quota_counts_as_used_up() {
-        let allowance = Allowance::new(&sample_status(1_000_000_000 - 65_535), Language::En);
-        assert_eq!((allowance.left.as_deref(), allowance.left_percent), (Some("0 MB"), 0));
     }
 }

@@ -12,7 +12,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::citizen::Citizen;
 use crate::config::PortalConfig;
-use crate::doors::{entry, forms, reading};
+use crate::doors::{self, entry, forms, reading};
 use crate::dress::dress;
 use crate::memory::Memory;
 use crate::render::Renderer;
@@ -81,13 +81,13 @@ pub fn router_at<C: Citizen>(config: PortalConfig, citizen: C, clock: fn() -> Ti
         .route("/terms", get(reading::terms))
         .route("/privacy", get(reading::privacy))
         .route("/help", get(reading::help))
-        .route("/number", post(forms::number))
-        .route("/code", post(forms::code))
-        .route("/resend", post(forms::resend))
-        .route("/change", post(forms::change))
-        .route("/connect", post(forms::connect))
-        .route("/voucher", post(forms::voucher))
-        .route("/disconnect", post(forms::disconnect))
+        .route("/number", post(forms::number).get(doors::begin))
+        .route("/code", post(forms::code).get(doors::begin))
+        .route("/resend", post(forms::resend).get(doors::begin))
+        .route("/change", post(forms::change).get(doors::begin))
+        .route("/connect", post(forms::connect).get(doors::begin))
+        .route("/voucher", post(forms::voucher).get(doors::begin))
+        .route("/disconnect", post(forms::disconnect).get(doors::begin))
         .layer(DefaultBodyLimit::max(MOST_FORM_OCTETS))
         .layer(from_fn_with_state(portal.clone(), dress))
         .layer(CompressionLayer::new())

@@ -1,6 +1,8 @@
 //! Every page with sample contents, as the tests render and the screenshots show them.
 
-use kavadam_domain::Language;
+use std::time::Duration;
+
+use kavadam_domain::{Language, Reason};
 
 use crate::config::PortalConfig;
 use crate::pages::{
@@ -37,6 +39,7 @@ pub fn pages(config: &PortalConfig, language: Language) -> Result<Vec<Sample>, S
         language,
         renderer: Renderer::new(),
         samples: Vec::new(),
+        is_visit: true,
     };
     book.add::<NumberPage>(None)?;
     book.add::<CodePage>(None)?;
@@ -47,9 +50,20 @@ pub fn pages(config: &PortalConfig, language: Language) -> Result<Vec<Sample>, S
     book.add::<UsedUpPage>(None)?;
     book.add::<DisconnectedPage>(None)?;
     book.add::<DocumentPage>(None)?;
+    let say = |reason: Reason| Some(reason.message(language));
+    book.add_named("number-refused", &NumberPage {}, say(Reason::InvalidNumber))?;
+    for (name, page) in CodePage::samples(language) {
+        if name == "code-again" {
+            book.add_named("code-too-many", &page, say(Reason::TooMany(Duration::from_mins(8))))?;
+            book.add_named("code-wrong", &page, say(Reason::WrongCode(3)))?;
+        }
+    }
+    if let Some((_, page)) = UsedUpPage::samples(language).into_iter().next() {
+        book.add_named("voucher-refused", &page, say(Reason::BadVoucher))?;
+    }
+    // They belong to no visit, and what a form sent cannot be asked for in another language.
+    book.is_visit = false;
     book.add::<ErrorPage>(None)?;
-    let refusal = kavadam_domain::Reason::InvalidNumber.message(language);
-    book.add_named("number-refused", &NumberPage {}, Some(refusal))?;
     Ok(book.samples)
 }
 
@@ -58,6 +72,7 @@ struct Book<'a> {
     language: Language,
     renderer: Renderer,
     samples: Vec<Sample>,
+    is_visit: bool,
 }
 
 impl Book<'_> {
@@ -72,10 +87,12 @@ impl Book<'_> {
         let frame = Frame {
             language: self.language,
             // As long as a true one.
-            v: Some("A".repeat(124)),
+            v: self.is_visit.then(|| "A".repeat(124)),
             switch: Language::ALL
+                .into_iter()
+                .filter(|_| self.is_visit)
                 .map(|to| (to, format!("/{name}?lang={}", to.tag())))
-                .into(),
+                .collect(),
             notice,
             refresh_href: Some(format!("/{name}")),
             still_href: Some(format!("/{name}?still=1")),

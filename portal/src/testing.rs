@@ -10,7 +10,8 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use data_encoding::HEXUPPER;
 use http_body_util::BodyExt;
-use kavadam_access::api::{NasEntry, PendingCode, Started, Status, Step, Ticket, Verified, Visit};
+use kavadam_access::api::{Message, NasEntry, PendingCode, Started, Status, Step, Ticket, Verified, Visit};
+use kavadam_domain::plan::Period;
 use kavadam_domain::{NasId, Reason, SiteId, Timestamp};
 use md5::{Digest, Md5};
 use tower::ServiceExt;
@@ -33,6 +34,7 @@ struct Inner {
     step: Option<Step>,
     refusal: Option<Reason>,
     is_down: bool,
+    is_stalled: bool,
     asked: Vec<String>,
 }
 
@@ -52,6 +54,11 @@ impl Fake {
 
     pub fn go_down(&self) {
         self.0.lock().unwrap().is_down = true;
+    }
+
+    /// Answers nothing any more.
+    pub fn stall(&self) {
+        self.0.lock().unwrap().is_stalled = true;
     }
 
     pub fn asked(&self) -> Vec<String> {
@@ -95,6 +102,9 @@ impl Citizen for Fake {
     }
 
     async fn step(&self, _: &Visit, _: Timestamp) -> Result<Step, Down> {
+        if self.0.lock().unwrap().is_stalled {
+            std::future::pending::<()>().await;
+        }
         let inner = self.0.lock().unwrap();
         if inner.is_down {
             Err(Down)
@@ -145,6 +155,7 @@ pub fn pending() -> PendingCode {
         resend_in: Duration::from_secs(27),
         expires_in: Duration::from_mins(10),
         tries_left: 5,
+        message: Message::Sent,
     }
 }
 
@@ -155,6 +166,7 @@ pub fn status() -> Status {
         used_octets: 360_000_000,
         quota_octets: Some(1_000_000_000),
         session_left: Some(Duration::from_hours(2)),
+        period: Period::Day,
         period_left: Some(Duration::from_hours(5)),
         down_bits_per_sec: Some(10_000_000),
         up_bits_per_sec: None,

@@ -28,6 +28,7 @@ texts! {
     terms_of_use: "ഉപയോഗ നിബന്ധനകൾ" / "Terms of use";
     privacy_notice: "സ്വകാര്യതാ അറിയിപ്പ്" / "Privacy notice";
     help: "സഹായം" / "Help";
+    about: "ഈ സേവനത്തെക്കുറിച്ച്" / "About this service";
     helpdesk: "ഹെൽപ്പ്ഡെസ്ക്" / "Helpdesk";
     run_by: "സേവനം നൽകുന്നത്: {operator}" / "A service of {operator}";
     back: "തിരികെ" / "Back";
@@ -40,12 +41,15 @@ texts! {
         "A code (OTP) will come to this number by SMS. It is free.";
     accept_terms: "ഉപയോഗ നിബന്ധനകൾ ഞാൻ അംഗീകരിക്കുന്നു" / "I accept the terms of use";
     what_is_kept: "നിങ്ങളുടെ നമ്പർ, ഉപകരണത്തിന്റെ വിലാസം, കണക്ഷൻ സമയം, ഉപയോഗിച്ച ഡാറ്റയുടെ അളവ് എന്നിവ നിയമപ്രകാരം സൂക്ഷിക്കും." /
-        "As the law requires, we keep your number, your device's address, and when and how much you were connected.";
+        "As the law requires, we keep your number, your device's address, when you were connected and how much data you used.";
     send_otp: "OTP അയയ്ക്കുക" / "Send OTP";
 
     // Code
     code_title: "6 അക്ക കോഡ് നൽകുക" / "Enter the 6-digit code";
     code_label: "SMS-ൽ വന്ന കോഡ്" / "Code from the SMS";
+    otp_queued: "{number} എന്ന നമ്പറിലേക്ക് OTP അയയ്ക്കുന്നു" / "The OTP to {number} is being sent";
+    otp_unsent: "{number} എന്ന നമ്പറിലേക്ക് OTP അയയ്ക്കാനായില്ല. ഏതാനും മിനിറ്റ് കഴിഞ്ഞ് വീണ്ടും ശ്രമിക്കുക." /
+        "The OTP to {number} could not be sent. Try again in a few minutes.";
     otp_sent_to: "{number} എന്ന നമ്പറിലേക്ക് OTP അയച്ചു" / "OTP sent to {number}";
     verify: "സ്ഥിരീകരിക്കുക" / "Verify";
     do_not_share: "ഈ കോഡ് ആരുമായും പങ്കുവയ്ക്കരുത്" / "Do not share this code";
@@ -56,7 +60,7 @@ texts! {
     code_is_spent: "ഈ കോഡ് ഇനി ഉപയോഗിക്കാനാവില്ല. പുതിയ കോഡ് ആവശ്യപ്പെടുക." /
         "This code can no longer be used. Ask for a new one.";
     page_waits: "SMS വായിക്കാൻ ഈ പേജ് അടയ്ക്കാം. തിരികെ വരുമ്പോൾ ഇവിടെത്തന്നെ തുടരാം." /
-        "You may leave this page to read the SMS. When you come back, you go on here.";
+        "You may leave this page to read the SMS. You will come back to this step.";
 
     // Connecting, failed
     connecting: "കണക്റ്റ് ചെയ്യുന്നു…" / "Connecting…";
@@ -79,16 +83,16 @@ texts! {
     place: "സ്ഥലം" / "Place";
     new_data_in: "{time} കഴിഞ്ഞ് പുതിയ ഡാറ്റ ലഭിക്കും" / "New data in {time}";
     throttled: "വേഗതയുള്ള ഡാറ്റ തീർന്നു. കുറഞ്ഞ വേഗതയിൽ തുടരാം." / "Your fast data is used up. You stay online, more slowly.";
-    figures_fresh: "ഒരു മിനിറ്റിനുള്ളിലെ കണക്ക്" / "Figures less than a minute old";
-    figures_from: "{time} മുൻപുള്ള കണക്ക്" / "Figures from {time} ago";
+    figures_fresh: "ഒരു മിനിറ്റിനുള്ളിലെ കണക്ക്" / "Updated less than a minute ago";
+    figures_from: "{time} മുൻപുള്ള കണക്ക്" / "Updated {time} ago";
     refresh: "പുതുക്കുക" / "Refresh";
-    stop_refresh: "തനിയെ പുതുക്കുന്നത് നിർത്തുക" / "Stop refreshing by itself";
-    start_refresh: "തനിയെ പുതുക്കുക" / "Refresh by itself";
+    stop_refresh: "തനിയെ പുതുക്കുന്നത് നിർത്തുക" / "Stop automatic refresh";
+    start_refresh: "തനിയെ പുതുക്കുക" / "Refresh automatically";
     disconnect: "വിച്ഛേദിക്കുക" / "Disconnect";
 
     // Returning, disconnected
     welcome_back: "വീണ്ടും സ്വാഗതം" / "Welcome back";
-    device_known: "ഈ ഉപകരണം {number} എന്ന നമ്പറിൽ ഉപയോഗിച്ചിട്ടുണ്ട്. കോഡ് വേണ്ട." /
+    device_known: "ഈ ഉപകരണം {number} എന്ന നമ്പർ ഉപയോഗിച്ച് കണക്റ്റ് ചെയ്തിട്ടുണ്ട്. കോഡ് ആവശ്യമില്ല." /
         "This device was used with {number}. No code is needed.";
     connect: "കണക്റ്റ് ചെയ്യുക" / "Connect";
     disconnected: "വിച്ഛേദിച്ചു" / "Disconnected";
@@ -103,17 +107,19 @@ texts! {
     continue_: "തുടരുക" / "Continue";
 
     // Errors
-    went_wrong: "എന്തോ കുഴപ്പം സംഭവിച്ചു. പിന്നീട് വീണ്ടും ശ്രമിക്കുക" / "Something went wrong. Try again later";
+    went_wrong: "എന്തോ കുഴപ്പം സംഭവിച്ചു. ഏതാനും മിനിറ്റ് കഴിഞ്ഞ് വീണ്ടും ശ്രമിക്കുക" /
+        "Something went wrong. Try again in a few minutes";
     busy: "സേവനം തിരക്കിലാണ്. ഒരു മിനിറ്റ് കഴിഞ്ഞ് വീണ്ടും ശ്രമിക്കുക." /
         "The service is busy. Please try again in a minute.";
     not_found: "അങ്ങനെയൊരു പേജ് ഇല്ല" / "There is no such page";
     wrong_way: "ഈ പേജ് ഈ രീതിയിൽ തുറക്കാനാവില്ല" / "This page cannot be opened in this way";
     not_understood: "അഭ്യർത്ഥന മനസ്സിലായില്ല" / "The request was not understood";
-    too_large: "അയച്ച വിവരം വളരെ വലുതാണ്" / "Too much was sent";
+    too_large: "അയച്ച ഫോം വളരെ വലുതാണ്. തിരികെ പോയി വീണ്ടും ശ്രമിക്കുക" /
+        "The form was too large. Go back and try again";
     expired: "സെഷൻ കാലഹരണപ്പെട്ടു. വീണ്ടും ലോഗിൻ ചെയ്യുക" / "Session expired. Log in again";
     not_from_hotspot: "ഈ ലിങ്ക് ഞങ്ങളുടെ ഹോട്ട്സ്പോട്ടിൽ നിന്നുള്ളതല്ല" / "This link is not from one of our hotspots";
-    open_from_wifi: "ഹോട്ട്സ്പോട്ടിന്റെ വൈ-ഫൈയിൽ നിന്ന് ഈ പേജ് തുറക്കുക" / "Open this page from the hotspot's Wi-Fi";
-    open_from_wifi_hint: "ആദ്യം വൈ-ഫൈയിൽ ചേരുക. ലോഗിൻ പേജ് വന്നില്ലെങ്കിൽ വൈ-ഫൈ ഓഫ് ചെയ്ത് വീണ്ടും ഓൺ ചെയ്യുക." /
+    open_from_wifi: "ഹോട്ട്സ്പോട്ടിന്റെ വൈഫൈയിൽ നിന്ന് ഈ പേജ് തുറക്കുക" / "Open this page from the hotspot's Wi-Fi";
+    open_from_wifi_hint: "ആദ്യം വൈഫൈയിൽ ചേരുക. ലോഗിൻ പേജ് വന്നില്ലെങ്കിൽ വൈഫൈ ഓഫ് ചെയ്ത് വീണ്ടും ഓൺ ചെയ്യുക." /
         "Join the Wi-Fi first. If no login page appears, turn Wi-Fi off and on again.";
     open_login_page: "ലോഗിൻ പേജ് തുറക്കുക" / "Open the login page";
 }

@@ -25,7 +25,7 @@ pub mod schema;
 mod open;
 
 pub use audit::{AuditRow, UnknownReport};
-pub use login::{ChallengeRow, NewChallenge, SmsRow, TicketRow};
+pub use login::{ChallengeRow, NewChallenge, SmsFate, SmsRow, TicketRow};
 pub use open::{Store, Tx};
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};

@@ -96,6 +96,18 @@ row! {
 }
 
 row! {
+    /// What became of a message.
+    pub struct SmsFate {
+        /// Sendings tried.
+        pub attempts: u32,
+        /// When the provider took it.
+        pub sent_at: Option<Timestamp>,
+        /// What came of the last attempt, as far as is known.
+        pub result: Option<String>,
+    }
+}
+
+row! {
     /// A one-time login.
     pub struct TicketRow {
         /// Random: the password derives from it.
@@ -188,6 +200,19 @@ impl Tx {
             now
         )?;
         Ok(ChallengeId(made.id))
+    }
+
+    /// What became of the message with a code.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sms_of(&mut self, challenge: ChallengeId) -> Result<Option<SmsFate>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT attempts, sent_at, result FROM sms_outbox WHERE challenge_id = $1 ORDER BY id DESC LIMIT 1",
+            challenge,
+        )
     }
 
     /// Saves what an entry made of a code.

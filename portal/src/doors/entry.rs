@@ -8,7 +8,7 @@ use axum::response::Response;
 use kavadam_access::api::{Status, Step};
 use kavadam_domain::{Language, Reason};
 
-use super::{log_in_at_gate, see_other};
+use super::{lead_to_gate, log_in_at_gate, see_other};
 use crate::citizen::Citizen;
 use crate::dress::{asked_language, page_response};
 use crate::fault::{Fault, Kind};
@@ -18,7 +18,7 @@ use crate::pages::{CodePage, ConnectingPage, FailedPage, NumberPage, Page, Retur
 use crate::render::Frame;
 use crate::router::Portal;
 use crate::token::VisitToken;
-use crate::uam::{Arrival, Outcome, is_signed};
+use crate::uam::{Arrival, Outcome, is_signed, logon_url};
 
 /// After this long without accounting from the gate, something else is the matter than haste.
 const CONNECTING_LIFETIME: Duration = Duration::from_secs(30);
@@ -77,8 +77,21 @@ async fn arrive<C: Citizen>(portal: &Portal<C>, headers: &HeaderMap, query: &Que
     {
         return Ok(log_in_at_gate(portal, &guest, ticket));
     }
+    let reason = arrival.reply.as_deref().and_then(notice::recognise);
+    // Somebody else may have used up the challenge, with a copy of its redirect: the ticket may still be good.
+    if arrival.outcome == Outcome::Failed
+        && reason == Some(Reason::BadCredential)
+        && let Some(challenge) = arrival.challenge
+        && let Some(ticket) = portal.memory().take_sent(guest.visit.nas, guest.visit.mac, guest.now)
+    {
+        let url = logon_url(guest.token.gateway, &challenge, &guest.nas.uam_secret, &ticket);
+        return Ok(lead_to_gate(portal, &guest, url));
+    }
     match arrival.outcome {
-        Outcome::Failed => Ok(show(portal, &guest, "/", &FailedPage { reason: arrival.reply }, None)),
+        Outcome::Failed => {
+            let reason = reason.map(|reason| reason.message(guest.token.language));
+            Ok(show(portal, &guest, "/", &FailedPage { reason }, None))
+        }
         Outcome::LoggedOff => Ok(see_other(&format!("/disconnected?v={}", guest.seal(portal)))),
         Outcome::NotYet => {
             let step = step_of(portal, &guest).await?;
@@ -155,15 +168,20 @@ fn show_step<C: Citizen>(
     }
 }
 
-/// Whether the page of the step says the same by itself. A second tap on "send" is refused as too early, but the code
-/// is on its way and its page says when to ask again.
-const fn is_said_by(step: &Step, reason: Reason) -> bool {
-    matches!(
-        (step, reason),
+/// Between the refusal and the page that says it.
+const HASTE: Duration = Duration::from_secs(2);
+
+/// Whether the page of the step says the same by itself, or what it says has overtaken the reason. A second tap on
+/// "resend" is refused as too early, and the code's page says when to ask again; a longer wait it does not know of.
+/// A second tap on "verify" may find the first one done.
+fn is_said_by(step: &Step, reason: Reason) -> bool {
+    match (step, reason) {
+        (Step::Code(pending), Reason::TooMany(wait)) => wait <= pending.resend_in + HASTE,
         (Step::UsedUp(_), Reason::QuotaUsedUp(_))
-            | (Step::Code(_), Reason::TooMany(_))
-            | (Step::Number, Reason::NoChallenge | Reason::UnknownDevice)
-    )
+        | (Step::Number | Step::Returning { .. } | Step::Online(_), Reason::NoChallenge)
+        | (Step::Number, Reason::UnknownDevice) => true,
+        _ => false,
+    }
 }
 
 fn show_status<C: Citizen>(
@@ -201,7 +219,7 @@ pub fn show<C: Citizen, P: Page>(
     )
 }
 
-fn frame<C: Citizen>(portal: &Portal<C>, guest: &Guest, path: &str, notice: Option<String>) -> Frame {
+pub(super) fn frame<C: Citizen>(portal: &Portal<C>, guest: &Guest, path: &str, notice: Option<String>) -> Frame {
     let v = guest.seal(portal);
     let switch = Language::ALL.map(|to| (to, format!("{path}?v={}&lang={}", guest.seal_in(to, portal), to.tag())));
     Frame {

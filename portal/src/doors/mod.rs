@@ -10,7 +10,10 @@ use axum::response::{IntoResponse, Response};
 use kavadam_access::api::Ticket;
 
 use crate::citizen::Citizen;
+use crate::dress::page_response;
 use crate::guest::Guest;
+use crate::pages::ConnectingPage;
+use crate::render::Frame;
 use crate::router::Portal;
 use crate::uam::{logon_url, prelogin_url};
 
@@ -24,8 +27,27 @@ fn log_in_at_gate<C: Citizen>(portal: &Portal<C>, guest: &Guest, ticket: Ticket)
     let Guest { token, visit, now, .. } = guest;
     let is_fresh = now.since(token.issued) < portal.config().challenge_lifetime;
     if let Some(challenge) = token.challenge.filter(|_| is_fresh) {
-        return see_other(&logon_url(token.gateway, &challenge, &guest.nas.uam_secret, &ticket));
+        portal.memory().keep_sent(visit.nas, visit.mac, ticket.clone(), *now);
+        let url = logon_url(token.gateway, &challenge, &guest.nas.uam_secret, &ticket);
+        return lead_to_gate(portal, guest, url);
     }
     portal.memory().keep_ticket(visit.nas, visit.mac, ticket, *now);
-    see_other(&prelogin_url(token.gateway))
+    lead_to_gate(portal, guest, prelogin_url(token.gateway))
+}
+
+/// A form may be redirected to where `form-action` says, which cannot name an IPv6 address: to such a gate a page leads.
+fn lead_to_gate<C: Citizen>(portal: &Portal<C>, guest: &Guest, url: String) -> Response {
+    if guest.token.gateway.is_ipv4() {
+        return see_other(&url);
+    }
+    let frame = Frame {
+        refresh_href: Some(url),
+        ..entry::frame(portal, guest, "/", None)
+    };
+    page_response(portal, &ConnectingPage {}, frame, None)
+}
+
+/// Whoever asks for a form's address, as after a form that failed, begins at the first page.
+pub async fn begin() -> Response {
+    see_other("/")
 }

@@ -183,12 +183,13 @@ async fn nothing_sent_becomes_markup() {
 }
 
 #[tokio::test]
-async fn a_reply_with_markup_is_shown_as_text() {
+async fn a_reply_that_is_not_ours_is_not_passed_on() {
     let scene = Scene::new();
     let page = scene
         .get(&redirect("failed", "&reply=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"))
         .await;
-    assert!(page.text().contains("&lt;img src=x onerror=alert(1)&gt;"));
+    assert!(!page.text().contains("onerror"));
+    assert!(page.text().contains("We could not connect you just now."));
 }
 
 #[tokio::test]
@@ -229,10 +230,6 @@ async fn refuses_oversized_and_malformed_requests_with_a_page() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ),
         (post("/terms", form, Vec::new()), StatusCode::METHOD_NOT_ALLOWED),
-        (
-            Request::get("/number").body(Body::empty()).unwrap(),
-            StatusCode::METHOD_NOT_ALLOWED,
-        ),
         (
             Request::get("/nowhere").body(Body::empty()).unwrap(),
             StatusCode::NOT_FOUND,

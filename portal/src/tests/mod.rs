@@ -4,4 +4,5 @@ mod browser;
 mod hostile;
 mod markup;
 mod page_rules;
+mod slips;
 mod visits;
