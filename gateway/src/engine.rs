@@ -254,7 +254,7 @@ impl<K: Kernel> Engine<K> {
                 Command::Tell(_, ref told) if !is_committed && is_promise(told) => self.held.push(command),
                 // Limits hold without their record too: adoption goes back to those of the last row.
                 Command::Do(deed) => following.extend(self.core.carry_out(deed, clock::both())),
-                Command::Ask(ask, request) => self.ask(ask, request),
+                Command::Ask(ask, request, devices) => self.ask(ask, request, devices),
                 Command::Tell(waiter, told) => {
                     if let Some(reply) = self.waiters.remove(&waiter) {
                         // Whoever asked may have left.
@@ -290,10 +290,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn ask(&self, ask: AskId, request: Box<AccessRequest>) {
+    fn ask(&self, ask: AskId, request: Box<AccessRequest>, devices: Vec<Mac>) {
         let (client, courier, handle) = (Arc::clone(&self.client), self.courier.clone(), self.handle.clone());
         tokio::spawn(async move {
-            courier.settled(request.mac, REPORTS_FIRST).await;
+            courier.settled(&devices, REPORTS_FIRST).await;
             let answer = match client.authenticate(&request).await {
                 Ok(AccessReply::Accept(grant)) => Answer::Accept(Box::new(grant)),
                 Ok(AccessReply::Reject { message } | AccessReply::Challenge { message, .. }) => Answer::Reject(message),

@@ -102,7 +102,7 @@ impl<K: Kernel> Core<K> {
                 waiters,
             },
         );
-        self.out.push(Command::Ask(ask, Box::new(request)));
+        self.out.push(Command::Ask(ask, Box::new(request), vec![device.mac]));
     }
 
     /// A server answered a login, or none did.
@@ -239,7 +239,9 @@ impl<K: Kernel> Core<K> {
         if let Some(ipv4) = session.row.ipv4 {
             self.by_ipv4.insert(ipv4, slot);
         }
-        self.pools.entry(session.pool).or_default().slots.push(slot);
+        let pool = self.pools.entry(session.pool).or_default();
+        pool.slots.push(slot);
+        pool.devices.insert(session.row.mac);
         self.sessions.insert(slot, session);
     }
 }

@@ -138,8 +138,8 @@ pub enum Command {
     Forget(String),
     /// Bring the kernel in line with what is committed: [`Core::carry_out`].
     Do(Deed),
-    /// Ask a server, once the reports about the device have been delivered.
-    Ask(AskId, Box<AccessRequest>),
+    /// Ask a server, once the reports about these devices have been delivered: it decides on what it knows to be used.
+    Ask(AskId, Box<AccessRequest>, Vec<Mac>),
     /// Tell who waits.
     Tell(WaiterId, Told),
 }

@@ -50,7 +50,9 @@ impl<K: Kernel> Core<K> {
 
     fn ask_for(&mut self, slot: Slot) -> Option<AskId> {
         let ask = self.next_ask();
-        let row = &self.sessions.get(&slot)?.row;
+        let session = self.sessions.get(&slot)?;
+        let (row, pool) = (&session.row, self.pools.get(&session.pool)?);
+        let devices = pool.devices.iter().copied().collect();
         let request = AccessRequest {
             mac: Some(row.mac),
             called_station_id: Some(self.settings.called_station_id.clone()),
@@ -66,7 +68,7 @@ impl<K: Kernel> Core<K> {
             )
         };
         self.renewals.insert(ask, slot);
-        self.out.push(Command::Ask(ask, Box::new(request)));
+        self.out.push(Command::Ask(ask, Box::new(request), devices));
         Some(ask)
     }
 

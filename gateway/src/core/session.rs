@@ -1,5 +1,6 @@
 //! A session and a pool as the core knows them.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,8 @@ impl From<Kind> for AccountingKind {
 pub(super) struct Pool {
     pub cui: Option<Vec<u8>>,
     pub slots: Vec<Slot>,
+    /// Of all its sessions, ended ones too: a renewal must not be decided before what any of them used is known.
+    pub devices: BTreeSet<Mac>,
     /// Grants of sessions that have ended: they stay until the pool does.
     pub retired_octets: u64,
     /// Octets carried by sessions that have ended.

@@ -84,6 +84,7 @@ pub(crate) struct Scene {
     kernel: FakeKernel,
     pub now: Now,
     asked: Vec<(AskId, AccessRequest)>,
+    asked_after: Vec<Mac>,
     pub reports: Vec<Report>,
     saved: Vec<SessionRow>,
     pub forgotten: Vec<String>,
@@ -111,6 +112,7 @@ impl Scene {
                 boot: Some(Duration::from_hours(9)),
             },
             asked: Vec::new(),
+            asked_after: Vec::new(),
             reports: Vec::new(),
             saved: Vec::new(),
             forgotten: Vec::new(),
@@ -152,7 +154,10 @@ impl Scene {
                 }
                 match one {
                     Command::Do(deed) => commands.extend(self.core.carry_out(deed, self.now)),
-                    Command::Ask(ask, request) => self.asked.push((ask, *request)),
+                    Command::Ask(ask, request, devices) => {
+                        self.asked.push((ask, *request));
+                        self.asked_after = devices;
+                    }
                     Command::Tell(waiter, told) => self.told.push((waiter, told)),
                     _ => {}
                 }

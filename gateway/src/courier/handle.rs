@@ -46,11 +46,12 @@ impl CourierHandle {
         lock(&self.state).pending.values().sum()
     }
 
-    /// Waits until nothing about this device, nor the gate, is left to deliver; `false` if it takes longer than `patience`.
-    pub async fn settled(&self, mac: Option<Mac>, patience: Duration) -> bool {
+    /// Waits until nothing about these devices, nor the gate, is left to deliver; `false` if it takes longer than `patience`.
+    pub async fn settled(&self, devices: &[Mac], patience: Duration) -> bool {
         let is_settled = || {
             let state = lock(&self.state);
-            !state.pending.contains_key(&mac) && !state.pending.contains_key(&None)
+            let mut lanes = devices.iter().copied().map(Some).chain([None]);
+            !lanes.any(|lane| state.pending.contains_key(&lane))
         };
         self.wait_for(is_settled, patience).await
     }

@@ -218,7 +218,7 @@ async fn a_report_that_only_is_refused_rests_while_the_others_go_on() {
     }
     let ids = scene.heard.reach(21).await;
     assert!(!ids.contains(&"behind".to_owned()));
-    assert!(scene.handle.settled(Some(mac(2)), Duration::from_secs(1)).await);
+    assert!(scene.handle.settled(&[mac(2)], Duration::from_secs(1)).await);
     assert_eq!(scene.handle.backlog(), 2);
 }
 

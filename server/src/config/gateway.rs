@@ -139,7 +139,8 @@ fn servers(file: &File, problems: &mut Problems) {
         for address in servers {
             let server: Option<SocketAddr> = problems.read(key, address, "ADDRESS:PORT");
             if let (Role::AllInOne, Some(server), Some(own)) = (file.role, server, own) {
-                let is_own = server.port() == own.port() && (server.ip() == own.ip() || own.ip().is_unspecified());
+                // Not its ports: a RADIUS proxy of this machine may stand between.
+                let is_own = server.ip().is_loopback() || server.ip() == own.ip();
                 let text =
                     format!("an all-in-one asks its own centre, at {own}; use role = \"gateway\" to ask {server}");
                 problems.require(is_own, key, &text);

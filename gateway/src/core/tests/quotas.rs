@@ -27,6 +27,25 @@ fn low_water_asks_for_more_after_reporting_what_was_used() {
 }
 
 #[test]
+fn a_renewal_waits_for_the_reports_of_every_device_that_drew_on_the_lease() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.online(2, lease(0));
+    scene.flow(1, 11 * MB);
+    assert_eq!(scene.asked.len(), 1);
+    assert_eq!(
+        scene.asked_after,
+        [mac(1), mac(2)],
+        "whoever asks, what the other used counts"
+    );
+    scene.accept(lease(20 * MB));
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.step(SETTLED);
+    scene.flow(2, 11 * MB);
+    assert_eq!(scene.asked_after, [mac(1), mac(2)], "and what one used that has left");
+}
+
+#[test]
 fn used_up_and_refused_ends_with_every_octet_reported() {
     let mut scene = Scene::new();
     scene.online(1, lease(10 * MB));
