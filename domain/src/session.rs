@@ -56,6 +56,8 @@ pub mod terminate_cause {
     pub const SESSION_TIMEOUT: u32 = 5;
     /// An administrator, by Disconnect-Request.
     pub const ADMIN_RESET: u32 = 6;
+    /// The gate lost it by somebody's interference.
+    pub const NAS_ERROR: u32 = 9;
     /// The gate restarted.
     pub const NAS_REBOOT: u32 = 11;
     /// The gate ended it for want of octets: RFC 2866 has no word for a quota; "NAS Request" is what it offers for a reason not listed.

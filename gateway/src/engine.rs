@@ -48,6 +48,7 @@ pub(crate) enum Message {
     Change(Target, Limits, oneshot::Sender<Told>),
     Answered(AskId, Answer),
     Gate(GateEvent),
+    Lost(Vec<Slot>),
 }
 
 /// A credential that no log shows.
@@ -290,6 +291,9 @@ fn take_in<K: Kernel>(
         Message::Answered(ask, answer) => Input::Answered(ask, answer),
         Message::Gate(GateEvent::PoolUsedUp(pool)) => Input::PoolUsedUp(pool),
         Message::Gate(GateEvent::Resync) => return core.resync(now),
+        // The guard's business.
+        Message::Gate(GateEvent::Changed) => return Vec::new(),
+        Message::Lost(slots) => return core.lost(&slots, now),
     };
     core.handle(input, now)
 }

@@ -19,6 +19,7 @@ mod courier;
 mod devices;
 pub mod dnsmasq;
 mod engine;
+mod guard;
 mod http;
 mod kernel;
 pub mod lease;

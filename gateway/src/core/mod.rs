@@ -31,6 +31,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::{FirewallError, Meter, PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, Target};
@@ -249,10 +250,20 @@ impl<K: Kernel> Core<K> {
         std::mem::take(&mut self.out)
     }
 
+    /// The kernel lost these sessions: they end with the octets last read.
+    pub fn lost(&mut self, slots: &[Slot], now: Now) -> Vec<Command> {
+        for slot in slots {
+            self.halt(*slot, terminate_cause::NAS_ERROR, now);
+        }
+        std::mem::take(&mut self.out)
+    }
+
     /// Removes a session from the kernel, its Stop being committed.
     pub fn close(&mut self, slot: Slot) {
-        if let Err(error) = self.kernel.close(slot) {
-            warn_kernel(&error);
+        match self.kernel.close(slot) {
+            // Lost: there is nothing to remove.
+            Ok(_) | Err(FirewallError::UnknownSlot(_)) => {}
+            Err(error) => warn_kernel(&error),
         }
     }
 
