@@ -223,6 +223,7 @@ impl Gateway {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), GatewayError> {
         let (stop, stop_courier) = (CancellationToken::new(), CancellationToken::new());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
+        let devices = self.keeper.devices.clone();
         let (handle, changed) = (self.keeper.engine.clone(), Arc::clone(&self.guard.changed));
         // Whoever holds a lease may be heard before the first of them is asked for.
         self.keeper.read_file().await;
@@ -236,7 +237,10 @@ impl Gateway {
         parts.spawn(named("kernel events", hear(self.events, handle, changed, stop.clone())));
         parts.spawn(named("the guard of the gate", self.guard.run(stop.clone())));
         for (listener, router, tls) in self.doors {
-            parts.spawn(named("an HTTP door", http::serve(listener, router, tls, stop.clone())));
+            parts.spawn(named(
+                "an HTTP door",
+                http::serve(listener, router, tls, devices.clone(), stop.clone()),
+            ));
         }
         if let Some(tls) = self.tls {
             parts.spawn(named("the certificate watch", tls.watch(stop.clone())));
