@@ -56,7 +56,7 @@ pub mod terminate_cause {
     pub const SESSION_TIMEOUT: u32 = 5;
     /// An administrator, by Disconnect-Request.
     pub const ADMIN_RESET: u32 = 6;
-    /// The gate could not do what was granted.
+    /// The gate could not do what was granted, or lost the session by somebody's interference.
     pub const NAS_ERROR: u32 = 9;
     /// The gate restarted.
     pub const NAS_REBOOT: u32 = 11;

@@ -1,7 +1,7 @@
 //! The kernel: nftables sessions, meters and limits.
 //!
 //! [`ruleset`] says what may flow (prose: `docs/enforcement.md`), [`Gate`] loads it and keeps the sessions in it, and
-//! [`Events`] tells when a quota is used up. The kernel is the only store: a new process finds every session, limit and
+//! [`Events`] tells when a quota is used up and when somebody else changed the rules. The kernel is the only store: a new process finds every session, limit and
 //! octet where its predecessor left them.
 
 mod apply;
@@ -13,7 +13,7 @@ pub mod ruleset;
 mod session;
 
 pub use error::FirewallError;
-pub use gate::Gate;
+pub use gate::{Gate, Restored};
 pub use layout::Layout;
 pub use netlink::{Events, GateEvent};
 pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};

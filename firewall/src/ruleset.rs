@@ -113,7 +113,9 @@ fn line(out: &mut String, text: &str) {
 pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
     let n = layout.max_sessions;
     let per_slot = |rest: &str| format!("type mark; size {n};{rest}");
-    let per_stranger = || "type ether_addr; size 65536; flags dynamic,timeout; timeout 1m;".to_owned();
+    let per = |key: &str| format!("type {key}; size 65536; flags dynamic,timeout; timeout 1m;");
+    // The kernel drops an element with its last connection; it takes no timeout beside a count.
+    let per_connections = || "type ether_addr; size 65536; flags dynamic;".to_owned();
     vec![
         (
             set::AUTH4,
@@ -142,9 +144,15 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ("garden6", "type ipv6_addr; size 65536;".to_owned()),
         ("local_ports", "type inet_service; size 64;".to_owned()),
         ("nd_types", "type icmpv6_type; size 8;".to_owned()),
-        ("stranger_dns", per_stranger()),
-        ("stranger_tcp", per_stranger()),
-        ("citizen_dns", per_stranger()),
+        ("stranger_dns", per("ether_addr")),
+        ("stranger_tcp", per("ether_addr")),
+        ("citizen_dns", per("ether_addr")),
+        ("dns_answers4", per("ipv4_addr")),
+        ("dns_answers6", per("ipv6_addr")),
+        ("stranger_new", per("ether_addr")),
+        ("citizen_new", per("ether_addr")),
+        ("stranger_conns", per_connections()),
+        ("citizen_conns", per_connections()),
     ]
 }
 
@@ -235,10 +243,34 @@ mod tests {
         }
         for chain in chains(&sample()) {
             assert!(
-                chain.hook.is_some() || all.contains(&format!("goto {}", chain.name)),
+                chain.hook.is_some()
+                    || ["goto", "jump"]
+                        .iter()
+                        .any(|go| all.contains(&format!("{go} {}", chain.name))),
                 "chain {}",
                 chain.name
             );
+        }
+    }
+
+    #[test]
+    fn counts_connections_at_their_first_packet_only() {
+        for chain in chains(&sample()) {
+            if let Some(counting) = chain.rules.iter().position(|rule| rule.contains("jump newcomer")) {
+                let before = chain.rules[..counting].join("\n");
+                let is_new = chain.rules[counting].contains("ct status & confirmed == 0");
+                let known_left = ["ct status confirmed", "ct state established,related"];
+                assert!(
+                    is_new || known_left.iter().any(|known| before.contains(known)),
+                    "{}",
+                    chain.name
+                );
+            }
+        }
+        for chain in chains(&sample()) {
+            for rule in &chain.rules {
+                assert!(!rule.contains("ct count") || chain.name == "newcomer", "{rule}");
+            }
         }
     }
 
@@ -251,7 +283,7 @@ mod tests {
         }
         for name in [
             "stranger",
-            "uplink",
+            "uplink_known",
             "uplink_metered",
             "downlink",
             "downlink_metered",

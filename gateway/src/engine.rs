@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavadam_domain::Mac;
-use kavadam_firewall::GateEvent;
+use kavadam_firewall::{GateEvent, Slot};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
 use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, LimitsPatch, Target};
@@ -55,6 +55,7 @@ pub(crate) enum Message {
     Change(Target, LimitsPatch, oneshot::Sender<Told>),
     Answered(AskId, Answer),
     Gate(GateEvent),
+    Lost(Vec<Slot>),
 }
 
 /// A credential that no log shows.
@@ -345,6 +346,9 @@ impl<K: Kernel> Engine<K> {
             Message::Answered(ask, answer) => Input::Answered(ask, answer),
             Message::Gate(GateEvent::PoolUsedUp(pool)) => Input::PoolUsedUp(pool),
             Message::Gate(GateEvent::Resync) => return self.core.resync(now),
+            // The guard's business.
+            Message::Gate(GateEvent::Changed) => return Vec::new(),
+            Message::Lost(slots) => return self.core.lost(&slots, now),
         };
         self.core.handle(input, now)
     }

@@ -21,6 +21,7 @@ pub mod dnsmasq;
 mod engine;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod guard;
 mod http;
 mod kernel;
 pub mod lease;

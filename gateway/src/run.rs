@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use axum::Router;
 use kavadam_domain::Mac;
-use kavadam_firewall::{Events, FirewallError, Gate};
+use kavadam_firewall::{Events, FirewallError, Gate, GateEvent};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicServer;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ use crate::core::{Command, Core, Now, Settings};
 use crate::courier::{Courier, CourierHandle};
 use crate::devices::Devices;
 use crate::engine::{Engine, EngineHandle, Message};
+use crate::guard::Guard;
 use crate::http::{self, Doors, TlsDoor};
 use crate::leases::LeaseKeeper;
 use crate::report::Report;
@@ -73,11 +75,13 @@ pub async fn run(config: GatewayConfig, cancel: CancellationToken) -> Result<(),
 pub struct Gateway {
     config: GatewayConfig,
     events: Events,
+    guard: Guard,
     engine: Engine<Arc<Gate>>,
     first: Vec<Command>,
     courier: Courier,
     courier_handle: CourierHandle,
     keeper: LeaseKeeper<Arc<Gate>>,
+    devices: Devices,
     handle: EngineHandle,
     lease_socket: tokio::net::UnixDatagram,
     orders: DynamicServer<EngineHandle>,
@@ -136,6 +140,12 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let devices = Devices::on(&config.lan_if);
     let channel = EngineHandle::new();
     let handle = channel.0.clone();
+    let guard = Guard {
+        gate: Arc::clone(&gate),
+        layout: config.layout(),
+        engine: handle.clone(),
+        changed: Arc::default(),
+    };
     let engine_handle = handle.clone();
     let keeper = LeaseKeeper::new(
         gate,
@@ -148,15 +158,21 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         .map_err(opening(format!("the lease socket {}", config.lease_socket.display())))?;
     let orders = DynamicServer::bind(config.dynamic(), handle.clone())
         .map_err(opening(format!("the port for orders {}", config.coa_listen)))?;
-    let doors = open_doors(&config, &Doors::new(&config, called, handle, devices), tls.as_ref())?;
+    let doors = open_doors(
+        &config,
+        &Doors::new(&config, called, handle, devices.clone()),
+        tls.as_ref(),
+    )?;
     Ok(Gateway {
         engine: Engine::new(core, spool, courier_handle.clone(), client, channel),
         config,
         events,
+        guard,
         first,
         courier,
         courier_handle,
         keeper,
+        devices,
         handle: engine_handle,
         lease_socket,
         orders,
@@ -231,6 +247,7 @@ impl Gateway {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), GatewayError> {
         let (stop, stop_courier) = (CancellationToken::new(), CancellationToken::new());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
+        let changed = Arc::clone(&self.guard.changed);
         // Whoever holds a lease may be heard before anything is served; the engine hears of them when it runs.
         self.keeper.read_file().await;
         let name = self.config.nas_identifier;
@@ -240,9 +257,16 @@ impl Gateway {
         let mut engine = tokio::spawn(self.engine.run(self.first, stop.clone()));
         parts.spawn(named("lease events", self.keeper.run(self.lease_socket, stop.clone())));
         parts.spawn(named("orders", self.orders.run(stop.clone())));
-        parts.spawn(named("kernel events", hear(self.events, self.handle, stop.clone())));
+        parts.spawn(named(
+            "kernel events",
+            hear(self.events, self.handle, changed, stop.clone()),
+        ));
+        parts.spawn(named("the guard of the gate", self.guard.run(stop.clone())));
         for (listener, router, tls) in self.doors {
-            parts.spawn(named("an HTTP door", http::serve(listener, router, tls, stop.clone())));
+            parts.spawn(named(
+                "an HTTP door",
+                http::serve(listener, router, tls, self.devices.clone(), stop.clone()),
+            ));
         }
         if let Some(tls) = self.tls {
             parts.spawn(named("the certificate watch", tls.watch(stop.clone())));
@@ -282,20 +306,27 @@ async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static s
 }
 
 /// Passes the kernel's news on; when they can no longer be heard, hears anew and looks at everything.
-async fn hear(mut events: Events, engine: EngineHandle, cancel: CancellationToken) {
+async fn hear(mut events: Events, engine: EngineHandle, changed: Arc<Notify>, cancel: CancellationToken) {
     loop {
         let event = tokio::select! {
             () = cancel.cancelled() => return,
             event = events.next() => event,
         };
         match event {
-            Ok(event) => engine.send(Message::Gate(event)).await,
+            Ok(GateEvent::Changed) => changed.notify_one(),
+            Ok(event) => {
+                if event == GateEvent::Resync {
+                    changed.notify_one();
+                }
+                engine.send(Message::Gate(event)).await;
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot hear the kernel");
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 if let Ok(anew) = Gate::events() {
                     events = anew;
-                    engine.send(Message::Gate(kavadam_firewall::GateEvent::Resync)).await;
+                    changed.notify_one();
+                    engine.send(Message::Gate(GateEvent::Resync)).await;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
 
@@ -16,7 +16,27 @@ impl State {
     pub(super) fn admit_lease(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError> {
         self.renew(mac, ipv4, ttl)
             .map_err(FirewallError::kernel("admit a lease"))?;
-        self.leases.entry(mac).or_default().insert(ipv4);
+        let until = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
+        self.leases.entry(mac).or_default().insert(ipv4, until);
+        Ok(())
+    }
+
+    /// Admits again every lease we know of, after the kernel has lost them.
+    pub(super) fn admit_known(&mut self) -> Result<(), FirewallError> {
+        let now = Instant::now();
+        for addresses in self.leases.values_mut() {
+            addresses.retain(|_, until| until.is_none_or(|until| until > now));
+        }
+        self.leases.retain(|_, addresses| !addresses.is_empty());
+        let known: Vec<_> = self
+            .leases
+            .iter()
+            .flat_map(|(mac, addresses)| addresses.iter().map(|(ipv4, until)| (*mac, *ipv4, *until)))
+            .collect();
+        for (mac, ipv4, until) in known {
+            self.renew(mac, ipv4, until.map(|until| until.saturating_duration_since(now)))
+                .map_err(FirewallError::kernel("admit a lease"))?;
+        }
         Ok(())
     }
 

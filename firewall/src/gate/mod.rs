@@ -2,7 +2,7 @@
 //!
 //! **Blocking.** Every method is a handful of netlink messages that the kernel answers while they are sent, 10 to 100 µs
 //! in all, under one mutex: less than handing the work to another thread would cost, so async code may call them directly.
-//! Only [`Gate::load`] and [`Gate::verify`] (they run `nft`), [`Gate::adopt`], and reading thousands of meters at once
+//! Only [`Gate::load`], [`Gate::restore`] and [`Gate::verify`] (they run `nft`), [`Gate::adopt`], and reading thousands of meters at once
 //! take longer and belong on `spawn_blocking`.
 //!
 //! **State.** What is kept in memory can be read back from the kernel by [`Gate::adopt`] at any time; each method changes
@@ -12,12 +12,13 @@ mod adopt;
 mod leases;
 mod numbers;
 mod pools;
+mod restore;
 mod sessions;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
 
@@ -25,6 +26,7 @@ use crate::netlink::{Channel, Neighbours};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
 use crate::{Events, FirewallError, Layout, apply, ruleset};
 use numbers::Numbers;
+pub use restore::Restored;
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
@@ -41,8 +43,8 @@ struct State {
     pools: HashMap<PoolKey, Pool>,
     by_mac: HashMap<Mac, Slot>,
     by_ipv4: HashMap<Ipv4Addr, Slot>,
-    /// Addresses leased to a device: its MAC stays known until the last one ends.
-    leases: HashMap<Mac, BTreeSet<Ipv4Addr>>,
+    /// Addresses leased to a device, and until when: its MAC stays known until the last one ends.
+    leases: HashMap<Mac, BTreeMap<Ipv4Addr, Option<Instant>>>,
 }
 
 #[derive(Clone)]
@@ -103,7 +105,20 @@ impl Gate {
         apply::verify(layout)
     }
 
-    /// Starts listening for used-up quotas; needs a Tokio runtime.
+    /// Looks whether the table is still what [`Gate::load`] left, and makes it so again if somebody changed or removed it.
+    /// `None`: it was. Nothing else happens to the gate meanwhile.
+    ///
+    /// # Errors
+    /// As [`Gate::load`]. Then the gate may be open; try again soon.
+    pub fn restore(&self, layout: &Layout) -> Result<Option<Restored>, FirewallError> {
+        match apply::verify(layout) {
+            Ok(()) => Ok(None),
+            Err(FirewallError::Unverified { missing, .. }) => self.state().restore(layout, missing).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts listening for used-up quotas and changed rules; needs a Tokio runtime.
     ///
     /// # Errors
     /// See [`Events::open`].

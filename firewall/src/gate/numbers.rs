@@ -27,9 +27,14 @@ impl Numbers {
         }
     }
 
-    /// Whether no session was ever opened in this table.
+    /// Whether no number was ever taken in this table.
     pub fn is_fresh(&self) -> bool {
-        self.reserved.is_none()
+        self.reserved.is_none() && self.last == 0
+    }
+
+    /// Says that the table was made anew, and with it the kernel's element is gone: counting goes on all the same.
+    pub fn forget_reserved(&mut self) {
+        self.reserved = None;
     }
 
     pub fn take(&mut self) -> Result<u32, FirewallError> {
@@ -106,6 +111,22 @@ mod tests {
             })
             .count();
         assert_eq!(changes, 2);
+    }
+
+    #[test]
+    fn counts_on_when_the_kernel_lost_its_element() {
+        let mut numbers = Numbers::adopted(Some(1025));
+        let before = numbers.take().unwrap();
+        numbers.forget_reserved();
+        assert!(!numbers.is_fresh());
+        assert!(numbers.take().unwrap() > before);
+        let mut batch = Batch::new(1);
+        assert!(
+            numbers
+                .reserve(&mut batch)
+                .is_some_and(|first_free| first_free > before)
+        );
+        assert!(batch.finish().is_some(), "it is put back with the next session");
     }
 
     #[test]

@@ -102,6 +102,15 @@ impl Session {
         Ok(())
     }
 
+    /// Every element that a session has.
+    pub(super) fn elements(&self, slot: Slot) -> Vec<(&'static str, Vec<u8>)> {
+        let mut keys = self.expiring(slot);
+        keys.extend(
+            [set::LIM_UP, set::TOTAL, set::CNT_UP, set::CNT_DOWN].map(|set| (set, slot.0.to_ne_bytes().to_vec())),
+        );
+        keys
+    }
+
     /// The elements that vanish when the time runs out.
     fn expiring(&self, slot: Slot) -> Vec<(&'static str, Vec<u8>)> {
         let mut keys = vec![
@@ -334,7 +343,7 @@ impl State {
             })
     }
 
-    fn release(&mut self, ipv4: Option<Ipv4Addr>) {
+    pub(super) fn release(&mut self, ipv4: Option<Ipv4Addr>) {
         let Some(ipv4) = ipv4 else { return };
         if let Err(error) = self.neighbours.release(ipv4) {
             // Harmless but for that address, and the next session there corrects it.

@@ -1,4 +1,4 @@
-//! What the kernel tells on its own: a quota that was just used up.
+//! What the kernel tells on its own: a quota that was just used up, and that somebody changed our rules.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +21,9 @@ const DATAGRAM_OCTETS: usize = 64 << 10;
 pub enum GateEvent {
     /// The pool refused a packet, or reached its limit exactly. A hint: read the meters before acting on it.
     PoolUsedUp(PoolKey),
-    /// News were lost since the receive buffer was full. Ask [`crate::Gate::pools_used_up`].
+    /// Our table, or its chains, rules or sets, were changed, be it by ourselves. Ask [`crate::Gate::restore`].
+    Changed,
+    /// News were lost since the receive buffer was full. Ask [`crate::Gate::pools_used_up`] and [`crate::Gate::restore`].
     Resync,
 }
 
@@ -48,7 +50,7 @@ impl Events {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
         socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER_OCTETS)?;
-        SockRef::from(socket.socket_ref()).attach_filter(&only_the_kernels_own())?;
+        SockRef::from(socket.socket_ref()).attach_filter(&only_what_concerns_us())?;
         socket.socket_mut().add_membership(GROUP)?;
         Ok(Self {
             socket,
@@ -76,25 +78,36 @@ impl Events {
     }
 }
 
-/// The pools that a datagram says are used up. Announcements of changes made by a process carry its port and are not news;
-/// a limit of zero is our own brief closing of a pool (see `gate::pools`).
+/// What a datagram says. Of pools only the kernel's own announcements are news, those with a port are of changes that a
+/// process made; a limit of zero is our own brief closing of a pool (see `gate::pools`). A thousand deleted rules are one
+/// change.
 fn read(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
+    let is_changed = wire::messages(datagram).any(|message| nft::is_structure_of_ours(message.kind, message.body));
     wire::messages(datagram)
         .filter(|message| message.port == 0 && message.kind == nft::OBJECT_NEWS)
         .filter_map(|message| nft::read_quota(message.body))
         .filter(|quota| quota.limit_octets != 0)
         .filter_map(|quota| PoolKey::from_name(&quota.name).map(GateEvent::PoolUsedUp))
+        .chain(is_changed.then_some(GateEvent::Changed))
 }
 
-/// A socket filter: drop what has a port, so that a thousand logins a second do not wake us, nor fill the buffer.
-fn only_the_kernels_own() -> [SockFilter; 4] {
+/// A socket filter: of what a process caused, pass only changes of tables, chains, rules and sets, so that a thousand logins
+/// a second, which change elements, do not wake us, nor fill the buffer. A datagram may hold many messages of one change;
+/// the filter judges by the first.
+fn only_what_concerns_us() -> [SockFilter; 6] {
     const LOAD_WORD: u16 = 0x20;
+    const LOAD_OCTET: u16 = 0x30;
     const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
     const RETURN: u16 = 0x06;
     const PORT_OFFSET: u32 = 12;
+    const FIRST_ELEMENT: u32 = nft::FIRST_ELEMENT_NEWS as u32;
+    const KIND_LOW_OFFSET: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
     [
         SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, 0),
+        SockFilter::new(JUMP_IF_EQUAL, 2, 0, 0),
+        SockFilter::new(LOAD_OCTET, 0, 0, KIND_LOW_OFFSET),
+        SockFilter::new(JUMP_IF_AT_LEAST, 1, 0, FIRST_ELEMENT),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
         SockFilter::new(RETURN, 0, 0, 0),
     ]
@@ -129,10 +142,38 @@ mod tests {
         assert_eq!(heard(0, 0), [], "our own closing of a pool is no news");
     }
 
+    /// As the kernel announces that a process removed something of a table.
+    fn removal(kind: u16, table: &str) -> Vec<u8> {
+        let mut writer = wire::Writer::default();
+        writer.message(kind, 0, 1, |w| {
+            w.raw(&[1, 0, 0, 0]);
+            w.string(1, table);
+        });
+        let mut bytes = writer.as_slice().to_vec();
+        bytes[12..16].copy_from_slice(&4711_u32.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn hears_that_our_table_was_changed_by_anybody() {
+        const DELETED_TABLE: u16 = 0x0a02;
+        const DELETED_RULE: u16 = 0x0a08;
+        const DELETED_ELEMENT: u16 = 0x0a0e;
+        let heard = |bytes: &[u8]| read(bytes).collect::<Vec<_>>();
+        let ours = removal(DELETED_RULE, "kavadam");
+        assert_eq!(heard(&ours), [GateEvent::Changed]);
+        assert_eq!(
+            heard(&[ours, removal(DELETED_TABLE, "kavadam")].concat()),
+            [GateEvent::Changed]
+        );
+        assert_eq!(heard(&removal(DELETED_TABLE, "elsewhere")), []);
+        assert_eq!(heard(&removal(DELETED_ELEMENT, "kavadam")), []);
+    }
+
     proptest! {
         #[test]
         fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(read(&bytes).count() <= bytes.len() / 16);
+            prop_assert!(read(&bytes).count() <= bytes.len() / 16 + 1);
         }
     }
 }

@@ -20,6 +20,15 @@ const FAMILY_NONE: u8 = 0;
 
 /// The type of an object announcement.
 pub const OBJECT_NEWS: u16 = SUBSYSTEM << 8 | NEW_OBJECT;
+/// News of tables, chains, rules and sets have lower types than those of elements, in the low octet.
+pub const FIRST_ELEMENT_NEWS: u8 = 12;
+
+/// Whether an announcement says that our table, or a chain, rule or set in it, was made, changed or removed.
+pub fn is_structure_of_ours(kind: u16, body: &[u8]) -> bool {
+    let [subsystem, what] = kind.to_be_bytes();
+    let table = body.get(4..).and_then(|attributes| wire::attribute(attributes, 1));
+    u16::from(subsystem) == SUBSYSTEM && what < FIRST_ELEMENT_NEWS && table.and_then(wire::text) == Some(TABLE)
+}
 
 /// Octets and packets of one meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -70,10 +70,22 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
                 "goto other_in".to_owned(),
             ],
         ),
+        base(
+            "output",
+            "filter",
+            "output",
+            ("filter", 0),
+            "accept",
+            ["udp", "tcp"]
+                .map(|proto| format!("oifname \"{lan}\" {proto} sport 53 goto dns_out"))
+                .to_vec(),
+        ),
         plain("lan_raw", lan_raw(layout)),
         plain("stranger", stranger(layout)),
         plain("capture", capture(layout)),
+        plain("newcomer", owned(&NEWCOMER)),
         plain("uplink", owned(&UPLINK)),
+        plain("uplink_known", owned(&UPLINK_KNOWN)),
         plain("uplink_metered", metered(set::CNT_UP)),
         plain("garden_up", owned(&GARDEN_UP)),
         plain("downlink", owned(&DOWNLINK)),
@@ -81,6 +93,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("garden_down", owned(&GARDEN_DOWN)),
         plain("lan_in", owned(&LAN_IN)),
         plain("lan_dns", owned(&LAN_DNS)),
+        plain("dns_out", owned(&DNS_OUT)),
         plain("other_in", owned(&OTHER_IN)),
     ]
 }
@@ -169,9 +182,24 @@ fn capture(layout: &Layout) -> Vec<String> {
     rules
 }
 
-const UPLINK: [&str; 7] = [
+/// One device must not fill the connection table. Only a connection's first packet comes here; how often is bounded first,
+/// since counting takes the longer the more there are.
+const NEWCOMER: [&str; 4] = [
+    "meta mark 0 add @stranger_new { ether saddr limit rate over 20/second burst 100 packets } drop",
+    "meta mark != 0 add @citizen_new { ether saddr limit rate over 200/second burst 1000 packets } drop",
+    "meta mark 0 add @stranger_conns { ether saddr ct count over 50 } drop",
+    "meta mark != 0 add @citizen_conns { ether saddr ct count over 2000 } drop",
+];
+
+const UPLINK: [&str; 5] = [
     "meta mark 0 goto garden_up",
+    "ct status confirmed goto uplink_known  # not `established`: an unanswered datagram would be new each time",
     "ct state invalid drop",
+    "jump newcomer",
+    "goto uplink_known",
+];
+
+const UPLINK_KNOWN: [&str; 5] = [
     "ip daddr @garden4 accept  # free of charge; the connection stays unmarked, so its answers are free too",
     "ip6 daddr @garden6 accept",
     "ct mark set meta mark  # how the answers find the slot",
@@ -196,7 +224,8 @@ fn metered(counters: &str) -> Vec<String> {
     ]
 }
 
-const GARDEN_UP: [&str; 4] = [
+const GARDEN_UP: [&str; 5] = [
+    "ct status & confirmed == 0 jump newcomer",
     "ip daddr @garden4 accept",
     "ip6 daddr @garden6 accept",
     "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
@@ -211,7 +240,7 @@ const GARDEN_DOWN: [&str; 5] = [
     "drop",
 ];
 
-const LAN_IN: [&str; 13] = [
+const LAN_IN: [&str; 14] = [
     "ct state invalid drop",
     "udp dport 67 accept",
     "udp dport 547 accept",
@@ -221,16 +250,24 @@ const LAN_IN: [&str; 13] = [
     "udp dport 53 goto lan_dns",
     "tcp dport 53 goto lan_dns",
     "ct state established,related accept",
+    "tcp dport @local_ports jump newcomer",
     "tcp dport @local_ports meta mark != 0 accept",
     "tcp dport @local_ports add @stranger_tcp { ether saddr limit rate 20/second burst 60 packets } accept",
     "meta l4proto tcp reject with tcp reset",
     "drop",
 ];
 
-const LAN_DNS: [&str; 3] = [
+const LAN_DNS: [&str; 4] = [
+    "meta mark 0 udp dport 53 udp length > 520 drop  # no question has more than 512 octets",
     "meta mark 0 add @stranger_dns { ether saddr limit rate 10/second burst 40 packets } accept",
-    "meta mark != 0 add @citizen_dns { ether saddr limit rate 100/second burst 400 packets } accept",
+    "meta mark != 0 add @citizen_dns { ether saddr limit rate 20/second burst 100 packets } accept",
     "drop  # before `established`, or a tunnel would flow on",
+];
+
+/// DNS is free, so it must be too slow to be worth a tunnel. By address, as there is no MAC yet on the way out.
+const DNS_OUT: [&str; 2] = [
+    "add @dns_answers4 { ip daddr limit rate over 16 kbytes/second burst 64 kbytes } drop",
+    "add @dns_answers6 { ip6 daddr limit rate over 16 kbytes/second burst 64 kbytes } drop",
 ];
 
 const OTHER_IN: [&str; 6] = [

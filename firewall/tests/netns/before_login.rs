@@ -15,6 +15,10 @@ pub const CASES: &[Case] = &[
         answers_dns_itself_whoever_was_asked,
     ),
     ("limits_a_strangers_dns", limits_a_strangers_dns),
+    ("limits_a_used_up_devices_dns", limits_a_used_up_devices_dns),
+    ("hears_no_long_question_of_a_stranger", hears_no_long_question),
+    ("answers_dns_slowly_to_whoever_asks_for_much", answers_dns_slowly),
+    ("bounds_a_strangers_connections", bounds_a_strangers_connections),
     (
         "lets_strangers_ping_the_gateway_only",
         lets_strangers_ping_the_gateway_only,
@@ -111,6 +115,85 @@ fn limits_a_strangers_dns(lab: &Inside) {
     let heard = std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count();
     // A burst of 40 at once and 10 a second after it; a thousand datagrams take well below ten seconds.
     assert!((40..140).contains(&heard), "{heard} of 1000 questions were heard");
+}
+
+fn hears_no_long_question(lab: &Inside) {
+    let gate = leased(lab);
+    answer_udp(53);
+    let asks = |size| lab.phone.node.run(&["udp-ask", WEB4, "53", &"?".repeat(size)]);
+    assert_eq!(asks(512), "1");
+    assert_eq!(asks(513), "0");
+    gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+    let asks = |size| lab.phone.node.run(&["udp-ask", "10.80.0.1", "53", &"?".repeat(size)]);
+    assert_eq!(asks(513), "1", "online");
+}
+
+fn answers_dns_slowly(lab: &Inside) {
+    let (gate, phone) = (leased(lab), &lab.phone);
+    gate.open(&phone.session(gate.create_pool(Some(0)).unwrap())).unwrap();
+    let listener = TcpListener::bind(("10.80.0.1", 53)).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = std::io::Write::write_all(&mut stream, &vec![0; 10_000_000]);
+        }
+    });
+    let start = std::time::Instant::now();
+    let mut download = phone.node.spawn(&["tcp-get", "10.80.0.1", "53", "1"]);
+    thread::sleep(std::time::Duration::from_secs(5));
+    download.kill().unwrap();
+    download.wait().unwrap();
+    // A second's worth and the burst, then the rate; the kernel counts packets here, the interface frames and the rest of the LAN too.
+    let most = 1.1 * (16_384.0 + 65_536.0 + 16_384.0 * start.elapsed().as_secs_f64());
+    let carried = octets_sent_to_lan();
+    assert!(
+        carried > 20_000.0 && carried < most,
+        "{carried} octets, at most {most} were expected"
+    );
+}
+
+/// Octets that the gateway sent to the LAN, everything counted.
+fn octets_sent_to_lan() -> f64 {
+    let text = std::fs::read_to_string("/sys/class/net/lan0/statistics/tx_bytes").unwrap();
+    text.trim().parse().unwrap()
+}
+
+fn bounds_a_strangers_connections(lab: &Inside) {
+    let gate = leased(lab);
+    gate.admit_lease(lab.other.mac(), lab.other.ipv4(), None).unwrap();
+    answer_tcp(3990);
+    // Both families together.
+    let first = lab.phone.node.upload_from_ports(GARDEN4, 30);
+    let second = lab.phone.node.upload_from_ports(GARDEN6, 500);
+    assert_eq!((first, second), (30, 20));
+    assert_eq!(
+        lab.phone.node.run(&["tcp-many", "10.80.0.1", "3990", "5"]),
+        "0",
+        "the gateway's ports too"
+    );
+    assert_eq!(
+        lab.other.node.run(&["tcp-try", GARDEN4, TCP]),
+        "answered",
+        "the others have theirs"
+    );
+    assert_eq!(lab.other.node.run(&["tcp-many", "10.80.0.1", "3990", "60"]), "50");
+    gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+    assert_eq!(
+        lab.phone.node.upload_from_ports(WEB4, 100),
+        100,
+        "online it may have more"
+    );
+}
+
+fn limits_a_used_up_devices_dns(lab: &Inside) {
+    let gate = leased(lab);
+    gate.open(&lab.phone.session(gate.create_pool(Some(0)).unwrap()))
+        .unwrap();
+    let socket = UdpSocket::bind(("10.80.0.1", 53)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    lab.phone.node.run(&["udp-send", "10.80.0.1", "53", "1000", "40"]);
+    let mut buffer = [0; 64];
+    let heard = std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count();
+    assert!((100..300).contains(&heard), "{heard} of 1000 questions were heard");
 }
 
 fn lets_strangers_ping_the_gateway_only(lab: &Inside) {

@@ -217,6 +217,14 @@ impl Node {
         sink_count() - before
     }
 
+    /// Sends one datagram from each of so many ports to the sink; returns how many arrived.
+    pub fn upload_from_ports(&self, host: &str, ports: u32) -> u32 {
+        let before = sink_count();
+        self.run(&["udp-ports", host, SINK, &ports.to_string()]);
+        std::thread::sleep(Duration::from_millis(50));
+        sink_count() - before
+    }
+
     /// Has so many datagrams of so many octets sent to it; returns how many arrived.
     pub fn download(&self, host: &str, datagrams: u32, size: u32) -> u32 {
         self.run(&["udp-ask", host, SOURCE, &format!("{datagrams} {size}")])

@@ -1,12 +1,15 @@
 //! The process dies, is replaced, or loads its rules again, while people are online.
 
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, SessionState};
+use kavadam_firewall::{FirewallError, Gate, GateEvent, Layout, Meter, OpenSession, Restored, SessionState};
 
 use crate::Case;
-use crate::lab::{Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4};
+use crate::lab::{Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4, octets6};
 
 pub const CASES: &[Case] = &[
     (
@@ -23,6 +26,11 @@ pub const CASES: &[Case] = &[
     (
         "notices_what_others_did_to_its_table",
         notices_what_others_did_to_its_table,
+    ),
+    ("closes_again_after_a_foreign_flush", closes_again_after_a_foreign_flush),
+    (
+        "repairs_rules_that_others_changed_and_keeps_the_sessions",
+        repairs_rules_that_others_changed,
     ),
     ("can_be_read_by_nft_itself", can_be_read_by_nft_itself),
 ];
@@ -164,7 +172,6 @@ fn stands_before_the_interfaces_do(lab: &Inside) {
 
 fn notices_what_others_did_to_its_table(lab: &Inside) {
     let (gate, _, slot) = lab.online();
-    let nft = |words: &[&str]| assert!(Command::new("nft").args(words).status().unwrap().success(), "{words:?}");
     Gate::verify(&layout()).unwrap();
     nft(&["insert", "rule", "inet", "kavadam", "forward", "accept"]);
     let error = Gate::verify(&layout()).unwrap_err().to_string();
@@ -176,6 +183,112 @@ fn notices_what_others_did_to_its_table(lab: &Inside) {
     let error = Gate::verify(&layout()).unwrap_err().to_string();
     assert!(error.contains("the table is gone"), "{error}");
     assert!(gate.close(slot).is_err());
+}
+
+fn nft(words: &[&str]) {
+    assert!(Command::new("nft").args(words).status().unwrap().success(), "{words:?}");
+}
+
+/// Restores the gate as soon as the kernel tells of a change, as the gateway does; every restoration comes out.
+fn watch(gate: Arc<Gate>) -> Receiver<Restored> {
+    let (sender, restored) = channel();
+    let (listening, ready) = channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut events = Gate::events().unwrap();
+            listening.send(()).unwrap();
+            loop {
+                if events.next().await.unwrap() == GateEvent::Changed
+                    && let Some(one) = gate.restore(&layout()).unwrap()
+                {
+                    sender.send(one).unwrap();
+                }
+            }
+        });
+    });
+    ready.recv().unwrap();
+    restored
+}
+
+fn closes_again_after_a_foreign_flush(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let (gate, stranger) = (Arc::new(gate), &lab.other);
+    gate.admit_lease(stranger.mac(), stranger.ipv4(), Some(Duration::from_mins(10)))
+        .unwrap();
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    let restored = watch(Arc::clone(&gate));
+
+    nft(&["flush", "ruleset"]);
+    let start = Instant::now();
+    let restored = restored
+        .recv_timeout(Duration::from_secs(1))
+        .expect("closed within a second");
+    println!("     closed after {} ms", start.elapsed().as_millis());
+    assert_eq!(restored.differences, ["the table is gone"]);
+    assert_eq!(restored.lost, [slot]);
+    Gate::verify(&layout()).unwrap();
+    for phone in [&lab.phone, stranger] {
+        assert_eq!(phone.node.upload(WEB4, 5, 100), 0);
+        assert_eq!(phone.node.upload(WEB6, 5, 100), 0);
+    }
+    assert_eq!(
+        stranger.node.run(&["tcp-try", WEB4, "443"]),
+        "refused",
+        "its lease is known again"
+    );
+    assert_eq!(
+        lab.phone.node.run(&["tcp-try", WEB4, "443"]),
+        "silence",
+        "it never had one"
+    );
+    assert!(!neighbour_entries().contains("PERMANENT"), "{}", neighbour_entries());
+
+    let again = gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+    assert!(again > slot, "{again} after {slot}");
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5, "after a new login");
+    let successor = lab.gate();
+    let next = successor.open(&stranger.session(successor.create_pool(None).unwrap()));
+    assert!(next.unwrap() > again, "the numbers are in the kernel again");
+}
+
+fn neighbour_entries() -> String {
+    let output = Command::new("ip").args(["neighbour", "show", "dev", "lan0"]).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+fn repairs_rules_that_others_changed(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let gate = Arc::new(gate);
+    let restored = watch(Arc::clone(&gate));
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
+    for change in [
+        ["insert", "rule", "inet", "kavadam", "forward", "accept"].as_slice(),
+        &["flush", "table", "inet", "kavadam"],
+        &["delete", "chain", "inet", "kavadam", "raw"],
+    ] {
+        nft(change);
+        let restored = restored
+            .recv_timeout(Duration::from_secs(1))
+            .expect("repaired within a second");
+        assert_eq!(restored.lost, []);
+        Gate::verify(&layout()).unwrap();
+        assert_eq!(
+            lab.other.node.upload(WEB6, 5, 100),
+            0,
+            "closed to strangers after {change:?}"
+        );
+        assert_eq!(
+            lab.phone.node.upload(WEB6, 5, 100),
+            5,
+            "the session goes on after {change:?}"
+        );
+    }
+    let octets = octets4(5, 100) + octets6(15, 100);
+    assert_eq!(gate.close(slot).unwrap().up_octets, octets, "no octet was lost");
 }
 
 fn can_be_read_by_nft_itself(lab: &Inside) {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Slot};
 
 use crate::Case;
-use crate::lab::{GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, octets4, octets6};
+use crate::lab::{GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, first_line, go_on, octets4, octets6};
 
 pub const CASES: &[Case] = &[
     (
         "opens_for_both_families_and_meters_each_octet",
         opens_for_both_families_and_meters_each_octet,
     ),
+    ("bounds_a_citizens_connections", bounds_a_citizens_connections),
     ("serves_the_garden_free_of_charge", serves_the_garden_free_of_charge),
     ("keeps_citizens_apart", keeps_citizens_apart),
     ("gives_a_borrowed_address_nothing", gives_a_borrowed_address_nothing),
@@ -55,6 +56,42 @@ fn opens_for_both_families_and_meters_each_octet(lab: &Inside) {
     assert_eq!(phone.run(&["tcp-try", WEB6, "80"]), "answered", "no longer captured");
     assert!(phone.succeeds(&["ping", "-c1", "-W1", WEB4]));
     assert_eq!(lab.other.node.upload(WEB4, 5, 100), 0, "only who is online");
+}
+
+fn bounds_a_citizens_connections(lab: &Inside) {
+    let (gate, pool, _) = lab.online();
+    gate.open(&lab.other.session(pool)).unwrap();
+    let mut held = lab.phone.node.spawn(&["tcp-hold", WEB4, TCP]);
+    assert_eq!(first_line(&mut held), "ready");
+    let start = Instant::now();
+    let mut all = 1 + lab.phone.node.upload_from_ports(WEB6, 1900);
+    let most = 1001.0 + 200.0 * start.elapsed().as_secs_f64();
+    assert!(all >= 1000 && f64::from(all) <= most, "{all} new ones at once");
+    // From here on it is their number that is bounded. Each of these hosts and ports is one more.
+    for host in [WEB4, "203.0.113.77", "203.0.113.78", "203.0.113.79"] {
+        thread::sleep(Duration::from_secs(2));
+        all += passed(lab, host, 600);
+    }
+    assert_eq!(all, 2000);
+    assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, "443"]), "silence");
+    assert_eq!(go_on(held), "alive", "what there is goes on");
+    assert_eq!(
+        lab.other.node.run(&["tcp-try", WEB4, "443"]),
+        "answered",
+        "the others have theirs"
+    );
+}
+
+/// How many of the phone's new flows to this host the gate let into the connection table.
+fn passed(lab: &Inside, host: &str, flows: u32) -> u32 {
+    let before = connections();
+    lab.phone.node.run(&["udp-ports", host, "9", &flows.to_string()]);
+    connections() - before
+}
+
+fn connections() -> u32 {
+    let text = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
+    text.trim().parse().unwrap()
 }
 
 fn serves_the_garden_free_of_charge(lab: &Inside) {

@@ -12,6 +12,8 @@ pub fn run(words: &[&str]) {
     match words {
         ["serve"] => serve(),
         ["udp-send", host, port, count, size] => udp_send(address(host, port), number(count), number(size)),
+        ["udp-ports", host, port, count] => udp_ports(address(host, port), number(count)),
+        ["tcp-many", host, port, count] => println!("{}", tcp_many(address(host, port), number(count))),
         ["udp-ask", host, port, question] => println!("{}", udp_ask(address(host, port), question)),
         ["udp-try", host, port] => println!("{}", udp_try(address(host, port))),
         ["tcp-try", host, port] => println!("{}", tcp_try(address(host, port))),
@@ -124,6 +126,23 @@ fn udp_send(peer: SocketAddr, count: usize, size: usize) {
         thread::sleep(Duration::from_micros(20));
         let _ = socket.send_to(&datagram, peer);
     }
+}
+
+/// One datagram from each of so many ports.
+fn udp_ports(peer: SocketAddr, count: usize) {
+    for port in (10_000..).take(count) {
+        let own = SocketAddr::new(any(peer).parse::<SocketAddr>().expect("an address").ip(), port);
+        let socket = UdpSocket::bind(own).expect("socket");
+        thread::sleep(Duration::from_micros(20));
+        let _ = socket.send_to(b"one", peer);
+    }
+}
+
+/// Connections that come to be and are held together, until one does not.
+fn tcp_many(peer: SocketAddr, count: usize) -> usize {
+    let connect = |_| TcpStream::connect_timeout(&peer, Duration::from_millis(500)).ok();
+    let held: Vec<TcpStream> = (0..count).map_while(connect).collect();
+    held.len()
 }
 
 /// Datagrams received until it has been silent for a while.

@@ -49,7 +49,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         match self.kernel.set_timeout(slot, Some(HALT_TIMEOUT)) {
-            Ok(()) | Err(FirewallError::Expired(_)) => {}
+            Ok(()) | Err(FirewallError::Expired(_) | FirewallError::UnknownSlot(_)) => {}
             // Closing, later, will end it all the same.
             Err(error) => warn_kernel(&error),
         }

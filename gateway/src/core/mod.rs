@@ -37,6 +37,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::{FirewallError, Meter, PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, LimitsPatch, Target};
@@ -291,6 +292,14 @@ impl<K: Kernel> Core<K> {
         match self.kernel.pools_used_up() {
             Ok(pools) => pools.into_iter().for_each(|pool| self.look_at_pool(pool, now)),
             Err(error) => warn_kernel(&error),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// The kernel lost these sessions: they end with the octets last read.
+    pub fn lost(&mut self, slots: &[Slot], now: Now) -> Vec<Command> {
+        for slot in slots {
+            self.halt(*slot, terminate_cause::NAS_ERROR, now);
         }
         std::mem::take(&mut self.out)
     }

@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, Response, header};
 
 use super::query::is_host;
 use super::signed::Outcome;
+use super::source::Source;
 use super::{Doors, found, unknown_device};
 use crate::core::Told;
 
@@ -22,6 +23,7 @@ pub(super) async fn capture(
         return unknown_device();
     };
     let userurl = original_url(&request);
+    let source = Source::Device(device.mac);
     let told = doors.0.engine.knock(device).await;
     let mut response = match (told, userurl.as_deref()) {
         // Remembered, and online as of now: what it asked for is where it belongs.
@@ -29,7 +31,7 @@ pub(super) async fn capture(
         (Told::Online, None) => doors.redirect(&Outcome::Success, &device, None, None),
         // On a connection from before its login, which the kernel still leads here: the next one goes to the true server. Not for
         // ever: a device that the kernel does not let pass would go in circles.
-        (Told::Already, Some(url)) if doors.0.returns.admits(peer.ip().to_canonical(), Instant::now()) => found(url),
+        (Told::Already, Some(url)) if doors.0.returns.admits(source, Instant::now()) => found(url),
         (Told::Already, url) => doors.redirect(&Outcome::Already, &device, None, url),
         (_, url) => doors.redirect(&Outcome::NotYet, &device, None, url),
     };

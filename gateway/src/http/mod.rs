@@ -7,6 +7,7 @@ mod json;
 pub(crate) mod query;
 mod serve;
 mod signed;
+mod source;
 mod throttle;
 mod tls;
 mod uam;
@@ -28,6 +29,7 @@ use crate::devices::Devices;
 use crate::engine::EngineHandle;
 use challenge::Challenges;
 use signed::{Outcome, Portal};
+use source::Source;
 use throttle::Throttle;
 
 pub(crate) use serve::{listen, serve};
@@ -176,7 +178,9 @@ async fn restrain(
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    let mut response = if doors.0.throttle.admits(peer.ip().to_canonical(), Instant::now()) {
+    let source = request.extensions().get().copied();
+    let source = source.unwrap_or_else(|| Source::of(peer.ip(), doors.device(peer).as_ref()));
+    let mut response = if doors.0.throttle.admits(source, Instant::now()) {
         next.run(request).await
     } else {
         plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests.\n")

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,12 +21,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::source::Source;
 use super::tls::TlsDoor;
+use crate::devices::Devices;
 
 /// Connections at one door.
 const MOST_CONNECTIONS: usize = 8_192;
-/// Connections of one address: a browser opens six, a phone full of apps some more.
-const MOST_PER_ADDRESS: usize = 24;
+/// Connections of one device: a browser opens six, a phone full of apps some more.
+const MOST_PER_SOURCE: usize = 24;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// For the request line and headers of each request, and between requests.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -55,7 +57,13 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until cancelled, then lets answers in progress finish.
-pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<TlsDoor>, cancel: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<TlsDoor>,
+    devices: Devices,
+    cancel: CancellationToken,
+) {
     let seats = Seats::default();
     let graceful = GracefulShutdown::new();
     loop {
@@ -73,7 +81,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Tls
             }
         };
         // Whoever finds no seat is closed at once; the others go on.
-        let Some(seat) = seats.take(peer.ip().to_canonical()) else {
+        let source = Source::of(peer.ip(), devices.find(peer.ip()).as_ref());
+        let Some(seat) = seats.take(source) else {
             continue;
         };
         let (router, watcher) = (router.clone(), graceful.watcher());
@@ -101,8 +110,10 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     seat: Seat,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
+    let source = seat.source;
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(source);
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()
@@ -118,50 +129,157 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 #[derive(Clone)]
 struct Seats {
     all: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    by_source: Arc<Mutex<HashMap<Source, usize>>>,
 }
 
 impl Default for Seats {
     fn default() -> Self {
         Self {
             all: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            by_address: Arc::default(),
+            by_source: Arc::default(),
         }
     }
 }
 
 struct Seat {
     _one_of_all: OwnedSemaphorePermit,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
+    by_source: Arc<Mutex<HashMap<Source, usize>>>,
+    source: Source,
 }
 
 impl Seats {
-    fn take(&self, address: IpAddr) -> Option<Seat> {
+    fn take(&self, source: Source) -> Option<Seat> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let mut taken = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(address).or_default();
-        if *count >= MOST_PER_ADDRESS {
+        let mut taken = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(source).or_default();
+        if *count >= MOST_PER_SOURCE {
             return None;
         }
         *count += 1;
         drop(taken);
         Some(Seat {
             _one_of_all: one_of_all,
-            by_address: Arc::clone(&self.by_address),
-            address,
+            by_source: Arc::clone(&self.by_source),
+            source,
         })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
+        let mut taken = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.address);
+                taken.remove(&self.source);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kavadam_domain::Mac;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpSocket, TcpStream};
+    use tokio::time::{Instant, sleep, timeout};
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// A door on loopback, where 127.0.0.2 and 127.0.0.3 are one device and 127.0.0.4 is another.
+    async fn door() -> SocketAddr {
+        let devices = Devices::default();
+        for (number, ip) in [(1, [127, 0, 0, 2]), (1, [127, 0, 0, 3]), (2, [127, 0, 0, 4])] {
+            devices.lease(Mac([2, 0, 0, 0, 0, number]), ip.into());
+        }
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(async || "here");
+        tokio::spawn(serve(listener, router, None, devices, CancellationToken::new()));
+        address
+    }
+
+    async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    /// Whether a request on this connection is answered.
+    async fn is_seated(stream: &mut TcpStream) -> bool {
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut answer = [0; 12];
+        let answered = stream.write_all(request).await.is_ok() && stream.read_exact(&mut answer).await.is_ok();
+        answered && &answer == b"HTTP/1.1 200"
+    }
+
+    #[tokio::test]
+    async fn a_device_has_its_seats_whatever_its_addresses() {
+        let door = door().await;
+        let mut held = Vec::new();
+        for number in 0..MOST_PER_SOURCE {
+            let from = if number % 2 == 0 {
+                [127, 0, 0, 2]
+            } else {
+                [127, 0, 0, 3]
+            };
+            let mut stream = connect(from, door).await;
+            assert!(is_seated(&mut stream).await, "{number}");
+            held.push(stream);
+        }
+        for from in [[127, 0, 0, 2], [127, 0, 0, 3]] {
+            let mut stream = connect(from, door).await;
+            assert!(!is_seated(&mut stream).await, "one too many");
+        }
+        assert!(
+            is_seated(&mut connect([127, 0, 0, 4], door).await).await,
+            "another device"
+        );
+        held.pop();
+        let seated = async {
+            while !is_seated(&mut connect([127, 0, 0, 2], door).await).await {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, seated).await.expect("a seat that was left is free");
+    }
+
+    #[tokio::test]
+    async fn closes_on_whoever_sends_headers_without_end() {
+        let door = door().await;
+        let mut slow = connect([127, 0, 0, 2], door).await;
+        slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
+        let start = Instant::now();
+        let mut rest = Vec::new();
+        let drip = async {
+            let (mut reader, mut writer) = slow.split();
+            tokio::select! {
+                read = reader.read_to_end(&mut rest) => drop(read),
+                () = async { while writer.write_all(b"X: y\r\n").await.is_ok() { sleep(Duration::from_millis(500)).await; } } => {}
+            }
+        };
+        timeout(HEADER_DEADLINE + PATIENCE, drip).await.expect("closed");
+        assert!(
+            start.elapsed() >= HEADER_DEADLINE - Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn closes_on_headers_too_large() {
+        let door = door().await;
+        let mut stream = connect([127, 0, 0, 2], door).await;
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+            "y".repeat(2 * MOST_HEADER_OCTETS)
+        );
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .expect("closed");
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431"), "{answer:?}");
     }
 }

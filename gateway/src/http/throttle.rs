@@ -1,21 +1,22 @@
-//! How often one address may ask: a bucket for each, refilled with time.
+//! How often one device may ask: a bucket for each, refilled with time.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const MOST_ADDRESSES: usize = 65_536;
+use super::source::Source;
+
+const MOST_SOURCES: usize = 65_536;
 
 /// The buckets.
 pub(crate) struct Throttle {
     burst: f64,
     per_second: f64,
-    buckets: Mutex<HashMap<IpAddr, (f64, Instant)>>,
+    buckets: Mutex<HashMap<Source, (f64, Instant)>>,
 }
 
 impl Throttle {
-    /// What one address may ask of our doors. A phone that joins sends some twenty requests at once.
+    /// What one device may ask of our doors. A phone that joins sends some twenty requests at once.
     pub fn of_requests() -> Self {
         Self::new(60.0, 15.0)
     }
@@ -34,18 +35,18 @@ impl Throttle {
         }
     }
 
-    /// Whether one more request is within the address's share.
-    pub fn admits(&self, address: IpAddr, now: Instant) -> bool {
+    /// Whether one more request is within the device's share.
+    pub fn admits(&self, source: Source, now: Instant) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST_ADDRESSES {
+        if buckets.len() >= MOST_SOURCES {
             // A bucket that is full again says nothing.
             let forgotten = Duration::from_secs_f64(self.burst / self.per_second);
             buckets.retain(|_, (_, at)| now.saturating_duration_since(*at) < forgotten);
-            if buckets.len() >= MOST_ADDRESSES {
+            if buckets.len() >= MOST_SOURCES {
                 return false;
             }
         }
-        let (left, at) = buckets.entry(address).or_insert((self.burst, now));
+        let (left, at) = buckets.entry(source).or_insert((self.burst, now));
         let refill = now.saturating_duration_since(*at).as_secs_f64() * self.per_second;
         *left = (*left + refill).min(self.burst);
         *at = now;
@@ -60,11 +61,15 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kavadam_domain::Mac;
 
     #[test]
-    fn a_flood_from_one_address_leaves_the_others_their_share() {
+    fn a_flood_from_one_device_leaves_the_others_their_share() {
         let (throttle, now) = (Throttle::of_requests(), Instant::now());
-        let (loud, other) = (IpAddr::from([10, 80, 1, 2]), IpAddr::from([10, 80, 1, 3]));
+        let (loud, other) = (
+            Source::Device(Mac([2, 0, 0, 0, 0, 1])),
+            Source::Device(Mac([2, 0, 0, 0, 0, 2])),
+        );
         let admitted = (0..1_000).filter(|_| throttle.admits(loud, now)).count();
         assert_eq!(admitted, 60);
         assert!(throttle.admits(other, now));

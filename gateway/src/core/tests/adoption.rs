@@ -47,6 +47,26 @@ fn goes_on_with_every_octet_counted_once() {
 }
 
 #[test]
+fn ends_what_the_kernel_lost_with_the_octets_last_read() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.online(2, lease(10 * MB));
+    scene.flow(1, 4 * MB);
+    scene.pass(Duration::from_secs(31));
+    let slots: Vec<_> = scene.kernel.state().sessions.drain().map(|(slot, _)| slot).collect();
+    let commands = scene.core.lost(&slots, scene.now);
+    scene.take(commands);
+    scene.step(Duration::from_millis(50));
+    let lost = Kind::Stop(terminate_cause::NAS_ERROR);
+    let stops: Vec<_> = scene.reports.iter().filter(|report| report.kind == lost).collect();
+    assert_eq!(stops.len(), 2);
+    assert_eq!(stops.iter().map(|stop| stop.down_octets).sum::<u64>(), 4 * MB);
+    assert_eq!(scene.forgotten.len(), 2);
+    assert_eq!(scene.core.online(), 0);
+    scene.online(1, lease(10 * MB));
+}
+
+#[test]
 fn ends_what_expired_while_nobody_looked() {
     let mut scene = Scene::new();
     scene.online(1, lease(10 * MB));

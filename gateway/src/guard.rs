@@ -1,0 +1,70 @@
+//! Keeps the gate standing: whoever else removes or changes its rules, they are back at once.
+//!
+//! The kernel tells of every change to the table; a look every few seconds finds what went unheard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kavadam_firewall::{FirewallError, Gate, Layout, Restored};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{EngineHandle, Message};
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The task's own state.
+pub(crate) struct Guard {
+    pub gate: Arc<Gate>,
+    pub layout: Layout,
+    pub engine: EngineHandle,
+    /// Wakes us before the next look is due.
+    pub changed: Arc<Notify>,
+}
+
+impl Guard {
+    /// Looks until cancelled.
+    pub async fn run(self, cancel: CancellationToken) {
+        let mut wait = LOOK_EVERY;
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.changed.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = match self.restore().await {
+                Ok(None) => LOOK_EVERY,
+                Ok(Some(restored)) => {
+                    self.tell(restored).await;
+                    LOOK_EVERY
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the gate may be open");
+                    RETRY
+                }
+            };
+        }
+    }
+
+    async fn restore(&self) -> Result<Option<Restored>, FirewallError> {
+        let (gate, layout) = (Arc::clone(&self.gate), self.layout.clone());
+        let done = tokio::task::spawn_blocking(move || gate.restore(&layout)).await;
+        // A defect in there must not end the watch over the gate.
+        done.unwrap_or_else(|panic| {
+            tracing::error!(%panic, "the look at the packet filter ended unexpectedly");
+            Ok(None)
+        })
+    }
+
+    async fn tell(&self, Restored { differences, lost }: Restored) {
+        tracing::error!(
+            differences = differences.join("; "),
+            sessions.lost = lost.len(),
+            "somebody else changed the packet filter; it was loaded again. Remedy: keep other firewall services off this machine"
+        );
+        if !lost.is_empty() {
+            self.engine.send(Message::Lost(lost)).await;
+        }
+    }
+}
