@@ -188,7 +188,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     /// A door on loopback, where 127.0.0.2 and 127.0.0.3 are one device and 127.0.0.4 is another.
-    async fn door() -> SocketAddr {
+    fn door() -> SocketAddr {
         let devices = Devices::default();
         for (number, ip) in [(1, [127, 0, 0, 2]), (1, [127, 0, 0, 3]), (2, [127, 0, 0, 4])] {
             devices.lease(Mac([2, 0, 0, 0, 0, number]), ip.into());
@@ -216,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_device_has_its_seats_whatever_its_addresses() {
-        let door = door().await;
+        let door = door();
         let mut held = Vec::new();
         for number in 0..MOST_PER_SOURCE {
             let from = if number % 2 == 0 {
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn closes_on_whoever_sends_headers_without_end() {
-        let door = door().await;
+        let door = door();
         let mut slow = connect([127, 0, 0, 2], door).await;
         slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.unwrap();
         let start = Instant::now();
@@ -260,16 +260,12 @@ mod tests {
             }
         };
         timeout(HEADER_DEADLINE + PATIENCE, drip).await.expect("closed");
-        assert!(
-            start.elapsed() >= HEADER_DEADLINE - Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() >= HEADER_DEADLINE.mul_f64(0.9), "{:?}", start.elapsed());
     }
 
     #[tokio::test]
     async fn closes_on_headers_too_large() {
-        let door = door().await;
+        let door = door();
         let mut stream = connect([127, 0, 0, 2], door).await;
         let head = format!(
             "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
