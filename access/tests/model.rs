@@ -202,7 +202,7 @@ impl Model {
                 let (person, now) = (usize::from(person), self.lab.now);
                 let number = &self.people[person].1;
                 match self.lab.access.top_up(number, octets, "test", now).await {
-                    Ok(_) => *self.topped_up.entry((person, self.day())).or_default() += octets,
+                    Ok(()) => *self.topped_up.entry((person, self.day())).or_default() += octets,
                     // Never online yet: nobody knows of which plan.
                     Err(AccessError::Invalid(_)) => {}
                     Err(error) => panic!("{error}"),

@@ -143,7 +143,7 @@ impl AccountingRequest {
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
             framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
             counters: Counters::read(packet).ok()?,
-            at: happened_at(packet, is_about_the_gate, now).ok()?,
+            at: happened_at(packet, now).ok()?,
         })
     }
 
@@ -209,15 +209,14 @@ impl Counters {
 /// A gate whose clock is further behind than this has none, or lost it at a power cut.
 const CLOCKLESS: Duration = Duration::from_hours(7 * 24);
 
-/// What is told of a session: Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
-/// that has not begun. A gate that starts has not set its clock yet, and a time that is too early would leave sessions open that it
-/// no longer has: there only the delay counts.
-fn happened_at(packet: &Packet, is_about_the_gate: bool, now: Timestamp) -> Result<Timestamp, WrongLength> {
+/// Event-Timestamp, else now less Acct-Delay-Time. Never later than now: a gate's clock that runs ahead must not charge a period
+/// that has not begun. It is believed of Accounting-On and -Off too: taken for news, a recorded one that is played back would end
+/// everybody's session. A gate that starts days behind leaves sessions open which it no longer has, until they fall silent.
+fn happened_at(packet: &Packet, now: Timestamp) -> Result<Timestamp, WrongLength> {
     let delay = packet.try_u32(attr::ACCT_DELAY_TIME)?.unwrap_or(0);
     let delay = Duration::from_secs(delay.into());
-    let told = packet.try_u32(attr::EVENT_TIMESTAMP)?;
-    Ok(told
-        .filter(|_| !is_about_the_gate)
+    Ok(packet
+        .try_u32(attr::EVENT_TIMESTAMP)?
         .map(|secs| Timestamp::from_secs(i64::from(secs)))
         .filter(|told| *told >= now - delay - CLOCKLESS)
         .unwrap_or(now - delay)
@@ -264,19 +263,18 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_that_starts_with_a_stale_clock_started_now() {
+    fn a_start_of_the_gate_that_is_played_back_is_as_old_as_it_says() {
         let now = Timestamp::from_secs(1_800_000_000);
-        let told = 1_800_000_000 - 3 * 86_400;
-        let report = |kind: u32, delay: u32| {
+        let at = |told: u32, delay: u32| {
             let read = read(now, |draft| {
-                draft.u32(attr::ACCT_STATUS_TYPE, kind);
+                draft.u32(attr::ACCT_STATUS_TYPE, status::ON);
                 draft.u32(attr::EVENT_TIMESTAMP, told);
                 draft.u32(attr::ACCT_DELAY_TIME, delay);
             });
             read.unwrap().at
         };
-        assert_eq!(report(status::ON, 0), now);
-        assert_eq!(report(status::OFF, 5), now - Duration::from_secs(5));
-        assert_eq!(report(status::STOP, 0), Timestamp::from_secs(told.into()));
+        assert_eq!(at(1_799_999_000, 0), Timestamp::from_secs(1_799_999_000));
+        assert_eq!(at(1_000_000, 5), now - Duration::from_secs(5), "no clock at all");
+        assert_eq!(at(1_800_009_999, 0), now, "ahead");
     }
 }
