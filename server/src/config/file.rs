@@ -192,6 +192,7 @@ section! {
         host_name: String = String::new(),
         certificate_file: PathBuf = PathBuf::new(),
         key_file: PathBuf = PathBuf::new(),
+        venue_info_url: String = String::new(),
     }
 }
 

@@ -53,6 +53,13 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
             "gateway.api.host_name",
             "give the name in the certificate",
         );
+        let venue = gateway.api.venue_info_url.as_str();
+        let is_url = venue.is_empty() || venue.starts_with("https://") || venue.starts_with("http://");
+        problems.require(
+            is_url && !venue.contains(char::is_whitespace),
+            "gateway.api.venue_info_url",
+            "give an https:// address, or leave it empty",
+        );
     }
     if file.role == Role::Gateway {
         for (key, path) in [
@@ -244,7 +251,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             host_name: gateway.api.host_name.clone(),
             certificate_file: gateway.api.certificate_file.clone(),
             key_file: gateway.api.key_file.clone(),
-            venue_info_url: None,
+            venue_info_url: Some(gateway.api.venue_info_url.clone()).filter(|url| !url.is_empty()),
         })
     });
     Ok(GatewayConfig {

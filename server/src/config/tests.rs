@@ -100,7 +100,7 @@ fn figures_that_cannot_work_are_refused() {
             "gateway.radius.auth_servers",
         ),
         (
-            "gateway.radius.auth_servers = ['127.0.0.1:1645']",
+            "gateway.radius.auth_servers = ['[fd00::9]:1812']",
             "gateway.radius.auth_servers",
         ),
         ("gateway.dnsmasq.lease_secs = 1", "gateway.dnsmasq.lease_secs"),
