@@ -29,7 +29,7 @@ pub use login::{ChallengeRow, NewChallenge, SmsFate, SmsRow, TicketRow};
 pub use open::{Store, Tx};
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
-pub use session::{NewSession, OrderKind, SessionFilter, SessionListing, SessionRow};
+pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
 pub use site::{NasRow, NewNas, SiteRow};
 pub use subscriber::{DeviceRow, SubscriberRow};
 pub use voucher::{NewVoucher, VoucherRow};

@@ -10,7 +10,7 @@ use kavadam_domain::{
 use sqlx::error::BoxDynError;
 
 use crate::column::{Bind, Read, known};
-use crate::sql::{Figure, Id, execute, row, rows};
+use crate::sql::{Id, execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
@@ -194,23 +194,6 @@ pub struct NewSession {
     pub ends_at: Option<Timestamp>,
     /// Octets granted to it.
     pub granted_octets: u64,
-}
-
-/// Which sessions to list; `None` is "any".
-#[derive(Debug, Clone, Default)]
-pub struct SessionFilter {
-    /// Only those not ended.
-    pub is_live: bool,
-    /// Only this subscriber's.
-    pub subscriber: Option<SubscriberId>,
-    /// Only at this site.
-    pub site: Option<SiteId>,
-    /// Only at this gate.
-    pub nas: Option<NasId>,
-    /// Only this one.
-    pub id: Option<SessionId>,
-    /// At most so many, the newest first; `None`: 1000.
-    pub most: Option<u32>,
 }
 
 /// A session in a list, with the names that belong to it.
@@ -470,41 +453,5 @@ impl Tx {
             row.order_number,
         )?;
         Ok(())
-    }
-
-    /// Lists sessions with the names that belong to them, the newest first.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn sessions(&mut self, filter: &SessionFilter) -> Result<Vec<SessionListing>> {
-        rows!(
-            self,
-            fetch_all,
-            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name
-             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
-                 JOIN site p ON p.id = s.site_id
-             WHERE ($1 = FALSE OR s.state <> 'ended') AND ($2 IS NULL OR s.subscriber_id = $2)
-                 AND ($3 IS NULL OR s.site_id = $3) AND ($4 IS NULL OR s.nas_id = $4) AND ($5 IS NULL OR s.id = $5)
-             ORDER BY s.id DESC LIMIT $6",
-            filter.is_live,
-            filter.subscriber,
-            filter.site,
-            filter.nas,
-            filter.id,
-            filter.most.unwrap_or(1_000),
-        )
-    }
-
-    /// How many sessions are open.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn live_session_count(&mut self) -> Result<u64> {
-        let count: Figure = rows!(
-            self,
-            fetch_one,
-            "SELECT COUNT(*) AS figure FROM session WHERE state <> 'ended'"
-        )?;
-        Ok(count.figure)
     }
 }
