@@ -41,6 +41,10 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
     let (first, last) = dns.range4;
     let lease_secs = dns.lease.as_secs();
     line("dhcp-authoritative".into());
+    if config.is_strict {
+        // Nobody without a lease may answer a ping, so asking for three seconds whether an address is free only keeps people waiting.
+        line("no-ping".into());
+    }
     line(format!(
         "dhcp-range={first},{last},{},{lease_secs}",
         config.lan4.netmask()
