@@ -52,7 +52,7 @@ pub fn visit(nas: NasId, site: SiteId, mac: Mac, ip: Ipv4Addr) -> Visit {
 pub fn come(world: &World, people: u32) -> anyhow::Result<()> {
     let state = world.dir().join("state");
     tokio::runtime::Runtime::new()?.block_on(remember(&state, people))?;
-    let socket = state.join("lease.sock").display().to_string();
+    let socket = state.with_file_name("lease.sock").display().to_string();
     for number in 0..people {
         let (mac, ip) = device(number);
         let (mac, ip) = (colons(mac), ip.to_string());

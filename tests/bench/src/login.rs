@@ -14,7 +14,7 @@ const LOGINS: usize = 20;
 const CROWD: u32 = 1_000;
 const NUMBER: &str = "9876543210";
 /// No limit of codes gets in the way.
-const NO_LIMITS: &str = "[challenge]\nresend_after_secs = 0\nnumber_per_10_min = 10000\nnumber_per_day = 10000\n\
+const NO_LIMITS: &str = "[challenge]\nresend_after_secs = 1\nnumber_per_10_min = 10000\nnumber_per_day = 10000\n\
                          device_per_10_min = 10000\naddress_per_10_min = 10000\nsite_per_minute = 10000\n";
 
 /// A world without limits of logins.
