@@ -7,9 +7,9 @@
     reason = "a test that cannot go on stops"
 )]
 
-use std::io::Write as _;
+mod radclient;
+
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -95,28 +95,10 @@ fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_micros()).unwrap())
 }
 
-/// What radclient prints. Message-Authenticator and Event-Timestamp are added.
+/// As radclient sends it, with Message-Authenticator and Event-Timestamp.
 async fn radclient(to: SocketAddr, kind: &'static str, secret: &'static str, attributes: &str) -> String {
-    let request = format!(
-        "Message-Authenticator = 0x00\nEvent-Timestamp = {}\n{attributes}\n",
-        now().as_secs()
-    );
-    tokio::task::spawn_blocking(move || {
-        let mut child = Command::new("radclient")
-            .args(["-x", "-r", "1", "-t", "1", &to.to_string(), kind, secret])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("radclient is missing: install freeradius-utils (tests/setup.sh test does)");
-        child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        [output.stdout, output.stderr]
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .concat()
-    })
-    .await
-    .unwrap()
+    let signed = format!("Message-Authenticator = 0x00\nEvent-Timestamp = {}", now().as_secs());
+    radclient::radclient(to, kind, secret, format!("{signed}\n{attributes}\n")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,9 +7,9 @@
     reason = "a test that cannot go on stops"
 )]
 
-use std::io::Write as _;
+mod radclient;
+
 use std::net::{SocketAddr, UdpSocket};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kavadam_access::admin::NasSetting;
@@ -20,6 +20,7 @@ use kavadam_domain::{Language, Mac, Plan, PlanId, Timestamp, challenge};
 use kavadam_radius::server::{RadiusServer, ServerConfig};
 use kavadam_radius::wire::{Code, Draft, Packet, attr, random_authenticator};
 use kavadam_store::Store;
+use radclient::radclient;
 use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "a-secret-of-the-gate";
@@ -133,28 +134,6 @@ impl Centre {
             Verified::Refused(reason) => panic!("refused: {reason:?}"),
         }
     }
-}
-
-/// What radclient prints, the attributes of the answer among it.
-async fn radclient(to: SocketAddr, kind: &'static str, secret: &'static str, request: String) -> String {
-    tokio::task::spawn_blocking(move || {
-        let mut child = Command::new("radclient")
-            .args(["-x", "-r", "1", "-t", "2", &to.to_string(), kind, secret])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("radclient is missing: install freeradius-utils (tests/setup.sh test does)");
-        child.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        )
-    })
-    .await
-    .unwrap()
 }
 
 fn login(ticket: &Ticket, method: &str) -> String {
