@@ -50,6 +50,7 @@ CREATE TABLE subscriber (
     language    TEXT    NOT NULL,
     consent_at  INTEGER,
     totp_sealed BLOB,
+    holder      INTEGER, -- of what is remembered about them in memory
     totp_last_step INTEGER, -- of the last authenticator code accepted
     created_at  INTEGER NOT NULL
 ) STRICT;
@@ -126,6 +127,7 @@ CREATE TABLE entitlement (
 
 CREATE TABLE lease (
     id             INTEGER PRIMARY KEY NOT NULL,
+    subscriber_id  INTEGER NOT NULL REFERENCES subscriber (id),
     entitlement_id INTEGER NOT NULL REFERENCES entitlement (id),
     nas_id         INTEGER NOT NULL REFERENCES nas (id),
     is_shared      INTEGER NOT NULL CHECK (is_shared IN (0, 1)), -- by the subscriber's sessions at this NAS
@@ -134,6 +136,7 @@ CREATE TABLE lease (
     is_closed      INTEGER NOT NULL DEFAULT FALSE CHECK (is_closed IN (0, 1))
 ) STRICT;
 CREATE INDEX lease_open ON lease (entitlement_id) WHERE is_closed = FALSE;
+CREATE INDEX lease_open_of_subscriber ON lease (subscriber_id) WHERE is_closed = FALSE;
 
 CREATE TABLE session (
     id                INTEGER PRIMARY KEY NOT NULL,
@@ -180,7 +183,6 @@ CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE state <
 CREATE INDEX session_live ON session (id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_site ON session (site_id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_lease ON session (lease_id) WHERE state <> 'ended';
-CREATE INDEX session_live_by_heard ON session (heard_at) WHERE state <> 'ended';
 CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;
 
 CREATE TABLE voucher (
@@ -230,3 +232,10 @@ CREATE TABLE seal_check (
     id     INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
     sealed BLOB    NOT NULL
 ) STRICT;
+
+-- Counts changes of plans, sites and gates, so that others know when to read them again. One row.
+CREATE TABLE revision (
+    id     INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    places INTEGER NOT NULL
+);
+INSERT INTO revision (id, places) VALUES (1, 0);

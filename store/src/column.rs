@@ -170,3 +170,18 @@ fn challenge_state(word: &str) -> Option<ChallengeState> {
         .into_iter()
         .find(|state| challenge_word(*state) == word)
 }
+
+/// An address in six octets rather than seventeen characters, where it is only remembered.
+#[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(crate) mod mac_octets {
+    use kavadam_domain::Mac;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(mac: &Option<Mac>, to: S) -> Result<S::Ok, S::Error> {
+        mac.map(|mac| mac.0).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Mac>, D::Error> {
+        Ok(Option::<[u8; 6]>::deserialize(from)?.map(Mac))
+    }
+}

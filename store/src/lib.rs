@@ -6,8 +6,13 @@
 //!
 //! Times are whole microseconds, octets signed 64-bit integers, and what the tables may hold is said in `migrations/`.
 
+mod bulk;
+mod carry;
 mod column;
+mod gather;
 mod sql;
+mod tx;
+mod working;
 
 mod audit;
 mod login;
@@ -25,13 +30,15 @@ pub mod schema;
 mod open;
 
 pub use audit::{AuditRow, UnknownReport};
+pub use gather::Wanted;
 pub use login::{ChallengeRow, NewChallenge, SmsFate, SmsRow, TicketRow};
-pub use open::{Store, Tx};
+pub use open::Store;
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
 pub use site::{NasRow, NewNas, SiteRow};
 pub use subscriber::{DeviceRow, SubscriberRow};
+pub use tx::Tx;
 pub use voucher::{NewVoucher, VoucherRow};
 
 /// What the database could not do.

@@ -6,6 +6,7 @@ use kavadam_domain::challenge::{Challenge, ChallengeState};
 use kavadam_domain::{ChallengeId, Language, Mac, MobileNumber, NasId, SiteId, SubscriberId, Timestamp};
 
 use crate::sql::{Id, execute, row, rows};
+use crate::tx::Db;
 use crate::{Result, Tx};
 
 row! {
@@ -259,8 +260,8 @@ impl Tx {
     /// The database failed.
     pub async fn take_sms(&mut self, now: Timestamp, retry_at: Timestamp) -> Result<Option<SmsRow>> {
         // Two workers on PostgreSQL must not take the same message.
-        let taken: Option<Id> = match self {
-            Self::Sqlite(_) => rows!(
+        let taken: Option<Id> = match &self.db {
+            Db::Sqlite(_) => rows!(
                 self,
                 fetch_optional,
                 "UPDATE sms_outbox SET attempts = attempts + 1, next_at = $2
@@ -269,7 +270,7 @@ impl Tx {
                 now,
                 retry_at,
             ),
-            Self::Postgres(_) => rows!(
+            Db::Postgres(_) => rows!(
                 self,
                 fetch_optional,
                 "UPDATE sms_outbox SET attempts = attempts + 1, next_at = $2
@@ -338,7 +339,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn attempts(&mut self, kind: &str, key: &[u8], since: Timestamp, most: u32) -> Result<Vec<Timestamp>> {
-        if let Self::Postgres(_) = self {
+        if !self.is_sqlite() {
             let lock = key.iter().fold(0_i64, |lock, octet| {
                 lock.wrapping_mul(31).wrapping_add(i64::from(*octet))
             });

@@ -1,16 +1,21 @@
-//! Opening a database, and transactions on it.
+//! Opening a database, and beginning transactions on it.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::Transaction;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::{Error, Result};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::carry::{Carry, Places};
+use crate::tx::{Carried, Db};
+use crate::{Error, Result, Tx};
 
 /// Enough for every statement there is.
 const STATEMENTS_KEPT: usize = 256;
@@ -29,17 +34,16 @@ enum Pool {
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
+        carry: Arc<Mutex<Carry>>,
+        /// Connections the writer had: versions compare within one only.
+        connections: Arc<AtomicU64>,
     },
-    Postgres(PgPool),
-}
-
-/// A transaction; dropped without [`Tx::commit`], it never happened.
-#[derive(Debug)]
-pub enum Tx {
-    /// On the embedded database.
-    Sqlite(Transaction<'static, Sqlite>),
-    /// On a server.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres {
+        pool: PgPool,
+        carry: Arc<Mutex<Carry>>,
+        /// Who remembers.
+        holder: i64,
+    },
 }
 
 impl Store {
@@ -69,8 +73,8 @@ impl Store {
     /// The database is out of reach.
     pub async fn read(&self) -> Result<Tx> {
         match &self.pool {
-            Pool::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin().await?)),
-            Pool::Postgres(pool) => Ok(Tx::Postgres(pool.begin_with("BEGIN READ ONLY").await?)),
+            Pool::Sqlite { readers, .. } => Ok(Tx::reading(Db::Sqlite(readers.begin().await?))),
+            Pool::Postgres { pool, .. } => Ok(Tx::reading(Db::Postgres(pool.begin_with("BEGIN READ ONLY").await?))),
         }
     }
 
@@ -80,35 +84,67 @@ impl Store {
     /// The database is out of reach.
     pub async fn write(&self) -> Result<Tx> {
         match &self.pool {
-            Pool::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
-            Pool::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Pool::Sqlite { .. } => self.write_many().await,
+            Pool::Postgres { pool, .. } => {
+                let db = Db::Postgres(pool.begin().await?);
+                Ok(Tx::writing(db, Carried::Own(Box::default()), 0))
+            }
+        }
+    }
+
+    /// Begins a transaction for a batch of decisions. It remembers what the last such transaction knew, and waits for that to end.
+    ///
+    /// # Errors
+    /// The database is out of reach.
+    pub async fn write_many(&self) -> Result<Tx> {
+        match &self.pool {
+            Pool::Sqlite {
+                writer,
+                carry,
+                connections,
+                ..
+            } => {
+                let mut carry = hold(carry).await?;
+                let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+                let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *tx).await?;
+                carry.is_of_version((connections.load(Ordering::Relaxed), version));
+                carry.begin();
+                Ok(Tx::writing(Db::Sqlite(tx), Carried::Shared(carry), 0))
+            }
+            Pool::Postgres { pool, carry, holder } => {
+                let mut carry = hold(carry).await?;
+                let mut tx = pool.begin().await?;
+                let text = "SELECT places FROM revision WHERE id = 1";
+                let revision = sqlx::query_scalar(text).fetch_one(&mut *tx).await?;
+                carry.begin();
+                carry.devices.clear();
+                if carry.places.revision != revision {
+                    carry.places = Places {
+                        revision,
+                        ..Places::default()
+                    };
+                }
+                Ok(Tx::writing(Db::Postgres(tx), Carried::Shared(carry), *holder))
+            }
         }
     }
 
     /// Waits for the transactions under way and closes every connection.
     pub async fn close(&self) {
         match &self.pool {
-            Pool::Sqlite { writer, readers } => {
+            Pool::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Pool::Postgres(pool) => pool.close().await,
+            Pool::Postgres { pool, .. } => pool.close().await,
         }
     }
 }
 
-impl Tx {
-    /// Makes it lasting. Nothing may be acknowledged to anybody before this returns.
-    ///
-    /// # Errors
-    /// It is not lasting: the transaction is undone.
-    pub async fn commit(self) -> Result<()> {
-        match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
-    }
+/// What is remembered, once nobody else works on it.
+async fn hold(carry: &Arc<Mutex<Carry>>) -> Result<OwnedMutexGuard<Carry>> {
+    let held = tokio::time::timeout(WAIT_FOR_CONNECTION, Arc::clone(carry).lock_owned()).await;
+    held.map_err(|_| Error::Database(sqlx::Error::PoolTimedOut))
 }
 
 async fn open_sqlite(url: &str) -> Result<Pool> {
@@ -132,10 +168,26 @@ async fn open_sqlite(url: &str) -> Result<Pool> {
             .acquire_timeout(WAIT_FOR_CONNECTION)
             .test_before_acquire(false)
     };
-    let writer = pool().max_connections(1).connect_with(options.clone()).await?;
+    let connections = Arc::new(AtomicU64::new(0));
+    let opened = Arc::clone(&connections);
+    let writer = pool()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |_, _| {
+            opened.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::ready(Ok(())))
+        })
+        .connect_with(options.clone())
+        .await?;
     sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
     let readers = pool().max_connections(4).connect_with(options.read_only(true)).await?;
-    Ok(Pool::Sqlite { writer, readers })
+    Ok(Pool::Sqlite {
+        writer,
+        readers,
+        carry: Arc::default(),
+        connections,
+    })
 }
 
 async fn open_postgres(url: &str) -> Result<Pool> {
@@ -149,7 +201,12 @@ async fn open_postgres(url: &str) -> Result<Pool> {
         .connect_with(options)
         .await?;
     sqlx::migrate!("../migrations/postgres").run(&pool).await?;
-    Ok(Pool::Postgres(pool))
+    let holder = sqlx::query_scalar("SELECT nextval('holder')").fetch_one(&pool).await?;
+    Ok(Pool::Postgres {
+        pool,
+        carry: Arc::default(),
+        holder,
+    })
 }
 
 /// The file holds numbers and what they used: its owner's alone. SQLite gives its journal the same mode.

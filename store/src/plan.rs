@@ -77,8 +77,15 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn plan(&mut self, id: PlanId) -> Result<Option<Plan>> {
+        if let Some(known) = self.carried.get().places.plans.get(&id) {
+            return Ok(Some(known.clone()));
+        }
         let found: Option<PlanRow> = rows!(self, fetch_optional, "SELECT * FROM plan WHERE id = $1", id)?;
-        Ok(found.map(Plan::from))
+        let found = found.map(Plan::from);
+        if let Some(plan) = &found {
+            self.carried.get().places.plans.insert(id, plan.clone());
+        }
+        Ok(found)
     }
 
     /// The plan of that name, if it was not retired.
@@ -100,6 +107,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn save_plan(&mut self, plan: &Plan) -> Result<PlanId> {
+        self.change_places().await?;
         let throttle_bits_per_sec = match plan.after_quota {
             AfterQuota::Close => None,
             AfterQuota::Throttle { bits_per_sec } => Some(bits_per_sec),
@@ -151,6 +159,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn retire_plan(&mut self, plan: PlanId) -> Result<()> {
+        self.change_places().await?;
         execute!(self, "UPDATE plan SET is_retired = TRUE WHERE id = $1", plan)?;
         Ok(())
     }
@@ -162,7 +171,7 @@ impl Tx {
     /// The database failed.
     pub async fn lock_online_on_plan(&mut self, plan: PlanId) -> Result<()> {
         // SQLite's writer is alone as it is.
-        if let Self::Postgres(_) = self {
+        if !self.is_sqlite() {
             execute!(
                 self,
                 "SELECT id FROM subscriber WHERE id IN

@@ -3,12 +3,17 @@
 use kavadam_domain::plan::Window;
 use kavadam_domain::quota::Lease;
 use kavadam_domain::{EntitlementId, LeaseId, NasId, PlanId, SubscriberId, Timestamp};
+use serde::{Deserialize, Serialize};
 
-use crate::sql::{Figure, execute, row, rows};
-use crate::{Result, Tx};
+use crate::bulk::tables;
+use crate::gather::Numbered;
+use crate::sql::{Figure, row, rows};
+use crate::working::plus;
+use crate::{Result, SessionRow, Tx};
 
 row! {
     /// One subscriber's allowance for one period of one plan. The quota itself is the plan's.
+    #[derive(Serialize, Deserialize)]
     pub struct EntitlementRow {
         /// Identifier.
         pub id: EntitlementId,
@@ -29,9 +34,12 @@ row! {
 
 row! {
     /// Octets promised to a gate.
+    #[derive(Serialize, Deserialize)]
     pub struct LeaseRow {
         /// Identifier.
         pub id: LeaseId,
+        /// Whose.
+        pub subscriber_id: SubscriberId,
         /// Out of which allowance.
         pub entitlement_id: EntitlementId,
         /// To which gate.
@@ -58,23 +66,6 @@ impl LeaseRow {
     }
 }
 
-/// A figure that stands still at the largest rather than overflow: an error would be one for ever.
-macro_rules! plus {
-    ($column:literal, $more:literal) => {
-        concat!(
-            "CASE WHEN ",
-            $column,
-            " > 9223372036854775807 - ",
-            $more,
-            " THEN 9223372036854775807 ELSE ",
-            $column,
-            " + ",
-            $more,
-            " END"
-        )
-    };
-}
-
 impl Tx {
     /// The allowance of a period, made if this is its first use.
     ///
@@ -89,6 +80,20 @@ impl Tx {
         if let Some(found) = self.entitlement_of(subscriber, plan, window).await? {
             return Ok(found);
         }
+        if self.working.holds(subscriber) {
+            let made = EntitlementRow {
+                id: EntitlementId(self.number(Numbered::Entitlements).await?),
+                subscriber_id: subscriber,
+                plan_id: plan,
+                window_start: window.start,
+                window_end: window.end,
+                topped_up_octets: 0,
+                used_octets: 0,
+            };
+            self.working.add_entitlement(made.clone(), true);
+            return Ok(made);
+        }
+        self.carried.get().numbers.entitlements.clear();
         rows!(
             self,
             fetch_one,
@@ -112,14 +117,23 @@ impl Tx {
         plan: PlanId,
         window: Window,
     ) -> Result<Option<EntitlementRow>> {
-        rows!(
+        if let Some(mut known) = self.working.entitlements_of(subscriber)
+            && let Some(found) = known.find(|row| row.plan_id == plan && row.window_start == window.start)
+        {
+            return Ok(Some(found.clone()));
+        }
+        let found: Option<EntitlementRow> = rows!(
             self,
             fetch_optional,
             "SELECT * FROM entitlement WHERE subscriber_id = $1 AND plan_id = $2 AND window_start = $3",
             subscriber,
             plan,
             window.start,
-        )
+        )?;
+        if let Some(row) = &found {
+            self.working.add_entitlement(row.clone(), false);
+        }
+        Ok(found)
     }
 
     /// One allowance.
@@ -127,7 +141,14 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn entitlement(&mut self, id: EntitlementId) -> Result<Option<EntitlementRow>> {
-        rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", id)
+        if let Some(row) = self.working.entitlement(id) {
+            return Ok(Some(row.clone()));
+        }
+        let found: Option<EntitlementRow> = rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", id)?;
+        if let Some(row) = &found {
+            self.working.add_entitlement(row.clone(), false);
+        }
+        Ok(found)
     }
 
     /// Octets promised out of an allowance and not yet used, over all open leases.
@@ -135,6 +156,9 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn promised_octets(&mut self, entitlement: EntitlementId) -> Result<u64> {
+        if let Some(octets) = self.working.promised_octets(entitlement) {
+            return Ok(octets);
+        }
         let sum: Figure = rows!(
             self,
             fetch_one,
@@ -150,27 +174,11 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn charge(&mut self, entitlement: EntitlementId, lease: Option<LeaseId>, octets: u64) -> Result<()> {
-        execute!(
-            self,
-            concat!(
-                "UPDATE entitlement SET used_octets = ",
-                plus!("used_octets", "$2"),
-                " WHERE id = $1"
-            ),
-            entitlement,
-            octets
-        )?;
+        let charge = |row: &mut EntitlementRow| row.used_octets = plus(row.used_octets, octets);
+        self.change_entitlement(entitlement, charge).await?;
         if let Some(lease) = lease {
-            execute!(
-                self,
-                concat!(
-                    "UPDATE lease SET used_octets = ",
-                    plus!("used_octets", "$2"),
-                    " WHERE id = $1"
-                ),
-                lease,
-                octets
-            )?;
+            self.change_lease(lease, |row| row.used_octets = plus(row.used_octets, octets))
+                .await?;
         }
         Ok(())
     }
@@ -180,17 +188,8 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn top_up(&mut self, entitlement: EntitlementId, octets: u64) -> Result<()> {
-        execute!(
-            self,
-            concat!(
-                "UPDATE entitlement SET topped_up_octets = ",
-                plus!("topped_up_octets", "$2"),
-                " WHERE id = $1"
-            ),
-            entitlement,
-            octets
-        )?;
-        Ok(())
+        let top_up = |row: &mut EntitlementRow| row.topped_up_octets = plus(row.topped_up_octets, octets);
+        self.change_entitlement(entitlement, top_up).await
     }
 
     /// The lease that a subscriber's live sessions at a gate share, as long as one of them is to go on: what is past its end, and only
@@ -204,6 +203,9 @@ impl Tx {
         nas: NasId,
         now: Timestamp,
     ) -> Result<Option<LeaseRow>> {
+        if self.working.holds(subscriber) {
+            return Ok(self.working.shared_lease(subscriber, nas, now).cloned());
+        }
         rows!(
             self,
             fetch_optional,
@@ -222,13 +224,16 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn lease(&mut self, id: LeaseId) -> Result<Option<LeaseRow>> {
+        if let Some(row) = self.working.lease(id) {
+            return Ok(Some(row.clone()));
+        }
         rows!(self, fetch_optional, "SELECT * FROM lease WHERE id = $1", id)
     }
 
     /// Makes a lease with what is promised, and used, to begin with.
     ///
     /// # Errors
-    /// The database failed.
+    /// There is no such allowance, or the database failed.
     pub async fn add_lease(
         &mut self,
         entitlement: EntitlementId,
@@ -236,17 +241,25 @@ impl Tx {
         is_shared: bool,
         lease: Lease,
     ) -> Result<LeaseRow> {
-        rows!(
-            self,
-            fetch_one,
-            "INSERT INTO lease (entitlement_id, nas_id, is_shared, granted_octets, used_octets) VALUES ($1, $2, $3, $4, $5)
-             RETURNING *",
-            entitlement,
-            nas,
+        let owner = self.entitlement(entitlement).await?;
+        let owner = owner.ok_or(sqlx::Error::RowNotFound)?.subscriber_id;
+        let row = LeaseRow {
+            id: LeaseId(self.number(Numbered::Leases).await?),
+            subscriber_id: owner,
+            entitlement_id: entitlement,
+            nas_id: nas,
             is_shared,
-            lease.granted_octets,
-            lease.used_octets,
-        )
+            granted_octets: lease.granted_octets,
+            used_octets: lease.used_octets,
+            is_closed: false,
+        };
+        if self.working.holds(owner) {
+            self.working.add_lease(row.clone(), true);
+        } else {
+            self.carried.get().forget(owner);
+            tables::insert_leases(&mut self.db, &[&row]).await?;
+        }
+        Ok(row)
     }
 
     /// Promises more under a lease; `carried_octets` of that were used before they came under it.
@@ -254,20 +267,11 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn extend_lease(&mut self, id: LeaseId, granted_octets: u64, carried_octets: u64) -> Result<()> {
-        execute!(
-            self,
-            concat!(
-                "UPDATE lease SET granted_octets = ",
-                plus!("granted_octets", "$2"),
-                ", used_octets = ",
-                plus!("used_octets", "$3"),
-                " WHERE id = $1"
-            ),
-            id,
-            granted_octets,
-            carried_octets,
-        )?;
-        Ok(())
+        let extend = |row: &mut LeaseRow| {
+            row.granted_octets = plus(row.granted_octets, granted_octets);
+            row.used_octets = plus(row.used_octets, carried_octets);
+        };
+        self.change_lease(id, extend).await
     }
 
     /// Counts a lease and its live sessions against another allowance from now on: a new period, or another plan. Those past their end
@@ -276,15 +280,12 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn move_lease(&mut self, id: LeaseId, to: EntitlementId, now: Timestamp) -> Result<()> {
-        execute!(self, "UPDATE lease SET entitlement_id = $2 WHERE id = $1", id, to)?;
-        execute!(
-            self,
-            "UPDATE session SET entitlement_id = $2 WHERE lease_id = $1 AND state <> 'ended' AND (ends_at IS NULL OR ends_at > $3)",
-            id,
-            to,
-            now,
-        )?;
-        Ok(())
+        let goes_on = |row: &SessionRow| row.ends_at.is_none_or(|end| end > now);
+        for mut session in self.live_sessions_under(id).await?.into_iter().filter(goes_on) {
+            session.entitlement_id = to;
+            self.save_session(&session).await?;
+        }
+        self.change_lease(id, |row| row.entitlement_id = to).await
     }
 
     /// Ends a lease: what was not used has come back.
@@ -292,8 +293,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn close_lease(&mut self, id: LeaseId) -> Result<()> {
-        execute!(self, "UPDATE lease SET is_closed = TRUE WHERE id = $1", id)?;
-        Ok(())
+        self.change_lease(id, |row| row.is_closed = true).await
     }
 
     /// Takes the end of a lease back: what was not used is promised again.
@@ -301,7 +301,40 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn reopen_lease(&mut self, id: LeaseId) -> Result<()> {
-        execute!(self, "UPDATE lease SET is_closed = FALSE WHERE id = $1", id)?;
-        Ok(())
+        self.change_lease(id, |row| row.is_closed = false).await
+    }
+
+    async fn change_entitlement(&mut self, id: EntitlementId, change: impl Fn(&mut EntitlementRow)) -> Result<()> {
+        if self.working.change_entitlement(id, &change) {
+            return Ok(());
+        }
+        let Some(mut row) = self.entitlement(id).await? else {
+            return Ok(());
+        };
+        // Read just now, and its owner is held.
+        if self.working.change_entitlement(id, &change) {
+            return Ok(());
+        }
+        change(&mut row);
+        self.carried.get().forget(row.subscriber_id);
+        tables::update_entitlements(&mut self.db, &[&row]).await
+    }
+
+    async fn change_lease(&mut self, id: LeaseId, change: impl Fn(&mut LeaseRow)) -> Result<()> {
+        if self.working.change_lease(id, &change) {
+            return Ok(());
+        }
+        let Some(mut row) = self.lease(id).await? else {
+            return Ok(());
+        };
+        if self.working.holds(row.subscriber_id) {
+            // It was closed; it may be open from now on.
+            self.working.add_lease(row, false);
+            self.working.change_lease(id, &change);
+            return Ok(());
+        }
+        change(&mut row);
+        self.carried.get().forget(row.subscriber_id);
+        tables::update_leases(&mut self.db, &[&row]).await
     }
 }

@@ -24,6 +24,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn last_session_of(&mut self, subscriber: SubscriberId) -> Result<Option<SessionRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_optional,

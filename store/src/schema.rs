@@ -1,6 +1,7 @@
 //! What the database holds, for the test that compares the two: a schema that differs is a bug waiting for the day of moving.
 
 use crate::sql::{row, rows};
+use crate::tx::Db;
 use crate::{Result, Tx};
 
 row! {
@@ -37,8 +38,8 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn columns(&mut self) -> Result<Vec<Column>> {
-        let text = match self {
-            Self::Sqlite(_) => {
+        let text = match &self.db {
+            Db::Sqlite(_) => {
                 "SELECT m.name AS table_name, c.name AS column_name, c.\"notnull\" = 0 AS is_nullable,
                      CASE WHEN c.type = 'INTEGER' AND c.name LIKE 'is!_%' ESCAPE '!' THEN 'boolean'
                           WHEN c.type = 'INTEGER' THEN 'integer' WHEN c.type = 'TEXT' THEN 'text'
@@ -47,7 +48,7 @@ impl Tx {
                  WHERE m.type = 'table' AND m.name NOT LIKE '!_%' ESCAPE '!' AND m.name NOT LIKE 'sqlite!_%' ESCAPE '!'
                  ORDER BY 1, 2"
             }
-            Self::Postgres(_) => {
+            Db::Postgres(_) => {
                 "SELECT table_name::text, column_name::text, is_nullable = 'YES' AS is_nullable,
                      CASE data_type WHEN 'bigint' THEN 'integer' WHEN 'bytea' THEN 'bytes' ELSE data_type::text END AS kind
                  FROM information_schema.columns
@@ -63,8 +64,8 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn indexes(&mut self) -> Result<Vec<Index>> {
-        let text = match self {
-            Self::Sqlite(_) => {
+        let text = match &self.db {
+            Db::Sqlite(_) => {
                 "SELECT table_name, columns, is_unique, is_partial FROM (
                      SELECT m.name AS table_name, i.\"unique\" = 1 AS is_unique, i.partial = 1 AS is_partial,
                          (SELECT group_concat(name, ',') FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) AS columns
@@ -75,7 +76,7 @@ impl Tx {
                      WHERE m.type = 'table' AND m.name NOT LIKE '!_%' ESCAPE '!' AND c.pk = 1 AND c.type = 'INTEGER')
                  ORDER BY 1, 2, 3, 4"
             }
-            Self::Postgres(_) => {
+            Db::Postgres(_) => {
                 "SELECT t.relname::text AS table_name, i.indisunique AS is_unique, i.indpred IS NOT NULL AS is_partial,
                      (SELECT string_agg(a.attname::text, ',' ORDER BY k.position)
                       FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)

@@ -7,14 +7,18 @@ use kavadam_domain::session::SessionState;
 use kavadam_domain::{
     EntitlementId, LeaseId, Mac, MobileNumber, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use sqlx::error::BoxDynError;
 
+use crate::bulk::tables;
 use crate::column::{Bind, Read, known};
+use crate::gather::Numbered;
 use crate::sql::{Id, execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
     /// A session.
+    #[derive(Serialize, Deserialize)]
     pub struct SessionRow {
         /// Identifier.
         pub id: SessionId,
@@ -33,6 +37,7 @@ row! {
         /// The gate's name for it.
         pub acct_session_id: Option<String>,
         /// The device.
+        #[serde(with = "crate::column::mac_octets")]
         pub mac: Option<Mac>,
         /// Its address.
         pub ip: Option<IpAddr>,
@@ -113,6 +118,24 @@ impl SessionRow {
         self.base_down_octets = meter.base_down_octets;
     }
 
+    /// Whether `other` is this session with nothing moved on but what reports move.
+    pub(crate) fn differs_only_in_meters(&self, other: &Self) -> bool {
+        let moved = Self {
+            ip: other.ip,
+            reported_at: other.reported_at,
+            heard_at: other.heard_at,
+            up_octets: other.up_octets,
+            down_octets: other.down_octets,
+            base_up_octets: other.base_up_octets,
+            base_down_octets: other.base_down_octets,
+            up_packets: other.up_packets,
+            down_packets: other.down_packets,
+            session_secs: other.session_secs,
+            ..self.clone()
+        };
+        moved == *other
+    }
+
     /// Asks its gate for something from `now` on, instead of whatever it was asked before. An end is never taken back.
     pub fn order(&mut self, kind: OrderKind, now: Timestamp) {
         if self.state == SessionState::Ended || self.order_action == Some(OrderKind::End) {
@@ -135,7 +158,7 @@ impl SessionRow {
 }
 
 /// What a gate is asked to do with a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderKind {
     /// Disconnect-Request.
     End,
@@ -196,6 +219,47 @@ pub struct NewSession {
     pub granted_octets: u64,
 }
 
+impl NewSession {
+    fn row(&self, id: SessionId) -> SessionRow {
+        SessionRow {
+            id,
+            class: self.class,
+            subscriber_id: self.subscriber_id,
+            entitlement_id: self.entitlement_id,
+            lease_id: self.lease_id,
+            nas_id: self.nas_id,
+            site_id: self.site_id,
+            acct_session_id: self.acct_session_id.clone(),
+            mac: self.mac,
+            ip: self.ip,
+            state: SessionState::Granted,
+            is_renewable: self.is_renewable,
+            is_throttled: self.is_throttled,
+            granted_at: self.granted_at,
+            started_at: None,
+            reported_at: None,
+            heard_at: self.granted_at,
+            ends_at: self.ends_at,
+            ended_at: None,
+            terminate_cause: None,
+            is_presumed_ended: false,
+            granted_octets: self.granted_octets,
+            up_octets: 0,
+            down_octets: 0,
+            base_up_octets: 0,
+            base_down_octets: 0,
+            up_packets: 0,
+            down_packets: 0,
+            session_secs: 0,
+            order_action: None,
+            order_number: 0,
+            order_attempts: 0,
+            order_next_at: None,
+            trouble: None,
+        }
+    }
+}
+
 /// A session in a list, with the names that belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionListing {
@@ -233,6 +297,13 @@ impl Tx {
     /// # Errors
     /// The gate has a live session of that Acct-Session-Id, or the database failed.
     pub async fn add_session(&mut self, new: &NewSession) -> Result<SessionId> {
+        if self.working.holds(new.subscriber_id) {
+            let id = SessionId(self.number(Numbered::Sessions).await?);
+            self.working.add_session(new.row(id));
+            return Ok(id);
+        }
+        self.carried.get().forget(new.subscriber_id);
+        self.carried.get().numbers.sessions.clear();
         let made: Id = rows!(
             self,
             fetch_one,
@@ -263,6 +334,9 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn session(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
+        if let Some(row) = self.working.session(id) {
+            return Ok(Some(row.clone()));
+        }
         rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
     }
 
@@ -277,29 +351,72 @@ impl Tx {
         class: Option<&[u8]>,
         acct_session_id: Option<&str>,
     ) -> Result<Option<SessionRow>> {
-        if let Some(class) = class {
-            let found: Option<SessionRow> = rows!(
-                self,
-                fetch_optional,
-                "SELECT * FROM session WHERE class = $1 AND nas_id = $2",
-                class,
-                nas
-            )?;
-            if found.is_some() {
-                return Ok(found);
-            }
+        if let Some(class) = class
+            && let Some(found) = self.session_of_class(class).await?
+            && found.nas_id == nas
+        {
+            return Ok(Some(found));
         }
-        let Some(acct_session_id) = acct_session_id else {
+        let Some(name) = acct_session_id else {
             return Ok(None);
         };
-        rows!(
+        if let Some(live) = self.live_session_named(nas, name).await? {
+            return Ok(Some(live));
+        }
+        let found: Option<SessionRow> = rows!(
             self,
             fetch_optional,
             "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2
              ORDER BY CASE WHEN state = 'ended' THEN 1 ELSE 0 END, id DESC LIMIT 1",
             nas,
-            acct_session_id,
-        )
+            name,
+        )?;
+        Ok(found.map(|row| self.working.session(row.id).cloned().unwrap_or(row)))
+    }
+
+    async fn session_of_class(&mut self, class: &[u8]) -> Result<Option<SessionRow>> {
+        if let Some(found) = self.working.session_of_class(class) {
+            return Ok(Some(found.clone()));
+        }
+        if self.is_sqlite()
+            && let Some(owner) = self.carried.get().owner_of_class(class)
+            && !self.working.holds(owner)
+            && self.hold_carried(owner)
+            && let Some(found) = self.working.session_of_class(class)
+        {
+            return Ok(Some(found.clone()));
+        }
+        rows!(self, fetch_optional, "SELECT * FROM session WHERE class = $1", class)
+    }
+
+    /// The live session of that Acct-Session-Id at a gate.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_session_named(&mut self, nas: NasId, name: &str) -> Result<Option<SessionRow>> {
+        if let Some(found) = self.working.live_session_named(nas, name) {
+            return Ok(Some(found.clone()));
+        }
+        if self.is_sqlite()
+            && let Some(owner) = self.carried.get().owner_of_name(nas, name)
+            && !self.working.holds(owner)
+            && self.hold_carried(owner)
+            && let Some(found) = self.working.live_session_named(nas, name)
+        {
+            return Ok(Some(found.clone()));
+        }
+        if !self.absent_names.is_empty() && self.absent_names.contains(&(nas, name.to_owned())) {
+            return Ok(None);
+        }
+        let found: Option<SessionRow> = rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 AND state <> 'ended'",
+            nas,
+            name,
+        )?;
+        // One that is here goes by that name no more.
+        Ok(found.filter(|row| self.working.session(row.id).is_none()))
     }
 
     /// The last session of a device at a site.
@@ -307,6 +424,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn last_session_of_device(&mut self, site: SiteId, mac: Mac) -> Result<Option<SessionRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_optional,
@@ -321,6 +439,11 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn live_sessions_of(&mut self, subscriber: SubscriberId) -> Result<Vec<SessionRow>> {
+        if let Some(live) = self.working.live_sessions_of(subscriber) {
+            let mut live: Vec<SessionRow> = live.cloned().collect();
+            live.sort_unstable_by_key(|row| row.id);
+            return Ok(live);
+        }
         rows!(
             self,
             fetch_all,
@@ -334,6 +457,10 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn live_sessions_under(&mut self, lease: LeaseId) -> Result<Vec<SessionRow>> {
+        if let Some(live) = self.working.live_sessions_under(lease) {
+            return Ok(live);
+        }
+        self.settle().await?;
         rows!(
             self,
             fetch_all,
@@ -347,6 +474,14 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
+        self.settle_and_forget().await?;
+        execute!(
+            self,
+            "UPDATE subscriber SET holder = NULL WHERE holder IS NOT NULL AND id IN
+                 (SELECT s.subscriber_id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+                  WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)",
+            plan,
+        )?;
         execute!(
             self,
             "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
@@ -364,6 +499,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn live_sessions_at(&mut self, nas: NasId, at: Timestamp) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_all,
@@ -384,6 +520,7 @@ impl Tx {
         open_before: Option<Timestamp>,
         most: u32,
     ) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_all,
@@ -400,6 +537,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn ordered_sessions(&mut self, now: Timestamp, most: u32) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_all,
@@ -414,44 +552,10 @@ impl Tx {
     /// # Errors
     /// The gate has another live session of that Acct-Session-Id, or the database failed.
     pub async fn save_session(&mut self, row: &SessionRow) -> Result<()> {
-        execute!(
-            self,
-            "UPDATE session SET entitlement_id = $2, lease_id = $3, acct_session_id = $4, mac = $5, ip = $6, state = $7,
-                 is_throttled = $8, started_at = $9, reported_at = $10, heard_at = $11, ends_at = $12, ended_at = $13,
-                 terminate_cause = $14, granted_octets = $15, up_octets = $16, down_octets = $17, base_up_octets = $18,
-                 base_down_octets = $19, up_packets = $20, down_packets = $21, session_secs = $22, order_action = $23,
-                 order_attempts = $24, order_next_at = $25, trouble = $26, is_presumed_ended = $27,
-                 order_number = $28
-             WHERE id = $1",
-            row.id,
-            row.entitlement_id,
-            row.lease_id,
-            row.acct_session_id,
-            row.mac,
-            row.ip,
-            row.state,
-            row.is_throttled,
-            row.started_at,
-            row.reported_at,
-            row.heard_at,
-            row.ends_at,
-            row.ended_at,
-            row.terminate_cause,
-            row.granted_octets,
-            row.up_octets,
-            row.down_octets,
-            row.base_up_octets,
-            row.base_down_octets,
-            row.up_packets,
-            row.down_packets,
-            row.session_secs,
-            row.order_action,
-            row.order_attempts,
-            row.order_next_at,
-            row.trouble,
-            row.is_presumed_ended,
-            row.order_number,
-        )?;
-        Ok(())
+        if self.working.save_session(row) {
+            return Ok(());
+        }
+        self.carried.get().forget(row.subscriber_id);
+        tables::update_sessions(&mut self.db, &[row]).await
     }
 }

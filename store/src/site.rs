@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use kavadam_domain::{NasId, PlanId, SiteId, Timestamp};
 
+use crate::carry::Places;
 use crate::sql::{Id, execute, row, rows};
 use crate::{Result, SessionRow, Tx};
 
@@ -85,7 +86,14 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn site(&mut self, id: SiteId) -> Result<Option<SiteRow>> {
-        rows!(self, fetch_optional, "SELECT * FROM site WHERE id = $1", id)
+        if let Some(known) = self.carried.get().places.sites.get(&id) {
+            return Ok(Some(known.clone()));
+        }
+        let found: Option<SiteRow> = rows!(self, fetch_optional, "SELECT * FROM site WHERE id = $1", id)?;
+        if let Some(row) = &found {
+            self.carried.get().places.sites.insert(id, row.clone());
+        }
+        Ok(found)
     }
 
     /// The site of that name, if it was not retired.
@@ -106,6 +114,7 @@ impl Tx {
     /// # Errors
     /// The plan is unknown, or the database failed.
     pub async fn save_site(&mut self, name: &str, is_open: bool, plan: PlanId) -> Result<SiteId> {
+        self.change_places().await?;
         let saved: Id = rows!(
             self,
             fetch_one,
@@ -125,6 +134,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn retire_site(&mut self, site: SiteId) -> Result<()> {
+        self.change_places().await?;
         execute!(self, "UPDATE site SET is_retired = TRUE WHERE id = $1", site)?;
         Ok(())
     }
@@ -134,6 +144,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn live_sessions_at_site(&mut self, site: SiteId) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_all,
@@ -159,7 +170,14 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn nas(&mut self, id: NasId) -> Result<Option<NasRow>> {
-        rows!(self, fetch_optional, "SELECT * FROM nas WHERE id = $1", id)
+        if let Some(known) = self.carried.get().places.nases.get(&id) {
+            return Ok(Some(known.clone()));
+        }
+        let found: Option<NasRow> = rows!(self, fetch_optional, "SELECT * FROM nas WHERE id = $1", id)?;
+        if let Some(row) = &found {
+            self.carried.get().places.nases.insert(id, row.clone());
+        }
+        Ok(found)
     }
 
     /// Makes the gate, or changes the one of that name, which is then retired no more.
@@ -167,6 +185,7 @@ impl Tx {
     /// # Errors
     /// The site is unknown, another gate has that source ([`crate::Error::is_conflict`]), or the database failed.
     pub async fn save_nas(&mut self, nas: &NewNas) -> Result<NasId> {
+        self.change_places().await?;
         let saved: Id = rows!(
             self,
             fetch_one,
@@ -192,6 +211,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn retire_nas(&mut self, nas: NasId) -> Result<()> {
+        self.change_places().await?;
         execute!(self, "UPDATE nas SET is_retired = TRUE WHERE id = $1", nas)?;
         Ok(())
     }
@@ -201,6 +221,8 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn nas_seen(&mut self, id: NasId, address: IpAddr, now: Timestamp) -> Result<()> {
+        self.carried.get().places.nases.remove(&id);
+        self.carried.get().is_uncertain = true;
         execute!(
             self,
             "UPDATE nas SET last_seen_address = $2, last_seen_at = $3 WHERE id = $1",
@@ -208,6 +230,15 @@ impl Tx {
             address,
             now
         )?;
+        Ok(())
+    }
+
+    /// Plans, sites or gates are about to change: everybody reads them again.
+    pub(crate) async fn change_places(&mut self) -> Result<()> {
+        let carry = self.carried.get();
+        carry.places = Places::default();
+        carry.is_uncertain = true;
+        execute!(self, "UPDATE revision SET places = places + 1 WHERE id = 1")?;
         Ok(())
     }
 }

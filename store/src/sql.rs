@@ -4,11 +4,11 @@
 /// The row's type comes from where the result goes.
 macro_rules! rows {
     ($tx:expr, $fetch:ident, $text:expr $(, $bind:expr)* $(,)?) => {
-        match $tx {
-            $crate::Tx::Sqlite(tx) => {
+        match &mut $tx.db {
+            $crate::tx::Db::Sqlite(tx) => {
                 sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
             }
-            $crate::Tx::Postgres(tx) => {
+            $crate::tx::Db::Postgres(tx) => {
                 sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
             }
         }
@@ -19,12 +19,12 @@ macro_rules! rows {
 /// Runs one statement in a transaction and tells how many rows it touched.
 macro_rules! execute {
     ($tx:expr, $text:expr $(, $bind:expr)* $(,)?) => {
-        match $tx {
-            $crate::Tx::Sqlite(tx) => {
+        match &mut $tx.db {
+            $crate::tx::Db::Sqlite(tx) => {
                 sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
                     .map(|done| done.rows_affected())
             }
-            $crate::Tx::Postgres(tx) => {
+            $crate::tx::Db::Postgres(tx) => {
                 sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
                     .map(|done| done.rows_affected())
             }
@@ -35,11 +35,11 @@ macro_rules! execute {
 
 /// Declares a row and how to read it from either database, each column by its field's name.
 macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $see:vis $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         $vis struct $name {
-            $($(#[$doc])* pub $field: $type,)*
+            $($(#[$doc])* $see $field: $type,)*
         }
         row!(@from $name, sqlx::sqlite::SqliteRow, $($field),*);
         row!(@from $name, sqlx::postgres::PgRow, $($field),*);

@@ -2,11 +2,14 @@
 
 use kavadam_domain::{DeviceId, Language, Mac, MobileNumber, PlanId, SubscriberId, Timestamp};
 
+use serde::{Deserialize, Serialize};
+
 use crate::sql::{execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
     /// A person, known by a number.
+    #[derive(Serialize, Deserialize)]
     pub struct SubscriberRow {
         /// Identifier.
         pub id: SubscriberId,
@@ -81,21 +84,10 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn subscriber(&mut self, id: SubscriberId) -> Result<Option<SubscriberRow>> {
+        if let Some(row) = self.working.subscriber(id) {
+            return Ok(Some(row.clone()));
+        }
         rows!(self, fetch_optional, "SELECT * FROM subscriber WHERE id = $1", id)
-    }
-
-    /// One subscriber, held until the transaction ends: whoever decides about somebody's quota or sessions takes this first, so that
-    /// two gates asking at once are answered one after the other.
-    ///
-    /// # Errors
-    /// The database failed, or there is no such subscriber.
-    pub async fn lock_subscriber(&mut self, id: SubscriberId) -> Result<SubscriberRow> {
-        // SQLite's writer is alone as it is, and knows no such clause.
-        let text = match self {
-            Self::Sqlite(_) => "SELECT * FROM subscriber WHERE id = $1",
-            Self::Postgres(_) => "SELECT * FROM subscriber WHERE id = $1 FOR NO KEY UPDATE",
-        };
-        rows!(self, fetch_one, text, id)
     }
 
     /// The subscriber of a number, made if there is none; `alias` and `language` are for a new one.
@@ -139,6 +131,10 @@ impl Tx {
             row.totp_sealed,
             row.totp_last_step,
         )?;
+        match self.working.subscriber_mut(row.id) {
+            Some(known) => known.clone_from(row),
+            None => self.carried.get().forget(row.id),
+        }
         Ok(())
     }
 
@@ -160,13 +156,30 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn remembered_device(&mut self, mac: Mac, now: Timestamp) -> Result<Option<DeviceRow>> {
-        rows!(
+        let is_remembered = |device: &DeviceRow| device.remembered_until.is_some_and(|until| until > now);
+        if let Some(known) = self.carried.get().devices.get(&mac) {
+            return Ok(known.clone().filter(is_remembered));
+        }
+        let found: Option<DeviceRow> = rows!(
             self,
             fetch_optional,
             "SELECT * FROM device WHERE mac = $1 AND remembered_until > $2 ORDER BY last_seen_at DESC, id DESC LIMIT 1",
             mac,
             now,
-        )
+        )?;
+        if let Some(device) = &found
+            && self.is_sqlite()
+        {
+            self.carried.get().devices.insert(mac, Some(device.clone()));
+        }
+        Ok(found)
+    }
+
+    /// What is remembered of a device is about to change.
+    fn doubt_device(&mut self, mac: Mac) {
+        let carry = self.carried.get();
+        carry.devices.remove(&mac);
+        carry.is_uncertain = true;
     }
 
     /// Notes a login of a device: it is this subscriber's now, not paused, remembered until then, and no longer with anybody else.
@@ -180,6 +193,7 @@ impl Tx {
         until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<()> {
+        self.doubt_device(mac);
         execute!(
             self,
             "UPDATE device SET remembered_until = NULL
@@ -206,6 +220,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn pause_device(&mut self, subscriber: SubscriberId, mac: Mac, is_paused: bool) -> Result<()> {
+        self.doubt_device(mac);
         execute!(
             self,
             "UPDATE device SET is_paused = $3 WHERE subscriber_id = $1 AND mac = $2",
@@ -235,6 +250,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn forget_device(&mut self, mac: Mac) -> Result<()> {
+        self.doubt_device(mac);
         execute!(self, "DELETE FROM device WHERE mac = $1", mac)?;
         Ok(())
     }

@@ -1,0 +1,202 @@
+//! Many rows in one statement: PostgreSQL takes a column as an array, SQLite a list of rows.
+
+use std::sync::LazyLock;
+
+use sqlx::AssertSqlSafe;
+
+use crate::column::Bind;
+use crate::tx::Db;
+
+/// Rows in a statement of SQLite: each size is a statement of its own, prepared once.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// A column's type in PostgreSQL, as an array.
+pub(crate) trait Array {
+    const TYPE: &'static str;
+}
+
+macro_rules! arrays {
+    ($($type:ty: $name:literal),*) => {$(
+        impl Array for $type { const TYPE: &'static str = $name; }
+        impl Array for Option<$type> { const TYPE: &'static str = $name; }
+    )*};
+}
+
+arrays!(i64: "bigint[]", String: "text[]", Vec<u8>: "bytea[]", bool: "boolean[]");
+
+/// The type of what a column of a row is bound as.
+pub(crate) fn array_type<R, T: Bind>(_: impl Fn(&R) -> &T) -> &'static str
+where
+    T::Raw: Array,
+{
+    T::Raw::TYPE
+}
+
+/// The texts of one kind of statement.
+pub(crate) struct Texts {
+    postgres: String,
+    sqlite: [String; SIZES.len()],
+}
+
+impl Texts {
+    /// `INSERT` of those columns.
+    pub(crate) fn insert(table: &str, columns: &[(&str, &str)]) -> Self {
+        let names = join(columns.iter().map(|(name, _)| (*name).to_owned()));
+        let postgres = format!("INSERT INTO {table} ({names}) SELECT * FROM {}", arrays(columns));
+        let sqlite = SIZES.map(|size| format!("INSERT INTO {table} ({names}) VALUES {}", values(columns.len(), size)));
+        Self { postgres, sqlite }
+    }
+
+    /// `UPDATE` of those columns but the first, which is the key.
+    pub(crate) fn update(table: &str, columns: &[(&str, &str)]) -> Self {
+        let key = columns.first().map_or("id", |(name, _)| name);
+        let sets = join(columns.iter().skip(1).map(|(name, _)| format!("{name} = v.{name}")));
+        let names = join(columns.iter().map(|(name, _)| (*name).to_owned()));
+        let postgres = format!(
+            "UPDATE {table} AS t SET {sets} FROM {} AS v ({names}) WHERE t.{key} = v.{key}",
+            arrays(columns)
+        );
+        let numbered = columns.iter().enumerate().skip(1);
+        let sets = join(numbered.map(|(at, (name, _))| format!("{name} = v.column{}", at + 1)));
+        let sqlite = SIZES.map(|size| {
+            format!(
+                "UPDATE {table} SET {sets} FROM (VALUES {}) AS v WHERE {table}.{key} = v.column1",
+                values(columns.len(), size)
+            )
+        });
+        Self { postgres, sqlite }
+    }
+}
+
+fn join(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn arrays(columns: &[(&str, &str)]) -> String {
+    let numbered = columns.iter().enumerate();
+    let parameters = join(numbered.map(|(at, (_, kind))| format!("${}::{kind}", at + 1)));
+    format!("unnest({parameters})")
+}
+
+fn values(width: usize, rows: usize) -> String {
+    let row = format!("({})", join((0..width).map(|_| "?".to_owned())));
+    join((0..rows).map(|_| row.clone()))
+}
+
+/// Parts rows into the sizes that SQLite has statements for, each with its statement.
+pub(crate) fn pieces<'a, R>(texts: &'static Texts, mut rows: &'a [R]) -> impl Iterator<Item = (&'static str, &'a [R])> {
+    std::iter::from_fn(move || {
+        let fitting = SIZES.iter().position(|size| *size <= rows.len())?;
+        let (piece, rest) = rows.split_at_checked(*SIZES.get(fitting)?)?;
+        rows = rest;
+        Some((texts.sqlite.get(fitting)?.as_str(), piece))
+    })
+}
+
+impl Texts {
+    pub(crate) fn postgres(&'static self) -> &'static str {
+        &self.postgres
+    }
+}
+
+/// Declares statements that write many rows of a table: `name: INSERT or UPDATE table, Row { columns }`.
+macro_rules! statements {
+    ($($(#[$meta:meta])* $name:ident: $kind:ident $table:literal, $row:ty { $($column:ident),* $(,)? })*) => {$(
+        $(#[$meta])*
+        pub(crate) async fn $name(db: &mut Db, rows: &[&$row]) -> crate::Result<()> {
+            static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
+                Texts::$kind($table, &[$((stringify!($column), array_type(|row: &$row| &row.$column))),*])
+            });
+            if rows.is_empty() {
+                return Ok(());
+            }
+            match db {
+                Db::Sqlite(tx) => {
+                    for (text, piece) in pieces(&TEXTS, rows) {
+                        let mut query = sqlx::query(AssertSqlSafe(text));
+                        for row in piece {
+                            query = query$(.bind(Bind::raw(&row.$column)))*;
+                        }
+                        query.execute(&mut **tx).await?;
+                    }
+                }
+                Db::Postgres(tx) => {
+                    sqlx::query(AssertSqlSafe(TEXTS.postgres()))
+                        $(.bind(rows.iter().map(|row| Bind::raw(&row.$column)).collect::<Vec<_>>()))*
+                        .execute(&mut **tx).await?;
+                }
+            }
+            Ok(())
+        }
+    )*};
+}
+
+/// The tables whose rows are remembered.
+pub(crate) mod tables {
+    use super::{AssertSqlSafe, Bind, Db, LazyLock, Texts, array_type, pieces};
+    use crate::{EntitlementRow, LeaseRow, SessionRow};
+
+    statements! {
+        insert_entitlements: insert "entitlement", EntitlementRow {
+            id, subscriber_id, plan_id, window_start, window_end, topped_up_octets, used_octets,
+        }
+        update_entitlements: update "entitlement", EntitlementRow { id, window_end, topped_up_octets, used_octets }
+        insert_leases: insert "lease", LeaseRow {
+            id, subscriber_id, entitlement_id, nas_id, is_shared, granted_octets, used_octets, is_closed,
+        }
+        update_leases: update "lease", LeaseRow { id, entitlement_id, granted_octets, used_octets, is_closed }
+        insert_sessions: insert "session", SessionRow {
+            id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state, is_renewable,
+            is_throttled, granted_at, started_at, reported_at, heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended,
+            granted_octets, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets, session_secs,
+            order_action, order_number, order_attempts, order_next_at, trouble,
+        }
+        /// What reports move on; no index has these columns.
+        update_meters: update "session", SessionRow {
+            id, ip, reported_at, heard_at, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets,
+            session_secs,
+        }
+        /// Whatever of a session may change after its grant.
+        update_sessions: update "session", SessionRow {
+            id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, started_at, reported_at, heard_at, ends_at,
+            ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
+            base_down_octets, up_packets, down_packets, session_secs, order_action, order_number, order_attempts, order_next_at,
+            trouble,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_for_each_database_and_size() {
+        let texts = Texts::update("a", &[("id", "bigint[]"), ("name", "text[]")]);
+        assert_eq!(
+            texts.postgres,
+            "UPDATE a AS t SET name = v.name FROM unnest($1::bigint[], $2::text[]) AS v (id, name) WHERE t.id = v.id"
+        );
+        let [.., four, one] = &texts.sqlite;
+        assert_eq!(
+            one,
+            "UPDATE a SET name = v.column2 FROM (VALUES (?, ?)) AS v WHERE a.id = v.column1"
+        );
+        assert!(four.contains("(VALUES (?, ?), (?, ?), (?, ?), (?, ?))"), "{four}");
+        let texts = Texts::insert("a", &[("id", "bigint[]"), ("name", "text[]")]);
+        assert_eq!(
+            texts.postgres,
+            "INSERT INTO a (id, name) SELECT * FROM unnest($1::bigint[], $2::text[])"
+        );
+    }
+
+    #[test]
+    fn rows_are_parted_into_known_sizes_without_losing_one() {
+        let texts: &'static Texts = Box::leak(Box::new(Texts::insert("a", &[("id", "bigint[]")])));
+        for count in [0_usize, 1, 3, 64, 150, 257] {
+            let rows: Vec<usize> = (0..count).collect();
+            let parted: Vec<usize> = pieces(texts, &rows).flat_map(|(_, piece)| piece.to_vec()).collect();
+            assert_eq!(parted, rows);
+        }
+    }
+}

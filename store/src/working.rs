@@ -1,0 +1,392 @@
+//! The rows a writing transaction works on.
+//!
+//! Of a subscriber who is held, *all* live sessions and open leases are here, so that lists and sums are complete, and the entitlements
+//! that were asked for. Other rows are in the database only. No IO but for [`Working::write`].
+
+use std::collections::HashMap;
+
+use kavadam_domain::session::SessionState;
+use kavadam_domain::{EntitlementId, LeaseId, NasId, SessionId, SubscriberId, Timestamp};
+
+use crate::bulk::tables;
+use crate::tx::Db;
+use crate::{EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow};
+
+/// The largest figure a column keeps; more stands still there.
+const LARGEST: u64 = i64::MAX as u64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Working {
+    held: HashMap<SubscriberId, Held>,
+    classes: HashMap<[u8; 16], SessionId>,
+    /// Of live sessions; may be out of date: a look at the session tells.
+    names: HashMap<(NasId, Box<str>), SessionId>,
+    sessions: HashMap<SessionId, Tracked<SessionRow>>,
+    leases: HashMap<LeaseId, Tracked<LeaseRow>>,
+    entitlements: HashMap<EntitlementId, Tracked<EntitlementRow>>,
+    changed_sessions: Vec<SessionId>,
+    changed_leases: Vec<LeaseId>,
+    changed_entitlements: Vec<EntitlementId>,
+}
+
+/// A subscriber with everything that is going on.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    pub(crate) sessions: Vec<SessionRow>,
+    pub(crate) leases: Vec<LeaseRow>,
+    pub(crate) entitlements: Vec<EntitlementRow>,
+}
+
+#[derive(Debug)]
+struct Held {
+    row: SubscriberRow,
+    sessions: Vec<SessionId>,
+    leases: Vec<LeaseId>,
+    entitlements: Vec<EntitlementId>,
+    /// How sessions could be found before this transaction.
+    known_by: Vec<Keys>,
+}
+
+/// How a session can be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keys {
+    pub(crate) class: [u8; 16],
+    pub(crate) name: Option<(NasId, Box<str>)>,
+}
+
+impl From<&SessionRow> for Keys {
+    fn from(row: &SessionRow) -> Self {
+        let name = row.acct_session_id.as_deref();
+        Self {
+            class: row.class,
+            name: name.map(|name| (row.nas_id, name.into())),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Tracked<R> {
+    row: R,
+    fate: Fate,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Same,
+    /// Only what reports move on.
+    Metered,
+    Changed,
+    New,
+}
+
+impl<R> Tracked<R> {
+    const fn same(row: R) -> Self {
+        Self { row, fate: Fate::Same }
+    }
+
+    /// `true` if this is its first change since it was last written.
+    fn touch(&mut self) -> bool {
+        let is_first = self.fate == Fate::Same;
+        if is_first {
+            self.fate = Fate::Changed;
+        }
+        is_first
+    }
+}
+
+/// Those rows that are there, without copying.
+macro_rules! pick {
+    ($map:expr, $ids:expr) => {
+        $ids.iter().filter_map(|id| $map.get(id)).map(|tracked| &tracked.row)
+    };
+}
+
+impl Working {
+    pub(crate) fn holds(&self, id: SubscriberId) -> bool {
+        self.held.contains_key(&id)
+    }
+
+    pub(crate) fn subscriber(&self, id: SubscriberId) -> Option<&SubscriberRow> {
+        self.held.get(&id).map(|held| &held.row)
+    }
+
+    pub(crate) fn subscriber_mut(&mut self, id: SubscriberId) -> Option<&mut SubscriberRow> {
+        self.held.get_mut(&id).map(|held| &mut held.row)
+    }
+
+    /// Holds a subscriber; `is_carried` as remembered, else as read.
+    pub(crate) fn hold(&mut self, row: SubscriberRow, whole: Whole, is_carried: bool) {
+        let held = Held {
+            sessions: whole.sessions.iter().map(|row| row.id).collect(),
+            leases: whole.leases.iter().map(|row| row.id).collect(),
+            entitlements: whole.entitlements.iter().map(|row| row.id).collect(),
+            known_by: whole.sessions.iter().filter(|_| is_carried).map(Keys::from).collect(),
+            row,
+        };
+        self.held.insert(held.row.id, held);
+        for row in whole.sessions {
+            self.note_keys(&row);
+            self.sessions.insert(row.id, Tracked::same(row));
+        }
+        let leases = whole.leases.into_iter();
+        self.leases.extend(leases.map(|row| (row.id, Tracked::same(row))));
+        let entitlements = whole.entitlements.into_iter();
+        self.entitlements
+            .extend(entitlements.map(|row| (row.id, Tracked::same(row))));
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> Option<&SessionRow> {
+        self.sessions.get(&id).map(|tracked| &tracked.row)
+    }
+
+    pub(crate) fn session_of_class(&self, class: &[u8]) -> Option<&SessionRow> {
+        let class: &[u8; 16] = class.try_into().ok()?;
+        self.classes.get(class).and_then(|id| self.session(*id))
+    }
+
+    /// The live session of that name at a gate, if its owner is held.
+    pub(crate) fn live_session_named(&self, nas: NasId, name: &str) -> Option<&SessionRow> {
+        let found = self.names.get(&(nas, Box::from(name))).and_then(|id| self.session(*id));
+        let goes_by =
+            |row: &&SessionRow| row.acct_session_id.as_deref() == Some(name) && row.state != SessionState::Ended;
+        found.filter(goes_by)
+    }
+
+    /// `None` if the subscriber is not held.
+    pub(crate) fn live_sessions_of(&self, id: SubscriberId) -> Option<impl Iterator<Item = &SessionRow>> {
+        let held = self.held.get(&id)?;
+        Some(pick!(self.sessions, held.sessions).filter(|row| row.state != SessionState::Ended))
+    }
+
+    /// Saves a session of somebody who is held. `false` if nobody is.
+    pub(crate) fn save_session(&mut self, row: &SessionRow) -> bool {
+        let Some(held) = self.held.get_mut(&row.subscriber_id) else {
+            return false;
+        };
+        if let Some(known) = self.sessions.get_mut(&row.id) {
+            if known.row == *row {
+                return true;
+            }
+            let is_first = known.fate == Fate::Same;
+            if is_first && known.row.differs_only_in_meters(row) {
+                known.fate = Fate::Metered;
+            } else if known.fate != Fate::New && !(known.fate == Fate::Metered && known.row.differs_only_in_meters(row))
+            {
+                known.fate = Fate::Changed;
+            }
+            known.row.clone_from(row);
+            if is_first {
+                self.changed_sessions.push(row.id);
+            }
+            self.note_keys(row);
+            return true;
+        }
+        // One that had ended.
+        held.sessions.push(row.id);
+        let changed = Tracked {
+            row: row.clone(),
+            fate: Fate::Changed,
+        };
+        self.note_keys(row);
+        self.sessions.insert(row.id, changed);
+        self.changed_sessions.push(row.id);
+        true
+    }
+
+    /// Adds a session of somebody who is held.
+    pub(crate) fn add_session(&mut self, row: SessionRow) {
+        if let Some(held) = self.held.get_mut(&row.subscriber_id) {
+            held.sessions.push(row.id);
+        }
+        self.changed_sessions.push(row.id);
+        self.note_keys(&row);
+        self.sessions.insert(row.id, Tracked { row, fate: Fate::New });
+    }
+
+    fn note_keys(&mut self, row: &SessionRow) {
+        self.classes.insert(row.class, row.id);
+        if let (Some(name), true) = (&row.acct_session_id, row.state != SessionState::Ended) {
+            self.names.insert((row.nas_id, name.as_str().into()), row.id);
+        }
+    }
+
+    pub(crate) fn lease(&self, id: LeaseId) -> Option<&LeaseRow> {
+        self.leases.get(&id).map(|tracked| &tracked.row)
+    }
+
+    /// Changes a lease. `false` if it is not here.
+    pub(crate) fn change_lease(&mut self, id: LeaseId, change: impl FnOnce(&mut LeaseRow)) -> bool {
+        let Some(known) = self.leases.get_mut(&id) else {
+            return false;
+        };
+        change(&mut known.row);
+        if known.touch() {
+            self.changed_leases.push(id);
+        }
+        true
+    }
+
+    /// Adds a lease made just now, or (not `is_new`) opened again.
+    pub(crate) fn add_lease(&mut self, row: LeaseRow, is_new: bool) {
+        if let Some(held) = self.held.get_mut(&row.subscriber_id) {
+            held.leases.push(row.id);
+        }
+        if is_new {
+            self.changed_leases.push(row.id);
+        }
+        let fate = if is_new { Fate::New } else { Fate::Same };
+        self.leases.insert(row.id, Tracked { row, fate });
+    }
+
+    /// The shared lease at a gate of somebody held, under which a session is to go on.
+    pub(crate) fn shared_lease(&self, owner: SubscriberId, nas: NasId, now: Timestamp) -> Option<&LeaseRow> {
+        let held = self.held.get(&owner)?;
+        let goes_on = |lease: LeaseId| {
+            pick!(self.sessions, held.sessions).any(|session| {
+                session.lease_id == Some(lease)
+                    && session.state != SessionState::Ended
+                    && session.ends_at.is_none_or(|end| end > now)
+            })
+        };
+        let fitting = pick!(self.leases, held.leases)
+            .filter(|lease| !lease.is_closed && lease.is_shared && lease.nas_id == nas && goes_on(lease.id));
+        fitting.max_by_key(|lease| lease.id)
+    }
+
+    pub(crate) fn entitlement(&self, id: EntitlementId) -> Option<&EntitlementRow> {
+        self.entitlements.get(&id).map(|tracked| &tracked.row)
+    }
+
+    pub(crate) fn entitlements_of(&self, id: SubscriberId) -> Option<impl Iterator<Item = &EntitlementRow>> {
+        let held = self.held.get(&id)?;
+        Some(pick!(self.entitlements, held.entitlements))
+    }
+
+    /// Adds an entitlement read or (`is_new`) made just now, if its owner is held.
+    pub(crate) fn add_entitlement(&mut self, row: EntitlementRow, is_new: bool) {
+        let Some(held) = self.held.get_mut(&row.subscriber_id) else {
+            return;
+        };
+        held.entitlements.push(row.id);
+        if is_new {
+            self.changed_entitlements.push(row.id);
+        }
+        let fate = if is_new { Fate::New } else { Fate::Same };
+        self.entitlements.insert(row.id, Tracked { row, fate });
+    }
+
+    /// Changes an entitlement. `false` if it is not here.
+    pub(crate) fn change_entitlement(&mut self, id: EntitlementId, change: impl FnOnce(&mut EntitlementRow)) -> bool {
+        let Some(known) = self.entitlements.get_mut(&id) else {
+            return false;
+        };
+        change(&mut known.row);
+        if known.touch() {
+            self.changed_entitlements.push(id);
+        }
+        true
+    }
+
+    /// Octets promised out of an entitlement over all open leases; `None` if it is not here.
+    pub(crate) fn promised_octets(&self, id: EntitlementId) -> Option<u64> {
+        let owner = self.entitlement(id)?.subscriber_id;
+        let held = self.held.get(&owner)?;
+        let open = pick!(self.leases, held.leases).filter(|lease| !lease.is_closed && lease.entitlement_id == id);
+        Some(open.fold(0, |sum, lease| lease.lease().promised_octets().saturating_add(sum)))
+    }
+
+    /// The live sessions under a lease; `None` if it is not here.
+    pub(crate) fn live_sessions_under(&self, id: LeaseId) -> Option<Vec<SessionRow>> {
+        let owner = self.lease(id)?.subscriber_id;
+        let under = self.live_sessions_of(owner)?.filter(|row| row.lease_id == Some(id));
+        let mut under: Vec<SessionRow> = under.cloned().collect();
+        under.sort_unstable_by_key(|row| row.id);
+        Some(under)
+    }
+
+    /// Writes what changed.
+    pub(crate) async fn write(&mut self, db: &mut Db) -> Result<()> {
+        if self.changed_sessions.is_empty() && self.changed_leases.is_empty() && self.changed_entitlements.is_empty() {
+            return Ok(());
+        }
+        let (new, changed) = parted(&self.entitlements, &self.changed_entitlements);
+        tables::insert_entitlements(db, &new).await?;
+        tables::update_entitlements(db, &changed).await?;
+        let (new, changed) = parted(&self.leases, &self.changed_leases);
+        tables::insert_leases(db, &new).await?;
+        tables::update_leases(db, &changed).await?;
+        let (new, changed) = parted(&self.sessions, &self.changed_sessions);
+        let is_metered = |row: &&SessionRow| self.sessions.get(&row.id).is_some_and(|it| it.fate == Fate::Metered);
+        let (metered, changed): (Vec<&SessionRow>, Vec<&SessionRow>) = changed.into_iter().partition(is_metered);
+        tables::update_meters(db, &metered).await?;
+        // An ended session leaves its name to another.
+        let (ended, live): (Vec<&SessionRow>, Vec<&SessionRow>) =
+            changed.into_iter().partition(|row| row.state == SessionState::Ended);
+        tables::update_sessions(db, &ended).await?;
+        tables::update_sessions(db, &live).await?;
+        tables::insert_sessions(db, &new).await?;
+        for id in self.changed_sessions.drain(..) {
+            self.sessions.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
+        }
+        for id in self.changed_leases.drain(..) {
+            self.leases.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
+        }
+        for id in self.changed_entitlements.drain(..) {
+            self.entitlements
+                .entry(id)
+                .and_modify(|tracked| tracked.fate = Fate::Same);
+        }
+        Ok(())
+    }
+
+    /// Forgets everything. What changed must have been written.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Everybody who was held, as they are now: only what is going on.
+    pub(crate) fn into_wholes(mut self) -> impl Iterator<Item = (SubscriberRow, Whole, Vec<Keys>)> {
+        let held = std::mem::take(&mut self.held);
+        held.into_values().map(move |held| {
+            let take = |id| self.sessions.remove(id).map(|tracked| tracked.row);
+            let mut sessions: Vec<_> = held.sessions.iter().filter_map(take).collect();
+            sessions.retain(|row| row.state != SessionState::Ended);
+            let take = |id| self.leases.remove(id).map(|tracked| tracked.row);
+            let mut leases: Vec<_> = held.leases.iter().filter_map(take).collect();
+            leases.retain(|row| !row.is_closed);
+            let take = |id| self.entitlements.remove(id).map(|tracked| tracked.row);
+            let mut entitlements: Vec<_> = held.entitlements.iter().filter_map(take).collect();
+            entitlements.retain(|row| {
+                sessions.iter().any(|session| session.entitlement_id == row.id)
+                    || leases.iter().any(|lease| lease.entitlement_id == row.id)
+            });
+            let whole = Whole {
+                sessions,
+                leases,
+                entitlements,
+            };
+            (held.row, whole, held.known_by)
+        })
+    }
+}
+
+/// A figure plus more, as a column keeps it.
+pub(crate) fn plus(figure: u64, more: u64) -> u64 {
+    figure.saturating_add(more).min(LARGEST)
+}
+
+/// The new ones, and the others that changed. In the order of their identifiers, so that everybody writes them in one order.
+fn parted<'a, I: Copy + Eq + std::hash::Hash + Ord, R>(
+    rows: &'a HashMap<I, Tracked<R>>,
+    changed: &[I],
+) -> (Vec<&'a R>, Vec<&'a R>) {
+    let mut changed = changed.to_vec();
+    changed.sort_unstable();
+    changed.dedup();
+    let tracked = changed.iter().filter_map(|id| rows.get(id));
+    let (new, old): (Vec<_>, Vec<_>) = tracked.partition(|tracked| tracked.fate == Fate::New);
+    let rows = |part: Vec<&'a Tracked<R>>| part.into_iter().map(|tracked| &tracked.row).collect();
+    (rows(new), rows(old))
+}
