@@ -8,6 +8,7 @@ use kavadam_domain::{EntitlementId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
+use crate::batch::{Answer, Question};
 use crate::ending::{end_namesake, end_session, reopen};
 use crate::find::{Found, find, follow_on};
 use crate::{Access, AccessError};
@@ -23,7 +24,19 @@ impl Access {
     /// # Errors
     /// The database failed: the gate is to be left without an answer, so that it reports again.
     pub async fn account(&self, report: AccountingReport, now: Timestamp) -> Result<Accounted, AccessError> {
-        let mut tx = self.write().await?;
+        match self.answer(vec![Question::Account(report)], now).await.pop() {
+            Some(Ok(Answer::Accounted(accounted))) => Ok(accounted),
+            Some(Err(error)) => Err(error),
+            Some(Ok(Answer::Decision(_))) | None => Err(AccessError::Lost),
+        }
+    }
+
+    /// Takes a report in, and tells whether gates are to be asked for something; the caller commits.
+    pub(crate) async fn take_report(
+        tx: &mut Tx,
+        report: AccountingReport,
+        now: Timestamp,
+    ) -> Result<(Accounted, bool), AccessError> {
         let report = AccountingReport {
             // A gate whose clock runs ahead must not make later reports look old.
             at: report.at.min(now),
@@ -31,32 +44,27 @@ impl Access {
             user_name: report.user_name.map(without_nul),
             ..report
         };
-        let (accounted, has_orders) = match report.kind {
-            AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
+        match report.kind {
+            AccountingKind::On | AccountingKind::Off => Ok((end_all(tx, &report).await?, false)),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
                 let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
-                match find(&mut tx, report.nas, report.class.as_deref(), name).await? {
+                match find(tx, report.nas, report.class.as_deref(), name).await? {
                     Found::Session(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
-                        charge(&mut tx, &report, found.id, now).await?
+                        charge(tx, &report, found.id, now).await
                     }
                     Found::Renamed(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
-                        let follower = follow_on(&mut tx, found.id, &report, now).await?;
-                        charge(&mut tx, &report, follower, now).await?
+                        let follower = follow_on(tx, found.id, &report, now).await?;
+                        charge(tx, &report, follower, now).await
                     }
                     Found::Nothing => {
                         tx.keep_unknown_report(&unknown(&report, ""), now).await?;
-                        (Accounted::Unknown, false)
+                        Ok((Accounted::Unknown, false))
                     }
                 }
             }
-        };
-        tx.commit().await?;
-        if has_orders {
-            self.wake_orders();
         }
-        Ok(accounted)
     }
 }
 

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use crate::account::without_nul;
 use crate::admit::{Asking, admit};
 use crate::api::{AuthorizeRequest, Decision, Proof, Service};
+use crate::batch::{Answer, Question};
 use crate::ending::reopen;
 use crate::find::{Found, find};
 use crate::login::{self, welcome};
@@ -23,26 +24,36 @@ impl Access {
     /// # Errors
     /// The database failed: the gate is to be left without an answer, so that it asks again.
     pub async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {
+        match self.answer(vec![Question::Authorize(request)], now).await.pop() {
+            Some(Ok(Answer::Decision(decision))) => Ok(decision),
+            Some(Err(error)) => Err(error),
+            Some(Ok(Answer::Accounted(_))) | None => Err(AccessError::Lost),
+        }
+    }
+
+    /// Decides; the caller commits.
+    pub(crate) async fn decide_request(
+        &self,
+        tx: &mut Tx,
+        request: AuthorizeRequest,
+        now: Timestamp,
+    ) -> Result<Decision, AccessError> {
         let name = request.acct_session_id.map(without_nul);
         let request = AuthorizeRequest {
             acct_session_id: name.filter(|name| !name.is_empty()),
             ..request
         };
-        let mut tx = self.write().await?;
         let Some(nas) = tx.nas(request.nas).await? else {
             return Ok(refusal(Reason::BadCredential, Language::default()));
         };
         let identified = match &request.service {
-            Service::Login(proof) => self.log_in(&mut tx, &request, nas.site_id, proof, now).await?,
-            Service::CallCheck => recognise(&mut tx, request.mac, now).await?,
-            Service::Renewal => find_session(&mut tx, &request, now).await?,
+            Service::Login(proof) => self.log_in(tx, &request, nas.site_id, proof, now).await?,
+            Service::CallCheck => recognise(tx, request.mac, now).await?,
+            Service::Renewal => find_session(tx, &request, now).await?,
         };
         let (subscriber, existing) = match identified {
             Ok(found) => found,
-            Err((reason, language)) => {
-                tx.commit().await?;
-                return Ok(refusal(reason, language));
-            }
+            Err((reason, language)) => return Ok(refusal(reason, language)),
         };
         let asking = match &existing {
             Some(session) => Asking::from(session),
@@ -55,8 +66,7 @@ impl Access {
                 is_renewable: nas.is_renewing && request.wants_cui,
             },
         };
-        let outcome = admit(&mut tx, &subscriber, &asking, existing, now).await?;
-        tx.commit().await?;
+        let outcome = admit(tx, &subscriber, &asking, existing, now).await?;
         Ok(outcome.map_or_else(|reason| refusal(reason, subscriber.language), Decision::Accept))
     }
 

@@ -66,8 +66,8 @@ pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Re
 /// A gate has one session per device, and one per Acct-Session-Id.
 async fn is_replaced(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
     if let Some(name) = session.acct_session_id.as_deref() {
-        let namesake = tx.session_at(session.nas_id, None, Some(name)).await?;
-        if namesake.is_some_and(|other| other.id != session.id && other.state != SessionState::Ended) {
+        let namesake = tx.live_session_named(session.nas_id, name).await?;
+        if namesake.is_some_and(|other| other.id != session.id) {
             return Ok(true);
         }
     }
@@ -86,7 +86,7 @@ pub async fn end_namesake(
     now: Timestamp,
 ) -> Result<(), AccessError> {
     let is_other_and_live = |session: &SessionRow| Some(session.id) != but && session.state != SessionState::Ended;
-    let found = tx.session_at(nas, None, Some(acct_session_id)).await?;
+    let found = tx.live_session_named(nas, acct_session_id).await?;
     let Some(found) = found.filter(is_other_and_live) else {
         return Ok(());
     };

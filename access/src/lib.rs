@@ -15,6 +15,7 @@ mod admit;
 pub mod api;
 mod authenticator;
 mod authorize;
+pub mod batch;
 mod ending;
 mod find;
 mod gates;
@@ -41,6 +42,7 @@ struct Inner {
     sealer: Sealer,
     settings: Settings,
     gates: gates::Remembered,
+    queue: batch::Queue,
     orders: Notify,
     messages: Notify,
 }
@@ -74,6 +76,9 @@ pub enum AccessError {
     /// Two rows that belong together are not both there.
     #[error("the database misses the {0} that a row refers to")]
     Inconsistent(&'static str),
+    /// The work was broken off.
+    #[error("the work was broken off before it was done")]
+    Lost,
 }
 
 impl Access {
@@ -85,6 +90,7 @@ impl Access {
             sealer,
             settings,
             gates: gates::Remembered::default(),
+            queue: batch::Queue::default(),
             orders: Notify::new(),
             messages: Notify::new(),
         }))
@@ -117,6 +123,10 @@ impl Access {
 
     pub(crate) async fn write(&self) -> Result<Tx, AccessError> {
         Ok(self.0.store.write().await?)
+    }
+
+    pub(crate) async fn write_many(&self) -> Result<Tx, AccessError> {
+        Ok(self.0.store.write_many().await?)
     }
 
     pub(crate) fn wake_orders(&self) {
