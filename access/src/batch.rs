@@ -1,0 +1,200 @@
+//! Group commit: questions of gates that come at once are decided one after the other in one transaction, whose commit answers them all.
+//!
+//! Whoever asks puts the questions into a queue and then waits for its turn to clear it. While one batch is committed the next gathers, so
+//! the batches grow with the load, and a lone question waits for nobody. A batch that fails is undone, and its questions are then decided
+//! each by itself: one that cannot be answered takes no other along.
+
+use std::sync::{Mutex, PoisonError};
+
+use kavadam_domain::Timestamp;
+use kavadam_store::{Tx, Wanted};
+use tokio::sync::oneshot;
+
+use crate::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, Service};
+use crate::{Access, AccessError};
+
+/// Questions decided in one transaction. More would make those who asked first wait for those who asked last.
+const MOST: usize = 1024;
+
+/// What a gate asks.
+#[derive(Clone)]
+pub enum Question {
+    /// An Access-Request.
+    Authorize(AuthorizeRequest),
+    /// An Accounting-Request.
+    Account(AccountingReport),
+}
+
+/// The answer to a [`Question`], of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::Authorize`].
+    Decision(Decision),
+    /// To [`Question::Account`].
+    Accounted(Accounted),
+}
+
+/// Questions that wait.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Vec<Batch>>,
+    /// Held by the one who clears the queue.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Batch {
+    questions: Vec<Question>,
+    now: Timestamp,
+    answers: oneshot::Sender<Answers>,
+}
+
+type Answers = Vec<Result<Answer, AccessError>>;
+
+impl Access {
+    /// Decides questions in their order. When this returns, whatever was decided is committed.
+    ///
+    /// # Errors
+    /// One for each question that could not be decided: the gate is to be left without an answer, so that it asks again.
+    pub async fn answer(&self, questions: Vec<Question>, now: Timestamp) -> Vec<Result<Answer, AccessError>> {
+        let count = questions.len();
+        let (answers, mut answered) = oneshot::channel();
+        let batch = Batch {
+            questions,
+            now,
+            answers,
+        };
+        self.0.queue.lock().push(batch);
+        tokio::select! {
+            biased;
+            done = &mut answered => done.unwrap_or_else(|_| lost(count)),
+            turn = self.0.queue.turn.lock() => {
+                // Whoever had the turn before may have answered us.
+                if let Ok(done) = answered.try_recv() {
+                    return done;
+                }
+                let batches = self.0.queue.take();
+                // Others wait for these answers too: they come even if nobody waits for ours any more.
+                let access = self.clone();
+                let work = tokio::spawn(async move { access.decide(batches).await });
+                let is_done = work.await.is_ok();
+                drop(turn);
+                match answered.await {
+                    Ok(done) if is_done => done,
+                    _ => lost(count),
+                }
+            }
+        }
+    }
+
+    async fn decide(&self, batches: Vec<Batch>) {
+        let decided = self.decide_together(&batches).await;
+        match decided {
+            Ok(decided) => {
+                let mut decided = decided.into_iter();
+                for batch in batches {
+                    let answers = decided.by_ref().take(batch.questions.len()).map(Ok).collect();
+                    // The one who asked may be gone.
+                    _ = batch.answers.send(answers);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a batch failed: its questions are decided each by itself");
+                for batch in batches {
+                    let mut answers = Vec::with_capacity(batch.questions.len());
+                    for question in batch.questions {
+                        answers.push(self.decide_alone(question, batch.now).await);
+                    }
+                    _ = batch.answers.send(answers);
+                }
+            }
+        }
+    }
+
+    async fn decide_together(&self, batches: &[Batch]) -> Result<Vec<Answer>, AccessError> {
+        let mut tx = self.write_many().await?;
+        tx.gather(&wanted(batches)).await?;
+        let mut answers = Vec::new();
+        let mut has_orders = false;
+        for batch in batches {
+            for question in &batch.questions {
+                let (answer, orders) = self.decide_one(&mut tx, question.clone(), batch.now).await?;
+                answers.push(answer);
+                has_orders |= orders;
+            }
+        }
+        tx.commit().await?;
+        if has_orders {
+            self.wake_orders();
+        }
+        Ok(answers)
+    }
+
+    async fn decide_alone(&self, question: Question, now: Timestamp) -> Result<Answer, AccessError> {
+        let mut tx = self.write_many().await?;
+        let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
+        tx.commit().await?;
+        if has_orders {
+            self.wake_orders();
+        }
+        Ok(answer)
+    }
+
+    /// Tells also whether gates are to be asked for something.
+    async fn decide_one(&self, tx: &mut Tx, question: Question, now: Timestamp) -> Result<(Answer, bool), AccessError> {
+        match question {
+            Question::Authorize(request) => {
+                let decision = self.decide_request(tx, request, now).await?;
+                Ok((Answer::Decision(decision), false))
+            }
+            Question::Account(report) => {
+                let (accounted, has_orders) = Self::take_report(tx, report, now).await?;
+                Ok((Answer::Accounted(accounted), has_orders))
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Batch>> {
+        // No code runs under this lock that could leave the queue half-changed.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The batches to decide next, in the order in which they came.
+    fn take(&self) -> Vec<Batch> {
+        let mut waiting = self.lock();
+        let mut sum = 0;
+        let fitting = waiting.iter().take_while(|batch| {
+            sum += batch.questions.len();
+            sum <= MOST
+        });
+        let count = fitting.count().max(1).min(waiting.len());
+        waiting.drain(..count).collect()
+    }
+}
+
+/// Whoever the questions may be about.
+fn wanted(batches: &[Batch]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for question in batches.iter().flat_map(|batch| &batch.questions) {
+        let (nas, class, name) = match question {
+            Question::Authorize(request) => {
+                if let (Service::CallCheck, Some(mac)) = (&request.service, request.mac) {
+                    wanted.macs.push(mac);
+                }
+                let name = request.acct_session_id.as_ref();
+                (request.nas, request.class.as_ref(), name)
+            }
+            Question::Account(report) => (report.nas, report.class.as_ref(), Some(&report.acct_session_id)),
+        };
+        wanted.classes.extend(class.cloned());
+        let name = name.filter(|name| !name.is_empty() && !name.contains('\0'));
+        wanted.names.extend(name.map(|name| (nas, name.clone())));
+    }
+    wanted
+}
+
+/// The work died with its runtime, or panicked.
+fn lost(count: usize) -> Answers {
+    (0..count).map(|_| Err(AccessError::Lost)).collect()
+}
