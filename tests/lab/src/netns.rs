@@ -107,6 +107,15 @@ impl Netns {
         Ok(Process { child })
     }
 
+    /// Numbers of the processes inside.
+    ///
+    /// # Errors
+    /// What `ip` said.
+    pub fn processes(&self) -> anyhow::Result<Vec<u32>> {
+        let told = sh("ip", &["netns", "pids", &self.name])?;
+        Ok(told.lines().filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
     /// An interface's counter, such as `rx_bytes`.
     ///
     /// # Errors
