@@ -99,8 +99,8 @@ fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::Resul
             SELECT n + 1, n + 1, {mac}, {remembered}, {now} FROM {numbers};
          INSERT INTO entitlement (id, subscriber_id, plan_id, window_start, window_end)
             SELECT n + 1, n + 1, {plan}, {start}, {end} FROM {numbers};
-         INSERT INTO lease (id, entitlement_id, nas_id, is_shared, granted_octets)
-            SELECT n + 1, n + 1, nas.id, FALSE, {granted} FROM {numbers} JOIN nas ON nas.name = 'gate-' || (n % {gates});
+         INSERT INTO lease (id, subscriber_id, entitlement_id, nas_id, is_shared, granted_octets)
+            SELECT n + 1, n + 1, n + 1, nas.id, FALSE, {granted} FROM {numbers} JOIN nas ON nas.name = 'gate-' || (n % {gates});
          INSERT INTO session (id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state,
                 is_renewable, is_throttled, granted_at, started_at, heard_at, ends_at, granted_octets)
             SELECT n + 1, {class}, n + 1, n + 1, n + 1, nas.id, nas.site_id, {hex} || '0000', {mac}, {address}, 'open',
