@@ -1,9 +1,10 @@
 //! Group commit: questions of gates that come at once are decided one after the other in one transaction, whose commit answers them all.
 //!
-//! Whoever asks puts the questions into a queue and then waits for its turn to clear it. While one batch is committed the next gathers, so
-//! the batches grow with the load, and a lone question waits for nobody. A batch that fails is undone, and its questions are then decided
+//! Questions wait in a queue that one task clears. While one batch is committed the next gathers, so the batches grow with the load, and a
+//! lone question waits for nobody. A batch that fails is undone, and its questions are then decided
 //! each by itself: one that cannot be answered takes no other along.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use kavadam_domain::Timestamp;
@@ -38,8 +39,8 @@ pub enum Answer {
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: Mutex<Vec<Batch>>,
-    /// Held by the one who clears the queue.
-    turn: tokio::sync::Mutex<()>,
+    /// Somebody clears the queue.
+    is_busy: AtomicBool,
 }
 
 struct Batch {
@@ -51,44 +52,45 @@ struct Batch {
 type Answers = Vec<Result<Answer, AccessError>>;
 
 impl Access {
-    /// Decides questions in their order. When this returns, whatever was decided is committed.
+    /// Decides questions in their order. When this returns, whatever was decided is committed. Needs a Tokio runtime.
     ///
     /// # Errors
     /// One for each question that could not be decided: the gate is to be left without an answer, so that it asks again.
     pub async fn answer(&self, questions: Vec<Question>, now: Timestamp) -> Vec<Result<Answer, AccessError>> {
         let count = questions.len();
-        let (answers, mut answered) = oneshot::channel();
+        let (answers, answered) = oneshot::channel();
         let batch = Batch {
             questions,
             now,
             answers,
         };
         self.0.queue.lock().push(batch);
-        tokio::select! {
-            biased;
-            done = &mut answered => done.unwrap_or_else(|_| lost(count)),
-            turn = self.0.queue.turn.lock() => {
-                // Whoever had the turn before may have answered us.
-                if let Ok(done) = answered.try_recv() {
-                    return done;
+        self.see_to_queue();
+        answered
+            .await
+            .unwrap_or_else(|_| (0..count).map(|_| Err(AccessError::Lost)).collect())
+    }
+
+    /// Makes sure that somebody clears the queue; not the one who asks, who may give up at any time.
+    fn see_to_queue(&self) {
+        if !self.0.queue.is_busy.swap(true, Ordering::AcqRel) {
+            let duty = Duty(self.clone());
+            tokio::spawn(async move {
+                // What is asked at this moment comes along.
+                tokio::task::yield_now().await;
+                loop {
+                    let batches = duty.0.0.queue.take();
+                    if batches.is_empty() {
+                        break;
+                    }
+                    duty.0.decide(batches).await;
                 }
-                let batches = self.0.queue.take();
-                // Others wait for these answers too: they come even if nobody waits for ours any more.
-                let access = self.clone();
-                let work = tokio::spawn(async move { access.decide(batches).await });
-                let is_done = work.await.is_ok();
-                drop(turn);
-                match answered.await {
-                    Ok(done) if is_done => done,
-                    _ => lost(count),
-                }
-            }
+            });
         }
     }
 
     async fn decide(&self, batches: Vec<Batch>) {
-        let decided = self.decide_together(&batches).await;
-        match decided {
+        match self.decide_together(&batches).await {
             Ok(decided) => {
                 let mut decided = decided.into_iter();
                 for batch in batches {
@@ -154,6 +156,19 @@ impl Access {
     }
 }
 
+/// Clearing the queue; when this ends, however it does, the duty is another's.
+struct Duty(Access);
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        self.0.0.queue.is_busy.store(false, Ordering::Release);
+        // Somebody may have come after the last look, and relied on this one; not while the runtime ends.
+        if !self.0.0.queue.lock().is_empty() && tokio::runtime::Handle::try_current().is_ok() {
+            self.0.see_to_queue();
+        }
+    }
+}
+
 impl Queue {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Batch>> {
         // No code runs under this lock that could leave the queue half-changed.
@@ -192,9 +207,4 @@ fn wanted(batches: &[Batch]) -> Wanted {
         wanted.names.extend(name.map(|name| (nas, name.clone())));
     }
     wanted
-}
-
-/// The work died with its runtime, or panicked.
-fn lost(count: usize) -> Answers {
-    (0..count).map(|_| Err(AccessError::Lost)).collect()
 }

@@ -1,12 +1,15 @@
 //! A UDP door: receives, works on a bounded number of datagrams at once, answers, and drains when told to stop.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +17,9 @@ use crate::duplicates::{Duplicates, Key};
 use crate::wire::MAX_PACKET_OCTETS;
 
 /// Datagrams worked on at once. Further ones wait in the socket's buffer, and are lost when that is full: clients ask again.
-const CONCURRENCY: usize = 1024;
+const CONCURRENCY: usize = 4096;
+/// Datagrams taken from the socket in one go, if so many have come.
+const AT_ONCE: u32 = 64;
 /// Room for about 20,000 requests, if the system grants it.
 const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 /// For work under way when told to stop.
@@ -43,31 +48,60 @@ pub(crate) async fn serve(socket: UdpSocket, door: Arc<impl Door>, cancel: Cance
     let tasks = TaskTracker::new();
     let receive = async {
         let mut buffer = [0; MAX_PACKET_OCTETS];
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let (length, from) = match socket.recv_from(&mut buffer).await {
-                Ok(received) => received,
+        while let Ok(place) = Arc::clone(&places).acquire_many_owned(AT_ONCE).await {
+            let first = match socket.recv_from(&mut buffer).await {
+                Ok((length, from)) => (buffer.get(..length).unwrap_or_default().to_vec(), from),
                 Err(error) => {
                     tracing::warn!(%error, "cannot receive");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            let datagram = buffer.get(..length).unwrap_or_default().to_vec();
-            let (door, socket) = (Arc::clone(&door), Arc::clone(&socket));
-            tasks.spawn(async move {
-                let _place = place;
-                if let Some(reply) = door.answer(datagram, from).await
-                    && let Err(error) = socket.send_to(&reply, from).await
-                {
-                    tracing::debug!(%error, "cannot answer");
-                }
-            });
+            let mut datagrams = vec![first];
+            while datagrams.len() < AT_ONCE as usize
+                && let Ok((length, from)) = socket.try_recv_from(&mut buffer)
+            {
+                datagrams.push((buffer.get(..length).unwrap_or_default().to_vec(), from));
+            }
+            tasks.spawn(work(Arc::clone(&door), Arc::clone(&socket), datagrams, place));
         }
     };
     cancel.run_until_cancelled(receive).await;
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         tracing::warn!(unfinished = tasks.len(), "stopped with work under way");
+    }
+}
+
+/// Works on what came at once. Each answer is sent as soon as it is there; a panic over one leaves the others alone.
+async fn work(
+    door: Arc<impl Door>,
+    socket: Arc<UdpSocket>,
+    datagrams: Vec<(Vec<u8>, SocketAddr)>,
+    mut place: OwnedSemaphorePermit,
+) {
+    // What did not come leaves its place to others.
+    drop(place.split(AT_ONCE as usize - datagrams.len().min(AT_ONCE as usize)));
+    let answer = |(datagram, from)| {
+        let answer = AssertUnwindSafe(door.answer(datagram, from)).catch_unwind();
+        answer.map(move |answer| (answer.ok().flatten(), from))
+    };
+    let mut answers: FuturesUnordered<_> = datagrams.into_iter().map(answer).collect();
+    while let Some((reply, from)) = answers.next().await {
+        if let Some(reply) = reply
+            && let Err(error) = send(&socket, &reply, from).await
+        {
+            tracing::debug!(%error, "cannot answer");
+        }
+        drop(place.split(1));
+    }
+}
+
+/// Mostly there is room to send at once.
+async fn send(socket: &UdpSocket, reply: &[u8], to: SocketAddr) -> std::io::Result<usize> {
+    match socket.try_send_to(reply, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => socket.send_to(reply, to).await,
+        done => done,
     }
 }
 
