@@ -1,8 +1,6 @@
 //! Kavadam under test: the real binary as a centre, with gates made by its own commands and subscribers by SQL.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -11,7 +9,7 @@ use kavadam_lab::netns::{Netns, Process, sh};
 
 use super::sql::Database;
 use super::target::Gates;
-use super::world::SECRET;
+use super::world::{wait_for_port, write_secret};
 
 /// Begins the Class of every session loaded; the device's number follows.
 const CLASS: &[u8; 12] = b"kavadam-load";
@@ -40,7 +38,7 @@ pub fn start(
     let plan = "plan set citizen --quota 1TB --period day --down 10Mbit --up 10Mbit --session-time 4h --idle-time 10m --devices 2 \
                 --remember 14d --after-quota close";
     let mut server = netns.start(&dir.join("kavadam.log"), &program, &["-c", &config, "run"])?;
-    super::world::wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
+    wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
     server.terminate()?;
     say(&plan.split_whitespace().collect::<Vec<_>>())?;
     let secret = dir.join("secret").display().to_string();
@@ -53,7 +51,7 @@ pub fn start(
     }
     database.load(dir, &population_of(database, gates.count, devices)?)?;
     let server = netns.start(&dir.join("kavadam.log"), &program, &["-c", &config, "run"])?;
-    super::world::wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
+    wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
     Ok(server)
 }
 
@@ -67,9 +65,7 @@ fn configure(dir: &Path, database: &Database) -> anyhow::Result<String> {
     );
     let path = dir.join("kavadam.toml");
     fs::write(&path, config)?;
-    let mut secret = fs::OpenOptions::new();
-    let secret = secret.write(true).create(true).truncate(true).mode(0o600);
-    secret.open(dir.join("secret"))?.write_all(SECRET.as_bytes())?;
+    write_secret(dir)?;
     Ok(path.display().to_string())
 }
 

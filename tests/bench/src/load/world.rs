@@ -1,6 +1,9 @@
 //! A server under test in a network namespace of its own.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -127,10 +130,9 @@ impl World {
         if let Some(pid) = self.database.pid() {
             words.extend(["--watch".to_owned(), format!("database={pid}")]);
         }
-        words.extend(match self.plan.who {
-            Who::Kavadam => centre::arguments(),
-            Who::Freeradius => peer::arguments(),
-        });
+        if self.plan.who == Who::Kavadam {
+            words.extend(centre::arguments());
+        }
         Ok(words)
     }
 
@@ -215,6 +217,13 @@ pub fn wait_for_port(netns: &Netns, port: u16) -> anyhow::Result<()> {
     };
     ensure!(until(Duration::from_secs(30), is_open), "UDP port {port} does not open");
     Ok(())
+}
+
+/// Where both the server and the generator find it.
+pub fn write_secret(dir: &Path) -> anyhow::Result<()> {
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    Ok(options.open(dir.join("secret"))?.write_all(SECRET.as_bytes())?)
 }
 
 /// A program built beside this one.
