@@ -89,7 +89,7 @@ fn adapted(database: &Database) -> String {
     let counted = "CREATE INDEX radacct_of_user ON radacct (username, acctstarttime);\n";
     match database {
         Database::Sqlite(_) => {
-            let dropped: String = NOT_NEEDED.iter().map(|name| format!("DROP INDEX {name};\n")).collect();
+            let dropped = NOT_NEEDED.map(|name| format!("DROP INDEX {name};\n")).concat();
             format!("PRAGMA journal_mode = WAL;\nDROP INDEX username;\n{dropped}{counted}")
         }
         Database::Postgres { .. } => {

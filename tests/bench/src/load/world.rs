@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::sql::{Database, Engine};
 use super::target::Gates;
-use super::{centre, peer};
+use super::{centre, peer, process};
 
 /// Of every gate, in a namespace that nobody else reaches.
 pub const SECRET: &str = "a-secret-of-all-gates";
@@ -31,6 +31,24 @@ pub enum Who {
     Kavadam,
     /// Debian's package
     Freeradius,
+}
+
+impl Who {
+    /// As it is called in reports, and as its process is.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kavadam => "kavadam",
+            Self::Freeradius => "freeradius",
+        }
+    }
+
+    /// In names of namespaces.
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Kavadam => 'k',
+            Self::Freeradius => 'f',
+        }
+    }
 }
 
 /// What stands there.
@@ -95,10 +113,7 @@ impl World {
 
     /// The server's process.
     pub fn pid(&self) -> anyhow::Result<u32> {
-        let name = match self.plan.who {
-            Who::Kavadam => "kavadam",
-            Who::Freeradius => "freeradius",
-        };
+        let name = self.plan.who.name();
         let inside = self.netns.processes()?;
         inside
             .into_iter()
@@ -107,6 +122,20 @@ impl World {
                 told.is_ok_and(|told| told.trim() == name)
             })
             .with_context(|| format!("{name} does not run"))
+    }
+
+    /// A gate the server knows and no device is at.
+    pub fn spare_gate(&self) -> Ipv4Addr {
+        let gates = Gates {
+            first: Some(FIRST_GATE),
+            count: self.plan.gates,
+        };
+        gates.address(usize::try_from(self.plan.gates).unwrap_or(0))
+    }
+
+    /// Octets that the server holds in memory now.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        Ok(process::cost(self.pid()?)?.resident)
     }
 
     /// Whether the server has not ended.
