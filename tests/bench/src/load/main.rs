@@ -17,6 +17,9 @@ mod target;
 mod work;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write as _;
 
 use clap::{Parser, Subcommand};
