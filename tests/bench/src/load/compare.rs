@@ -13,13 +13,16 @@ use super::table;
 use super::world::{Plan, Who, World};
 
 const BOTH: [Who; 2] = [Who::Kavadam, Who::Freeradius];
-const SCENARIOS: [&str; 3] = ["auth", "acct", "mix"];
+/// Logins last: whoever only logged in would begin the accounting that follows with a Start.
+const SCENARIOS: [&str; 3] = ["acct", "mix", "auth"];
 /// All of a state's hotspots at their ceiling, back after a power cut, within so many seconds.
 const STORM_DEVICES: u32 = 303_000;
 const STORM_SECS: u32 = 120;
 const FLOOD_RATE: u32 = 200_000;
 /// Of the gates that are served meanwhile: what either server can do easily.
 const RATE_BESIDE_FLOOD: u32 = 500;
+/// Of datagrams from no gate, where the cost of one is sought.
+const RATE_OF_UNKNOWN: u32 = 50_000;
 
 /// Measures both.
 #[derive(Debug, Args)]
@@ -55,6 +58,7 @@ struct Sizes {
     runs: usize,
     secs: &'static str,
     warm_up: &'static str,
+    flood_secs: &'static str,
     devices: Vec<u32>,
     /// The population of the storm, if it is among those measured.
     storm: u32,
@@ -90,14 +94,16 @@ impl Compare {
                 runs: 3,
                 secs: "2",
                 warm_up: "0.5",
+                flood_secs: "2",
                 devices: vec![10_000],
                 storm: 10_000,
             }
         } else {
             Sizes {
                 runs: 3,
-                secs: "5",
+                secs: "4",
                 warm_up: "1",
+                flood_secs: "5",
                 devices: vec![10_000, STORM_DEVICES, 1_000_000],
                 storm: STORM_DEVICES,
             }
@@ -137,7 +143,7 @@ impl Compare {
         }
         if devices == 10_000 {
             for (who, world) in &worlds {
-                told.insert(format!("{}_flood", who.name()), flood(world)?);
+                told.insert(format!("{}_flood", who.name()), flood(world, sizes.flood_secs)?);
             }
         }
         if devices == sizes.storm {
@@ -151,30 +157,22 @@ impl Compare {
     /// The highest rate, in turns; then the latencies at half of it.
     fn scenario(&self, worlds: &[(Who, World)], scenario: &str, sizes: &Sizes) -> anyhow::Result<Value> {
         say(scenario);
-        let in_flight = self.in_flight.to_string();
-        let common = [
-            "--scenario",
-            scenario,
-            "--seconds",
-            sizes.secs,
-            "--warm-up",
-            sizes.warm_up,
-        ];
+        let common = format!(
+            "--scenario {scenario} --seconds {} --warm-up {}",
+            sizes.secs, sizes.warm_up
+        );
         let mut runs: Vec<Vec<Value>> = vec![Vec::new(); worlds.len()];
         for _ in 0..sizes.runs {
             for ((_, world), runs) in worlds.iter().zip(&mut runs) {
-                runs.push(world.load(&[&common[..], &["--in-flight", &in_flight]].concat())?);
+                runs.push(world.load(&format!("{common} --in-flight {}", self.in_flight))?);
             }
         }
         let mut told = Map::new();
         for ((who, world), runs) in worlds.iter().zip(runs) {
             let peak = table::median(runs.iter().map(|run| table::figure(run, "/rate")).collect());
-            let half = (peak / 2.0).max(1.0).to_string();
-            let at_half = world.load(&[&common[..], &["--rate", &half]].concat())?;
-            told.insert(
-                who.name().into(),
-                json!({ "rate": peak, "runs": runs, "at_half": at_half }),
-            );
+            let at_half = world.load(&format!("{common} --rate {}", (peak / 2.0).max(1.0)))?;
+            let both = json!({ "rate": peak, "runs": runs, "at_half": at_half });
+            told.insert(who.name().into(), both);
         }
         Ok(Value::Object(told))
     }
@@ -183,29 +181,20 @@ impl Compare {
 /// What the server holds at first, and when every session has been heard of.
 fn memory(world: &World) -> anyhow::Result<Value> {
     let before = world.resident()?;
-    let pass = world.load(&[
-        "--scenario",
-        "pass",
-        "--in-flight",
-        "256",
-        "--warm-up",
-        "0",
-        "--seconds",
-        "60",
-    ])?;
+    let pass = world.load("--scenario pass --in-flight 256 --warm-up 0 --seconds 30")?;
     Ok(json!({ "at_start": before, "resident": world.resident()?, "reported": pass.get("answered") }))
 }
 
 /// Bad datagrams from a gate nobody is at while the others are served; then from nowhere, alone, to tell what each costs.
-fn flood(world: &World) -> anyhow::Result<Value> {
+fn flood(world: &World, secs: &str) -> anyhow::Result<Value> {
     say("flood");
-    let (rate, flood) = (RATE_BESIDE_FLOOD.to_string(), FLOOD_RATE.to_string());
-    let served = ["--scenario", "mix", "--rate", &rate, "--seconds", "5", "--warm-up", "1"];
-    let from = world.spare_gate().to_string();
+    let served = format!("--scenario mix --rate {RATE_BESIDE_FLOOD} --seconds {secs} --warm-up 1");
+    let from = world.spare_gate();
     let calm = world.load(&served)?;
-    let flooded = world.load(&[&served[..], &["--flood", &flood, "--flood-from", &from]].concat())?;
-    let alone = ["--scenario", "auth", "--rate", "1", "--seconds", "4", "--warm-up", "1"];
-    let unknown = world.load(&[&alone[..], &["--flood", "50000"]].concat())?;
+    let flooded = world.load(&format!("{served} --flood {FLOOD_RATE} --flood-from {from}"))?;
+    let unknown = world.load(&format!(
+        "--scenario auth --rate 1 --seconds {secs} --warm-up 0 --flood {RATE_OF_UNKNOWN}"
+    ))?;
     let taken = table::figure(&unknown, "/flood_sent") - table::figure(&unknown, "/dropped_at_the_port");
     let each = table::figure(&unknown, "/processes/server/cpu_secs") * 1e6 / taken.max(1.0);
     Ok(json!({ "calm": calm, "flooded": flooded, "unknown_source": unknown,
@@ -216,18 +205,9 @@ fn flood(world: &World) -> anyhow::Result<Value> {
 fn storm(world: &World, devices: u32) -> anyhow::Result<Value> {
     say("storm");
     // A login and a Start each.
-    let rate = (2 * STORM_DEVICES / STORM_SECS).to_string();
-    let secs = (devices * STORM_SECS / STORM_DEVICES + 60).to_string();
-    let words = [
-        "--scenario",
-        "storm",
-        "--rate",
-        &rate,
-        "--seconds",
-        &secs,
-        "--warm-up",
-        "0",
-    ];
+    let rate = 2 * STORM_DEVICES / STORM_SECS;
+    let secs = devices * STORM_SECS / STORM_DEVICES + 60;
+    let words = format!("--scenario storm --rate {rate} --seconds {secs} --warm-up 0");
     world.load(&words).context("storm")
 }
 

@@ -16,6 +16,7 @@ mod table;
 mod target;
 mod work;
 mod world;
+mod yardstick;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ enum Command {
     Hold(world::Hold),
     /// Measure Kavadam and FreeRADIUS side by side (make bench-radius)
     Compare(compare::Compare),
+    /// Be a server that says yes to everybody and keeps nothing, until ended: what generator and machine can carry at most
+    Yardstick(yardstick::Yardstick),
     /// Send datagrams no server should answer, alone, and print how many were sent
     Flood(flood::Flood),
 }
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(load) => work::run(&load)?,
         Command::Hold(hold) => hold.run()?,
         Command::Compare(compare) => compare.run()?,
+        Command::Yardstick(server) => server.run()?,
         Command::Flood(flood) => flood.run_alone()?,
     };
     Ok(writeln!(std::io::stdout(), "{line}")?)

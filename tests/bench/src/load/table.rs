@@ -76,7 +76,7 @@ fn rates(text: &mut String, measured: &[Value]) {
 }
 
 fn memories(text: &mut String, measured: &[Value]) {
-    text.push_str("\n| memory of the server | database | devices | at start | every session heard of | a further session |\n|---|---|--:|--:|--:|--:|\n");
+    text.push_str("\n| memory of the server | database | devices | at start | sessions heard of | then | a further session |\n|---|---|--:|--:|--:|--:|--:|\n");
     for who in ["kavadam", "freeradius"] {
         for one in measured {
             let Some(memory) = one.get(format!("{who}_memory")) else {
@@ -88,10 +88,11 @@ fn memories(text: &mut String, measured: &[Value]) {
             let further = first.map_or(0.0, |first| further(who, first, one));
             let _ = writeln!(
                 text,
-                "| {who} | {} | {} | {} | {} | {} |",
+                "| {who} | {} | {} | {} | {} | {} | {} |",
                 word(one, "database"),
                 thousands(figure(one, "/devices")),
                 mib(figure(memory, "/at_start")),
+                thousands(figure(memory, "/reported")),
                 mib(figure(memory, "/resident")),
                 if further == 0.0 {
                     "–".into()
@@ -106,7 +107,8 @@ fn memories(text: &mut String, measured: &[Value]) {
 /// Octets for each session more than in the first measurement.
 fn further(who: &str, first: &Value, one: &Value) -> f64 {
     let resident = |of: &Value| figure(of, &format!("/{who}_memory/resident"));
-    let more = figure(one, "/devices") - figure(first, "/devices");
+    let reported = |of: &Value| figure(of, &format!("/{who}_memory/reported"));
+    let more = reported(one) - reported(first);
     if more > 0.0 {
         (resident(one) - resident(first)) / more
     } else {
@@ -273,7 +275,7 @@ mod tests {
     #[test]
     fn memory_of_a_session_is_what_more_of_them_take() {
         let with =
-            |devices: u32, resident: u32| json!({ "devices": devices, "kavadam_memory": { "resident": resident } });
+            |reported: u32, resident: u32| json!({ "kavadam_memory": { "resident": resident, "reported": reported } });
         assert!((further("kavadam", &with(10, 1_000), &with(20, 6_000)) - 500.0).abs() < 1e-9);
     }
 

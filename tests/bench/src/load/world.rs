@@ -166,10 +166,15 @@ impl World {
     }
 
     /// Runs the generator in here.
-    pub fn load(&self, words: &[&str]) -> anyhow::Result<Value> {
-        let own = std::env::current_exe()?;
-        let mut command: Command = self.netns.command(&own.display().to_string());
-        let output = command.arg("run").args(self.arguments()?).args(words).output()?;
+    pub fn load(&self, words: &str) -> anyhow::Result<Value> {
+        // Itself, even where it was built anew meanwhile.
+        let own = format!("/proc/{}/exe", std::process::id());
+        let mut command: Command = self.netns.command(&own);
+        let output = command
+            .arg("run")
+            .args(self.arguments()?)
+            .args(words.split_whitespace())
+            .output()?;
         ensure!(
             output.status.success(),
             "the generator: {}",
@@ -218,7 +223,7 @@ impl Hold {
         };
         let mut world = World::make(plan, &self.netns)?;
         if !self.run.is_empty() {
-            return world.load(&self.run.iter().map(String::as_str).collect::<Vec<_>>());
+            return world.load(&self.run.join(" "));
         }
         let words = world.arguments()?;
         let file = world.dir.path().join("arguments");
