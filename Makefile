@@ -4,7 +4,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 .PHONY: help build run test lint bench
 
 help:   ## This list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 build:  ## Build target/release/kavadam
 	@tests/setup.sh build
@@ -31,6 +31,12 @@ bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radiu
 	@cargo build --release --locked -p kavadam-server -p kavadam-lab -p kavadam-bench --bins >&2
 	@cargo build --release --locked -p kavadam-firewall --example open_rate >&2
 	@target/release/kavadam-bench $(PART)
+
+.PHONY: bench-radius
+bench-radius: ## Measure RADIUS under load beside FreeRADIUS, 30 minutes (QUICK=1: 3 minutes; WRITE=1: tables into docs/benchmarks.md)
+	@tests/setup.sh bench-radius
+	@cargo build --release --locked -p kavadam-server -p kavadam-bench --bins >&2
+	@tests/postgres.sh target/release/kavadam-load compare $(if $(QUICK),--quick) $(if $(WRITE),--write docs/benchmarks.md)
 
 # Where `make install` puts things; DESTDIR is for packages.
 PREFIX ?= /usr

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, showing or testing needs and is not there yet: Debian packages, and Rust through rustup. Then tries
 # what the kernel must be able to do.
-# usage: tests/setup.sh build|run|test|bench
+# usage: tests/setup.sh build|run|test|bench|bench-radius
 set -euo pipefail
 
 for_what=${1:-build}
@@ -13,14 +13,15 @@ fail() { say "$*"; exit 1; }
 packages=(build-essential pkg-config curl ca-certificates)
 case $for_what in
   build) ;;
-  run | test | bench)
+  run | test | bench | bench-radius)
     [ "$(id -u)" = 0 ] || fail "root is needed, for network namespaces and packages: sudo make $for_what"
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
   test) packages+=(postgresql-15 freeradius-utils chromium chromium-driver fonts-noto-core) ;;
   bench) packages+=(freeradius) ;;
+  bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
   run) ;;
-  *) fail "say build, run, test or bench" ;;
+  *) fail "say build, run, test, bench or bench-radius" ;;
 esac
 
 probe= policy= createcluster=

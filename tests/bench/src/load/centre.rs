@@ -1,17 +1,17 @@
 //! Kavadam under test: the real binary as a centre, with gates made by its own commands and subscribers by SQL.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use data_encoding::HEXLOWER;
 use jiff::tz::TimeZone;
 use kavadam_lab::netns::{Netns, Process, sh};
 
 use super::sql::Database;
 use super::target::Gates;
-use super::world::SECRET;
+use super::world::{wait_for_port, write_secret};
 
 /// Begins the Class of every session loaded; the device's number follows.
 const CLASS: &[u8; 12] = b"kavadam-load";
@@ -21,8 +21,7 @@ const QUOTA_OCTETS: u64 = 1_000_000_000_000;
 
 /// How the generator speaks to it, beside addresses and numbers.
 pub fn arguments() -> Vec<String> {
-    let class: String = CLASS.iter().map(|octet| format!("{octet:02x}")).collect();
-    vec!["--class".into(), class]
+    vec!["--class".into(), HEXLOWER.encode(CLASS)]
 }
 
 /// Fills the database and starts the server in the namespace.
@@ -40,11 +39,12 @@ pub fn start(
     let plan = "plan set citizen --quota 1TB --period day --down 10Mbit --up 10Mbit --session-time 4h --idle-time 10m --devices 2 \
                 --remember 14d --after-quota close";
     let mut server = netns.start(&dir.join("kavadam.log"), &program, &["-c", &config, "run"])?;
-    super::world::wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
+    wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
     server.terminate()?;
     say(&plan.split_whitespace().collect::<Vec<_>>())?;
     let secret = dir.join("secret").display().to_string();
-    for gate in 0..gates.count {
+    // One more than devices are at: the flood comes from there.
+    for gate in 0..=gates.count {
         let (name, site) = (format!("gate-{gate}"), format!("site-{gate}"));
         let source = format!("{}/32", gates.address(usize::try_from(gate)?));
         say(&["site", "set", &site, "--plan", "citizen"])?;
@@ -53,7 +53,7 @@ pub fn start(
     }
     database.load(dir, &population_of(database, gates.count, devices)?)?;
     let server = netns.start(&dir.join("kavadam.log"), &program, &["-c", &config, "run"])?;
-    super::world::wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
+    wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
     Ok(server)
 }
 
@@ -67,9 +67,7 @@ fn configure(dir: &Path, database: &Database) -> anyhow::Result<String> {
     );
     let path = dir.join("kavadam.toml");
     fs::write(&path, config)?;
-    let mut secret = fs::OpenOptions::new();
-    let secret = secret.write(true).create(true).truncate(true).mode(0o600);
-    secret.open(dir.join("secret"))?.write_all(SECRET.as_bytes())?;
+    write_secret(dir)?;
     Ok(path.display().to_string())
 }
 
@@ -90,7 +88,7 @@ fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::Resul
     let hex = database.hex_of_n();
     let granted = QUOTA_OCTETS / 2;
     let plan = "(SELECT id FROM plan WHERE name = 'citizen')";
-    let address = format!("'10.' || ((n >> 16) & 255) || '.' || ((n >> 8) & 255) || '.' || (n & 255)");
+    let address = "'10.' || ((n >> 16) & 255) || '.' || ((n >> 8) & 255) || '.' || (n & 255)";
     // Heard of "later": nobody is to be swept away as silent before the generator comes to them.
     let mut work = format!(
         "INSERT INTO subscriber (id, number, alias, language, created_at)
@@ -108,7 +106,10 @@ fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::Resul
     );
     if matches!(database, Database::Postgres { .. }) {
         for table in ["subscriber", "device", "entitlement", "lease", "session"] {
-            work += &format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {devices});\n");
+            writeln!(
+                work,
+                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), {devices});"
+            )?;
         }
     }
     Ok(work)

@@ -1,6 +1,7 @@
 //! A RADIUS load generator for any server, and the worlds in which Kavadam and FreeRADIUS are measured with it.
 
 mod centre;
+mod compare;
 mod flood;
 mod packet;
 mod peer;
@@ -11,9 +12,14 @@ mod report;
 mod slots;
 mod sql;
 mod story;
+mod table;
 mod target;
 mod work;
 mod world;
+mod yardstick;
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Write as _;
 
@@ -40,6 +46,10 @@ enum Command {
     Run(Box<Load>),
     /// Set up a server with many subscribers in a network namespace and hold it until told to stop
     Hold(world::Hold),
+    /// Measure Kavadam and FreeRADIUS side by side (make bench-radius)
+    Compare(compare::Compare),
+    /// Be a server that says yes to everybody and keeps nothing, until ended: what generator and machine can carry at most
+    Yardstick(yardstick::Yardstick),
     /// Send datagrams no server should answer, alone, and print how many were sent
     Flood(flood::Flood),
 }
@@ -48,6 +58,8 @@ fn main() -> anyhow::Result<()> {
     let line = match Arguments::parse().command {
         Command::Run(load) => work::run(&load)?,
         Command::Hold(hold) => hold.run()?,
+        Command::Compare(compare) => compare.run()?,
+        Command::Yardstick(server) => server.run()?,
         Command::Flood(flood) => flood.run_alone()?,
     };
     Ok(writeln!(std::io::stdout(), "{line}")?)

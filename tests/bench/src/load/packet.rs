@@ -150,6 +150,21 @@ impl Writer {
         digest.as_slice() == given
     }
 
+    /// A bare answer to a request.
+    pub fn reply(&self, code: u8, request: &[u8]) -> Option<[u8; HEADER_OCTETS]> {
+        let mut reply = [0; HEADER_OCTETS];
+        reply.copy_from_slice(request.get(..HEADER_OCTETS)?);
+        let [first, _, high, low, authenticator @ ..] = &mut reply;
+        (*first, *high, *low) = (code, 0, 20);
+        let digest = Md5::new().chain_update([code, *request.get(1)?, 0, *low]);
+        let digest = digest
+            .chain_update(&authenticator)
+            .chain_update(&self.secret)
+            .finalize();
+        authenticator.copy_from_slice(&digest);
+        Some(reply)
+    }
+
     fn begin(&mut self, code: u8, identifier: u8, authenticator: [u8; 16]) {
         self.packet.clear();
         self.packet.extend([code, identifier, 0, 0]);

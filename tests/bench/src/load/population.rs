@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use data_encoding::HEXLOWER;
 
 /// Interim reports between two visits.
 const INTERIMS: u8 = 4;
@@ -155,9 +156,7 @@ impl Population {
                 Stage::Start => 's',
             };
             write!(text, "{stage} {} {} {} ", life.interims_left, life.visit, life.reports)?;
-            for octet in life.class.as_deref().unwrap_or_default() {
-                write!(text, "{octet:02x}")?;
-            }
+            HEXLOWER.encode_append(life.class.as_deref().unwrap_or_default(), &mut text);
             text.push('\n');
         }
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
@@ -211,14 +210,7 @@ fn read_life(line: &str) -> Option<Life> {
         reports: words.next()?.parse().ok()?,
         class: match words.next()? {
             "" => None,
-            hex => Some(octets(hex)?.into_boxed_slice()),
+            hex => Some(HEXLOWER.decode(hex.as_bytes()).ok()?.into_boxed_slice()),
         },
     })
-}
-
-/// Octets written in hexadecimal.
-pub fn octets(hex: &str) -> Option<Vec<u8>> {
-    let is_even = hex.len().is_multiple_of(2);
-    let octet = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
-    is_even.then(|| (0..hex.len()).step_by(2).map(octet).collect())?
 }

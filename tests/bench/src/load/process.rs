@@ -85,7 +85,7 @@ fn processes() -> BTreeMap<u32, Process> {
         .collect()
 }
 
-/// proc_pid_stat(5). The name, in brackets, may hold anything.
+/// A line as proc(5) describes it. The name, in brackets, may hold anything.
 fn process(stat: &str) -> Option<Process> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
@@ -102,6 +102,22 @@ fn resident(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Datagrams that found the buffer of a UDP port full, of all sockets of this port in our network namespace.
+pub fn dropped(port: u16) -> u64 {
+    let local = format!(":{port:04X}");
+    let dropped_by = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let is_it = fields.nth(1)?.ends_with(&local);
+        is_it.then(|| fields.next_back()?.parse::<u64>().ok()).flatten()
+    };
+    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    tables
+        .iter()
+        .flat_map(|table| table.lines())
+        .filter_map(dropped_by)
+        .sum()
 }
 
 #[cfg(test)]

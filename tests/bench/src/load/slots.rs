@@ -41,7 +41,7 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Slots {
     gates: usize,
-    slots: Vec<Option<Slot>>,
+    places: Vec<Option<Slot>>,
     /// Per socket and gate.
     next: Vec<u8>,
     /// Every sending waits equally long, so that the first to time out is the first in here.
@@ -54,7 +54,7 @@ impl Slots {
     pub fn new(sockets: usize, gates: usize) -> Self {
         Self {
             gates,
-            slots: vec![None; sockets * gates * IDENTIFIERS],
+            places: vec![None; sockets * gates * IDENTIFIERS],
             next: vec![0; sockets * gates],
             waiting: VecDeque::new(),
             in_flight: 0,
@@ -89,7 +89,7 @@ impl Slots {
     pub fn wait(&mut self, place: Place, slot: Slot) {
         self.waiting.push_back((slot.sent, place));
         let at = self.at(place);
-        if let Some(waiting) = self.slots.get_mut(at)
+        if let Some(waiting) = self.places.get_mut(at)
             && waiting.replace(slot).is_none()
         {
             self.in_flight += 1;
@@ -98,13 +98,13 @@ impl Slots {
 
     /// What waits there.
     pub fn get(&self, place: Place) -> Option<&Slot> {
-        self.slots.get(self.at(place))?.as_ref()
+        self.places.get(self.at(place))?.as_ref()
     }
 
     /// It waits no more.
     pub fn take(&mut self, place: Place) -> Option<Slot> {
         let at = self.at(place);
-        let taken = self.slots.get_mut(at)?.take()?;
+        let taken = self.places.get_mut(at)?.take()?;
         self.in_flight -= 1;
         Some(taken)
     }

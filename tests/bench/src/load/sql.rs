@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use data_encoding::HEXLOWER;
 
 /// Which kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,6 +15,16 @@ pub enum Engine {
     Sqlite,
     /// On a private server: run this under tests/postgres.sh
     Postgres,
+}
+
+impl Engine {
+    /// As it is called in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
 }
 
 /// What `tests/postgres.sh` tells.
@@ -117,11 +128,12 @@ impl Database {
     pub fn blob_of_n(&self, before: &[u8]) -> String {
         match self {
             Self::Sqlite(_) => {
-                let before: String = before.iter().map(|octet| format!("{octet}, ")).collect();
+                let before: Vec<_> = before.iter().map(|octet| format!("{octet}, ")).collect();
+                let before = before.concat();
                 format!("CAST(char({before}(n >> 21) & 127, (n >> 14) & 127, (n >> 7) & 127, n & 127) AS BLOB)")
             }
             Self::Postgres { .. } => {
-                let before: String = before.iter().map(|octet| format!("{octet:02x}")).collect();
+                let before = HEXLOWER.encode(before);
                 let octet = |shift| format!("lpad(to_hex((n >> {shift}) & 127), 2, '0')");
                 let octets = [21, 14, 7, 0].map(octet).join(" || ");
                 format!("decode('{before}' || {octets}, 'hex')")

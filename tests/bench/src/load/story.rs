@@ -17,6 +17,8 @@ pub enum Scenario {
     Acct,
     /// 1 login : 1 Start : 4 Interims : 1 Stop, over devices that come and go
     Mix,
+    /// Each open session reports once, and the run ends when all have
+    Pass,
     /// After a power cut: each device logs in and starts once, and the run ends when all have
     Storm,
 }
@@ -45,6 +47,11 @@ pub struct Story {
 }
 
 impl Story {
+    /// Whether it ends by itself.
+    const fn is_once(&self) -> bool {
+        matches!(self.scenario, Scenario::Storm | Scenario::Pass)
+    }
+
     /// Begins.
     pub fn new(scenario: Scenario, people: &mut Population) -> Self {
         if scenario == Scenario::Storm {
@@ -73,7 +80,7 @@ impl Story {
             }
             (Scenario::Reauth, _) | (_, Stage::Login) => Step::Login,
             (_, Stage::Start) => Step::Start,
-            (Scenario::Acct, Stage::Online) => Step::Interim,
+            (Scenario::Acct | Scenario::Pass, Stage::Online) => Step::Interim,
             (_, Stage::Online) if life.interims_left > 0 => Step::Interim,
             (_, Stage::Online) => Step::Stop,
         };
@@ -102,11 +109,11 @@ impl Story {
         let is_chained = match self.scenario {
             Scenario::Mix => matches!(step, Step::Login | Step::Stop),
             Scenario::Storm | Scenario::Acct => step == Step::Login,
-            Scenario::Auth | Scenario::Reauth => false,
+            Scenario::Auth | Scenario::Reauth | Scenario::Pass => false,
         };
         if is_chained {
             self.at_once.push_back(number);
-        } else if self.scenario != Scenario::Storm {
+        } else if !self.is_once() {
             self.idle.push_back(number);
         }
     }
@@ -117,7 +124,7 @@ impl Story {
         if matches!(step, Step::Login | Step::Stop) {
             life.come_again();
         }
-        if self.scenario != Scenario::Storm {
+        if !self.is_once() {
             self.idle.push_back(number);
         }
     }

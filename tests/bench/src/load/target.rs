@@ -1,6 +1,6 @@
 //! The server's ports, and sockets from which every gate speaks.
 //!
-//! A socket takes the answers to all gates at once: it is bound to no address, each request says from which it comes (IP_PKTINFO),
+//! A socket takes the answers to all gates at once: it is bound to no address, each request says from which it comes (`IP_PKTINFO`),
 //! and so does each answer. Hundreds of gates cost no more system calls than one.
 
 use std::io::{IoSlice, IoSliceMut};
@@ -12,10 +12,12 @@ use anyhow::Context as _;
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::in_pktinfo;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmsg, setsockopt, sockopt,
 };
+
+use nix::sys::time::TimeSpec;
 
 use super::packet::MAX_OCTETS;
 
@@ -120,14 +122,14 @@ impl Port {
     }
 }
 
-/// Waits until one of the ports has something, and tells which; at most this long, to the millisecond or, if shorter, not at all.
+/// Waits until one of the ports has something, and tells which; at most this long.
 pub fn wait(ports: &[Port], longest: Duration) -> Vec<bool> {
     let mut asked: Vec<_> = ports
         .iter()
         .map(|port| PollFd::new(port.socket.as_fd(), PollFlags::POLLIN))
         .collect();
-    let timeout = PollTimeout::try_from(longest).unwrap_or(PollTimeout::MAX);
-    match poll(&mut asked, timeout) {
+    // In nanoseconds: whole milliseconds would either make requests late or make us spin.
+    match ppoll(&mut asked, Some(TimeSpec::from_duration(longest)), None) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(_) => return vec![true; ports.len()],
     }

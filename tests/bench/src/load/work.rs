@@ -2,11 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
+use data_encoding::{DecodeError, HEXLOWER_PERMISSIVE};
 use serde_json::{Value, json};
 
 use super::flood::{Flood, Wrong};
@@ -45,6 +47,17 @@ impl Service {
             Self::Framed => 2,
             Self::CallCheck => 10,
         }
+    }
+}
+
+/// How Classes begin.
+#[derive(Debug, Clone)]
+struct Prefix(Vec<u8>);
+
+impl FromStr for Prefix {
+    type Err = DecodeError;
+    fn from_str(hex: &str) -> Result<Self, DecodeError> {
+        HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).map(Self)
     }
 }
 
@@ -99,7 +112,7 @@ pub struct Load {
     /// Octets in hexadecimal that begin the Class of sessions the server had before; the device's number follows in 4 octets of 7 bits.
     /// Classes of later sessions are taken from the server's answers
     #[arg(long)]
-    class: Option<String>,
+    class: Option<Prefix>,
     /// How long a gate waits before it asks again, milliseconds
     #[arg(long, default_value_t = 2000)]
     retry_ms: u64,
@@ -183,7 +196,7 @@ impl Load {
 
     /// Class of a session that was there before us.
     pub fn class_of(&self, number: u32) -> Option<Vec<u8>> {
-        let mut class = population::octets(self.class.as_deref()?)?;
+        let mut class = self.class.clone()?.0;
         class.extend(population::sevens(number));
         Some(class)
     }
@@ -200,11 +213,6 @@ impl Load {
         );
         ensure!(self.rate.is_none_or(|rate| rate > 0.0), "--rate must be above 0");
         ensure!(self.seconds > 0.0 && self.warm_up >= 0.0, "--seconds must be above 0");
-        let class = self.class.as_deref();
-        ensure!(
-            class.is_none_or(|class| population::octets(class).is_some()),
-            "--class is not hexadecimal"
-        );
         Ok(())
     }
 
@@ -230,13 +238,13 @@ pub fn run(load: &Load) -> anyhow::Result<Value> {
             })
             .collect();
         sleep_until(start + load.warm_up());
-        let before = costs(load)?;
+        let before = Costs::now(load)?;
         let flood = flood(load).map(|flood| scope.spawn(move || flood.run()));
         let end = start + load.warm_up() + load.length();
         while Instant::now() < end && threads.iter().any(|thread| !thread.is_finished()) {
             sleep_until(end.min(Instant::now() + Duration::from_millis(20)));
         }
-        let after = costs(load)?;
+        let after = Costs::now(load)?;
         let flooded = flood.and_then(|flood| flood.join().ok()).transpose()?;
         let ends = threads.into_iter().filter_map(|thread| thread.join().ok());
         let ends = ends.collect::<anyhow::Result<Vec<_>>>()?;
@@ -255,9 +263,9 @@ pub fn run(load: &Load) -> anyhow::Result<Value> {
     Ok(told(load, &sum, &costs, flooded))
 }
 
-fn told(load: &Load, sum: &Tally, [before, after]: &[Vec<(String, Cost)>; 2], flooded: Option<u64>) -> Value {
+fn told(load: &Load, sum: &Tally, [before, after]: &[Costs; 2], flooded: Option<u64>) -> Value {
     let length = match load.scenario {
-        Scenario::Storm => sum.last_answer().saturating_sub(load.warm_up()).min(load.length()),
+        Scenario::Storm | Scenario::Pass => sum.last_answer().saturating_sub(load.warm_up()).min(load.length()),
         _ => load.length(),
     };
     let mut told = sum.json(length);
@@ -265,8 +273,9 @@ fn told(load: &Load, sum: &Tally, [before, after]: &[Vec<(String, Cost)>; 2], fl
         return told;
     };
     let processes: serde_json::Map<_, _> = before
+        .processes
         .iter()
-        .zip(after)
+        .zip(&after.processes)
         .map(|((name, before), (_, after))| {
             let cpu_secs = after.cpu_secs - before.cpu_secs;
             #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
@@ -287,6 +296,8 @@ fn told(load: &Load, sum: &Tally, [before, after]: &[Vec<(String, Cost)>; 2], fl
         None => fields.insert("in_flight".into(), json!(load.in_flight)),
     };
     fields.insert("processes".into(), Value::Object(processes));
+    // Known where the server is in the same network namespace.
+    fields.insert("dropped_at_the_port".into(), json!(after.dropped - before.dropped));
     if let Some(sent) = flooded {
         fields.insert("flood_sent".into(), json!(sent));
     }
@@ -303,14 +314,27 @@ fn flood(load: &Load) -> Option<Flood> {
     })
 }
 
-/// The watched processes' and our own.
-fn costs(load: &Load) -> anyhow::Result<Vec<(String, Cost)>> {
-    let own = Watched {
-        name: "generator".into(),
-        pid: std::process::id(),
-    };
-    let all = load.watch.iter().chain([&own]);
-    all.map(|one| Ok((one.name.clone(), process::cost(one.pid)?))).collect()
+/// What everything has cost so far.
+struct Costs {
+    /// Of the watched processes and our own.
+    processes: Vec<(String, Cost)>,
+    /// Datagrams lost at the server's ports, for want of room.
+    dropped: u64,
+}
+
+impl Costs {
+    fn now(load: &Load) -> anyhow::Result<Self> {
+        let own = Watched {
+            name: "generator".into(),
+            pid: std::process::id(),
+        };
+        let all = load.watch.iter().chain([&own]);
+        let all = all.map(|one| anyhow::Ok((one.name.clone(), process::cost(one.pid)?)));
+        Ok(Self {
+            processes: all.collect::<Result<_, _>>()?,
+            dropped: process::dropped(load.auth_port) + process::dropped(load.acct_port),
+        })
+    }
 }
 
 fn sleep_until(end: Instant) {

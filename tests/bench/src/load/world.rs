@@ -1,6 +1,9 @@
 //! A server under test in a network namespace of its own.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use tempfile::TempDir;
 
 use super::sql::{Database, Engine};
 use super::target::Gates;
-use super::{centre, peer};
+use super::{centre, peer, process};
 
 /// Of every gate, in a namespace that nobody else reaches.
 pub const SECRET: &str = "a-secret-of-all-gates";
@@ -28,6 +31,24 @@ pub enum Who {
     Kavadam,
     /// Debian's package
     Freeradius,
+}
+
+impl Who {
+    /// As it is called in reports, and as its process is.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kavadam => "kavadam",
+            Self::Freeradius => "freeradius",
+        }
+    }
+
+    /// In names of namespaces.
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Kavadam => 'k',
+            Self::Freeradius => 'f',
+        }
+    }
 }
 
 /// What stands there.
@@ -92,10 +113,7 @@ impl World {
 
     /// The server's process.
     pub fn pid(&self) -> anyhow::Result<u32> {
-        let name = match self.plan.who {
-            Who::Kavadam => "kavadam",
-            Who::Freeradius => "freeradius",
-        };
+        let name = self.plan.who.name();
         let inside = self.netns.processes()?;
         inside
             .into_iter()
@@ -104,6 +122,20 @@ impl World {
                 told.is_ok_and(|told| told.trim() == name)
             })
             .with_context(|| format!("{name} does not run"))
+    }
+
+    /// A gate the server knows and no device is at.
+    pub fn spare_gate(&self) -> Ipv4Addr {
+        let gates = Gates {
+            first: Some(FIRST_GATE),
+            count: self.plan.gates,
+        };
+        gates.address(usize::try_from(self.plan.gates).unwrap_or(0))
+    }
+
+    /// Octets that the server holds in memory now.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        Ok(process::cost(self.pid()?)?.resident)
     }
 
     /// Whether the server has not ended.
@@ -127,18 +159,22 @@ impl World {
         if let Some(pid) = self.database.pid() {
             words.extend(["--watch".to_owned(), format!("database={pid}")]);
         }
-        words.extend(match self.plan.who {
-            Who::Kavadam => centre::arguments(),
-            Who::Freeradius => peer::arguments(),
-        });
+        if self.plan.who == Who::Kavadam {
+            words.extend(centre::arguments());
+        }
         Ok(words)
     }
 
     /// Runs the generator in here.
-    pub fn load(&self, words: &[&str]) -> anyhow::Result<Value> {
-        let own = std::env::current_exe()?;
-        let mut command: Command = self.netns.command(&own.display().to_string());
-        let output = command.arg("run").args(self.arguments()?).args(words).output()?;
+    pub fn load(&self, words: &str) -> anyhow::Result<Value> {
+        // Itself, even where it was built anew meanwhile.
+        let own = format!("/proc/{}/exe", std::process::id());
+        let mut command: Command = self.netns.command(&own);
+        let output = command
+            .arg("run")
+            .args(self.arguments()?)
+            .args(words.split_whitespace())
+            .output()?;
         ensure!(
             output.status.success(),
             "the generator: {}",
@@ -187,7 +223,7 @@ impl Hold {
         };
         let mut world = World::make(plan, &self.netns)?;
         if !self.run.is_empty() {
-            return world.load(&self.run.iter().map(String::as_str).collect::<Vec<_>>());
+            return world.load(&self.run.join(" "));
         }
         let words = world.arguments()?;
         let file = world.dir.path().join("arguments");
@@ -215,6 +251,13 @@ pub fn wait_for_port(netns: &Netns, port: u16) -> anyhow::Result<()> {
     };
     ensure!(until(Duration::from_secs(30), is_open), "UDP port {port} does not open");
     Ok(())
+}
+
+/// Where both the server and the generator find it.
+pub fn write_secret(dir: &Path) -> anyhow::Result<()> {
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    Ok(options.open(dir.join("secret"))?.write_all(SECRET.as_bytes())?)
 }
 
 /// A program built beside this one.
