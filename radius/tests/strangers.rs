@@ -8,6 +8,7 @@
 )]
 
 mod radclient;
+mod radclient_cases;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
