@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod eapol_test;
 mod radclient;
 mod radclient_cases;
 
