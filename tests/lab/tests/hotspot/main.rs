@@ -10,6 +10,7 @@
 mod captured;
 mod ends;
 mod failures;
+mod foreign_centre;
 mod quota;
 mod speed;
 mod stranger;
