@@ -11,6 +11,7 @@ mod captured;
 mod ends;
 mod failures;
 mod foreign_centre;
+mod proxies;
 mod quota;
 mod speed;
 mod stranger;
