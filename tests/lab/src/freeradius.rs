@@ -114,13 +114,18 @@ impl FreeRadius {
         let said = self.dir.join("log/said");
         let dir = self.dir.display().to_string();
         let mut server = netns.start(&said, "freeradius", &["-f", "-l", "stdout", "-d", &dir])?;
-        let text = || fs::read_to_string(&said).unwrap_or_default();
         until(Duration::from_secs(20), || {
-            text().contains("Ready to process requests") || !server.is_running()
+            self.said().contains("Ready to process requests") || !server.is_running()
         });
-        ensure!(server.is_running(), "FreeRADIUS does not come up:\n{}", text());
+        ensure!(server.is_running(), "FreeRADIUS does not come up:\n{}", self.said());
         self.server = Some(server);
         Ok(())
+    }
+
+    /// What it said of itself since the start.
+    #[must_use]
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.dir.join("log/said")).unwrap_or_default()
     }
 
     /// What it wrote into its detail files about accounting, of all clients and days.

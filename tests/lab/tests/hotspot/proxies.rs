@@ -8,6 +8,8 @@ use kavadam_lab::netns::Process;
 use kavadam_lab::world::until;
 use kavadam_lab::{Phone, Tally, World};
 
+const PROXY: u16 = 11_812;
+
 use crate::{ENDLESS, NUMBER, beside_others, end, is_online, is_over, log_in, octets, phone, sessions, world_with};
 
 /// A world whose gate asks a proxy at this port, and the next for accounting.
@@ -51,12 +53,9 @@ fn a_day_through_the_proxy(world: &mut World) {
     );
 }
 
-#[test]
-fn a_citizens_day_passes_freeradius_as_proxy() {
-    const PORT: u16 = 11_812;
-    let _machine = beside_others();
-    let mut world = world(PORT);
-    let secret = secret(&world);
+/// FreeRADIUS at this port of the gate, before our centre.
+fn freeradius(world: &World) -> FreeRadius {
+    let secret = secret(world);
     let mut proxy = FreeRadius::stock(&world.dir().join("freeradius")).unwrap();
     let client =
         format!("client gate {{\nipaddr = 127.0.0.1\nsecret = \"{secret}\"\nrequire_message_authenticator = yes\n}}\n");
@@ -64,24 +63,59 @@ fn a_citizens_day_passes_freeradius_as_proxy() {
     let realm = format!(
         "proxy server {{\ndefault_fallback = no\n}}\n\
          home_server kavadam {{\ntype = auth+acct\nipaddr = 127.0.0.1\nport = 1812\nsecret = \"{secret}\"\n\
-         status_check = status-server\n}}\n\
+         status_check = status-server\ncheck_interval = 6\nresponse_window = 5\nnum_answers_to_alive = 3\n}}\n\
          home_server_pool kavadam {{\nhome_server = kavadam\n}}\n\
          realm NULL {{\npool = kavadam\n}}\n"
     );
     proxy.write("proxy.conf", &realm).unwrap();
-    proxy.listen(PORT).unwrap();
+    proxy.listen(PROXY).unwrap();
     proxy.start(&world.gate).unwrap();
+    proxy
+}
+
+#[test]
+fn a_citizens_day_passes_freeradius_as_proxy() {
+    let _machine = beside_others();
+    let mut world = world(PROXY);
+    let proxy = freeradius(&world);
     a_day_through_the_proxy(&mut world);
     let detail = proxy.detail();
     assert!(detail.contains("Acct-Status-Type = Stop"), "it did not pass: {detail}");
 }
 
 #[test]
+fn freeradius_as_proxy_sees_by_status_server_that_our_centre_is_back() {
+    // Beside the others: it waits for some seconds and measures nothing.
+    let mut world = world(PROXY);
+    let proxy = freeradius(&world);
+    world.gateway.stop().unwrap();
+    let (request, secret) = (
+        world.dir().join("request.txt"),
+        world.dir().join("state/local-nas.secret"),
+    );
+    fs::write(
+        &request,
+        "User-Name = \"nobody\"\nUser-Password = \"x\"\nMessage-Authenticator = 0x00\n",
+    )
+    .unwrap();
+    let [request, secret] = [request, secret].map(|path| path.display().to_string());
+    let address = format!("127.0.0.1:{PROXY}");
+    let words = ["-r", "1", "-t", "10", "-S", &secret, "-f", &request, &address, "auth"];
+    let _unanswered = world.gate.output("radclient", &words).unwrap();
+    assert!(proxy.said().contains("port 1812 as zombie"), "{}", proxy.said());
+    let World { gateway, gate, .. } = &mut world;
+    gateway.start(gate).unwrap();
+    let is_back = until(Duration::from_secs(20), || {
+        proxy.said().contains("Received response to status check")
+    });
+    assert!(is_back, "{}", proxy.said());
+}
+
+#[test]
 fn a_citizens_day_passes_radsecproxy() {
-    const PORT: u16 = 11_812;
     let _machine = beside_others();
-    let mut world = world(PORT);
-    let _proxy = radsecproxy(&world, PORT);
+    let mut world = world(PROXY);
+    let _proxy = radsecproxy(&world, PROXY);
     a_day_through_the_proxy(&mut world);
 }
 
