@@ -8,6 +8,7 @@
 )]
 
 mod captured;
+mod decoded;
 mod ends;
 mod failures;
 mod foreign_centre;
