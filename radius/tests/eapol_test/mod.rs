@@ -16,7 +16,7 @@ const METHODS: [(&str, &str); 5] = [
     ("GTC", ""),
 ];
 
-/// Far below the thirty seconds after which eapol_test gives up.
+/// Far below the thirty seconds after which `eapol_test` gives up.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]

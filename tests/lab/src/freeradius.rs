@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 use crate::netns::{Netns, Process, sh};
 use crate::world::until;
@@ -65,19 +65,12 @@ impl FreeRadius {
     pub fn listen(&self, port: u16) -> anyhow::Result<()> {
         const PORT: &str = "\n\tport = 0\n";
         let path = self.dir.join("sites-available/default");
-        let text = fs::read_to_string(&path)?;
+        let mut text = fs::read_to_string(&path)?;
         // Authentication and accounting over IPv4, then over IPv6.
-        let ports = [port, port + 1, port, port + 1];
-        let parts: Vec<&str> = text.split(PORT).collect();
-        let [first, others @ ..] = parts.as_slice() else {
-            bail!("nothing in {}", path.display());
-        };
-        ensure!(others.len() == ports.len(), "no four ports in {}", path.display());
-        let others = ports
-            .iter()
-            .zip(others)
-            .map(|(port, part)| format!("\n\tport = {port}\n{part}"));
-        let text: String = std::iter::once((*first).to_owned()).chain(others).collect();
+        for port in [port, port + 1, port, port + 1] {
+            ensure!(text.contains(PORT), "less than four ports in {}", path.display());
+            text = text.replacen(PORT, &format!("\n\tport = {port}\n"), 1);
+        }
         Ok(fs::write(path, text)?)
     }
 

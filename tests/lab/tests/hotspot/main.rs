@@ -12,6 +12,7 @@ mod decoded;
 mod ends;
 mod failures;
 mod foreign_centre;
+mod hostapd;
 mod proxies;
 mod quota;
 mod speed;
