@@ -32,8 +32,13 @@ DEFAULT Auth-Type := Reject
 \tReply-Message = \"Nobody knows you.\"
 ";
 
-/// A gate whose centre is FreeRADIUS.
+/// A gate whose centre is FreeRADIUS, which signs its answers.
 fn world() -> (World, FreeRadius, tempfile::TempDir) {
+    world_with(FreeRadius::sign_answers)
+}
+
+/// A gate whose centre is FreeRADIUS with a change of its configuration.
+fn world_with(change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> (World, FreeRadius, tempfile::TempDir) {
     let secrets = tempfile::tempdir().unwrap();
     let extra = config(secrets.path());
     let lab = Path::new(env!("CARGO_BIN_EXE_kavadam-lab"));
@@ -45,7 +50,7 @@ fn world() -> (World, FreeRadius, tempfile::TempDir) {
     );
     centre.write("clients.conf", &client).unwrap();
     centre.write("mods-config/files/authorize", USERS).unwrap();
-    centre.sign_answers().unwrap();
+    change(&centre).unwrap();
     centre.start(&world.internet).unwrap();
     (world, centre, secrets)
 }
@@ -61,7 +66,7 @@ fn config(dir: &Path) -> String {
     format!(
         "portal_url = \"http://203.0.113.10\"\nuam_secret_file = \"{uam}\"\ncoa_listen = \"198.51.100.2:3799\"\n\
          [gateway.radius]\nsecret_file = \"{radius}\"\n\
-         auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\n"
+         auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\ntimeout_ms = 1500\nretries = 1\n"
     )
 }
 
@@ -204,4 +209,19 @@ fn a_stock_freeradius_lets_a_device_in_by_its_mac_and_radclient_changes_and_ends
     assert!(answer.contains("Received Disconnect-ACK"), "{answer}");
     let stop = stopped(&centre, MAC).pop().unwrap();
     assert_eq!(said(&stop, "Acct-Terminate-Cause"), "Admin-Reset");
+}
+
+#[test]
+fn the_log_says_why_a_centre_that_does_not_sign_is_not_heard() {
+    let _machine = beside_others();
+    let (mut world, _centre, _secrets) = world_with(|_| Ok(()));
+    let phone = phone(&mut world);
+    let refused = log_on(&phone, "staff", "a password");
+    assert!(refused.contains("res=failed"), "{refused}");
+    let log = fs::read_to_string(world.gateway.log()).unwrap();
+    assert!(
+        log.contains("dropped") && log.contains("no Message-Authenticator"),
+        "{log}"
+    );
+    assert!(!is_online(&phone));
 }
