@@ -17,7 +17,11 @@ case $for_what in
     [ "$(id -u)" = 0 ] || fail "root is needed, for network namespaces and packages: sudo make $for_what"
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
-  test) packages+=(postgresql-15 freeradius-utils chromium chromium-driver fonts-noto-core) ;;
+  test)
+    packages+=(postgresql-15 chromium chromium-driver fonts-noto-core)
+    # Strangers who speak RADIUS: clients, a server and proxy, a supplicant, a NAS, a proxy, an eye on the wire.
+    packages+=(freeradius-utils freeradius eapoltest hostapd wpasupplicant radsecproxy tshark)
+    ;;
   bench) packages+=(freeradius) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
   run) ;;
@@ -62,10 +66,13 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq >&2
   # UCF…: a file of ours where a package brings its own is kept, without a question.
   UCF_FORCE_CONFFOLD=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-  # Installed for a measurement, not to serve anybody at the next boot.
-  if [[ " ${missing[*]} " = *" freeradius "* ]] && command -v systemctl >/dev/null; then
-    systemctl disable -q freeradius 2>/dev/null || true
-  fi
+  # Installed to be measured or to test against, not to serve anybody at the next boot.
+  for service in freeradius hostapd radsecproxy wpa_supplicant; do
+    package=${service/wpa_supplicant/wpasupplicant}
+    if [[ " ${missing[*]} " = *" $package "* ]] && command -v systemctl >/dev/null; then
+      systemctl disable -q "$service" 2>/dev/null || true
+    fi
+  done
 fi
 
 export PATH="$HOME/.cargo/bin:$PATH"

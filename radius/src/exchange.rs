@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::listener::lock;
-use crate::wire::{Code, Draft, EncodeError, MAX_PACKET_OCTETS, Packet, Secret};
+use crate::wire::{Code, Draft, EncodeError, MAX_PACKET_OCTETS, Packet, Secret, Unverified};
 
 /// Questions in flight at once; further ones wait for a place.
 const MAX_IN_FLIGHT: usize = 8 * IDENTIFIERS;
@@ -112,6 +112,9 @@ impl Exchange {
                 return Ok(packet);
             }
         }
+        if let Some(why) = claim.dropped() {
+            tracing::warn!(server = %peer.address, why, "what came in place of an answer was dropped");
+        }
         Err(ExchangeError::NoAnswer(peer.address))
     }
 
@@ -164,6 +167,8 @@ struct Question {
     secret: Secret,
     is_strict: bool,
     answer: Mutex<Option<oneshot::Sender<Packet>>>,
+    /// Why the last one that came was no answer.
+    dropped: Mutex<Option<&'static str>>,
 }
 
 impl Lane {
@@ -232,7 +237,7 @@ impl Lane {
                     _ = answer.send(packet);
                 }
             }
-            Err(why) => tracing::debug!(peer = %question.peer, why, "dropped an answer"),
+            Err(why) => *lock(&question.dropped) = Some(why),
         }
     }
 }
@@ -248,7 +253,10 @@ impl Question {
         }
         packet
             .verify_reply(&self.authenticator, self.secret.octets(), self.is_strict)
-            .map_err(|_| "not signed with the secret")?;
+            .map_err(|error| match error {
+                Unverified::NoMessageAuthenticator => "no Message-Authenticator",
+                Unverified::Authenticator | Unverified::MessageAuthenticator => "not signed with the secret",
+            })?;
         Ok(packet)
     }
 }
@@ -270,9 +278,14 @@ impl Claim {
             secret: peer.secret.clone(),
             is_strict: peer.is_strict,
             answer: Mutex::new(Some(sender)),
+            dropped: Mutex::default(),
         };
         self.lane.set(self.identifier, Slot::Waiting(Arc::new(question)));
         answer
+    }
+
+    fn dropped(&self) -> Option<&'static str> {
+        *lock(&self.lane.question(self.identifier)?.dropped)
     }
 }
 

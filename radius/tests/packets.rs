@@ -10,7 +10,7 @@
 use std::fs;
 use std::path::Path;
 
-use kavadam_radius::wire::{Malformed, Packet, attr, chap_matches, reveal_password};
+use kavadam_radius::wire::{Draft, Malformed, Packet, attr, chap_matches, hide_password, reveal_password};
 
 #[derive(Default)]
 struct Case {
@@ -19,6 +19,8 @@ struct Case {
     /// The last packet, and the one before it.
     packet: Option<Result<Packet, Malformed>>,
     before: Option<Packet>,
+    /// The last packet as it is in the file.
+    octets: Vec<u8>,
 }
 
 impl Case {
@@ -33,6 +35,28 @@ impl Case {
     fn take(&mut self, datagram: &[u8]) {
         self.before = self.packet.take().and_then(Result::ok);
         self.packet = Some(Packet::parse(datagram));
+        datagram.clone_into(&mut self.octets);
+    }
+
+    /// The last packet as we would write it.
+    fn written_anew(&self) -> Vec<u8> {
+        let packet = self.packet();
+        let mut draft = match &self.before {
+            Some(request) if packet.code().answers(request.code()) => Draft::reply(packet.code(), request),
+            _ => Draft::request(packet.code(), *packet.authenticator()),
+        };
+        if !packet.has(attr::MESSAGE_AUTHENTICATOR) {
+            draft.without_message_authenticator();
+        }
+        let mut rest = &self.octets[20..];
+        while let [kind, length, ..] = *rest {
+            let (attribute, others) = rest.split_at(length.into());
+            if kind != attr::MESSAGE_AUTHENTICATOR {
+                draft.octets(kind, &attribute[2..]);
+            }
+            rest = others;
+        }
+        draft.seal_request(packet.identifier(), &self.secret).unwrap()
     }
 
     fn check(&self, line: &str) {
@@ -62,7 +86,10 @@ impl Case {
                 let hidden = self.packet().octets(attr::USER_PASSWORD).unwrap();
                 let found = reveal_password(&hidden, self.packet().authenticator(), &self.secret).unwrap();
                 assert_eq!(found.as_slice(), rest.as_bytes(), "{}", at());
+                let anew = hide_password(rest.as_bytes(), self.packet().authenticator(), &self.secret);
+                assert_eq!(anew, hidden, "{}", at());
             }
+            "ours" => assert_eq!(self.written_anew(), self.octets, "{}", at()),
             "chap" => {
                 let found = self.packet().octets(attr::CHAP_PASSWORD).unwrap();
                 let challenge = self.packet().octets(attr::CHAP_CHALLENGE);

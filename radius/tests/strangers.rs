@@ -7,7 +7,9 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod eapol_test;
 mod radclient;
+mod radclient_cases;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;

@@ -48,11 +48,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Writes the configuration; nothing runs yet. `extra` goes to the end of it.
+    /// Writes the configuration; nothing runs yet. `extra` goes to the end of it: keys of the gateway, then more sections.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn new(program: &Path, dir: &Path, extra: &str) -> anyhow::Result<Self> {
+    pub fn new(program: &Path, dir: &Path, role: &str, extra: &str) -> anyhow::Result<Self> {
         let made = Self {
             program: program.to_owned(),
             config: dir.join("kavadam.toml"),
@@ -65,7 +65,7 @@ impl Gateway {
         made.secret("secure-key", operator::SECURE_KEY)?;
         let path = |name: &str| dir.join(name).display().to_string();
         certify(API_HOST, &path("api.key"), &path("api.pem"))?;
-        fs::write(&made.config, made.text(extra))?;
+        fs::write(&made.config, made.text(role, extra))?;
         Ok(made)
     }
 
@@ -81,17 +81,17 @@ impl Gateway {
         self.dir.join("api.pem").display().to_string()
     }
 
-    fn text(&self, extra: &str) -> String {
+    fn text(&self, role: &str, extra: &str) -> String {
         let dir = self.dir.display();
         let [template_en, template_ml] = operator::TEMPLATES;
         format!(
-            "state_dir = \"{dir}/state\"\n\
+            "role = \"{role}\"\nstate_dir = \"{dir}/state\"\n\
              [sms]\nurl = \"http://203.0.113.20:8090/esms/sendsmsrequestDLT\"\nusername = \"{}\"\n\
              password_file = \"{dir}/password\"\nsecure_key_file = \"{dir}/secure-key\"\n\
              template_id_en = \"{template_en}\"\ntemplate_id_ml = \"{template_ml}\"\n\
-             [gateway]\nlease_socket = \"{dir}/lease.sock\"\n\
              [gateway.api]\nhost_name = \"{API_HOST}\"\ncertificate_file = \"{dir}/api.pem\"\nkey_file = \"{dir}/api.key\"\n\
-             [gateway.dnsmasq]\nstate_dir = \"{dir}/dnsmasq\"\nupstream = [\"203.0.113.53\"]\n{extra}",
+             [gateway.dnsmasq]\nstate_dir = \"{dir}/dnsmasq\"\nupstream = [\"203.0.113.53\"]\n\
+             [gateway]\nlease_socket = \"{dir}/lease.sock\"\n{extra}",
             operator::USERNAME
         )
     }

@@ -10,6 +10,7 @@
 pub mod accounting;
 pub mod browser;
 pub mod citizen;
+pub mod freeradius;
 pub mod gateway;
 pub mod html;
 pub mod internet;

@@ -46,6 +46,14 @@ impl World {
     /// # Errors
     /// No root, a tool or kernel feature is missing, or something did not come up.
     pub fn build(program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
+        Self::build_as("all-in-one", program, lab, extra)
+    }
+
+    /// The same with a kavadam of this role.
+    ///
+    /// # Errors
+    /// As [`World::build`].
+    pub fn build_as(role: &str, program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("kv{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let temporary = traces::directory("kavadam-lab-")?;
@@ -55,7 +63,7 @@ impl World {
         connect(&gate, &internet).context("cannot build the network")?;
         let mut world = Self {
             servers: Vec::new(),
-            gateway: Gateway::new(program, &dir, extra)?,
+            gateway: Gateway::new(program, &dir, role, extra)?,
             phones: 0,
             prefix,
             dir,

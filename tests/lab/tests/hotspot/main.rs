@@ -8,8 +8,12 @@
 )]
 
 mod captured;
+mod decoded;
 mod ends;
 mod failures;
+mod foreign_centre;
+mod hostapd;
+mod proxies;
 mod quota;
 mod speed;
 mod stranger;
