@@ -17,6 +17,7 @@ mod authenticator;
 mod authorize;
 mod ending;
 mod find;
+mod gate_entry;
 mod gates;
 pub mod key;
 pub mod login;
