@@ -75,8 +75,8 @@ pub fn until(text: &str) -> Result<Timestamp, String> {
 
 fn end_of_day(date: &str) -> Option<Timestamp> {
     let next = date.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
-    let end = jiff::tz::TimeZone::system().to_zoned(next.into()).ok()?;
-    Some(Timestamp(end.timestamp().as_microsecond()))
+    let end = jiff::tz::TimeZone::system().to_timestamp(next.into()).ok()?;
+    Some(Timestamp(end.as_microsecond()))
 }
 
 /// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.

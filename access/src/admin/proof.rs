@@ -73,22 +73,21 @@ pub(super) fn check_range(
 }
 
 /// Every secret of a gate, valid or over.
-fn secrets(sealer: &Sealer, sealed: &[u8], proof: &NasProof) -> Result<Vec<Zeroizing<Vec<u8>>>, SealError> {
-    let all = std::iter::once(sealed).chain(proof.old_secret_sealed.as_deref());
-    all.map(|sealed| sealer.open(sealed)).collect()
+fn secrets(sealer: &Sealer, present: &[u8], proof: &NasProof) -> Result<Vec<Zeroizing<Vec<u8>>>, SealError> {
+    let all = std::iter::once(present).chain(proof.old_secret_sealed.as_deref());
+    all.map(|secret| sealer.open(secret)).collect()
 }
 
 /// For the audit.
 pub(super) fn describe(row: &NewNas, proof: &NasProof) -> String {
-    let mut detail = row.source.to_string();
     let dates = [
         ("old secret valid", proof.old_secret_until),
         ("without Message-Authenticator", proof.unsigned_until),
     ];
-    for (what, until) in dates {
-        if let Some(until) = until.and_then(Timestamp::to_jiff) {
-            detail.push_str(&format!(", {what} until {until:.0}"));
-        }
-    }
-    detail
+    let dates = dates.into_iter().filter_map(|(what, until)| {
+        let until = until.and_then(Timestamp::to_jiff)?;
+        Some(format!("{what} until {until:.0}"))
+    });
+    let source = row.source.to_string();
+    std::iter::once(source).chain(dates).collect::<Vec<_>>().join(", ")
 }
