@@ -2,6 +2,7 @@
 
 mod people;
 mod places;
+mod proof;
 mod record;
 
 use ipnet::IpNet;
@@ -38,8 +39,12 @@ pub struct NasChange<'a> {
     pub site: Option<&'a str>,
     /// Where its requests come from.
     pub source: Option<IpNet>,
-    /// RADIUS secret.
+    /// RADIUS secret. The one before proves nothing any more, unless [`Self::old_secret_until`] is given.
     pub secret: Option<&'a [u8]>,
+    /// Until when the secret before is valid besides; a time that is past ends it at once.
+    pub old_secret_until: Option<Timestamp>,
+    /// Until when its Access-Requests may lack Message-Authenticator; a time that is past ends that at once.
+    pub unsigned_until: Option<Timestamp>,
     /// UAM secret.
     pub uam_secret: Option<&'a [u8]>,
     /// UDP port for CoA and Disconnect.

@@ -9,6 +9,8 @@ use kavadam_domain::{
 };
 use zeroize::Zeroizing;
 
+pub use crate::gate_entry::{Candidates, NasEntry, NasProof, OldSecret, WhichSecret};
+
 /// How a RADIUS client proves that it knows the password.
 #[derive(Clone)]
 pub enum Proof {
@@ -152,25 +154,6 @@ pub enum Accounted {
     Implausible,
     /// Sessions closed by On or Off.
     Closed(u64),
-}
-
-/// A RADIUS client, as the server needs it.
-#[derive(Clone)]
-pub struct NasEntry {
-    /// Set by the store.
-    pub id: NasId,
-    /// NAS-Identifier, unique.
-    pub name: String,
-    /// Where it stands.
-    pub site: SiteId,
-    /// Requests come from here.
-    pub source: ipnet::IpNet,
-    /// Shared secret.
-    pub secret: Zeroizing<Vec<u8>>,
-    /// UAM secret, for the signature of its redirects.
-    pub uam_secret: Zeroizing<Vec<u8>>,
-    /// UDP port for CoA and Disconnect (3799), on the address its requests come from.
-    pub coa_port: u16,
 }
 
 /// What the centre wants a gate to do with an open session (RFC 5176).

@@ -18,6 +18,7 @@ mod authorize;
 pub mod batch;
 mod ending;
 mod find;
+mod gate_entry;
 mod gates;
 pub mod key;
 pub mod login;

@@ -34,12 +34,13 @@ CREATE TABLE nas (
     uam_secret_sealed BLOB    NOT NULL,
     coa_port          INTEGER NOT NULL,
     is_renewing       INTEGER NOT NULL CHECK (is_renewing IN (0, 1)), -- shares a quota by Chargeable-User-Identity, and asks again
+    old_secret_sealed BLOB,                    -- valid besides until old_secret_until
+    old_secret_until  INTEGER,
+    unsigned_until    INTEGER,                 -- until then its Access-Requests may lack Message-Authenticator
     last_seen_address TEXT,
     last_seen_at      INTEGER,
     is_retired        INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
--- A request belongs to one gate.
-CREATE UNIQUE INDEX nas_by_source ON nas (source) WHERE is_retired = FALSE;
 
 CREATE TABLE subscriber (
     id          INTEGER PRIMARY KEY NOT NULL,

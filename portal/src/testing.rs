@@ -10,7 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use data_encoding::HEXUPPER;
 use http_body_util::BodyExt;
-use kavadam_access::api::{Message, NasEntry, PendingCode, Started, Status, Step, Ticket, Verified, Visit};
+use kavadam_access::api::{Message, NasEntry, NasProof, PendingCode, Started, Status, Step, Ticket, Verified, Visit};
 use kavadam_domain::plan::Period;
 use kavadam_domain::{NasId, Reason, SiteId, Timestamp};
 use md5::{Digest, Md5};
@@ -96,6 +96,7 @@ impl Citizen for Fake {
             site: SiteId(1),
             source: "127.0.0.1/32".parse().unwrap(),
             secret: b"radius".to_vec().into(),
+            proof: NasProof::default(),
             uam_secret: SECRET.to_vec().into(),
             coa_port: 3799,
         }))

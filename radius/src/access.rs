@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
 use kavadam_domain::{Limits, Mac};
 use zeroize::Zeroizing;
 
@@ -200,7 +201,7 @@ impl AccessRequest {
             mac: mac_of(packet),
             called_station_id: packet.text(attr::CALLED_STATION_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
-            framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
+            framed_ipv6: framed_ipv6_of(packet),
             acct_session_id: packet.id(attr::ACCT_SESSION_ID),
             classes: packet.all_octets(attr::CLASS),
             state: packet.octets(attr::STATE),
@@ -219,7 +220,7 @@ impl AccessRequest {
 
 impl Credential {
     fn read(packet: &Packet, secret: &[u8]) -> Option<Self> {
-        if let Some(message) = packet.octets(attr::EAP_MESSAGE) {
+        if let Some(message) = packet.joined(attr::EAP_MESSAGE) {
             return Some(Self::Eap(message.get(1).copied().unwrap_or(0)));
         }
         if packet.has(attr::CHAP_PASSWORD) && packet.has(attr::USER_PASSWORD) {
@@ -376,6 +377,26 @@ pub(crate) fn write_device(
 /// Calling-Station-Id, where it is a MAC.
 pub(crate) fn mac_of(packet: &Packet) -> Option<Mac> {
     packet.text(attr::CALLING_STATION_ID)?.trim().parse().ok()
+}
+
+/// The device's IPv6 address: Framed-IPv6-Address (RFC 6911); else what Framed-IPv6-Prefix and Framed-Interface-Id (RFC 3162) make
+/// together; else the prefix alone, if it is a device's own (64 bits or longer).
+pub(crate) fn framed_ipv6_of(packet: &Packet) -> Option<Ipv6Addr> {
+    if packet.has(attr::FRAMED_IPV6_ADDRESS) {
+        return packet.ipv6(attr::FRAMED_IPV6_ADDRESS);
+    }
+    let value = packet.octets(attr::FRAMED_IPV6_PREFIX)?;
+    let (&[_, length], bits) = value.split_first_chunk::<2>()?;
+    let mut octets = [0; 16];
+    octets.get_mut(..bits.len())?.copy_from_slice(bits);
+    let prefix = Ipv6Net::new(octets.into(), length).ok()?.trunc();
+    let interface = packet.octets(attr::FRAMED_INTERFACE_ID);
+    let interface = interface.and_then(|id| id.try_into().ok()).map(u64::from_be_bytes);
+    match interface {
+        Some(id) if length <= 64 => Some((u128::from(prefix.network()) | u128::from(id)).into()),
+        _ if length >= 64 => Some(prefix.network()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

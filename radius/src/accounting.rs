@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavadam_domain::{Mac, Timestamp};
 
 use crate::NasIdentity;
-use crate::access::{mac_of, write_device};
+use crate::access::{framed_ipv6_of, mac_of, write_device};
 use crate::limits::{join, split};
 use crate::wire::{Code, Draft, Packet, WrongLength, attr, status};
 
@@ -141,7 +141,7 @@ impl AccountingRequest {
             mac: mac_of(packet),
             called_station_id: packet.text(attr::CALLED_STATION_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
-            framed_ipv6: packet.ipv6(attr::FRAMED_IPV6_ADDRESS),
+            framed_ipv6: framed_ipv6_of(packet),
             counters: Counters::read(packet).ok()?,
             at: happened_at(packet, now).ok()?,
         })

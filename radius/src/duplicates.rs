@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What makes two packets copies of one request.
@@ -25,27 +26,67 @@ pub(crate) enum Admission {
     InProgress,
     /// A copy of one that was answered so.
     Replay(Arc<[u8]>),
+    /// Not seen before, and there is no room: the client will ask again.
+    Full,
 }
 
-/// Remembers answers for a time, up to a number; and what is being worked on for as long as that takes.
+/// How much may be remembered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// How long an answer is; it should outlast the clients' retransmissions.
+    pub(crate) lifetime: Duration,
+    /// Answers of this one, octets, with what it takes to keep them. Beyond, the oldest are forgotten first.
+    pub(crate) octets: usize,
+    /// Requests being worked on at once.
+    pub(crate) under_way: usize,
+}
+
+/// What several remember together.
+#[derive(Debug)]
+pub(crate) struct Total {
+    used: AtomicUsize,
+    /// Once this much is used, whoever adds an answer forgets as much of their own, down to [`KEPT_OCTETS`].
+    octets: usize,
+}
+
+impl Total {
+    pub(crate) fn new(octets: usize) -> Arc<Self> {
+        Arc::new(Self {
+            used: AtomicUsize::new(0),
+            octets,
+        })
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.octets
+    }
+}
+
+/// What an answer takes besides its own octets: its key twice, an instant, and the tables' spare room.
+const OVERHEAD_OCTETS: usize = 176;
+/// What is left to each even if all the others remember more than their share: about the 256 requests that one port can have open.
+const KEPT_OCTETS: usize = 256 * (OVERHEAD_OCTETS + 200);
+
+/// Remembers answers for a time, up to an amount; and what is being worked on for as long as that takes.
 pub(crate) struct Duplicates {
-    lifetime: Duration,
-    capacity: usize,
+    bounds: Bounds,
+    total: Arc<Total>,
     /// `None` while it is being worked on.
     seen: HashMap<Key, Option<Arc<[u8]>>>,
     /// The answered ones and when, the oldest first.
     answered: VecDeque<(Key, Instant)>,
+    octets: usize,
 }
 
 impl Duplicates {
-    /// `lifetime` counts from the answer and should outlast the clients' retransmissions. Beyond `capacity` the oldest answers are
-    /// forgotten first.
-    pub(crate) fn new(lifetime: Duration, capacity: usize) -> Self {
+    /// `total` is what all that share it remember together.
+    pub(crate) fn new(bounds: Bounds, total: &Arc<Total>) -> Self {
         Self {
-            lifetime,
-            capacity,
+            bounds,
+            total: Arc::clone(total),
             seen: HashMap::new(),
             answered: VecDeque::new(),
+            octets: 0,
         }
     }
 
@@ -54,6 +95,7 @@ impl Duplicates {
         match self.seen.get(&key) {
             Some(Some(reply)) => Admission::Replay(Arc::clone(reply)),
             Some(None) => Admission::InProgress,
+            None if self.seen.len() - self.answered.len() >= self.bounds.under_way => Admission::Full,
             None => {
                 self.seen.insert(key, None);
                 Admission::New
@@ -64,13 +106,17 @@ impl Duplicates {
     /// Keeps the answer for copies to come.
     pub(crate) fn answered(&mut self, key: Key, reply: Arc<[u8]>, now: Instant) {
         self.expire(now);
-        if self.answered.len() >= self.capacity
-            && let Some((oldest, _)) = self.answered.pop_front()
-        {
-            self.seen.remove(&oldest);
+        let octets = OVERHEAD_OCTETS + reply.len();
+        while self.octets + octets > self.bounds.octets || (self.total.is_used_up() && self.octets > KEPT_OCTETS) {
+            let Some((oldest, _)) = self.answered.pop_front() else {
+                break;
+            };
+            self.drop_answer(&oldest);
         }
         self.seen.insert(key, Some(reply));
         self.answered.push_back((key, now));
+        self.octets += octets;
+        self.total.used.fetch_add(octets, Ordering::Relaxed);
     }
 
     /// There was no answer: a copy deserves another attempt.
@@ -78,17 +124,31 @@ impl Duplicates {
         self.seen.remove(key);
     }
 
-    #[cfg(all(test, feature = "server"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.seen.is_empty() && self.answered.is_empty()
     }
 
     /// Forgets what is too old.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let is_old = |(_, at): &mut (Key, Instant)| now.duration_since(*at) >= self.lifetime;
+        let lifetime = self.bounds.lifetime;
+        let is_old = |(_, at): &mut (Key, Instant)| now.duration_since(*at) >= lifetime;
         while let Some((key, _)) = self.answered.pop_front_if(is_old) {
-            self.seen.remove(&key);
+            self.drop_answer(&key);
         }
+    }
+
+    fn drop_answer(&mut self, key: &Key) {
+        if let Some(Some(reply)) = self.seen.remove(key) {
+            let octets = OVERHEAD_OCTETS + reply.len();
+            self.octets -= octets;
+            self.total.used.fetch_sub(octets, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Duplicates {
+    fn drop(&mut self) {
+        self.total.used.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
 
@@ -100,6 +160,20 @@ mod tests {
 
     const LIFETIME: Duration = Duration::from_secs(30);
 
+    fn duplicates(octets: usize) -> Duplicates {
+        let bounds = Bounds {
+            lifetime: LIFETIME,
+            octets,
+            under_way: 10,
+        };
+        Duplicates::new(bounds, &Total::new(usize::MAX))
+    }
+
+    /// Of so many of the answers used here.
+    const fn room_for(answers: usize) -> usize {
+        answers * (OVERHEAD_OCTETS + "answer".len())
+    }
+
     fn key(identifier: u8) -> Key {
         Key {
             source: (Ipv4Addr::LOCALHOST, 5).into(),
@@ -110,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_copy_waits_while_the_first_is_worked_on_and_then_gets_its_answer() {
-        let mut seen = Duplicates::new(LIFETIME, 10);
+        let mut seen = duplicates(room_for(10));
         let now = Instant::now();
         assert_eq!(seen.admit(key(1), now), Admission::New);
         assert_eq!(seen.admit(key(1), now), Admission::InProgress);
@@ -121,7 +195,7 @@ mod tests {
 
     #[test]
     fn another_port_or_authenticator_is_another_request() {
-        let mut seen = Duplicates::new(LIFETIME, 10);
+        let mut seen = duplicates(room_for(10));
         let now = Instant::now();
         assert_eq!(seen.admit(key(1), now), Admission::New);
         let other_port = Key {
@@ -138,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_was_not_answered_may_be_tried_again() {
-        let mut seen = Duplicates::new(LIFETIME, 10);
+        let mut seen = duplicates(room_for(10));
         let now = Instant::now();
         seen.admit(key(1), now);
         seen.forget(&key(1));
@@ -148,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_remembered_from_when_it_was_given() {
-        let mut seen = Duplicates::new(LIFETIME, 10);
+        let mut seen = duplicates(room_for(10));
         let now = Instant::now();
         seen.admit(key(1), now);
         let later = now + 3 * LIFETIME;
@@ -164,8 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn never_remembers_more_answers_than_its_capacity() {
-        let mut seen = Duplicates::new(LIFETIME, 4);
+    fn never_remembers_more_answers_than_it_has_room_for() {
+        let mut seen = duplicates(room_for(4));
         let now = Instant::now();
         assert_eq!(seen.admit(key(0), now), Admission::New);
         for identifier in 1..=255 {
@@ -179,5 +253,55 @@ mod tests {
             "work is never forgotten"
         );
         assert!(matches!(seen.admit(key(255), now), Admission::Replay(_)));
+        seen.answered(key(0), vec![0; 2 * room_for(4)].into(), now);
+        assert!(
+            matches!(seen.admit(key(0), now), Admission::Replay(_)) && seen.answered.len() == 1,
+            "a single answer is kept whatever its size"
+        );
+    }
+
+    #[test]
+    fn work_under_way_has_a_bound_and_what_was_answered_makes_room() {
+        let mut seen = duplicates(room_for(10));
+        let now = Instant::now();
+        for identifier in 0..10 {
+            assert_eq!(seen.admit(key(identifier), now), Admission::New);
+        }
+        assert_eq!(seen.admit(key(10), now), Admission::Full);
+        assert_eq!(seen.admit(key(9), now), Admission::InProgress);
+        seen.answered(key(0), Arc::from(&b"answer"[..]), now);
+        assert_eq!(seen.admit(key(10), now), Admission::New);
+    }
+
+    #[test]
+    fn who_remembers_much_makes_room_when_all_is_used_up_and_the_others_keep_theirs() {
+        let total = Total::new(4 * KEPT_OCTETS);
+        let bounds = Bounds {
+            lifetime: LIFETIME,
+            octets: usize::MAX,
+            under_way: 10,
+        };
+        let now = Instant::now();
+        let fill = |seen: &mut Duplicates, answers: u32| {
+            for number in 0..answers {
+                let key = Key {
+                    authenticator: u128::from(number).to_be_bytes(),
+                    ..key(1)
+                };
+                assert_eq!(seen.admit(key, now), Admission::New);
+                seen.answered(key, vec![0; 200].into(), now);
+            }
+        };
+        let mut quiet = Duplicates::new(bounds, &total);
+        fill(&mut quiet, 100);
+        let mut hostile = Duplicates::new(bounds, &total);
+        fill(&mut hostile, 100_000);
+        assert_eq!(quiet.answered.len(), 100);
+        assert!(total.used.load(Ordering::Relaxed) <= 5 * KEPT_OCTETS);
+        let mut late = Duplicates::new(bounds, &total);
+        fill(&mut late, 200);
+        assert_eq!(late.answered.len(), 200, "there is room for whoever remembers little");
+        drop((quiet, hostile, late));
+        assert_eq!(total.used.load(Ordering::Relaxed), 0);
     }
 }

@@ -76,7 +76,7 @@ fn lab() -> Lab {
     let config = DynamicConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         authorities: vec![Authority {
-            source: "127.0.0.1/32".parse().unwrap(),
+            source: "127.0.0.0/8".parse().unwrap(),
             secret: Secret::new(SECRET),
         }],
         nas_identifier: "gate-1".into(),
@@ -191,6 +191,21 @@ async fn a_copy_is_answered_alike_and_obeyed_once() {
     );
     assert_eq!(ask(&socket, lab.at, &order).await.unwrap(), first);
     assert_eq!(*lab.gate.ended.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_order_played_back_from_another_address_of_the_authority_is_a_copy() {
+    let lab = lab();
+    let order = disconnect(1, now().as_secs());
+    for source in ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.2:0"] {
+        let socket = UdpSocket::bind(source).await.unwrap();
+        assert_eq!(
+            ask(&socket, lab.at, &order).await.unwrap()[0],
+            Code::DisconnectAck.octet()
+        );
+    }
+    assert_eq!(*lab.gate.ended.lock().unwrap(), 1);
+    assert_eq!(lab.counts.duplicates.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@
 use std::fs;
 use std::path::Path;
 
-use kavadam_radius::wire::{Draft, Malformed, Packet, attr, chap_matches, hide_password, reveal_password};
+use kavadam_radius::wire::{
+    Draft, ExtendedAttr, ExtendedSpace, Malformed, Packet, Tag, attr, chap_matches, hide_password, reveal_password,
+};
 
 #[derive(Default)]
 struct Case {
@@ -82,6 +84,27 @@ impl Case {
                 let found = self.packet().all_octets(kind(rest)).len();
                 assert_eq!(found, value(rest).parse::<usize>().unwrap(), "{}", at());
             }
+            "joined" => assert_eq!(self.packet().joined(kind(rest)), Some(hex(value(rest))), "{}", at()),
+            "vendor" => {
+                let found = self.packet().vendor_joined(vendor(rest));
+                assert_eq!(found, Some(hex(value(rest))), "{}", at());
+            }
+            "extended" => {
+                let found = self.packet().extended(extended(rest));
+                assert!(found.contains(&hex(value(rest))), "{}: {found:x?}", at());
+            }
+            "no-extended" => assert!(self.packet().extended(extended(rest)).is_empty(), "{}", at()),
+            "tagged" => {
+                let (tag, octets) = value(rest).split_once(' ').unwrap();
+                let wanted = (Tag::new(tag.parse().unwrap()), hex(octets));
+                let found = self.packet().tagged_octets(kind(rest));
+                assert!(found.contains(&wanted), "{}: {found:x?}", at());
+            }
+            "tunnel-password" => {
+                let request = self.before.as_ref().unwrap_or_else(|| panic!("{}: no request", at()));
+                let found = self.packet().tunnel_passwords(request.authenticator(), &self.secret);
+                assert_eq!(found[0].1.as_slice(), rest.as_bytes(), "{}", at());
+            }
             "password" => {
                 let hidden = self.packet().octets(attr::USER_PASSWORD).unwrap();
                 let found = reveal_password(&hidden, self.packet().authenticator(), &self.secret).unwrap();
@@ -130,6 +153,31 @@ impl Case {
             _ => panic!("{}: unknown word", at()),
         }
     }
+}
+
+/// Of `245.1`.
+fn extended(rest: &str) -> ExtendedAttr {
+    let (space, kind) = dotted(rest);
+    let spaces = [
+        ExtendedSpace::Extended1,
+        ExtendedSpace::Extended2,
+        ExtendedSpace::Extended3,
+        ExtendedSpace::Extended4,
+        ExtendedSpace::LongExtended1,
+        ExtendedSpace::LongExtended2,
+    ];
+    let space = spaces.into_iter().find(|at| u32::from(at.octet()) == space).unwrap();
+    ExtendedAttr { space, kind }
+}
+
+/// Of `14559.3`.
+fn vendor(rest: &str) -> (u32, u8) {
+    dotted(rest)
+}
+
+fn dotted(rest: &str) -> (u32, u8) {
+    let (first, second) = rest.split(' ').next().unwrap().split_once('.').unwrap();
+    (first.parse().unwrap(), second.parse().unwrap())
 }
 
 fn kind(rest: &str) -> u8 {

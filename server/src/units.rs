@@ -4,6 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use kavadam_domain::Timestamp;
+
+use crate::clock;
 
 /// Octets: a whole number with `B`, `kB`, `MB`, `GB`, `TB` (powers of 1000) or `KiB`, `MiB`, `GiB`, `TiB`.
 ///
@@ -53,6 +56,27 @@ pub fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| address())
         .map_err(|_| format!("`{text}` is neither an address such as 10.7.0.2 nor a network such as 10.7.0.0/24"))
+}
+
+/// A time to come: a date such as `2027-03-31` (to its end, where this machine is), a span such as `2h` from now, or `now`.
+///
+/// # Errors
+/// What would be right.
+pub fn until(text: &str) -> Result<Timestamp, String> {
+    let now = clock::now();
+    if text == "now" {
+        return Ok(now);
+    }
+    if let Ok(span) = span(text) {
+        return Ok(now + span);
+    }
+    end_of_day(text).ok_or_else(|| format!("`{text}` is no date: write it like 2027-03-31, 2h or 14d, or now"))
+}
+
+fn end_of_day(date: &str) -> Option<Timestamp> {
+    let next = date.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+    let end = jiff::tz::TimeZone::system().to_timestamp(next.into()).ok()?;
+    Some(Timestamp(end.as_microsecond()))
 }
 
 /// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.
@@ -115,6 +139,19 @@ mod tests {
         assert_eq!(read("fd00::1"), Ok("fd00::1/128".to_owned()));
         assert_eq!(read("10.7.0.0/24"), Ok("10.7.0.0/24".to_owned()));
         assert!(read("10.7.0.2/99").is_err() && read("everywhere").is_err());
+    }
+
+    #[test]
+    fn reads_a_time_to_come() {
+        let now = clock::now();
+        let in_two_hours = until("2h").unwrap();
+        assert!((7200..7260).contains(&in_two_hours.since(now).as_secs()));
+        assert!(until("now").unwrap().since(now) < Duration::from_secs(60));
+        let (day, next) = (until("2027-03-31").unwrap(), until("2027-04-01").unwrap());
+        assert_eq!(next.since(day), Duration::from_hours(24));
+        for text in ["", "never", "31.3.2027", "2027-02-30", "2027-03-31T10:00"] {
+            assert!(until(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use open::Store;
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
-pub use site::{NasRow, NewNas, SiteRow};
+pub use site::{NasProof, NasRow, NewNas, SiteRow};
 pub use subscriber::{DeviceRow, SubscriberRow};
 pub use tx::Tx;
 pub use voucher::{NewVoucher, VoucherRow};

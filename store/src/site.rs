@@ -42,6 +42,12 @@ row! {
         pub coa_port: u16,
         /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before it is used up.
         pub is_renewing: bool,
+        /// See [`NasProof::old_secret_sealed`].
+        pub old_secret_sealed: Option<Vec<u8>>,
+        /// See [`NasProof::old_secret_until`].
+        pub old_secret_until: Option<Timestamp>,
+        /// See [`NasProof::unsigned_until`].
+        pub unsigned_until: Option<Timestamp>,
         /// Where its last request came from.
         pub last_seen_address: Option<IpAddr>,
         /// When that was.
@@ -66,6 +72,29 @@ pub struct NewNas {
     pub coa_port: u16,
     /// See [`NasRow::is_renewing`].
     pub is_renewing: bool,
+}
+
+/// How requests are proven to be a gate's, besides by its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NasProof {
+    /// The secret it had before, sealed, while that is being changed.
+    pub old_secret_sealed: Option<Vec<u8>>,
+    /// Until when that one is valid too.
+    pub old_secret_until: Option<Timestamp>,
+    /// Until when its Access-Requests may lack Message-Authenticator.
+    pub unsigned_until: Option<Timestamp>,
+}
+
+impl NasRow {
+    /// How its requests are proven, besides by its secret.
+    #[must_use]
+    pub fn proof(&self) -> NasProof {
+        NasProof {
+            old_secret_sealed: self.old_secret_sealed.clone(),
+            old_secret_until: self.old_secret_until,
+            unsigned_until: self.unsigned_until,
+        }
+    }
 }
 
 impl Tx {
@@ -183,7 +212,7 @@ impl Tx {
     /// Makes the gate, or changes the one of that name, which is then retired no more.
     ///
     /// # Errors
-    /// The site is unknown, another gate has that source ([`crate::Error::is_conflict`]), or the database failed.
+    /// The site is unknown, or the database failed.
     pub async fn save_nas(&mut self, nas: &NewNas) -> Result<NasId> {
         self.change_places().await?;
         let saved: Id = rows!(
@@ -206,13 +235,34 @@ impl Tx {
         Ok(NasId(saved.id))
     }
 
+    /// Sets how a gate's requests are proven, besides by its secret.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn save_nas_proof(&mut self, nas: NasId, proof: &NasProof) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE nas SET old_secret_sealed = $2, old_secret_until = $3, unsigned_until = $4 WHERE id = $1",
+            nas,
+            proof.old_secret_sealed,
+            proof.old_secret_until,
+            proof.unsigned_until,
+        )?;
+        Ok(())
+    }
+
     /// Retires a gate: it is known no more, and its sessions stay on record.
     ///
     /// # Errors
     /// The database failed.
     pub async fn retire_nas(&mut self, nas: NasId) -> Result<()> {
         self.change_places().await?;
-        execute!(self, "UPDATE nas SET is_retired = TRUE WHERE id = $1", nas)?;
+        execute!(
+            self,
+            "UPDATE nas SET is_retired = TRUE, old_secret_sealed = NULL, old_secret_until = NULL, unsigned_until = NULL
+             WHERE id = $1",
+            nas
+        )?;
         Ok(())
     }
 

@@ -17,7 +17,8 @@ use kavadam_domain::quota::Lease;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, Language, LeaseId, Mac, NasId, PlanId, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{
-    NewChallenge, NewNas, NewSession, NewVoucher, OrderKind, SessionListing, Store, TicketRow, Tx, UnknownReport,
+    NasProof, NewChallenge, NewNas, NewSession, NewVoucher, OrderKind, SessionListing, Store, TicketRow, Tx,
+    UnknownReport,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000_000_000);
@@ -77,7 +78,7 @@ cases! {
     the_same_unknown_report_is_kept_once,
     what_expired_is_deleted_and_nothing_else,
     what_was_retired_is_offered_no_more_and_stays_on_record,
-    two_gates_never_share_a_source,
+    gates_may_share_a_source_and_each_keeps_how_it_is_proven,
     the_record_is_listed_by_subscriber_site_and_whether_live,
     unknown_reports_are_bounded_by_number_and_by_time,
 }
@@ -579,16 +580,26 @@ async fn what_was_retired_is_offered_no_more_and_stays_on_record(world: World) {
     );
 }
 
-async fn two_gates_never_share_a_source(world: World) {
+async fn gates_may_share_a_source_and_each_keeps_how_it_is_proven(world: World) {
     let twin = NewNas {
         name: "gate-2".into(),
         ..gate("gate-1", world.site)
     };
-    let refused = world.write().await.save_nas(&twin).await.unwrap_err();
-    assert!(refused.is_conflict(), "{refused}");
+    let proof = NasProof {
+        old_secret_sealed: Some(vec![1, 2, 3]),
+        old_secret_until: Some(NOW),
+        unsigned_until: Some(NOW + Duration::from_secs(1)),
+    };
     let mut tx = world.write().await;
-    tx.retire_nas(world.nas).await.unwrap();
+    let twin_id = tx.save_nas(&twin).await.unwrap();
+    tx.save_nas_proof(twin_id, &proof).await.unwrap();
     tx.save_nas(&twin).await.unwrap();
+    let found = tx.nas(twin_id).await.unwrap().unwrap();
+    assert_eq!(found.proof(), proof, "saving the rest leaves it");
+    assert_eq!(tx.nas(world.nas).await.unwrap().unwrap().proof(), NasProof::default());
+    tx.save_nas_proof(twin_id, &NasProof::default()).await.unwrap();
+    let found = tx.nas(twin_id).await.unwrap().unwrap();
+    assert_eq!(found.proof(), NasProof::default());
 }
 
 async fn the_record_is_listed_by_subscriber_site_and_whether_live(world: World) {

@@ -1,10 +1,10 @@
 //! What administrators do about sites and gates.
 
-use ipnet::IpNet;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{NasId, SiteId, Timestamp};
-use kavadam_store::{NewNas, OrderKind, SiteRow, Tx};
+use kavadam_store::{NasProof, NewNas, OrderKind, SiteRow, Tx};
 
+use super::proof::{check_range, describe, proof_after};
 use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, check_name, missing};
 use crate::ending::end_session;
 use crate::{Access, AccessError};
@@ -63,11 +63,11 @@ impl Access {
         Ok(tx.commit().await?)
     }
 
-    /// Makes a gate known, or changes the one of that name.
+    /// Makes a gate known, or changes the one of that name: its requests are proven by its secret alone.
     ///
     /// # Errors
-    /// There is no such site, the name is none, a secret is too short, another gate has that source, or the service is out of order; nothing
-    /// was changed.
+    /// There is no such site, the name is none, a secret is too short, another gate of that source could not be told from it, or the
+    /// service is out of order; nothing was changed.
     pub async fn set_nas(&self, nas: &NasSetting<'_>, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
         check_name("NAS-Identifier", nas.name)?;
         let mut tx = self.write().await?;
@@ -81,13 +81,13 @@ impl Access {
             coa_port: nas.coa_port,
             is_renewing: nas.is_renewing,
         };
-        self.save_nas(tx, &row, actor, now).await
+        self.save_nas(tx, &row, &NasProof::default(), actor, now).await
     }
 
     /// Changes what is given of a gate.
     ///
     /// # Errors
-    /// As of [`Access::set_nas`]; or there is no such gate.
+    /// As of [`Access::set_nas`]; or there is no such gate, or a date is more than a year ahead.
     pub async fn change_nas(
         &self,
         name: &str,
@@ -103,6 +103,7 @@ impl Access {
             Some(site) => find_site(&mut tx, site).await?.id,
             None => known.site_id,
         };
+        let proof = proof_after(&known, change, now)?;
         let seal = |new: Option<&[u8]>, old| new.map_or(Ok(old), |secret| self.seal_secret(secret));
         let row = NewNas {
             name: known.name,
@@ -113,13 +114,21 @@ impl Access {
             coa_port: change.coa_port.unwrap_or(known.coa_port),
             is_renewing: change.is_renewing.unwrap_or(known.is_renewing),
         };
-        self.save_nas(tx, &row, actor, now).await
+        self.save_nas(tx, &row, &proof, actor, now).await
     }
 
-    async fn save_nas(&self, mut tx: Tx, row: &NewNas, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
-        check_source(&mut tx, &row.name, row.source).await?;
+    async fn save_nas(
+        &self,
+        mut tx: Tx,
+        row: &NewNas,
+        proof: &NasProof,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<NasId, AccessError> {
+        check_range(&tx.nases().await?, row, proof, self.sealer())?;
         let id = tx.save_nas(row).await?;
-        tx.record_audit(actor, "nas.set", &row.name, &row.source.to_string(), now)
+        tx.save_nas_proof(id, proof).await?;
+        tx.record_audit(actor, "nas.set", &row.name, &describe(row, proof), now)
             .await?;
         tx.commit().await?;
         self.forget_gates();
@@ -168,21 +177,6 @@ impl Access {
 
 async fn find_site(tx: &mut Tx, name: &str) -> Result<SiteRow, AccessError> {
     tx.site_named(name).await?.ok_or_else(|| missing("site", name))
-}
-
-/// A request is taken for the gate whose source it comes from: of two with the same, one would never be heard.
-async fn check_source(tx: &mut Tx, name: &str, source: IpNet) -> Result<(), AccessError> {
-    let nases = tx.nases().await?;
-    let twin = nases
-        .iter()
-        .find(|nas| nas.name != name && nas.source.trunc() == source);
-    match twin {
-        Some(twin) => Err(AccessError::Invalid(format!(
-            "requests from {source} are those of the gate `{}`: a gate needs a source of its own (a narrower prefix within it will do)",
-            twin.name
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// Asks the gates of a site for what its change means for those online: each session under its subscriber's lock, so that no report or

@@ -38,6 +38,10 @@ pub struct NasView {
     pub coa_port: u16,
     /// It renews its leases; see [`super::NasSetting::is_renewing`].
     pub is_renewing: bool,
+    /// Until when the secret before its present one is valid too, or was.
+    pub old_secret_until: Option<Timestamp>,
+    /// Until when its Access-Requests may lack Message-Authenticator, or might.
+    pub unsigned_until: Option<Timestamp>,
     /// Where its last authentic request came from, and when that was noted (within a minute).
     pub last_seen: Option<(IpAddr, Timestamp)>,
 }
@@ -100,6 +104,8 @@ impl Access {
                 source: row.source,
                 coa_port: row.coa_port,
                 is_renewing: row.is_renewing,
+                old_secret_until: row.old_secret_until,
+                unsigned_until: row.unsigned_until,
                 last_seen: row.last_seen_address.zip(row.last_seen_at),
             })
         })

@@ -45,3 +45,34 @@ fn two_kinds_of_password_are_none() {
     let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
     assert!(AccessRequest::read(&packet, SECRET).is_none());
 }
+
+#[test]
+fn a_devices_ipv6_address_is_told_whole_or_by_prefix_and_interface() {
+    let read = |values: &[(u8, &[u8])]| {
+        let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
+        for (kind, value) in values {
+            draft.octets(*kind, value);
+        }
+        let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
+        AccessRequest::read(&packet, SECRET).unwrap().framed_ip()
+    };
+    let address: Ipv6Addr = "2001:db8:1:2:3:4:5:6".parse().unwrap();
+    let prefix = [&[0, 64], &address.octets()[..8]].concat();
+    let interface = &address.octets()[8..];
+    let told = Some(IpAddr::V6(address));
+    assert_eq!(read(&[(attr::FRAMED_IPV6_ADDRESS, &address.octets())]), told);
+    assert_eq!(
+        read(&[
+            (attr::FRAMED_IPV6_PREFIX, &prefix),
+            (attr::FRAMED_INTERFACE_ID, interface)
+        ]),
+        told
+    );
+    let own = Some(IpAddr::V6("2001:db8:1:2::".parse().unwrap()));
+    assert_eq!(read(&[(attr::FRAMED_IPV6_PREFIX, &prefix)]), own);
+    let of_many = [&[0, 48], &address.octets()[..6]].concat();
+    for broken in [of_many.as_slice(), &[], &[0], &[0, 129], &[0; 19], &[0, 64, 1, 2, 3]] {
+        let found = read(&[(attr::FRAMED_IPV6_PREFIX, broken)]);
+        assert!(found.is_none() || broken.len() == 5, "{broken:?} {found:?}");
+    }
+}

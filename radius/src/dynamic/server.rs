@@ -1,6 +1,6 @@
 //! The gate's half: hear, check, obey, say so.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use super::{DynamicAction, DynamicRequest, Target};
-use crate::duplicates::{Admission, Duplicates, Key};
+use crate::duplicates::{Admission, Bounds, Duplicates, Key, Total};
 use crate::listener::{self, Door, Job, SharedDuplicates, lock};
 use crate::wire::{Code, Draft, ErrorCause, Packet, Secret, attr};
 use crate::{LimitsPatch, clock};
@@ -19,8 +19,13 @@ use crate::{LimitsPatch, clock};
 /// Longest difference of clocks, and longest delay, that a request may show (RFC 5176 §6.3).
 const WINDOW: Duration = Duration::from_mins(5);
 /// Long enough for every copy that could still pass [`WINDOW`].
-const REMEMBERED: Duration = Duration::from_mins(10);
-const REMEMBERED_REQUESTS: usize = 16_384;
+const REMEMBERED: Bounds = Bounds {
+    lifetime: Duration::from_mins(10),
+    octets: 8 << 20,
+    under_way: 4096,
+};
+
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Who may give orders.
 #[derive(Debug, Clone)]
@@ -69,6 +74,8 @@ pub struct DynamicCounts {
     pub stale: AtomicU64,
     /// Copies of requests, answered again or absorbed.
     pub duplicates: AtomicU64,
+    /// More at once than are worked on.
+    pub busy: AtomicU64,
 }
 
 /// Listens for orders.
@@ -87,7 +94,7 @@ impl<H: DynamicHandler> DynamicServer<H> {
         let door = DynamicDoor {
             config,
             handler,
-            seen: Arc::new(Mutex::new(Duplicates::new(REMEMBERED, REMEMBERED_REQUESTS))),
+            seen: Arc::new(Mutex::new(Duplicates::new(REMEMBERED, &Total::new(usize::MAX)))),
             counts: Arc::default(),
         };
         Ok(Self {
@@ -127,8 +134,8 @@ impl<H: DynamicHandler> Door for DynamicDoor<H> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
         let (packet, secret) = self.check(&datagram, from, clock::now())?;
         let key = Key {
-            // Not the port: a recorded order played back from another is still a copy.
-            source: SocketAddr::new(from.ip().to_canonical(), 0),
+            // Not where it came from: a recorded order played back from elsewhere is still a copy, as its authenticator tells.
+            source: ANYWHERE,
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };
@@ -136,6 +143,7 @@ impl<H: DynamicHandler> Door for DynamicDoor<H> {
         let job = match admission {
             Admission::New => Job::new(&self.seen, key),
             Admission::InProgress => return self.drop(&self.counts.duplicates),
+            Admission::Full => return self.drop(&self.counts.busy),
             Admission::Replay(reply) => {
                 self.counts.duplicates.fetch_add(1, Ordering::Relaxed);
                 return Some(reply);

@@ -31,23 +31,23 @@ impl<C: Centre> AccountingDoor<C> {
 
     async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
         let now = clock::now();
-        let nas = self.centre.nas_by_source(from.ip()).await.map_err(failed)?;
-        let (packet, job) = match self.intake.take(datagram, from, nas.as_ref(), Instant::now()) {
+        let gates = self.centre.gates_at(from.ip()).await.map_err(failed)?;
+        let (packet, sender, job) = match self.intake.take(datagram, from, &gates, Instant::now(), now) {
             Taken::Drop(reason) => return Err(reason),
             Taken::Replay(reply) => {
                 self.counts.add_replayed();
                 return Ok(reply);
             }
-            Taken::Work(packet, job) => (packet, job),
+            Taken::Work(packet, sender, job) => (packet, sender, job),
         };
-        let nas = nas.ok_or(DropReason::UnknownSource)?;
+        let nas = sender.nas();
         self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
         if packet.code() == Code::AccountingRequest {
             self.keep(&packet, nas.id, now).await?;
         }
         let mut draft = Draft::reply(Code::AccountingResponse, &packet);
         draft.proxy_state_of(&packet);
-        let reply = draft.seal_reply(&nas.secret).map_err(failed)?;
+        let reply = draft.seal_reply(sender.secret()).map_err(failed)?;
         self.counts.add_answered();
         Ok(job.answered(reply))
     }

@@ -9,6 +9,7 @@ use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
 use kavadam_domain::{Language, Mac, Reason, Timestamp};
 
 use super::intake::{Intake, Port, Taken};
+use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
 use crate::wire::{Code, Draft, EncodeError, Packet, attr};
@@ -31,20 +32,20 @@ impl<C: Centre> AuthenticationDoor<C> {
 
     async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
         let now = clock::now();
-        let nas = self.centre.nas_by_source(from.ip()).await.map_err(failed)?;
-        let (packet, job) = match self.intake.take(datagram, from, nas.as_ref(), Instant::now()) {
+        let gates = self.centre.gates_at(from.ip()).await.map_err(failed)?;
+        let (packet, sender, job) = match self.intake.take(datagram, from, &gates, Instant::now(), now) {
             Taken::Drop(reason) => return Err(reason),
             Taken::Replay(reply) => {
                 self.counts.add_replayed();
                 return Ok(reply);
             }
-            Taken::Work(packet, job) => (packet, job),
+            Taken::Work(packet, sender, job) => (packet, sender, job),
         };
-        let nas = nas.ok_or(DropReason::UnknownSource)?;
+        let nas = sender.nas();
         self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
         let reply = match packet.code() {
-            Code::StatusServer => alive(&packet, &nas),
-            _ => self.decide(&packet, &nas, now).await?,
+            Code::StatusServer => alive(&packet, &sender),
+            _ => self.decide(&packet, &sender, now).await?,
         };
         let reply = reply.map_err(|error| {
             tracing::error!(%error, nas.id = %nas.id, "the answer does not fit into a packet");
@@ -57,19 +58,19 @@ impl<C: Centre> AuthenticationDoor<C> {
     async fn decide(
         &self,
         packet: &Packet,
-        nas: &NasEntry,
+        sender: &Sender,
         now: Timestamp,
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
-        let question =
-            AccessRequest::read(packet, &nas.secret).map_or(Question::Unsupported, |read| question(read, nas));
+        let question = AccessRequest::read(packet, sender.secret())
+            .map_or(Question::Unsupported, |read| question(read, sender.nas()));
         let reply = match question {
             Question::Ask(request) => reply_of(self.centre.authorize(request, now).await.map_err(failed)?),
             Question::Unsupported => AccessReply::Reject {
                 message: Some(Reason::UnsupportedMethod.message(Language::default())),
             },
-            Question::Eap(identifier) => return Ok(eap_failure(packet, identifier, nas)),
+            Question::Eap(identifier) => return Ok(eap_failure(packet, identifier, sender)),
         };
-        Ok(reply.encode(packet, &nas.secret))
+        Ok(reply.encode(packet, sender.secret()))
     }
 }
 
@@ -151,18 +152,18 @@ fn reply_of(decision: Decision) -> AccessReply {
 }
 
 /// Answers Status-Server (RFC 5997 §4.2).
-fn alive(request: &Packet, nas: &NasEntry) -> Result<Vec<u8>, EncodeError> {
+fn alive(request: &Packet, sender: &Sender) -> Result<Vec<u8>, EncodeError> {
     let mut draft = Draft::reply(Code::AccessAccept, request);
     draft.proxy_state_of(request);
-    draft.seal_reply(&nas.secret)
+    draft.seal_reply(sender.secret())
 }
 
 /// Ends an EAP conversation that we do not offer: Access-Reject with EAP-Failure (RFC 3579 §2.6.3), and no Reply-Message, which
 /// may not stand beside it (§2.6.5).
-fn eap_failure(request: &Packet, identifier: u8, nas: &NasEntry) -> Result<Vec<u8>, EncodeError> {
+fn eap_failure(request: &Packet, identifier: u8, sender: &Sender) -> Result<Vec<u8>, EncodeError> {
     const FAILURE: u8 = 4;
     let mut draft = Draft::reply(Code::AccessReject, request);
     draft.octets(attr::EAP_MESSAGE, &[FAILURE, identifier, 0, 4]);
     draft.proxy_state_of(request);
-    draft.seal_reply(&nas.secret)
+    draft.seal_reply(sender.secret())
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, NasEntry};
+use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision};
 use kavadam_access::{Access, AccessError};
 use kavadam_domain::{NasId, Timestamp};
 
@@ -11,8 +11,8 @@ pub trait Centre: Send + Sync + 'static {
     /// What can go wrong.
     type Error: std::error::Error + Send;
 
-    /// The gate whose requests come from there. Asked for every datagram, so it should be remembered in memory.
-    fn nas_by_source(&self, source: IpAddr) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+    /// The gates whose requests may come from there. Asked for every datagram, so they should be remembered in memory.
+    fn gates_at(&self, source: IpAddr) -> impl Future<Output = Result<Candidates, Self::Error>> + Send;
 
     /// An authentic request of the gate came from there.
     fn nas_seen(
@@ -40,8 +40,8 @@ pub trait Centre: Send + Sync + 'static {
 impl Centre for Access {
     type Error = AccessError;
 
-    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
-        Self::nas_by_source(self, source).await
+    async fn gates_at(&self, source: IpAddr) -> Result<Candidates, AccessError> {
+        Self::gates_at(self, source).await
     }
 
     async fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) -> Result<(), AccessError> {

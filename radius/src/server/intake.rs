@@ -5,18 +5,30 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kavadam_access::api::NasEntry;
-use kavadam_domain::NasId;
+use kavadam_access::api::Candidates;
+use kavadam_domain::{NasId, Timestamp};
 
 use super::DropReason;
-use crate::duplicates::{Admission, Duplicates, Key};
+use super::sender::Sender;
+use crate::duplicates::{Admission, Bounds, Duplicates, Key, Total};
 use crate::listener::{Job, SharedDuplicates, lock};
-use crate::wire::{Code, Packet};
+use crate::wire::{Code, Packet, attr};
 
 /// Outlasts the retransmissions of common gates (MikroTik, CoovaChilli and ours give up within 20 seconds).
 const REMEMBERED: Duration = Duration::from_secs(30);
-/// Of each gate: at 2,000 requests a second, 30 seconds' worth. A busy gate does not shorten the memory of the others.
-const REMEMBERED_REQUESTS: usize = 65_536;
+/// Of each gate: at 2,000 requests a second, 30 seconds' worth of common answers. A busy gate does not shorten the memory of the
+/// others, and one that fills its answers with Proxy-State shortens its own.
+const OF_A_GATE: Bounds = Bounds {
+    lifetime: REMEMBERED,
+    octets: 24 << 20,
+    // A controller with 32 ports and every identifier of each in use.
+    under_way: 8192,
+};
+/// Of all gates together: 200,000 common answers.
+const OF_ALL_OCTETS: usize = 64 << 20;
+/// Proxies on the way, and octets of the Proxy-States that an answer gives back: what is left of 4096 holds the longest answer.
+const MOST_PROXY_STATES: usize = 32;
+const MOST_PROXY_STATE_OCTETS: usize = 2048;
 
 /// Which port it came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +44,7 @@ pub(super) enum Taken {
     /// Say again what was said before.
     Replay(Arc<[u8]>),
     /// Work on it, and report the answer to the job.
-    Work(Packet, Job),
+    Work(Packet, Sender, Job),
 }
 
 /// The intake of one port.
@@ -42,22 +54,34 @@ pub(super) struct Intake {
 }
 
 /// What each gate sent.
-#[derive(Default)]
 struct Seen {
     by_gate: HashMap<NasId, SharedDuplicates>,
+    total: Arc<Total>,
     cleared_at: Option<Instant>,
 }
 
 impl Seen {
+    fn new() -> Self {
+        Self {
+            by_gate: HashMap::new(),
+            total: Total::new(OF_ALL_OCTETS),
+            cleared_at: None,
+        }
+    }
+
     fn of(&mut self, nas: NasId, now: Instant) -> SharedDuplicates {
         // A gate that has fallen silent leaves nothing behind.
         if self.cleared_at.is_none_or(|at| now.duration_since(at) >= REMEMBERED) {
             self.cleared_at = Some(now);
-            for seen in self.by_gate.values() {
-                lock(seen).expire(now);
-            }
+            self.by_gate.retain(|_, seen| {
+                let is_in_use = Arc::strong_count(seen) > 1;
+                let mut seen = lock(seen);
+                seen.expire(now);
+                is_in_use || !seen.is_empty()
+            });
         }
-        let anew = || Arc::new(Mutex::new(Duplicates::new(REMEMBERED, REMEMBERED_REQUESTS)));
+        let total = &self.total;
+        let anew = || Arc::new(Mutex::new(Duplicates::new(OF_A_GATE, total)));
         Arc::clone(self.by_gate.entry(nas).or_insert_with(anew))
     }
 }
@@ -66,13 +90,20 @@ impl Intake {
     pub(super) fn new(port: Port) -> Self {
         Self {
             port,
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen::new()),
         }
     }
 
-    /// Decides what to do with a datagram from `from`, where the gate `nas` is, if any.
-    pub(super) fn take(&self, datagram: &[u8], from: SocketAddr, nas: Option<&NasEntry>, now: Instant) -> Taken {
-        let (packet, nas) = match self.judge(datagram, nas) {
+    /// Decides what to do with a datagram from `from`, where these `gates` are. `clock` is the time of day, for what ends with a date.
+    pub(super) fn take(
+        &self,
+        datagram: &[u8],
+        from: SocketAddr,
+        gates: &Candidates,
+        now: Instant,
+        clock: Timestamp,
+    ) -> Taken {
+        let (packet, sender) = match self.judge(datagram, gates, clock) {
             Ok(judged) => judged,
             Err(reason) => return Taken::Drop(reason),
         };
@@ -81,28 +112,41 @@ impl Intake {
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };
-        let seen = lock(&self.seen).of(nas, now);
+        let seen = lock(&self.seen).of(sender.nas().id, now);
         // The lock ends with this statement: a job locks again when it is done or dropped.
         let admission = lock(&seen).admit(key, now);
         match admission {
-            Admission::New => Taken::Work(packet, Job::new(&seen, key)),
+            Admission::New => Taken::Work(packet, sender, Job::new(&seen, key)),
             Admission::InProgress => Taken::Drop(DropReason::InProgress),
+            Admission::Full => Taken::Drop(DropReason::Busy),
             Admission::Replay(reply) => Taken::Replay(reply),
         }
     }
 
-    fn judge(&self, datagram: &[u8], nas: Option<&NasEntry>) -> Result<(Packet, NasId), DropReason> {
-        let nas = nas.ok_or(DropReason::UnknownSource)?;
-        let packet = Packet::parse(datagram).map_err(|_| DropReason::Malformed)?;
+    fn judge(&self, datagram: &[u8], gates: &Candidates, clock: Timestamp) -> Result<(Packet, Sender), DropReason> {
+        // Before a single octet is read: most of a flood ends here.
+        if gates.all().is_empty() {
+            return Err(DropReason::UnknownSource);
+        }
+        let packet = Packet::parse(datagram)?;
         if !self.port.takes(packet.code()) {
             return Err(DropReason::WrongPort);
         }
-        packet.verify_request(&nas.secret, true).map_err(|error| {
-            tracing::debug!(nas.id = %nas.id, %error, "dropped a request");
-            DropReason::Unverified
-        })?;
-        Ok((packet, nas.id))
+        let sender = Sender::of(&packet, gates, clock)?;
+        if !fits_an_answer(&packet) {
+            return Err(DropReason::ProxyState);
+        }
+        Ok((packet, sender))
     }
+}
+
+/// Whether all its Proxy-States can be given back, as they must be (RFC 2865 §5.33).
+fn fits_an_answer(packet: &Packet) -> bool {
+    let states = packet.attributes().filter(|(kind, _)| *kind == attr::PROXY_STATE);
+    let (count, octets) = states.fold((0, 0), |(count, octets), (_, value)| {
+        (count + 1, octets + 2 + value.len())
+    });
+    count <= MOST_PROXY_STATES && octets <= MOST_PROXY_STATE_OCTETS
 }
 
 impl Port {
@@ -122,7 +166,7 @@ mod memory {
 
     #[test]
     fn each_gate_has_a_memory_of_its_own_which_silence_clears() {
-        let (mut seen, now) = (Seen::default(), Instant::now());
+        let (mut seen, now) = (Seen::new(), Instant::now());
         let one = seen.of(NasId(1), now);
         assert!(!Arc::ptr_eq(&one, &seen.of(NasId(2), now)));
         assert!(Arc::ptr_eq(&one, &seen.of(NasId(1), now)));
@@ -133,7 +177,9 @@ mod memory {
         };
         lock(&one).admit(key, now);
         lock(&one).answered(key, Arc::from(&b"answer"[..]), now);
+        let weak = Arc::downgrade(&one);
+        drop(one);
         seen.of(NasId(2), now + REMEMBERED);
-        assert!(lock(&one).is_empty());
+        assert!(weak.upgrade().is_none(), "nothing is left of it");
     }
 }

@@ -10,6 +10,7 @@ mod centre;
 mod counts;
 mod intake;
 mod orders;
+mod sender;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -97,9 +98,9 @@ impl<C: Centre> RadiusServer<C> {
 
 /// Says every minute what was dropped, so that a wrong secret or a forgotten gate can be seen.
 async fn tell(counts: Arc<Counts>) {
-    let mut told = [0; 7];
+    let mut told = counts::Dropped::default();
     loop {
         tokio::time::sleep(SUMMARY).await;
-        told = counts.log_since(told);
+        told = counts.log_since(&told);
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,8 +52,8 @@ pub trait OrderBook: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The gate at an address, for its secret.
-    fn nas_by_source(&self, source: IpAddr) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+    /// The gate of an order, for its secrets, if that is still to be reached where the order goes.
+    fn nas_of_order(&self, order: &Order) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
 }
 
 impl OrderBook for Access {
@@ -76,8 +75,8 @@ impl OrderBook for Access {
         Self::order_answered(self, order, answer, now).await.map(drop)
     }
 
-    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
-        Self::nas_by_source(self, source).await
+    async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, AccessError> {
+        Self::nas_of_order(self, order).await
     }
 }
 
@@ -149,9 +148,8 @@ impl<B: OrderBook> Hands<B> {
         let Some(order) = self.book.decide_order(session, clock::now()).await? else {
             return Ok(());
         };
-        let found = self.book.nas_by_source(order.to.ip()).await?;
-        let answer = match found.filter(|nas| nas.id == order.nas) {
-            Some(nas) => self.ask(&order, &Secret::new(nas.secret.as_slice())).await,
+        let answer = match self.book.nas_of_order(&order).await? {
+            Some(nas) => self.ask_with_each_secret(&order, &nas).await,
             // The gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
             None => OrderAnswer::Silence,
         };
@@ -161,6 +159,18 @@ impl<B: OrderBook> Hands<B> {
 }
 
 impl<B> Hands<B> {
+    /// A gate does not answer what is signed with a secret that it does not have: while its secret is being changed, the one that its
+    /// requests were last signed with is tried first, then the other.
+    async fn ask_with_each_secret(&self, order: &Order, nas: &NasEntry) -> OrderAnswer {
+        for (_, secret) in nas.secrets(clock::now()) {
+            let answer = self.ask(order, &Secret::new(secret)).await;
+            if answer != OrderAnswer::Silence {
+                return answer;
+            }
+        }
+        OrderAnswer::Silence
+    }
+
     /// A gate need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name: it is asked
     /// once more without.
     async fn ask(&self, order: &Order, secret: &Secret) -> OrderAnswer {

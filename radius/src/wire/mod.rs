@@ -6,12 +6,16 @@
 mod attribute;
 mod crypto;
 mod draft;
+mod long;
 mod packet;
+mod tagged;
 
 pub use attribute::{Code, ErrorCause, attr, service, status, vendor};
 pub use crypto::{Secret, chap_matches, chap_response, hide_password, random_authenticator, reveal_password};
 pub use draft::{Draft, EncodeError};
+pub use long::{ExtendedAttr, ExtendedSpace};
 pub use packet::{Malformed, Packet, Unverified, WrongLength};
+pub use tagged::{MAX_TUNNEL_PASSWORD_OCTETS, Tag};
 
 /// Largest packet, octets (RFC 2865 §3).
 pub const MAX_PACKET_OCTETS: usize = 4096;

@@ -255,17 +255,19 @@ impl Packet {
             .collect()
     }
 
+    /// Every attribute, in order: type and value.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (AVPType, &[u8])> {
+        attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok)
+    }
+
     /// The type of every attribute, in order.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = AVPType> {
-        attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default())
-            .filter_map(Result::ok)
-            .map(|(kind, _)| kind)
+        self.attributes().map(|(kind, _)| kind)
     }
 
     /// Every vendor's attribute, in order. An error where one does not follow the recommended layout: its vendor, if there is one.
     pub(crate) fn vendor_attributes(&self) -> impl Iterator<Item = Result<(VendorAttr, &[u8]), Option<u32>>> {
-        let all = attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok);
-        let vendors = all.filter(|(kind, _)| *kind == attr::VENDOR_SPECIFIC);
+        let vendors = self.attributes().filter(|(kind, _)| *kind == attr::VENDOR_SPECIFIC);
         vendors.flat_map(|(_, value)| {
             let (vendor, rest) = match value.split_first_chunk::<4>() {
                 Some((vendor, rest)) => (Some(u32::from_be_bytes(*vendor)), rest),

@@ -1,6 +1,7 @@
 //! A server with a centre of paper behind it, and octets by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+#![allow(dead_code, reason = "each test uses its part of it")]
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, NasEntry};
+use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, NasEntry, NasProof};
 use kavadam_domain::{Language, NasId, Reason, SiteId, Timestamp};
 use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig};
 use kavadam_radius::wire::{Code, Draft, attr};
@@ -27,13 +28,14 @@ pub enum Mood {
     Slow(Duration),
 }
 
-/// Knows one gate, on loopback, and notes what it is asked.
+/// Knows one gate, on loopback, or those it is given, and notes what it is asked.
 #[derive(Clone, Default)]
 pub struct Paper {
     pub moods: Arc<Mutex<VecDeque<Mood>>>,
     pub asked: Arc<Mutex<Vec<AuthorizeRequest>>>,
     pub reports: Arc<Mutex<Vec<AccountingReport>>>,
     pub calls: Arc<AtomicU32>,
+    pub gates: Arc<Mutex<Option<Candidates>>>,
 }
 
 #[derive(Debug)]
@@ -64,17 +66,22 @@ impl Paper {
 impl Centre for Paper {
     type Error = OutOfOrder;
 
-    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, OutOfOrder> {
+    async fn gates_at(&self, source: IpAddr) -> Result<Candidates, OutOfOrder> {
+        if let Some(gates) = self.gates.lock().unwrap().clone() {
+            return Ok(gates);
+        }
         let entry = NasEntry {
             id: NasId(1),
             name: "gate-1".into(),
             site: SiteId(1),
             source: "127.0.0.1/32".parse().unwrap(),
             secret: SECRET.to_vec().into(),
+            proof: NasProof::default(),
             uam_secret: b"a secret of redirects".to_vec().into(),
             coa_port: 3799,
         };
-        Ok(Some(entry).filter(|entry| entry.source.contains(&source)))
+        let there = Some(entry).filter(|entry| entry.source.contains(&source.to_canonical()));
+        Ok(there.into_iter().map(Arc::new).collect())
     }
 
     async fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) -> Result<(), OutOfOrder> {

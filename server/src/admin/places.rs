@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView};
+use kavadam_domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Desk, ago, ended, missing, print, sheet, table};
@@ -103,6 +104,8 @@ impl Desk {
             site: settings.site.as_deref(),
             source: settings.source,
             secret: secret.as_ref().map(|secret| secret.as_bytes()),
+            old_secret_until: settings.old_secret_until,
+            unsigned_until: settings.no_message_authenticator_until,
             uam_secret: uam_secret.as_ref().map(|secret| secret.as_bytes()),
             coa_port: settings.coa_port,
             is_renewing: settings.renews,
@@ -122,6 +125,13 @@ impl Desk {
             is_renewing: change.is_renewing.unwrap_or(false),
         };
         self.access.set_nas(&nas, &self.actor, self.now).await?;
+        if change.unsigned_until.is_some() {
+            let exception = NasChange {
+                unsigned_until: change.unsigned_until,
+                ..NasChange::default()
+            };
+            self.access.change_nas(name, &exception, &self.actor, self.now).await?;
+        }
         Ok(())
     }
 
@@ -136,6 +146,8 @@ impl Desk {
                 ("coa port", port),
                 ("renews leases", renews),
                 ("last seen", seen),
+                ("old secret valid", until(nas.old_secret_until, self.now)),
+                ("without Message-Authenticator", until(nas.unsigned_until, self.now)),
             ])
         })
     }
@@ -172,10 +184,21 @@ fn site_json(site: &SiteView, gates: &[&str]) -> Value {
     json!({ "name": site.name, "is_open": site.is_open, "plan": site.plan, "nases": gates })
 }
 
+/// Until when, for something that ends by itself.
+fn until(end: Option<Timestamp>, now: Timestamp) -> String {
+    match end.and_then(Timestamp::to_jiff) {
+        None => "no".to_owned(),
+        Some(at) if end > Some(now) => format!("until {at:.0}"),
+        Some(at) => format!("no more since {at:.0}"),
+    }
+}
+
 fn nas_json(nas: &NasView) -> Value {
     json!({
         "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
         "is_renewing": nas.is_renewing,
+        "old_secret_until": nas.old_secret_until.map(Timestamp::as_secs),
+        "no_message_authenticator_until": nas.unsigned_until.map(Timestamp::as_secs),
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
     })

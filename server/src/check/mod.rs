@@ -1,5 +1,6 @@
 //! Everything that would keep it from running, each with its remedy.
 
+mod gates;
 mod machine;
 mod ports;
 
@@ -63,7 +64,10 @@ async fn look_at_database(config: &Config, findings: &mut Findings) {
     }
     match crate::centre::look(config).await {
         Ok(access) => match access.plans().await {
-            Ok(_) => findings.good("the database answers, and the master key is its own"),
+            Ok(_) => {
+                findings.good("the database answers, and the master key is its own");
+                gates::look(&access, findings).await;
+            }
             Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
         },
         Err(error) => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),

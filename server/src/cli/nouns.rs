@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use ipnet::IpNet;
-use kavadam_domain::MobileNumber;
+use kavadam_domain::{MobileNumber, Timestamp};
 
 use crate::units;
 
@@ -73,7 +73,7 @@ pub enum NasCommand {
     },
     /// Make a gate known, or change what is given of one
     #[command(
-        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs all but --coa-port.\n\nExample:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u"
+        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs --site, --source and both secrets.\n\nExamples:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u\n  kavadam nas set stand-7 --secret-file new --old-secret-until 2d\n  kavadam nas set stand-7 --no-message-authenticator-until 2027-03-31"
     )]
     Set(NasSettings),
     /// Know a gate no more: its sessions are over, with the octets last reported
@@ -92,12 +92,20 @@ pub struct NasSettings {
     /// Where it stands
     #[arg(long)]
     pub site: Option<String>,
-    /// Where its requests come from: an address with its prefix, no other gate's
+    /// Where its requests come from: an address, or a network. Gates of one source are told apart by NAS-Identifier, and each needs a
+    /// secret of its own
     #[arg(long, value_parser = units::network)]
     pub source: Option<IpNet>,
     /// File with the RADIUS secret, at least 16 characters
     #[arg(long)]
     pub secret_file: Option<PathBuf>,
+    /// With a new secret: the one before is valid too until then, a date (to its end) or a span such as 2h; `now` ends it
+    #[arg(long, value_name = "DATE", value_parser = units::until)]
+    pub old_secret_until: Option<Timestamp>,
+    /// Take its Access-Requests without Message-Authenticator until then, though they prove nothing: for an old gate, alone at its
+    /// source, that is to be upgraded or replaced; `now` ends it
+    #[arg(long, value_name = "DATE", value_parser = units::until)]
+    pub no_message_authenticator_until: Option<Timestamp>,
     /// File with the UAM secret, at least 16 characters
     #[arg(long)]
     pub uam_secret_file: Option<PathBuf>,

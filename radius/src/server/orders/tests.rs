@@ -1,7 +1,8 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use kavadam_access::api::{NasProof, OldSecret, WhichSecret};
 use kavadam_domain::{Limits, SiteId, SubscriberId};
 use tokio::net::UdpSocket;
 
@@ -14,6 +15,8 @@ const SECRET: &[u8] = b"a-secret-of-the-gate";
 /// Orders for gates that all stand on this machine; the gate of that address is `nas`.
 struct Book {
     nas: NasId,
+    secret: &'static [u8],
+    proof: NasProof,
     orders: Vec<Order>,
     answers: Mutex<Vec<(SessionId, OrderAnswer)>>,
 }
@@ -38,23 +41,49 @@ impl OrderBook for Book {
         Ok(())
     }
 
-    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, Self::Error> {
+    async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, Self::Error> {
+        let source = order.to.ip();
         // Two gates on one machine, told apart by their addresses.
         let id = if source == IpAddr::from(OTHER) {
             OTHER_NAS
         } else {
             self.nas
         };
-        Ok(Some(NasEntry {
+        let gate = NasEntry {
             id,
             name: "gate".into(),
             site: SiteId(1),
             source: source.into(),
-            secret: SECRET.to_vec().into(),
+            secret: self.secret.to_vec().into(),
+            proof: self.proof.clone(),
             uam_secret: Vec::new().into(),
             coa_port: 3799,
-        }))
+        };
+        Ok((id == order.nas).then_some(gate))
     }
+}
+
+#[tokio::test]
+async fn a_gate_is_asked_with_the_secret_that_it_has_while_that_is_being_changed() {
+    let (_gate, at, _stop) = gate(Ipv4Addr::LOCALHOST);
+    let mut reconciler = reconciler(NasId(1), vec![order(1, NasId(1), at)]);
+    let book = &mut Arc::get_mut(&mut reconciler.hands).unwrap().book;
+    book.secret = b"the secret that it is to have";
+    book.proof.old_secret = Some(OldSecret {
+        secret: SECRET.to_vec().into(),
+        until: clock::now() + Duration::from_hours(1),
+    });
+    let began = Instant::now();
+    assert_eq!(reconciler.answers().await, [(SessionId(1), OrderAnswer::Done)]);
+    let is_slow = began.elapsed() >= Duration::from_millis(250);
+    assert!(is_slow, "the new secret came first, and met silence");
+    let book = &reconciler.hands.book;
+    let nas = book.nas_of_order(&book.orders[0]).await.unwrap().unwrap();
+    nas.proven_by(WhichSecret::Old);
+    let began = Instant::now();
+    assert_eq!(reconciler.answers().await, [(SessionId(1), OrderAnswer::Done)]);
+    let is_fast = began.elapsed() < Duration::from_millis(250);
+    assert!(is_fast, "the one that its last request was signed with comes first");
 }
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -85,6 +114,8 @@ fn reconciler(nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
         hands: Arc::new(Hands {
             book: Book {
                 nas,
+                secret: SECRET,
+                proof: NasProof::default(),
                 orders,
                 answers: Mutex::default(),
             },

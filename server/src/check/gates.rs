@@ -1,0 +1,99 @@
+//! What is amiss with the record of a gate.
+
+use kavadam_access::Access;
+use kavadam_access::admin::NasView;
+use kavadam_domain::Timestamp;
+
+use super::Findings;
+use crate::clock;
+
+/// Exceptions, while they last and when they are over.
+pub async fn look(access: &Access, findings: &mut Findings) {
+    match access.nases().await {
+        Ok(nases) => {
+            for nas in &nases {
+                look_at(nas, clock::now(), findings);
+            }
+        }
+        Err(error) => findings.bad(&format!("the gates cannot be read: {error}"), "see database.url"),
+    }
+}
+
+fn look_at(nas: &NasView, now: Timestamp, findings: &mut Findings) {
+    let name = &nas.name;
+    if let Some((until, date)) = dated(nas.unsigned_until) {
+        let exposed = format!("the gate `{name}` may do without Message-Authenticator until {date}");
+        if now < until {
+            findings.note(&format!(
+                "{exposed}: whoever is on the path can forge its logins; upgrade or replace it"
+            ));
+        } else {
+            findings.bad(
+                &format!("{exposed}, which is past: Access-Requests without it are refused"),
+                &format!(
+                    "upgrade the gate; then `kavadam nas set {name} --no-message-authenticator-until now` ends the exception"
+                ),
+            );
+        }
+    }
+    if let Some((until, date)) = dated(nas.old_secret_until)
+        && now < until
+    {
+        findings.note(&format!("the old secret of the gate `{name}` is valid until {date}"));
+    }
+}
+
+fn dated(until: Option<Timestamp>) -> Option<(Timestamp, String)> {
+    let until = until?;
+    Some((until, format!("{:.0}", until.to_jiff()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn found(unsigned_until: Option<Timestamp>, old_secret_until: Option<Timestamp>) -> Findings {
+        let nas = NasView {
+            name: "stand-7".into(),
+            site: "Vizhinjam".into(),
+            source: "10.7.0.2/32".parse().unwrap(),
+            coa_port: 3799,
+            is_renewing: false,
+            old_secret_until,
+            unsigned_until,
+            last_seen: None,
+        };
+        let mut findings = Findings::default();
+        look_at(&nas, NOW, &mut findings);
+        findings
+    }
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
+
+    #[test]
+    fn nags_about_an_exception_while_it_lasts_and_calls_it_a_problem_afterwards() {
+        assert!(found(None, None).lines.is_empty());
+        let lasting = found(Some(NOW + Duration::from_hours(1)), None);
+        assert!(
+            lasting.lines[0].contains("until 2027-01-15T09:00:00Z"),
+            "{:?}",
+            lasting.lines
+        );
+        assert_eq!(lasting.bad, 0);
+        let over = found(Some(NOW), None);
+        assert!(
+            over.lines[0].contains("stand-7 --no-message-authenticator-until now"),
+            "{:?}",
+            over.lines
+        );
+        assert_eq!(over.bad, 1);
+    }
+
+    #[test]
+    fn tells_of_an_old_secret_while_it_is_valid() {
+        assert_eq!(found(None, Some(NOW + Duration::from_hours(1))).lines.len(), 1);
+        assert!(found(None, Some(NOW)).lines.is_empty());
+    }
+}
