@@ -5,7 +5,7 @@ use std::time::Duration;
 use kavadam_domain::accounting::{Reading, is_plausible};
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, SessionId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
+use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport, VendorRow};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::ending::{end_namesake, end_session, reopen};
@@ -31,6 +31,7 @@ impl Access {
             user_name: report.user_name.map(without_nul),
             ..report
         };
+        let is_vendors = self.is_vendors(report.nas).await?;
         let (accounted, has_orders) = match report.kind {
             AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
@@ -38,11 +39,17 @@ impl Access {
                 match find(&mut tx, report.nas, report.class.as_deref(), name).await? {
                     Found::Session(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
+                        if is_vendors {
+                            note_name(&mut tx, &report, found.id).await?;
+                        }
                         charge(&mut tx, &report, found.id, now).await?
                     }
                     Found::Renamed(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
                         let follower = follow_on(&mut tx, found.id, &report, now).await?;
+                        if is_vendors {
+                            note_name(&mut tx, &report, follower).await?;
+                        }
                         charge(&mut tx, &report, follower, now).await?
                     }
                     Found::Nothing => {
@@ -118,6 +125,20 @@ async fn take_name(
     if session.state == SessionState::Granted && !name.is_empty() && session.acct_session_id.as_ref() != Some(name) {
         end_namesake(tx, report.nas, name, Some(session.id), now).await?;
         session.acct_session_id = Some(name.clone());
+    }
+    Ok(())
+}
+
+/// A vendor's gate need not take over the User-Name of the grant (RFC 2865 §5.1), and takes orders by the one that it reports.
+async fn note_name(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Result<(), AccessError> {
+    let Some(name) = report.user_name.as_ref().filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let known = tx.session_vendor(id).await?;
+    let mut row = known.unwrap_or(VendorRow::of(id));
+    if row.user_name.as_ref() != Some(name) {
+        row.user_name = Some(name.clone());
+        tx.save_session_vendor(&row).await?;
     }
     Ok(())
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::{NasId, Timestamp};
 
-use crate::api::NasEntry;
+use crate::api::{Destination, NasEntry, Order};
 use crate::{Access, AccessError};
 
 /// A change made by another process (the command line, another centre) is seen after so long at most.
@@ -56,6 +57,27 @@ impl Access {
     /// The database failed, or a secret does not open with this master key.
     pub async fn nas_by_source(&self, address: IpAddr) -> Result<Option<NasEntry>, AccessError> {
         Ok(self.gates().await?.at(address).cloned())
+    }
+
+    /// The gate an order is for, if that is the gate to be reached there: another may have its old address by now, and must not hear of
+    /// this one's sessions.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, AccessError> {
+        let gates = self.gates().await?;
+        let found = match &order.to {
+            Destination::Seen(address) => gates.at(address.ip()),
+            Destination::Given(..) => gates.by_name.values().find(|nas| nas.id == order.nas),
+        };
+        Ok(found.filter(|nas| nas.id == order.nas).cloned())
+    }
+
+    /// Whether a gate is a vendor's.
+    pub(crate) async fn is_vendors(&self, nas: NasId) -> Result<bool, AccessError> {
+        let gates = self.gates().await?;
+        let mut found = gates.by_name.values();
+        Ok(found.any(|known| known.id == nas && known.profile != OWN_PROFILE))
     }
 
     /// Notes that an authentic request of a gate came from there: its orders go to that address.
@@ -115,6 +137,9 @@ impl Access {
                 secret: self.sealer().open(&row.secret_sealed)?,
                 uam_secret: self.sealer().open(&row.uam_secret_sealed)?,
                 coa_port: row.coa_port,
+                coa_host: row.coa_host,
+                abilities: self.settings().abilities_of(&row.profile),
+                profile: row.profile,
             };
             table.lengths.push(entry.source.prefix_len());
             table.by_source.insert(entry.source, entry.clone());

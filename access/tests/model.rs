@@ -131,6 +131,8 @@ impl Model {
             secret: b"a secret of the gate",
             uam_secret: b"a secret of redirects",
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam",
             is_renewing: false,
         };
         let fixed = lab.access.set_nas(&fixed, "test", lab.now).await.unwrap();

@@ -18,6 +18,7 @@ mod seal_check;
 mod session;
 mod site;
 mod subscriber;
+mod vendor;
 mod voucher;
 
 pub mod schema;
@@ -32,6 +33,7 @@ pub use quota::{EntitlementRow, LeaseRow};
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
 pub use site::{NasRow, NewNas, SiteRow};
 pub use subscriber::{DeviceRow, SubscriberRow};
+pub use vendor::VendorRow;
 pub use voucher::{NewVoucher, VoucherRow};
 
 /// What the database could not do.

@@ -36,6 +36,10 @@ pub struct NasView {
     pub source: IpNet,
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+    /// See [`super::NasSetting::coa_host`].
+    pub coa_host: Option<String>,
+    /// Name of its vendor's profile.
+    pub profile: String,
     /// It renews its leases; see [`super::NasSetting::is_renewing`].
     pub is_renewing: bool,
     /// Where its last authentic request came from, and when that was noted (within a minute).
@@ -99,6 +103,8 @@ impl Access {
                 site: name_of(row.site_id).ok_or(AccessError::Inconsistent("site"))?,
                 source: row.source,
                 coa_port: row.coa_port,
+                coa_host: row.coa_host,
+                profile: row.profile,
                 is_renewing: row.is_renewing,
                 last_seen: row.last_seen_address.zip(row.last_seen_at),
             })
@@ -134,7 +140,25 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionView>, AccessError> {
-        Ok(self.read().await?.session_listing(id).await?.map(view))
+        let mut tx = self.read().await?;
+        let Some(found) = tx.session_listing(id).await? else {
+            return Ok(None);
+        };
+        let vendor = tx.session_vendor(id).await?;
+        let (ssid, access_point) = vendor.map_or((None, None), |row| (row.ssid, row.access_point));
+        Ok(Some(SessionView {
+            ssid,
+            access_point,
+            ..view(found)
+        }))
+    }
+
+    /// How many live sessions have a gate that does not do what is asked of it.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn troubled_sessions(&self) -> Result<u64, AccessError> {
+        Ok(self.read().await?.troubled_sessions().await?)
     }
 
     /// Has a session ended by its gate. `false` if it is over already.
@@ -245,5 +269,7 @@ fn view(row: SessionListing) -> SessionView {
             session_secs: session.session_secs,
         },
         trouble: session.trouble,
+        ssid: None,
+        access_point: None,
     }
 }

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_access::api::{NasEntry, Order, OrderAction, OrderAnswer};
+use kavadam_access::api::{Destination, NasEntry, Order, OrderAnswer};
 use kavadam_access::{Access, AccessError};
 use kavadam_domain::{NasId, SessionId, Timestamp};
 use tokio::task::{AbortHandle, JoinSet};
@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::dynamic::{DynamicAction, DynamicClient, DynamicReply, DynamicRequest, Target};
+use crate::dynamic::{DynamicClient, DynamicReply};
+use crate::profile::Profiles;
 use crate::wire::{ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
@@ -53,8 +54,8 @@ pub trait OrderBook: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The gate at an address, for its secret.
-    fn nas_by_source(&self, source: IpAddr) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+    /// The gate that an order is for; `None` if it is not to be reached there any more.
+    fn nas_of_order(&self, order: &Order) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
 }
 
 impl OrderBook for Access {
@@ -76,15 +77,21 @@ impl OrderBook for Access {
         Self::order_answered(self, order, answer, now).await.map(drop)
     }
 
-    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
-        Self::nas_by_source(self, source).await
+    async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, AccessError> {
+        Self::nas_of_order(self, order).await
     }
 }
 
-/// Carries out orders until cancelled.
-pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, cancel: CancellationToken) {
+/// Carries out orders until cancelled, each in the words of its gate's vendor.
+pub async fn run_orders<B: OrderBook>(
+    book: B,
+    client: DynamicClient,
+    profiles: Arc<Profiles>,
+    cancel: CancellationToken,
+) {
+    let hands = Hands { book, client, profiles };
     let mut reconciler = Reconciler {
-        hands: Arc::new(Hands { book, client }),
+        hands: Arc::new(hands),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
     };
@@ -136,6 +143,7 @@ impl<B: OrderBook> Reconciler<B> {
 struct Hands<B> {
     book: B,
     client: DynamicClient,
+    profiles: Arc<Profiles>,
 }
 
 impl<B: OrderBook> Hands<B> {
@@ -149,9 +157,8 @@ impl<B: OrderBook> Hands<B> {
         let Some(order) = self.book.decide_order(session, clock::now()).await? else {
             return Ok(());
         };
-        let found = self.book.nas_by_source(order.to.ip()).await?;
-        let answer = match found.filter(|nas| nas.id == order.nas) {
-            Some(nas) => self.ask(&order, &Secret::new(nas.secret.as_slice())).await,
+        let answer = match self.book.nas_of_order(&order).await? {
+            Some(nas) => self.ask(&order, &nas).await,
             // The gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
             None => OrderAnswer::Silence,
         };
@@ -161,41 +168,50 @@ impl<B: OrderBook> Hands<B> {
 }
 
 impl<B> Hands<B> {
-    /// A gate need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name: it is asked
-    /// once more without.
-    async fn ask(&self, order: &Order, secret: &Secret) -> OrderAnswer {
-        let mut request = request_of(order);
-        let answer = self.send(order, secret, &request).await;
-        if answer != OrderAnswer::SessionGone {
-            return answer;
+    /// Asks the gate by every name that the session may have there, in the vendor's order: it may know one and not another, or want fewer.
+    async fn ask(&self, order: &Order, nas: &NasEntry) -> OrderAnswer {
+        let Some(to) = resolve(&order.to).await else {
+            return OrderAnswer::Silence;
+        };
+        let (profile, secret) = (self.profiles.get(&nas.profile), Secret::new(nas.secret.as_slice()));
+        // Of a session of which too little is known to name it.
+        let mut answer = OrderAnswer::Refused(ErrorCause::MISSING_ATTRIBUTE.0);
+        for way in 0..profile.ways() {
+            let Some((code, draft)) = profile.order(order, nas, way, clock::now()) else {
+                continue;
+            };
+            match answer_of(self.client.send_draft(to, &secret, code, draft).await) {
+                OrderAnswer::SessionGone => answer = OrderAnswer::SessionGone,
+                // That it will not do by this name says nothing new.
+                OrderAnswer::Refused(_) if answer == OrderAnswer::SessionGone => {}
+                OrderAnswer::Refused(cause) if depends_on_attributes(cause) => answer = OrderAnswer::Refused(cause),
+                told => return told,
+            }
         }
-        request.target.user_name = None;
-        match self.send(order, secret, &request).await {
-            // That it will not do without the name says nothing new.
-            OrderAnswer::Refused(_) => OrderAnswer::SessionGone,
-            answer => answer,
-        }
-    }
-
-    async fn send(&self, order: &Order, secret: &Secret, request: &DynamicRequest) -> OrderAnswer {
-        answer_of(self.client.send(order.to, secret, request, clock::now()).await)
+        answer
     }
 }
 
-/// CoovaChilli insists on User-Name and Acct-Session-Id together. Class is left out: some gates refuse attributes that they do
-/// not need.
-fn request_of(order: &Order) -> DynamicRequest {
-    DynamicRequest {
-        target: Target {
-            acct_session_id: Some(order.acct_session_id.clone()),
-            user_name: Some(order.user_name.clone()),
-            mac: order.mac,
-            ..Target::default()
-        },
-        action: match order.action {
-            OrderAction::End => DynamicAction::Disconnect,
-            OrderAction::Change(limits) => DynamicAction::Change(limits.into()),
-        },
+/// Whether a gate that is asked with other attributes may do it.
+const fn depends_on_attributes(cause: u32) -> bool {
+    matches!(cause, 0 | 401 | 402 | 404 | 407)
+}
+
+/// Where that is now.
+async fn resolve(to: &Destination) -> Option<SocketAddr> {
+    let (host, port) = match to {
+        Destination::Seen(address) => return Some(*address),
+        Destination::Given(host, port) => (host, *port),
+    };
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(ip, port));
+    }
+    match tokio::net::lookup_host((host.as_str(), port)).await {
+        Ok(mut found) => found.next(),
+        Err(error) => {
+            tracing::warn!(%error, host, "cannot find where a gate takes orders");
+            None
+        }
     }
 }
 

@@ -73,6 +73,9 @@ impl Centre for Paper {
             secret: SECRET.to_vec().into(),
             uam_secret: b"a secret of redirects".to_vec().into(),
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam".into(),
+            abilities: kavadam_domain::gate::Abilities::ALL,
         };
         Ok(Some(entry).filter(|entry| entry.source.contains(&source)))
     }

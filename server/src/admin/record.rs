@@ -91,6 +91,11 @@ impl Desk {
             ("up", show_octets(session.counters.up_octets)),
             ("down", show_octets(session.counters.down_octets)),
         ];
+        for (name, told) in [("network", &session.ssid), ("access point", &session.access_point)] {
+            if let Some(told) = told {
+                sides.push((name, told.clone()));
+            }
+        }
         if let Some(at) = session.ended_at {
             sides.push(("ended", ago(self.now, at)));
         }
@@ -143,5 +148,6 @@ fn session_json(session: &SessionView) -> Value {
         "terminate_cause": session.terminate_cause,
         "up_octets": session.counters.up_octets, "down_octets": session.counters.down_octets,
         "session_secs": session.counters.session_secs, "trouble": session.trouble,
+        "ssid": session.ssid, "access_point": session.access_point,
     })
 }

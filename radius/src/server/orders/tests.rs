@@ -2,18 +2,22 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use kavadam_access::api::OrderAction;
+use kavadam_domain::gate::Abilities;
 use kavadam_domain::{Limits, SiteId, SubscriberId};
 use tokio::net::UdpSocket;
 
 use super::*;
 use crate::dynamic::{Authority, DynamicConfig, DynamicHandler, DynamicServer};
-use crate::{LimitsPatch, Retry};
+use crate::wire::Secret;
+use crate::{LimitsPatch, Retry, Target};
 
 const SECRET: &[u8] = b"a-secret-of-the-gate";
 
 /// Orders for gates that all stand on this machine; the gate of that address is `nas`.
 struct Book {
     nas: NasId,
+    profile: &'static str,
     orders: Vec<Order>,
     answers: Mutex<Vec<(SessionId, OrderAnswer)>>,
 }
@@ -38,14 +42,18 @@ impl OrderBook for Book {
         Ok(())
     }
 
-    async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, Self::Error> {
+    async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, Self::Error> {
+        let Destination::Seen(to) = &order.to else {
+            return Ok(None);
+        };
         // Two gates on one machine, told apart by their addresses.
+        let source = to.ip();
         let id = if source == IpAddr::from(OTHER) {
             OTHER_NAS
         } else {
             self.nas
         };
-        Ok(Some(NasEntry {
+        Ok((id == order.nas).then(|| NasEntry {
             id,
             name: "gate".into(),
             site: SiteId(1),
@@ -53,6 +61,9 @@ impl OrderBook for Book {
             secret: SECRET.to_vec().into(),
             uam_secret: Vec::new().into(),
             coa_port: 3799,
+            coa_host: None,
+            profile: self.profile.into(),
+            abilities: Abilities::ALL,
         }))
     }
 }
@@ -66,11 +77,13 @@ fn order(session: i64, nas: NasId, to: SocketAddr) -> Order {
         subscriber: SubscriberId(1),
         number: 1,
         nas,
-        to,
+        to: Destination::Seen(to),
         acct_session_id: format!("s{session}"),
         user_name: "alias".into(),
         class: Vec::new(),
         mac: None,
+        ip: None,
+        handle: None,
         action: OrderAction::Change(Limits::default()),
         attempts: 0,
     }
@@ -85,10 +98,12 @@ fn reconciler(nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
         hands: Arc::new(Hands {
             book: Book {
                 nas,
+                profile: "kavadam",
                 orders,
                 answers: Mutex::default(),
             },
             client: DynamicClient::new(None, retry),
+            profiles: Arc::new(Profiles::built_in().unwrap()),
         }),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
