@@ -1,6 +1,6 @@
 //! The gates, remembered in memory: every datagram asks for one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ struct Table {
     by_source: HashMap<IpNet, NasEntry>,
     /// Prefix lengths in use, the longest first.
     lengths: Vec<u8>,
+    /// Those that are not ours.
+    vendors: HashSet<NasId>,
 }
 
 impl Table {
@@ -75,9 +77,7 @@ impl Access {
 
     /// Whether a gate is a vendor's.
     pub(crate) async fn is_vendors(&self, nas: NasId) -> Result<bool, AccessError> {
-        let gates = self.gates().await?;
-        let mut found = gates.by_name.values();
-        Ok(found.any(|known| known.id == nas && known.profile != OWN_PROFILE))
+        Ok(self.gates().await?.vendors.contains(&nas))
     }
 
     /// Notes that an authentic request of a gate came from there: its orders go to that address.
@@ -141,6 +141,9 @@ impl Access {
                 abilities: self.settings().abilities_of(&row.profile),
                 profile: row.profile,
             };
+            if entry.profile != OWN_PROFILE {
+                table.vendors.insert(entry.id);
+            }
             table.lengths.push(entry.source.prefix_len());
             table.by_source.insert(entry.source, entry.clone());
             table.by_name.insert(entry.name.clone(), entry);

@@ -29,6 +29,7 @@ cases! {
     a_change_that_the_gate_will_never_make_ends_the_session_or_waits,
     a_session_that_cannot_be_cut_is_shown_as_such_and_not_asked_for_again,
     an_order_names_the_session_as_its_gate_does,
+    a_session_that_its_gate_numbers_anew_is_still_told_what_it_was,
     orders_go_to_the_host_of_the_gates_record,
     a_gates_profile_must_be_known_and_only_ours_renews,
 }
@@ -266,6 +267,30 @@ async fn an_order_names_the_session_as_its_gate_does(database: Database) {
     assert_eq!(order.handle.as_deref(), Some("0A07"));
     let shown = lab.access.session(grant.session).await.unwrap().unwrap();
     assert_eq!(shown.ssid.as_deref(), Some("Kerala Wi-Fi"));
+}
+
+async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database: Database) {
+    let mut lab = lab(database, &with_speed(10_000_000), ALL_AT_LOGIN).await;
+    let grant = online(&lab).await;
+    lab.report(AccountingKind::Interim, "s1", 5 * MB, 600).await;
+    lab.pass(Duration::from_mins(10));
+    let renamed = AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Start,
+        acct_session_id: "s2".to_owned(),
+        class: Some(grant.class),
+        user_name: None,
+        mac: Some(MAC),
+        ip: None,
+        counters: Counters::default(),
+        at: lab.now,
+    };
+    lab.access.account(renamed, lab.now).await.unwrap();
+    lab.top_up(MB).await;
+    assert_eq!(lab.orders().await, [], "not ended for want of having been told");
+    lab.block().await;
+    let end = lab.orders().await.remove(0);
+    assert_eq!((end.acct_session_id.as_str(), end.action), ("s2", OrderAction::End));
 }
 
 async fn orders_go_to_the_host_of_the_gates_record(database: Database) {

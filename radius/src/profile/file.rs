@@ -103,6 +103,9 @@ struct WrittenSeen {
     access_point: Vec<String>,
 }
 
+/// What a CoA-Request can change.
+const CHANGES: [&str; 5] = ["octets", "rate", "session_secs", "idle_secs", "interim_secs"];
+
 /// What a number limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
@@ -293,13 +296,10 @@ impl Resolver<'_, '_> {
     }
 
     fn orders(&mut self, written: WrittenOrders) -> Orders {
-        let can_change = ["octets", "rate", "session_secs", "idle_secs"].map(|kind| {
-            let mut kinds = written.change.iter();
-            kinds.any(|given| given == kind)
-        });
+        let can_change = CHANGES.map(|kind| written.change.iter().any(|given| given == kind));
         for given in &written.change {
-            if !["octets", "rate", "session_secs", "idle_secs"].contains(&given.as_str()) {
-                let text = format!("`{given}`: use octets, rate, session_secs or idle_secs");
+            if !CHANGES.contains(&given.as_str()) {
+                let text = format!("`{given}`: use {}", CHANGES.join(", "));
                 self.problems.about(given, text);
             }
         }
@@ -325,7 +325,7 @@ impl Resolver<'_, '_> {
             );
             self.problems.about("mac", text);
         }
-        let [octets, rate, session_secs, idle_secs] = can_change;
+        let [octets, rate, session_secs, idle_secs, interim_secs] = can_change;
         Orders {
             port: written.port,
             is_cut: written.disconnect,
@@ -334,6 +334,7 @@ impl Resolver<'_, '_> {
                 rate,
                 session_secs,
                 idle_secs,
+                interim_secs,
             },
             names,
             spelling: spelling.unwrap_or_default(),

@@ -108,12 +108,14 @@ struct Orders {
 
 /// What a CoA-Request can change.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "four limits, each can be changed or not")]
+#[expect(clippy::struct_excessive_bools, reason = "each can be changed or not")]
 struct Changes {
     octets: bool,
     rate: bool,
     session_secs: bool,
     idle_secs: bool,
+    /// No limit; but where what is not there is lifted, it must be.
+    interim_secs: bool,
 }
 
 /// By what a gate knows a session.
@@ -123,19 +125,17 @@ enum Name {
     AcctSessionId,
     CallingStationId,
     FramedIp,
-    Class,
     NasIdentifier,
     /// See [`Seen::handle`].
     Handle,
 }
 
 impl Name {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 6] = [
         ("User-Name", Self::User),
         ("Acct-Session-Id", Self::AcctSessionId),
         ("Calling-Station-Id", Self::CallingStationId),
         ("Framed-IP-Address", Self::FramedIp),
-        ("Class", Self::Class),
         ("NAS-Identifier", Self::NasIdentifier),
         ("handle", Self::Handle),
     ];
@@ -226,6 +226,7 @@ impl Profile {
                     rate: true,
                     session_secs: true,
                     idle_secs: true,
+                    interim_secs: true,
                 },
                 // It need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name.
                 names: vec![

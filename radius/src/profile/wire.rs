@@ -87,7 +87,6 @@ impl Profile {
             (Name::User, ..) => _ = draft.text(attr::USER_NAME, &order.user_name),
             (Name::NasIdentifier, ..) => _ = draft.text(attr::NAS_IDENTIFIER, &nas.name),
             (Name::AcctSessionId, ..) => _ = draft.id(attr::ACCT_SESSION_ID, &order.acct_session_id),
-            (Name::Class, ..) => _ = draft.octets(attr::CLASS, &order.class),
             (Name::CallingStationId, Some(mac), _) => {
                 draft.text(attr::CALLING_STATION_ID, &self.orders.spelling.spell(mac));
             }
@@ -119,7 +118,11 @@ impl Mapping {
         for (number, may, figure) in [
             (&self.session_secs, time, limits.session_secs.map(u64::from)),
             (&self.idle_secs, idle, limits.idle_secs.map(u64::from)),
-            (&self.interim_secs, !is_change, limits.interim_secs.map(u64::from)),
+            (
+                &self.interim_secs,
+                may(|c| c.interim_secs),
+                limits.interim_secs.map(u64::from),
+            ),
             (&self.up_bits_per_sec, rate, limits.up_bits_per_sec),
             (&self.down_bits_per_sec, rate, limits.down_bits_per_sec),
             (&self.max_total_octets, octets, limits.max_total_octets),

@@ -23,6 +23,8 @@ use crate::wire::{ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// For a name to be resolved.
+const RESOLVING: Duration = Duration::from_secs(5);
 /// Orders under way at once.
 const CONCURRENCY: usize = 1024;
 /// Of one gate: one that stays silent must not take the places of the others.
@@ -206,13 +208,12 @@ async fn resolve(to: &Destination) -> Option<SocketAddr> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Some(SocketAddr::new(ip, port));
     }
-    match tokio::net::lookup_host((host.as_str(), port)).await {
-        Ok(mut found) => found.next(),
-        Err(error) => {
-            tracing::warn!(%error, host, "cannot find where a gate takes orders");
-            None
-        }
+    match timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), port))).await {
+        Ok(Ok(mut found)) => return found.next(),
+        Ok(Err(error)) => tracing::warn!(%error, host, "cannot find where a gate takes orders"),
+        Err(_) => tracing::warn!(host, "DNS does not say where a gate takes orders"),
     }
+    None
 }
 
 const fn answer_of(reply: DynamicReply) -> OrderAnswer {

@@ -78,7 +78,7 @@ pub enum NasCommand {
     Set(NasSettings),
     /// The vendors whose gates are known, with what each can be held to
     #[command(
-        after_help = "at login: as told when somebody logs in; any time: also as told later. What a gate cannot be told ends the session or waits for the next login.\n\nExamples:\n  kavadam nas vendors\n  kavadam nas vendors --print mikrotik > /etc/kavadam/radius.d/mikrotik.toml"
+        after_help = "at login: as told when somebody logs in; any time: also as told later. What a gate cannot be told ends the session or waits for the next login.\n\nExample:\n  kavadam nas vendors\n  kavadam nas vendors --print mikrotik > /etc/kavadam/radius.d/mikrotik.toml"
     )]
     Vendors {
         /// Print the built-in file of that name, such as `mikrotik` or `dictionary.mikrotik`, to begin one's own with
