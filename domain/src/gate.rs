@@ -99,7 +99,7 @@ impl Abilities {
         match self.octets {
             Hold::Always => Share::Fixed { max_devices },
             Hold::AtLogin => Share::Once { max_devices },
-            Hold::Never => Share::Reported,
+            Hold::Never => Share::Reported { is_cut: self.is_cut },
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
             ..limits()
         };
         assert_eq!(ARUBA.deed(Some(limits()), &fewer), Deed::Nothing);
-        assert_eq!(ARUBA.share(3), Share::Reported);
+        assert_eq!(ARUBA.share(3), Share::Reported { is_cut: true });
         assert_eq!(MIKROTIK.share(3), Share::Once { max_devices: 3 });
     }
 

@@ -95,7 +95,10 @@ pub enum Share {
     },
     /// It takes no limit at all and only reports. It is promised what it can let through until it is heard again, so that the others get
     /// the rest; what flows beyond is a debt.
-    Reported,
+    Reported {
+        /// It ends a session when told to. Where not, its sessions are short, so that the quota is looked at when the device returns.
+        is_cut: bool,
+    },
 }
 
 /// Octets to add to a lease now, or `None` if too little is free for a packet. `rate_octets_per_sec` is the plan's speed, both
@@ -105,8 +108,8 @@ pub fn plan_lease(allowance: &Allowance, lease: &Lease, rate_octets_per_sec: Opt
     let free = allowance.free_octets()?;
     let wanted = match share {
         Share::Once { .. } if lease.granted_octets > 0 => 0,
-        Share::Renewable | Share::Reported => {
-            let secs = if share == Share::Reported {
+        Share::Renewable | Share::Reported { .. } => {
+            let secs = if matches!(share, Share::Reported { .. }) {
                 REPORTED_SECS
             } else {
                 LEASE_SECS
@@ -229,7 +232,7 @@ mod tests {
             &allowance(quota, 0, 0),
             &Lease::default(),
             Some(1 << 20),
-            Share::Reported,
+            Share::Reported { is_cut: true },
         );
         assert_eq!(granted, Some(600 << 20), "ten minutes at full speed");
         let overrun = Lease {
@@ -237,7 +240,12 @@ mod tests {
             used_octets: 2 << 20,
         };
         assert_eq!(
-            plan_lease(&allowance(1 << 20, 2 << 20, 0), &overrun, None, Share::Reported),
+            plan_lease(
+                &allowance(1 << 20, 2 << 20, 0),
+                &overrun,
+                None,
+                Share::Reported { is_cut: true }
+            ),
             None
         );
     }
@@ -295,7 +303,7 @@ mod tests {
                     Event::Ask(gate) => {
                         let share = match gate {
                             0 => Share::Renewable,
-                            1 => Share::Reported,
+                            1 => Share::Reported { is_cut: true },
                             2 => Share::Once { max_devices: devices },
                             _ => Share::Fixed { max_devices: devices },
                         };
