@@ -77,7 +77,6 @@ struct WrittenOrders {
     mac: String,
     message_authenticator: bool,
     event_timestamp: bool,
-    always: BTreeMap<String, WrittenValue>,
 }
 
 impl Default for WrittenOrders {
@@ -90,7 +89,6 @@ impl Default for WrittenOrders {
             mac: "AA-BB-CC-DD-EE-FF".to_owned(),
             message_authenticator: true,
             event_timestamp: true,
-            always: BTreeMap::new(),
         }
     }
 }
@@ -340,7 +338,6 @@ impl Resolver<'_, '_> {
             spelling: spelling.unwrap_or_default(),
             is_signed: written.message_authenticator,
             is_timed: written.event_timestamp,
-            always: self.constants(written.always, &Mapping::default()),
         }
     }
 

@@ -103,7 +103,6 @@ struct Orders {
     spelling: Spelling,
     is_signed: bool,
     is_timed: bool,
-    always: Vec<Constant>,
 }
 
 /// What a CoA-Request can change.
@@ -240,7 +239,6 @@ impl Profile {
                 },
                 is_signed: true,
                 is_timed: true,
-                always: Vec::new(),
             },
             seen: Seen::default(),
         }

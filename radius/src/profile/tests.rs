@@ -368,6 +368,46 @@ fn an_engineer_adds_a_vendor_without_a_line_of_ours() {
     assert_eq!(packet.octets(81).unwrap(), b"\x0142");
 }
 
+/// The blocks of a page, each with the file's name that its first line gives.
+fn files_of_the_page() -> Vec<(String, String)> {
+    let page = include_str!("../../../docs/vendors.md");
+    let blocks = page.split("```").skip(1).step_by(2);
+    let named = blocks.filter_map(|block| {
+        let text = block.split_once('\n')?.1;
+        let (_, name) = text.lines().next()?.split_once("radius.d/")?;
+        let name = name.split([';', ' ']).next()?;
+        Some((name.to_owned(), text.to_owned()))
+    });
+    named.collect()
+}
+
+#[test]
+fn the_vendor_on_the_page_for_engineers_is_one() {
+    let mut files = files_of_the_page();
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["dictionary.acme", "acme.toml"]);
+    let profiles = Profiles::read(&files).unwrap();
+    let packet = accepted(profiles.get("acme"), citizen(), true);
+    assert_eq!(packet.vendor_texts((4711, 3)), ["10000/2000"]);
+    assert_eq!(packet.text(11).unwrap(), "citizen-slow");
+    files[1].1 = files[1].1.replace("Acme-Quota-Low", "Acme-Quota-Lo");
+    let problem = Profiles::read(&files).unwrap_err().remove(0).to_string();
+    let page = include_str!("../../../docs/vendors.md");
+    assert!(page.contains(&format!("``{problem}``")), "{problem}");
+}
+
+#[test]
+fn a_limit_that_is_no_more_is_lifted_as_the_gate_understands() {
+    let rates = "up_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Up', lifted = 0 }\n\
+                 down_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Down' }\n[orders]\nchange = ['rate']";
+    let profiles = own("mine.toml", &MINE.replace("[orders]", rates)).unwrap();
+    let change = order(OrderAction::Change(Limits::default()));
+    let (_, draft) = profiles.get("mine").order(&change, &nas("mine"), 0, noon()).unwrap();
+    let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
+    assert_eq!(packet.vendor_u32((14122, 7)), Some(0));
+    assert_eq!(packet.vendor_u32((14122, 8)), None, "not being there lifts it");
+}
+
 #[test]
 fn a_file_of_an_engineer_replaces_the_one_that_is_built_in() {
     let text = MINE.replace("mine", "mikrotik");

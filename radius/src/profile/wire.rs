@@ -69,9 +69,6 @@ impl Profile {
         if orders.is_timed {
             draft.u32(attr::EVENT_TIMESTAMP, unix_secs(now));
         }
-        for constant in &orders.always {
-            constant.write(&mut draft, "");
-        }
         if let OrderAction::Change(limits) = order.action {
             match &self.limits {
                 None => LimitsPatch::from(limits).write(&mut draft),
@@ -255,11 +252,6 @@ impl Source {
             None => packet.text(self.number).into_iter().collect(),
         };
         let rest = all.iter().find_map(|text| text.strip_prefix(self.prefix.as_str()))?;
-        let rest = if self.vendor.is_none() && self.number == attr::CALLED_STATION_ID {
-            split_called(rest).0
-        } else {
-            rest
-        };
         Some(rest.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
