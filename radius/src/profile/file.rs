@@ -194,7 +194,7 @@ impl Resolver<'_, '_> {
             self.problems.about("name", text);
         }
         let limits = self.mapping(written.limits);
-        let orders = self.orders(written.orders);
+        let orders = self.orders(&written.orders);
         if orders.names.iter().flatten().any(|name| *name == Name::Handle) && written.seen.handle.is_none() {
             let text = "`handle` names a session by what [seen] handle says: give that".to_owned();
             self.problems.about("handle", text);
@@ -293,7 +293,7 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn orders(&mut self, written: WrittenOrders) -> Orders {
+    fn orders(&mut self, written: &WrittenOrders) -> Orders {
         let can_change = CHANGES.map(|kind| written.change.iter().any(|given| given == kind));
         for given in &written.change {
             if !CHANGES.contains(&given.as_str()) {
