@@ -23,6 +23,7 @@ impl Access {
     /// # Errors
     /// The database failed: the gate is to be left without an answer, so that it reports again.
     pub async fn account(&self, report: AccountingReport, now: Timestamp) -> Result<Accounted, AccessError> {
+        let is_vendors = self.is_vendors(report.nas).await?;
         let mut tx = self.write().await?;
         let report = AccountingReport {
             // A gate whose clock runs ahead must not make later reports look old.
@@ -31,7 +32,6 @@ impl Access {
             user_name: report.user_name.map(without_nul),
             ..report
         };
-        let is_vendors = self.is_vendors(report.nas).await?;
         let (accounted, has_orders) = match report.kind {
             AccountingKind::On | AccountingKind::Off => (end_all(&mut tx, &report).await?, false),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
@@ -39,7 +39,8 @@ impl Access {
                 match find(&mut tx, report.nas, report.class.as_deref(), name).await? {
                     Found::Session(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
-                        if is_vendors {
+                        // By the first report that arrives, Start or not.
+                        if is_vendors && found.state == SessionState::Granted {
                             note_name(&mut tx, &report, found.id).await?;
                         }
                         charge(&mut tx, &report, found.id, now).await?
@@ -47,9 +48,6 @@ impl Access {
                     Found::Renamed(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
                         let follower = follow_on(&mut tx, found.id, &report, now).await?;
-                        if is_vendors {
-                            note_name(&mut tx, &report, follower).await?;
-                        }
                         charge(&mut tx, &report, follower, now).await?
                     }
                     Found::Nothing => {
@@ -135,12 +133,11 @@ async fn note_name(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Res
         return Ok(());
     };
     let known = tx.session_vendor(id).await?;
-    let mut row = known.unwrap_or(VendorRow::of(id));
-    if row.user_name.as_ref() != Some(name) {
-        row.user_name = Some(name.clone());
-        tx.save_session_vendor(&row).await?;
-    }
-    Ok(())
+    let row = VendorRow {
+        user_name: Some(name.clone()),
+        ..known.unwrap_or(VendorRow::of(id))
+    };
+    Ok(tx.save_session_vendor(&row).await?)
 }
 
 /// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kavadam_domain::gate::{Abilities, Deed};
+use kavadam_domain::gate::{Abilities, Deed, OWN_PROFILE};
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, Tx};
+use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::admit::{Asking, admit};
 use crate::api::{Destination, Order, OrderAction, OrderAnswer};
@@ -172,7 +172,7 @@ impl Access {
         let Ok(grant) = granted else {
             return Ok(abilities.end().into());
         };
-        let told = tx.session_vendor(session.id).await?.map(|row| row.told());
+        let told = self.vendor_at(tx, session).await?.map(|(row, _)| row.told());
         Ok(match abilities.deed(told, &grant.limits) {
             Deed::Nothing => Todo::Nothing,
             Deed::Change => Todo::Send(OrderAction::Change(grant.limits)),
@@ -185,12 +185,25 @@ impl Access {
         Ok(self.settings().abilities_of(&nas.profile))
     }
 
+    /// What a session is at a vendor's gate, and what that can be held to; `None` at one of ours.
+    async fn vendor_at(
+        &self,
+        tx: &mut Tx,
+        session: &SessionRow,
+    ) -> Result<Option<(VendorRow, Abilities)>, AccessError> {
+        let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
+        if nas.profile == OWN_PROFILE {
+            return Ok(None);
+        }
+        let abilities = self.settings().abilities_of(&nas.profile);
+        Ok(tx.session_vendor(session.id).await?.map(|row| (row, abilities)))
+    }
+
     /// A vendor's gate holds a session to new limits.
     async fn note_obeyed(&self, tx: &mut Tx, session: &SessionRow, limits: &Limits) -> Result<(), AccessError> {
-        let Some(mut row) = tx.session_vendor(session.id).await? else {
+        let Some((mut row, abilities)) = self.vendor_at(tx, session).await? else {
             return Ok(());
         };
-        let abilities = self.abilities_at(tx, session).await?;
         row.set_told(&abilities.told_after(Some(row.told()), limits));
         Ok(tx.save_session_vendor(&row).await?)
     }
@@ -203,10 +216,10 @@ impl Access {
         limits: &Limits,
         now: Timestamp,
     ) -> Result<(), AccessError> {
-        let Some(row) = tx.session_vendor(session.id).await? else {
+        let Some((row, abilities)) = self.vendor_at(tx, session).await? else {
             return Ok(());
         };
-        let abilities = self.abilities_at(tx, session).await?.without_changes();
+        let abilities = abilities.without_changes();
         match abilities.deed(Some(row.told()), limits) {
             Deed::Nothing | Deed::Change => session.settle_order(),
             Deed::End => {
@@ -264,7 +277,11 @@ async fn order(tx: &mut Tx, session: &SessionRow, action: OrderAction) -> Result
     let (Some(to), Some(acct_session_id)) = (to, session.acct_session_id.clone()) else {
         return Ok(None);
     };
-    let vendor = tx.session_vendor(session.id).await?;
+    let vendor = if nas.profile == OWN_PROFILE {
+        None
+    } else {
+        tx.session_vendor(session.id).await?
+    };
     let (user_name, handle) = vendor.map_or((None, None), |row| (row.user_name, row.handle));
     Ok(Some(Order {
         session: session.id,

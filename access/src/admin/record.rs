@@ -140,17 +140,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionView>, AccessError> {
-        let mut tx = self.read().await?;
-        let Some(found) = tx.session_listing(id).await? else {
-            return Ok(None);
-        };
-        let vendor = tx.session_vendor(id).await?;
-        let (ssid, access_point) = vendor.map_or((None, None), |row| (row.ssid, row.access_point));
-        Ok(Some(SessionView {
-            ssid,
-            access_point,
-            ..view(found)
-        }))
+        Ok(self.read().await?.session_listing(id).await?.map(view))
     }
 
     /// How many live sessions have a gate that does not do what is asked of it.
@@ -244,6 +234,8 @@ fn view(row: SessionListing) -> SessionView {
         number,
         nas,
         site,
+        ssid,
+        access_point,
     } = row;
     let meter = session.meter();
     let state = match (session.state, session.order_action) {
@@ -269,7 +261,7 @@ fn view(row: SessionListing) -> SessionView {
             session_secs: session.session_secs,
         },
         trouble: session.trouble,
-        ssid: None,
-        access_point: None,
+        ssid,
+        access_point,
     }
 }

@@ -236,11 +236,10 @@ impl Seen {
         let first = |sources: &[Source]| sources.iter().find_map(|source| source.read(packet));
         let called = packet.text(attr::CALLED_STATION_ID).unwrap_or_default();
         let (station, ssid) = split_called(&called);
-        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Told {
             handle: first(&self.handle),
-            ssid: first(&self.ssid).or_else(|| some(ssid)),
-            access_point: first(&self.access_point).or_else(|| some(station)),
+            ssid: first(&self.ssid).or_else(|| fit(ssid)),
+            access_point: first(&self.access_point).or_else(|| fit(station)),
         }
     }
 }
@@ -252,7 +251,7 @@ impl Source {
             None => packet.text(self.number).into_iter().collect(),
         };
         let rest = all.iter().find_map(|text| text.strip_prefix(self.prefix.as_str()))?;
-        Some(rest.trim().to_owned()).filter(|text| !text.is_empty())
+        fit(rest)
     }
 
     fn write(&self, draft: &mut Draft, rest: &str) {
@@ -262,6 +261,12 @@ impl Source {
             None => _ = draft.text(self.number, &text),
         }
     }
+}
+
+/// Fit to be kept and shown: a stranger may have written it.
+fn fit(text: &str) -> Option<String> {
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    (!text.is_empty()).then_some(text)
 }
 
 /// The access point's MAC and the network's name, where a Called-Station-Id is of that form (RFC 3580 §3.20).
