@@ -3,103 +3,11 @@
 use std::collections::BTreeMap;
 
 use kavadam_domain::gate::OWN_PROFILE;
-use serde::Deserialize;
 
 use super::dictionary::{Attribute, Dictionary, FileProblem, Kind};
 use super::text::Text;
+use super::written::{Written, WrittenLimits, WrittenNumber, WrittenOrders, WrittenSeen, WrittenText, WrittenValue};
 use super::{Constant, Field, Mapping, Name, Number, Orders, Profile, Seen, Source, Spelling, Value};
-
-/// A file, as written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    name: String,
-    title: String,
-    #[serde(default)]
-    notes: String,
-    limits: WrittenLimits,
-    #[serde(default)]
-    always: BTreeMap<String, WrittenValue>,
-    #[serde(default)]
-    throttled: BTreeMap<String, WrittenValue>,
-    #[serde(default)]
-    orders: WrittenOrders,
-    #[serde(default)]
-    seen: WrittenSeen,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenLimits {
-    session_secs: Option<WrittenNumber>,
-    idle_secs: Option<WrittenNumber>,
-    interim_secs: Option<WrittenNumber>,
-    max_total_octets: Option<WrittenNumber>,
-    up_bits_per_sec: Option<WrittenNumber>,
-    down_bits_per_sec: Option<WrittenNumber>,
-    rate: Option<WrittenText>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenNumber {
-    attribute: String,
-    gigawords: Option<String>,
-    #[serde(default)]
-    also: Vec<String>,
-    unit: Option<String>,
-    least: Option<u32>,
-    lifted: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenText {
-    attribute: String,
-    text: String,
-    unlimited: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WrittenValue {
-    Number(u32),
-    Text(String),
-}
-
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct WrittenOrders {
-    port: u16,
-    disconnect: bool,
-    change: Vec<String>,
-    session: Vec<Vec<String>>,
-    mac: String,
-    message_authenticator: bool,
-    event_timestamp: bool,
-}
-
-impl Default for WrittenOrders {
-    fn default() -> Self {
-        Self {
-            port: super::COA_PORT,
-            disconnect: true,
-            change: Vec::new(),
-            session: Vec::new(),
-            mac: "AA-BB-CC-DD-EE-FF".to_owned(),
-            message_authenticator: true,
-            event_timestamp: true,
-        }
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct WrittenSeen {
-    handle: Option<String>,
-    ssid: Vec<String>,
-    access_point: Vec<String>,
-}
 
 /// What a CoA-Request can change.
 const CHANGES: [&str; 5] = ["octets", "rate", "session_secs", "idle_secs", "interim_secs"];

@@ -9,6 +9,7 @@ mod file;
 mod set;
 mod text;
 mod wire;
+mod written;
 
 use kavadam_domain::Mac;
 use kavadam_domain::gate::{Abilities, Hold, OWN_PROFILE};
