@@ -133,16 +133,20 @@ impl Desk {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
         print(is_json, &nas_json(&nas), || {
             let [name, site, source, vendor, orders, renews, seen] = self.nas_sides(&nas);
-            sheet(&[
+            let mut sides = vec![
                 ("gate", name),
                 ("site", site),
                 ("source", source),
                 ("vendor", vendor),
                 ("orders to", orders),
-                ("cannot", self.cannot(&nas.profile)),
                 ("renews leases", renews),
                 ("last seen", seen),
-            ])
+            ];
+            let cannot = self.cannot(&nas.profile);
+            if !cannot.is_empty() {
+                sides.push(("cannot", cannot));
+            }
+            sheet(&sides)
         })
     }
 

@@ -47,10 +47,12 @@ impl Desk {
                 if output.json {
                     return print(true, &session_json(&self.find_session(id).await?), Vec::new);
                 }
-                let what = if is_ending {
+                let what = if !is_ending {
+                    "had ended already"
+                } else if self.can_end(id).await? {
                     "is being ended"
                 } else {
-                    "had ended already"
+                    "cannot be cut: its gate takes no such order, and it goes on to its own end"
                 };
                 say(&format!("session {id} {what}"))
             }
@@ -60,6 +62,14 @@ impl Desk {
     async fn find_session(&self, id: i64) -> anyhow::Result<SessionView> {
         let found = self.access.session(SessionId(id)).await?;
         Ok(found.ok_or_else(|| missing("session", &id.to_string()))?)
+    }
+
+    /// Whether the session's gate ends one when told to.
+    async fn can_end(&self, id: i64) -> anyhow::Result<bool> {
+        let session = self.find_session(id).await?;
+        let gates = self.access.nases().await?;
+        let gate = gates.iter().find(|gate| gate.name == session.nas);
+        Ok(gate.is_none_or(|gate| self.profiles.get(&gate.profile).abilities().is_cut))
     }
 
     fn session_row(&self, session: &SessionView) -> [String; 9] {

@@ -77,6 +77,12 @@ async fn look_at_database(config: &Config, findings: &mut Findings) {
 
 /// Gates whose vendor is not known here, and sessions that go on against what was asked of their gates.
 async fn look_at_gates(config: &Config, access: &Access, findings: &mut Findings) {
+    if !config.file.radius.profiles.as_os_str().is_empty() {
+        let known = config.profiles.iter().count();
+        findings.good(&format!(
+            "{known} vendors' gates are known, with those of radius.profiles"
+        ));
+    }
     let Ok(gates) = access.nases().await else { return };
     for gate in gates {
         if !config.profiles.knows(&gate.profile) {
