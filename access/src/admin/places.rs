@@ -179,7 +179,7 @@ impl Access {
         }
         if nas.is_renewing && nas.profile != OWN_PROFILE {
             return Err(AccessError::Invalid(format!(
-                "a gate of the profile `{}` renews no leases: that is for gateways of ours",
+                "a gate of the profile `{}` renews no leases: that is for gateways of ours (`--renews=false` takes it back)",
                 nas.profile
             )));
         }
