@@ -16,12 +16,14 @@ use kavadam_access::api::*;
 use kavadam_access::{Access, AccessError, Settings};
 use kavadam_domain::Plan;
 use kavadam_domain::gate::{Abilities, Hold};
+use kavadam_domain::plan::AfterQuota;
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases, granted, plan};
 
 cases! {
     a_gate_that_only_reports_is_cut_when_its_reports_show_the_quota_used_up,
     what_a_reporting_gate_let_through_beyond_the_quota_is_a_debt,
     a_gate_that_only_reports_leaves_the_rest_of_the_quota_to_another_device,
+    a_plan_that_goes_on_slowly_does_so_from_the_next_login_at_a_gate_that_takes_no_change,
     octets_added_at_a_gate_told_at_the_login_alone_wait_for_the_next_one,
     a_slower_plan_ends_the_session_at_a_gate_that_takes_no_change,
     a_faster_plan_waits_for_the_next_login_at_a_gate_that_takes_no_change,
@@ -123,6 +125,25 @@ async fn a_gate_that_only_reports_leaves_the_rest_of_the_quota_to_another_device
     lab.pass(Duration::from_secs(31));
     lab.online_fixed(OTHER_MAC, "s2").await;
     assert_eq!(lab.used_and_promised().await, (0, 200 * MB));
+}
+
+async fn a_plan_that_goes_on_slowly_does_so_from_the_next_login_at_a_gate_that_takes_no_change(database: Database) {
+    let slow = Plan {
+        after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
+        ..plan(40 * MB)
+    };
+    let mut lab = lab(database, &slow, REPORTING).await;
+    assert!(!online(&lab).await.is_throttled);
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", 40 * MB, 60).await;
+    assert!(is_end(&lab.orders().await), "it would go on at full speed");
+    lab.report(AccountingKind::Stop(6), "s1", 40 * MB, 61).await;
+    let slowed = granted(lab.authorize_as(MAC, Service::CallCheck, "mac", "s2", false).await);
+    assert!(slowed.is_throttled);
+    assert_eq!(slowed.limits.down_bits_per_sec, Some(256_000));
+    lab.report(AccountingKind::Start, "s2", 0, 0).await;
+    lab.top_up(10 * MB).await;
+    assert_eq!(lab.orders().await, [], "faster again from the next login on");
 }
 
 async fn octets_added_at_a_gate_told_at_the_login_alone_wait_for_the_next_one(database: Database) {
