@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use kavadam_domain::accounting::{Reading, is_plausible};
+use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, SessionId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport};
+use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport, VendorRow};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
@@ -37,6 +38,7 @@ impl Access {
         report: AccountingReport,
         now: Timestamp,
     ) -> Result<(Accounted, bool), AccessError> {
+        let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
         let report = AccountingReport {
             // A gate whose clock runs ahead must not make later reports look old.
             at: report.at.min(now),
@@ -51,6 +53,10 @@ impl Access {
                 match find(tx, report.nas, report.class.as_deref(), name).await? {
                     Found::Session(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
+                        // By the first report that arrives, Start or not.
+                        if is_vendors && found.state == SessionState::Granted {
+                            note_name(tx, &report, found.id).await?;
+                        }
                         charge(tx, &report, found.id, now).await
                     }
                     Found::Renamed(found) => {
@@ -128,6 +134,19 @@ async fn take_name(
         session.acct_session_id = Some(name.clone());
     }
     Ok(())
+}
+
+/// A vendor's gate need not take over the User-Name of the grant (RFC 2865 §5.1), and takes orders by the one that it reports.
+async fn note_name(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Result<(), AccessError> {
+    let Some(name) = report.user_name.as_ref().filter(|name| !name.is_empty()) else {
+        return Ok(());
+    };
+    let known = tx.session_vendor(id).await?;
+    let row = VendorRow {
+        user_name: Some(name.clone()),
+        ..known.unwrap_or(VendorRow::of(id))
+    };
+    Ok(tx.save_session_vendor(&row).await?)
 }
 
 /// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.

@@ -27,6 +27,10 @@ pub struct NasSetting<'a> {
     pub uam_secret: &'a [u8],
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+    /// Where it takes orders, by address or name, if not where its requests come from.
+    pub coa_host: Option<&'a str>,
+    /// Name of its vendor's profile, by which it is spoken to.
+    pub profile: &'a str,
     /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before a lease is used up: a gateway of ours. A
     /// vendor's gate may send that attribute too, and do neither.
     pub is_renewing: bool,
@@ -49,6 +53,10 @@ pub struct NasChange<'a> {
     pub uam_secret: Option<&'a [u8]>,
     /// UDP port for CoA and Disconnect.
     pub coa_port: Option<u16>,
+    /// See [`NasSetting::coa_host`]; empty: where its requests come from.
+    pub coa_host: Option<&'a str>,
+    /// See [`NasSetting::profile`].
+    pub profile: Option<&'a str>,
     /// See [`NasSetting::is_renewing`].
     pub is_renewing: Option<bool>,
 }

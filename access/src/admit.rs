@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kavadam_domain::authorize::{Snapshot, Verdict, decide};
+use kavadam_domain::gate::Abilities;
 use kavadam_domain::quota::{Lease, Share};
 use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
@@ -30,10 +31,13 @@ pub struct Asking {
     pub acct_session_id: Option<String>,
     /// The gate shares a quota between a person's sessions and asks again before it is used up.
     pub is_renewable: bool,
+    /// What the gate can be held to.
+    pub abilities: Abilities,
 }
 
-impl From<&SessionRow> for Asking {
-    fn from(session: &SessionRow) -> Self {
+impl Asking {
+    /// A session that is there, at a gate of these abilities.
+    pub fn of(session: &SessionRow, abilities: Abilities) -> Self {
         Self {
             nas: session.nas_id,
             site: session.site_id,
@@ -41,6 +45,7 @@ impl From<&SessionRow> for Asking {
             ip: session.ip,
             acct_session_id: session.acct_session_id.clone(),
             is_renewable: session.is_renewable,
+            abilities,
         }
     }
 }
@@ -81,9 +86,7 @@ pub async fn admit(
         share: if asking.is_renewable {
             Share::Renewable
         } else {
-            Share::Fixed {
-                max_devices: standing.plan.max_devices,
-            }
+            asking.abilities.share(standing.plan.max_devices)
         },
     };
     match decide(&snapshot, now)? {
@@ -105,6 +108,7 @@ pub async fn admit(
                 lease_id,
                 granted_octets,
             };
+            let is_throttled = terms.is_throttled();
             let (session, class) = match existing {
                 Some(session) => renew(tx, session, &terms).await?,
                 None => open(tx, subscriber, asking, &terms, now).await?,
@@ -117,6 +121,8 @@ pub async fn admit(
                 limits,
                 // Also without a limit to renew: one may come by an order, which cannot say so.
                 is_renewable: asking.is_renewable,
+                plan: standing.plan.name.clone(),
+                is_throttled,
             }))
         }
     }

@@ -57,6 +57,19 @@ pub struct AuthorizeRequest {
     pub class: Option<Vec<u8>>,
     /// It sent a NUL Chargeable-User-Identity and so is told one (RFC 4372): without, it cannot share a quota by it.
     pub wants_cui: bool,
+    /// What a vendor's gate tells besides.
+    pub seen: Seen,
+}
+
+/// What a vendor's gate tells of a session in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// The gate's own name for the session, by which it takes orders (Cisco's audit-session-id).
+    pub handle: Option<String>,
+    /// Name of the wireless network.
+    pub ssid: Option<String>,
+    /// The access point, by name or MAC.
+    pub access_point: Option<String>,
 }
 
 /// The answer to an Access-Request.
@@ -88,6 +101,10 @@ pub struct Grant {
     pub limits: Limits,
     /// Octets, where they are limited now or later, are a lease: the gate should ask again before they are used up.
     pub is_renewable: bool,
+    /// Name of the plan in force.
+    pub plan: String,
+    /// Slowed: the quota is used up.
+    pub is_throttled: bool,
 }
 
 /// Octets and packets of one session as a gate counted them, from the session's start; gigawords already folded in.
@@ -167,20 +184,33 @@ pub struct Order {
     pub number: u64,
     /// At which gate.
     pub nas: NasId,
-    /// Where to send it: the address the gate's last request came from, and its CoA port.
-    pub to: std::net::SocketAddr,
+    /// Where to send it.
+    pub to: Destination,
     /// Acct-Session-Id at that gate.
     pub acct_session_id: String,
-    /// User-Name given in the grant.
+    /// User-Name by which the gate reports it, else the one given in the grant.
     pub user_name: String,
     /// Class given in the grant.
     pub class: Vec<u8>,
     /// Calling-Station-Id.
     pub mac: Option<Mac>,
+    /// Framed-IP-Address.
+    pub ip: Option<IpAddr>,
+    /// See [`Seen::handle`].
+    pub handle: Option<String>,
     /// What to do.
     pub action: OrderAction,
     /// So many sendings so far.
     pub attempts: u32,
+}
+
+/// Where a gate takes orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The address that its last request came from, and its CoA port.
+    Seen(std::net::SocketAddr),
+    /// An address or name that its record gives, and its CoA port: a gate whose requests come from a cloud.
+    Given(String, u16),
 }
 
 /// See [`Order`].
@@ -370,4 +400,8 @@ pub struct SessionView {
     pub counters: Counters,
     /// A gate that does not obey, and why.
     pub trouble: Option<String>,
+    /// Name of the wireless network, where the gate tells.
+    pub ssid: Option<String>,
+    /// The access point, likewise.
+    pub access_point: Option<String>,
 }

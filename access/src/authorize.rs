@@ -1,14 +1,15 @@
 //! The answer to an Access-Request.
 
+use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp, challenge};
-use kavadam_store::{ChallengeRow, OrderKind, SessionRow, SubscriberRow, Tx};
+use kavadam_store::{ChallengeRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
 use crate::account::without_nul;
 use crate::admit::{Asking, admit};
-use crate::api::{AuthorizeRequest, Decision, Proof, Service};
+use crate::api::{AuthorizeRequest, Decision, Grant, Proof, Seen, Service};
 use crate::batch::{Answer, Question};
 use crate::ending::reopen;
 use crate::find::{Found, find};
@@ -55,8 +56,9 @@ impl Access {
             Ok(found) => found,
             Err((reason, language)) => return Ok(refusal(reason, language)),
         };
+        let abilities = self.settings().abilities_of(&nas.profile);
         let asking = match &existing {
-            Some(session) => Asking::from(session),
+            Some(session) => Asking::of(session, abilities),
             None => Asking {
                 nas: request.nas,
                 site: nas.site_id,
@@ -64,9 +66,13 @@ impl Access {
                 ip: request.ip,
                 acct_session_id: request.acct_session_id.clone(),
                 is_renewable: nas.is_renewing && request.wants_cui,
+                abilities,
             },
         };
         let outcome = admit(tx, &subscriber, &asking, existing, now).await?;
+        if let Some(grant) = outcome.as_ref().ok().filter(|_| nas.profile != OWN_PROFILE) {
+            note_told(tx, grant, request.seen).await?;
+        }
         Ok(outcome.map_or_else(|reason| refusal(reason, subscriber.language), Decision::Accept))
     }
 
@@ -188,6 +194,20 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
     session.settle_order();
     session.heard_at = now;
     Ok(Ok((subscriber, Some(session))))
+}
+
+/// Keeps what a vendor's gate is told and tells: what changes later depends on it.
+async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen) -> Result<(), AccessError> {
+    let known = tx.session_vendor(grant.session).await?;
+    let mut row = known.clone().unwrap_or(VendorRow::of(grant.session));
+    row.set_told(&grant.limits);
+    row.handle = seen.handle.or(row.handle);
+    row.ssid = seen.ssid.or(row.ssid);
+    row.access_point = seen.access_point.or(row.access_point);
+    if known.as_ref() != Some(&row) {
+        tx.save_session_vendor(&row).await?;
+    }
+    Ok(())
 }
 
 fn refusal(reason: Reason, language: Language) -> Decision {

@@ -83,13 +83,13 @@ impl Access {
                     if batches.is_empty() {
                         break;
                     }
-                    duty.0.decide(batches).await;
+                    duty.0.clear(batches).await;
                 }
             });
         }
     }
 
-    async fn decide(&self, batches: Vec<Batch>) {
+    async fn clear(&self, batches: Vec<Batch>) {
         match self.decide_together(&batches).await {
             Ok(decided) => {
                 let mut decided = decided.into_iter();

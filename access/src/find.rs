@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{NasId, SessionId, Timestamp};
+use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
 use kavadam_store::{NewSession, OrderKind, SessionRow, Tx};
 
 use crate::AccessError;
@@ -101,10 +101,29 @@ async fn take_over(
         follower.order(kind, now);
     }
     tx.save_session(follower).await?;
+    take_over_words(tx, follower, &renamed).await?;
     if !is_over {
         presume_ended(tx, &mut renamed, now).await?;
     } else if let Some(lease) = renamed.lease_id {
         tx.reopen_lease(lease).await?;
     }
     Ok(())
+}
+
+/// A vendor's gate was told limits from the start of the session that it renamed.
+async fn take_over_words(tx: &mut Tx, follower: &SessionRow, renamed: &SessionRow) -> Result<(), AccessError> {
+    let Some(mut row) = tx.session_vendor(renamed.id).await? else {
+        return Ok(());
+    };
+    row.session_id = follower.id;
+    let told = row.told();
+    let began_at = renamed.started_at.unwrap_or(renamed.granted_at);
+    let elapsed = u32::try_from(follower.granted_at.since(began_at).as_secs()).unwrap_or(u32::MAX);
+    let passed = renamed.meter().total_octets();
+    row.set_told(&Limits {
+        max_total_octets: told.max_total_octets.map(|octets| octets.saturating_sub(passed)),
+        session_secs: told.session_secs.map(|secs| secs.saturating_sub(elapsed)),
+        ..told
+    });
+    Ok(tx.save_session_vendor(&row).await?)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
+use kavadam_domain::gate::Abilities;
 use kavadam_domain::{NasId, SiteId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -24,8 +25,14 @@ pub struct NasEntry {
     pub proof: NasProof,
     /// UAM secret, for the signature of its redirects.
     pub uam_secret: Zeroizing<Vec<u8>>,
-    /// UDP port for CoA and Disconnect (3799), on the address its requests come from.
+    /// UDP port for CoA and Disconnect (3799), on the address its requests come from or on [`Self::coa_host`].
     pub coa_port: u16,
+    /// Where it takes orders, by address or name, if not where its requests come from.
+    pub coa_host: Option<String>,
+    /// Name of its vendor's profile.
+    pub profile: String,
+    /// What it can be held to.
+    pub abilities: Abilities,
 }
 
 /// How requests are proven to be a gate's, besides by its secret. By default they are not.
@@ -136,6 +143,9 @@ mod tests {
             },
             uam_secret: Vec::new().into(),
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam".into(),
+            abilities: kavadam_domain::gate::Abilities::ALL,
         }
     }
 

@@ -11,7 +11,7 @@ use kavadam_domain::{NasId, Timestamp};
 use kavadam_store::NasRow;
 use tokio::sync::Mutex;
 
-use crate::api::{Candidates, NasEntry, NasProof, OldSecret, Order};
+use crate::api::{Candidates, Destination, NasEntry, NasProof, OldSecret, Order};
 use crate::{Access, AccessError};
 
 /// A change made by another process (the command line, another centre) is seen after so long at most.
@@ -118,15 +118,21 @@ impl Access {
         Ok(self.gates().await?.at(source))
     }
 
-    /// The gate an order is for, if that is still to be reached there: another may have its old address by now, and must not hear of this
-    /// one's sessions.
+    /// The gate an order is for, if that is the gate to be reached there: another may have its old address by now, and must not hear of
+    /// this one's sessions.
     ///
     /// # Errors
     /// The database failed, or a secret does not open with this master key.
     pub async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, AccessError> {
-        let there = self.gates().await?.at(order.to.ip());
-        let found = there.all().iter().find(|gate| gate.id == order.nas);
-        Ok(found.map(|gate| NasEntry::clone(gate)))
+        let gates = self.gates().await?;
+        let found = match &order.to {
+            Destination::Seen(address) => {
+                let there = gates.at(address.ip());
+                there.all().iter().find(|gate| gate.id == order.nas).cloned()
+            }
+            Destination::Given(..) => gates.by_id.get(&order.nas).map(|(_, gate)| Arc::clone(gate)),
+        };
+        Ok(found.map(|gate| NasEntry::clone(&gate)))
     }
 
     /// Notes that an authentic request of a gate came from there: its orders go to that address.
@@ -237,6 +243,9 @@ impl Access {
             },
             uam_secret: self.sealer().open(&row.uam_secret_sealed)?,
             coa_port: row.coa_port,
+            coa_host: row.coa_host.clone(),
+            abilities: self.settings().abilities_of(&row.profile),
+            profile: row.profile.clone(),
         })
     }
 }

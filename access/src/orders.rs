@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use kavadam_domain::gate::{Abilities, Deed, OWN_PROFILE};
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{NasId, SessionId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, Tx};
+use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
+use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::admit::{Asking, admit};
-use crate::api::{Order, OrderAction, OrderAnswer};
+use crate::api::{Destination, Order, OrderAction, OrderAnswer};
 use crate::ending::{end_session, presume_ended};
 use crate::{Access, AccessError};
 
@@ -45,20 +46,26 @@ impl Access {
         let Some(session) = tx.session(id).await?.filter(is_due) else {
             return Ok(None);
         };
-        let action = action(&mut tx, &session, now).await?;
+        let todo = self.decide(&mut tx, &session, now).await?;
         // As the decision left it.
         let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
         let mut sent = None;
-        if let Some(action) = action {
-            sent = order(&mut tx, &session, action).await?;
-            if sent.is_some() {
-                session.order_next_at = Some(now + UNDER_WAY);
-            } else {
-                session.trouble = Some("the gate was never heard of".to_owned());
-                postpone(&mut session, now);
+        match todo {
+            Todo::Nothing => session.settle_order(),
+            Todo::Send(action) => {
+                sent = order(&mut tx, &session, action).await?;
+                if sent.is_some() {
+                    session.order_next_at = Some(now + UNDER_WAY);
+                } else {
+                    session.trouble = Some("the gate was never heard of".to_owned());
+                    postpone(&mut session, now);
+                }
             }
-        } else {
-            session.settle_order();
+            // Until something else is asked of it, or it is over by itself.
+            Todo::Impossible => {
+                session.trouble = Some(CANNOT_BE_CUT.to_owned());
+                session.order_next_at = None;
+            }
         }
         tx.save_session(&session).await?;
         tx.commit().await?;
@@ -82,6 +89,11 @@ impl Access {
             return Ok(true);
         };
         let is_current = session.order_action.is_some() && session.order_number == order.number;
+        if answer == OrderAnswer::Done
+            && let OrderAction::Change(limits) = &order.action
+        {
+            self.note_obeyed(&mut tx, &session, limits).await?;
+        }
         match answer {
             // Not there yet, perhaps: a Start will tell.
             OrderAnswer::SessionGone if session.state == SessionState::Granted => {
@@ -92,8 +104,13 @@ impl Access {
             _ if !is_current => {}
             OrderAnswer::Done => session.settle_order(),
             OrderAnswer::Refused(cause) => {
-                session.trouble = Some(format!("the gate refused with Error-Cause {cause}"));
+                session.trouble = Some(refusal(cause));
                 postpone(&mut session, now);
+                if let OrderAction::Change(limits) = &order.action
+                    && is_final(cause)
+                {
+                    self.do_without_change(&mut tx, &mut session, limits, now).await?;
+                }
             }
             OrderAnswer::Silence => {
                 session.trouble = Some("the gate does not answer".to_owned());
@@ -114,25 +131,136 @@ fn postpone(session: &mut SessionRow, now: Timestamp) {
     session.order_next_at = Some(now + wait);
 }
 
-/// What to send; `None` if nothing is left to be done.
-async fn action(tx: &mut Tx, session: &SessionRow, now: Timestamp) -> Result<Option<OrderAction>, AccessError> {
-    if session.state == SessionState::Ended {
-        return Ok(None);
-    }
-    match session.order_action {
-        None => Ok(None),
-        Some(OrderKind::End) => Ok(Some(OrderAction::End)),
-        // Over by its last limits: not to be drawn into the next period.
-        Some(OrderKind::Change) if session.ends_at.is_some_and(|at| at <= now) => Ok(Some(OrderAction::End)),
-        Some(OrderKind::Change) => {
-            let subscriber = tx.lock_subscriber(session.subscriber_id).await?;
-            let granted = admit(tx, &subscriber, &Asking::from(session), Some(session.clone()), now).await?;
-            // Limits that leave nothing end the session.
-            Ok(Some(
-                granted.map_or(OrderAction::End, |grant| OrderAction::Change(grant.limits)),
-            ))
+/// What is left to do about an order.
+enum Todo {
+    /// Nothing: it is done, or the gate is told at the next login.
+    Nothing,
+    /// This.
+    Send(OrderAction),
+    /// What cannot be done: the gate takes no such order.
+    Impossible,
+}
+
+impl From<Deed> for Todo {
+    /// Of what ends a session.
+    fn from(deed: Deed) -> Self {
+        match deed {
+            Deed::Impossible => Self::Impossible,
+            _ => Self::Send(OrderAction::End),
         }
     }
+}
+
+impl Access {
+    async fn decide(&self, tx: &mut Tx, session: &SessionRow, now: Timestamp) -> Result<Todo, AccessError> {
+        if session.state == SessionState::Ended {
+            return Ok(Todo::Nothing);
+        }
+        let abilities = self.abilities_at(tx, session).await?;
+        let is_over = session.ends_at.is_some_and(|at| at <= now);
+        match session.order_action {
+            None => return Ok(Todo::Nothing),
+            Some(OrderKind::End) => return Ok(abilities.end().into()),
+            // Over by its last limits: not to be drawn into the next period.
+            Some(OrderKind::Change) if is_over => return Ok(abilities.end().into()),
+            Some(OrderKind::Change) => {}
+        }
+        let subscriber = tx.lock_subscriber(session.subscriber_id).await?;
+        let asking = Asking::of(session, abilities);
+        let granted = admit(tx, &subscriber, &asking, Some(session.clone()), now).await?;
+        // Limits that leave nothing end the session.
+        let Ok(grant) = granted else {
+            return Ok(abilities.end().into());
+        };
+        let told = self.vendor_at(tx, session).await?.map(|(row, _)| row.told());
+        Ok(match abilities.deed(told, &grant.limits) {
+            Deed::Nothing => Todo::Nothing,
+            Deed::Change => Todo::Send(OrderAction::Change(grant.limits)),
+            deed => deed.into(),
+        })
+    }
+
+    async fn abilities_at(&self, tx: &mut Tx, session: &SessionRow) -> Result<Abilities, AccessError> {
+        let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
+        Ok(self.settings().abilities_of(&nas.profile))
+    }
+
+    /// What a session is at a vendor's gate, and what that can be held to; `None` at one of ours.
+    async fn vendor_at(
+        &self,
+        tx: &mut Tx,
+        session: &SessionRow,
+    ) -> Result<Option<(VendorRow, Abilities)>, AccessError> {
+        let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
+        if nas.profile == OWN_PROFILE {
+            return Ok(None);
+        }
+        let abilities = self.settings().abilities_of(&nas.profile);
+        Ok(tx.session_vendor(session.id).await?.map(|row| (row, abilities)))
+    }
+
+    /// A vendor's gate holds a session to new limits.
+    async fn note_obeyed(&self, tx: &mut Tx, session: &SessionRow, limits: &Limits) -> Result<(), AccessError> {
+        let Some((mut row, abilities)) = self.vendor_at(tx, session).await? else {
+            return Ok(());
+        };
+        row.set_told(&abilities.told_after(Some(row.told()), limits));
+        Ok(tx.save_session_vendor(&row).await?)
+    }
+
+    /// A vendor's gate will not change a session, however often it is asked: what narrows ends it, what widens waits.
+    async fn do_without_change(
+        &self,
+        tx: &mut Tx,
+        session: &mut SessionRow,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<(), AccessError> {
+        let Some((row, abilities)) = self.vendor_at(tx, session).await? else {
+            return Ok(());
+        };
+        let abilities = abilities.without_changes();
+        match abilities.deed(Some(row.told()), limits) {
+            Deed::Nothing | Deed::Change => session.settle_order(),
+            Deed::End => {
+                let trouble = session.trouble.take();
+                session.order(OrderKind::End, now);
+                session.trouble = trouble;
+            }
+            Deed::Impossible => {
+                session.trouble = Some(CANNOT_BE_CUT.to_owned());
+                session.order_next_at = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an administrator is told of a session that goes on beyond its limits.
+const CANNOT_BE_CUT: &str = "cannot be cut: its gate takes no such order";
+
+/// Error-Causes that asking again does not change (RFC 5176 §3.5).
+const fn is_final(cause: u32) -> bool {
+    matches!(cause, 401 | 402 | 404 | 405 | 406 | 407 | 501 | 505)
+}
+
+/// What an administrator can do about a refusal.
+fn refusal(cause: u32) -> String {
+    let meaning = match cause {
+        0 => return "the gate refused and did not say why".to_owned(),
+        401 => "it does not know an attribute: choose its vendor's profile",
+        402 => "it misses an attribute: choose its vendor's profile",
+        403 => "it goes by another name: correct its NAS-Identifier",
+        404 => "the request makes no sense to it, or the clocks differ",
+        405 => "it does not know the service",
+        407 => "it cannot hold a limit",
+        501 => "it is set not to take orders: allow CoA there",
+        504 => "it has the session and cannot end it",
+        506 => "it has no room just now",
+        508 => "several of its sessions go by that name",
+        _ => return format!("the gate refused with Error-Cause {cause}"),
+    };
+    format!("the gate refused with Error-Cause {cause}: {meaning}")
 }
 
 async fn order(tx: &mut Tx, session: &SessionRow, action: OrderAction) -> Result<Option<Order>, AccessError> {
@@ -141,19 +269,32 @@ async fn order(tx: &mut Tx, session: &SessionRow, action: OrderAction) -> Result
         .subscriber(session.subscriber_id)
         .await?
         .ok_or(AccessError::Inconsistent("subscriber"))?;
-    let (Some(address), Some(acct_session_id)) = (nas.last_seen_address, session.acct_session_id.clone()) else {
+    let seen = nas.last_seen_address;
+    let to = match nas.coa_host {
+        Some(host) => Some(Destination::Given(host, nas.coa_port)),
+        None => seen.map(|address| Destination::Seen(SocketAddr::new(address, nas.coa_port))),
+    };
+    let (Some(to), Some(acct_session_id)) = (to, session.acct_session_id.clone()) else {
         return Ok(None);
     };
+    let vendor = if nas.profile == OWN_PROFILE {
+        None
+    } else {
+        tx.session_vendor(session.id).await?
+    };
+    let (user_name, handle) = vendor.map_or((None, None), |row| (row.user_name, row.handle));
     Ok(Some(Order {
         session: session.id,
         subscriber: session.subscriber_id,
         number: session.order_number,
         nas: session.nas_id,
-        to: SocketAddr::new(address, nas.coa_port),
+        to,
         acct_session_id,
-        user_name: subscriber.alias,
+        user_name: user_name.unwrap_or(subscriber.alias),
         class: session.class.to_vec(),
         mac: session.mac,
+        ip: session.ip,
+        handle,
         action,
         attempts: session.order_attempts,
     }))

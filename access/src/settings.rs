@@ -1,8 +1,10 @@
 //! What the operator sets about logins.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kavadam_domain::challenge::Rate;
+use kavadam_domain::gate::{Abilities, OWN_PROFILE};
 
 /// Limits and texts; the defaults are those of the example configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,16 @@ pub struct Settings {
     pub ticket_life: Duration,
     /// How long a report that belongs to no session is kept.
     pub unknown_reports_kept: Duration,
+    /// What the gates of each vendor's profile can be held to.
+    pub abilities: BTreeMap<String, Abilities>,
+}
+
+impl Settings {
+    /// What the gates of a profile can be held to; of one that is not known here, what any gate can.
+    #[must_use]
+    pub fn abilities_of(&self, profile: &str) -> Abilities {
+        self.abilities.get(profile).copied().unwrap_or(Abilities::STANDARD)
+    }
 }
 
 impl Default for Settings {
@@ -37,6 +49,7 @@ impl Default for Settings {
             site: rate(120, Duration::from_mins(1)),
             ticket_life: Duration::from_mins(1),
             unknown_reports_kept: Duration::from_hours(30 * 24),
+            abilities: BTreeMap::from([(OWN_PROFILE.to_owned(), Abilities::ALL)]),
         }
     }
 }

@@ -14,9 +14,10 @@ mod truth;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kavadam_access::AccessError;
 use kavadam_access::admin::NasSetting;
 use kavadam_access::api::*;
+use kavadam_access::{Access, AccessError, Settings};
+use kavadam_domain::gate::{Abilities, Hold};
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Language, Limits, Mac, MobileNumber, NasId, SessionId, SubscriberId, Timestamp};
 use lab::{Database, Lab, MB, plan};
@@ -119,9 +120,12 @@ struct Model {
 const SHARING: usize = 0;
 
 impl Model {
-    async fn new(database: Database) -> Self {
+    async fn new(database: Database, vendor: Abilities) -> Self {
         let quota = 40 * MB;
         let mut lab = Lab::new(database, &lab::plan(quota)).await;
+        let mut settings = Settings::default();
+        settings.abilities.insert("vendor".to_owned(), vendor);
+        lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
         // A few minutes before midnight in Kerala.
         lab.pass(Duration::from_mins(12 * 60 - 4));
         let fixed = NasSetting {
@@ -131,6 +135,8 @@ impl Model {
             secret: b"a secret of the gate",
             uam_secret: b"a secret of redirects",
             coa_port: 3799,
+            coa_host: None,
+            profile: "vendor",
             is_renewing: false,
         };
         let fixed = lab.access.set_nas(&fixed, "test", lab.now).await.unwrap();
@@ -305,7 +311,7 @@ fn mac(device: u8) -> Mac {
     Mac([2, 0, 0, 0, 2, device])
 }
 
-fn histories(database: Database, cases: u32) {
+fn histories(database: Database, vendor: Abilities, cases: u32) {
     let config = Config {
         cases,
         failure_persistence: None,
@@ -319,7 +325,7 @@ fn histories(database: Database, cases: u32) {
     let events = prop::collection::vec(event(), 1..120);
     let outcome = TestRunner::new(config).run(&events, |events| {
         runtime.block_on(async {
-            let mut model = Model::new(database).await;
+            let mut model = Model::new(database, vendor).await;
             for event in events {
                 model.happen(event).await;
                 model.check().await;
@@ -335,10 +341,20 @@ fn histories(database: Database, cases: u32) {
 
 #[test]
 fn any_history_keeps_to_the_quota_and_charges_what_flowed_on_sqlite() {
-    histories(Database::Sqlite, 24);
+    histories(Database::Sqlite, Abilities::ALL, 24);
 }
 
 #[test]
 fn any_history_keeps_to_the_quota_and_charges_what_flowed_on_postgres() {
-    histories(Database::Postgres, 4);
+    histories(Database::Postgres, Abilities::ALL, 4);
+}
+
+/// As MikroTik: octets at the login alone.
+#[test]
+fn any_history_with_a_gate_that_is_told_octets_once_keeps_to_the_quota() {
+    let once = Abilities {
+        octets: Hold::AtLogin,
+        ..Abilities::ALL
+    };
+    histories(Database::Sqlite, once, 24);
 }

@@ -56,6 +56,8 @@ fn gate(name: &'static str, source: &str) -> NasSetting<'static> {
         secret: b"a secret of the gate",
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam",
         is_renewing: false,
     }
 }

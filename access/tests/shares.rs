@@ -86,6 +86,8 @@ async fn a_vendors_gate_that_asks_for_an_identity_gets_a_share_for_each_device(d
         secret: b"a secret of the gate",
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam",
         is_renewing: false,
     };
     lab.access.set_nas(&vendor, "test", lab.now).await.unwrap();

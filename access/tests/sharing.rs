@@ -38,6 +38,8 @@ async fn second_gate(lab: &Lab) -> NasId {
         secret: b"a secret of the gate",
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam",
         is_renewing: true,
     };
     lab.access.set_nas(&nas, "test", lab.now).await.unwrap()
@@ -53,6 +55,7 @@ async fn at_gate(lab: &Lab, nas: NasId, mac: Mac, id: &str) -> Decision {
         acct_session_id: Some(id.to_owned()),
         class: None,
         wants_cui: true,
+        seen: Seen::default(),
     };
     lab.access.authorize(request, lab.now).await.unwrap()
 }
@@ -101,6 +104,7 @@ async fn many_devices_at_once_never_get_more_than_remains(database: Database) {
                 acct_session_id: Some(format!("crowd-{index}")),
                 class: None,
                 wants_cui: index % 3 != 0,
+                seen: Seen::default(),
             };
             let access = lab.access.clone();
             tokio::spawn(async move { access.authorize(request, now).await.unwrap() })

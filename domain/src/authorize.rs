@@ -9,6 +9,10 @@ use crate::{Limits, Reason, Timestamp};
 /// Between accounting reports, unless the gate is told otherwise, seconds.
 pub const INTERIM_SECS: u32 = 60;
 
+/// A session whose gate neither stops at a quota nor ends it when told to ends by itself after so long: the device returns, and the quota
+/// is looked at.
+const UNCUT: Duration = Duration::from_mins(30);
+
 /// Everything the decision depends on, loaded in one transaction.
 #[derive(Debug, Clone)]
 pub struct Snapshot<'a> {
@@ -115,10 +119,13 @@ fn session_secs(snapshot: &Snapshot<'_>, period_left: Option<Duration>, now: Tim
     // Session-Timeout counts from the session's start, also in a renewal.
     let elapsed = now.since(started_at);
     let by_period = period_left.map(|left| whole_secs_up(left + elapsed));
-    match (snapshot.plan.session_secs, by_period) {
-        (Some(plan), Some(period)) => Some(plan.min(period)),
-        (plan, period) => plan.or(period),
-    }
+    let is_metered = snapshot.allowance.total_octets().is_some();
+    let is_beyond_reach = is_metered && snapshot.share == Share::Reported { is_cut: false };
+    let by_gate = is_beyond_reach.then(|| whole_secs_up(UNCUT + elapsed));
+    [snapshot.plan.session_secs, by_period, by_gate]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 fn whole_secs_up(span: Duration) -> u32 {
@@ -208,6 +215,29 @@ mod tests {
         renewal.session_started_at = Some(late - Duration::from_hours(1));
         let (limits, _) = accepted(decide(&renewal, late).unwrap());
         assert_eq!(limits.session_secs, Some(7_200), "counted from the session's start");
+    }
+
+    #[test]
+    fn a_session_that_nobody_can_end_is_short_where_there_is_a_quota() {
+        let plan = plan();
+        let uncut = Share::Reported { is_cut: false };
+        let mut first = snapshot(&plan, 0, 0);
+        first.share = uncut;
+        let (limits, _) = accepted(decide(&first, noon()).unwrap());
+        assert_eq!(limits.session_secs, Some(1_800));
+        first.share = Share::Reported { is_cut: true };
+        let (limits, _) = accepted(decide(&first, noon()).unwrap());
+        assert_eq!(limits.session_secs, Some(14_400));
+        let unlimited = Plan {
+            quota_octets: None,
+            ..plan.clone()
+        };
+        let free = Snapshot {
+            share: uncut,
+            ..snapshot(&unlimited, 0, 0)
+        };
+        let (limits, _) = accepted(decide(&free, noon()).unwrap());
+        assert_eq!(limits.session_secs, Some(14_400));
     }
 
     #[test]

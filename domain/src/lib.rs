@@ -6,6 +6,7 @@
 pub mod accounting;
 pub mod authorize;
 pub mod challenge;
+pub mod gate;
 pub mod ids;
 pub mod language;
 pub mod limits;

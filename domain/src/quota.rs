@@ -15,6 +15,8 @@ pub const MINIMUM_GRANT_OCTETS: u64 = 65_536;
 const LEAST_LEASE_OCTETS: u64 = 32 << 20;
 /// A lease lasts about so long at the plan's full speed.
 const LEASE_SECS: u64 = 20;
+/// Longest time until a gate that only reports is heard again and has been told: two of the longest intervals that a vendor insists on.
+const REPORTED_SECS: u64 = 600;
 
 /// One subscriber's allowance for one period, with what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +88,17 @@ pub enum Share {
         /// Devices the plan allows.
         max_devices: u32,
     },
+    /// It takes a limit at the login and none later: what [`Share::Fixed`] gives at first, and no more until the device comes again.
+    Once {
+        /// Devices the plan allows.
+        max_devices: u32,
+    },
+    /// It takes no limit at all and only reports. It is promised what it can let through until it is heard again, so that the others get
+    /// the rest; what flows beyond is a debt.
+    Reported {
+        /// It ends a session when told to. Where not, its sessions are short, so that the quota is looked at when the device returns.
+        is_cut: bool,
+    },
 }
 
 /// Octets to add to a lease now, or `None` if too little is free for a packet. `rate_octets_per_sec` is the plan's speed, both
@@ -94,8 +107,14 @@ pub enum Share {
 pub fn plan_lease(allowance: &Allowance, lease: &Lease, rate_octets_per_sec: Option<u64>, share: Share) -> Option<u64> {
     let free = allowance.free_octets()?;
     let wanted = match share {
-        Share::Renewable => {
-            let by_speed = rate_octets_per_sec.unwrap_or(u64::MAX).saturating_mul(LEASE_SECS);
+        Share::Once { .. } if lease.granted_octets > 0 => 0,
+        Share::Renewable | Share::Reported { .. } => {
+            let secs = if matches!(share, Share::Reported { .. }) {
+                REPORTED_SECS
+            } else {
+                LEASE_SECS
+            };
+            let by_speed = rate_octets_per_sec.unwrap_or(u64::MAX).saturating_mul(secs);
             // Small quotas are split finer, so that one device does not take all of one.
             let by_quota = allowance.total_octets().unwrap_or(u64::MAX) / 4;
             let size = by_speed
@@ -103,15 +122,16 @@ pub fn plan_lease(allowance: &Allowance, lease: &Lease, rate_octets_per_sec: Opt
                 .min(by_quota.max(MINIMUM_GRANT_OCTETS * 16));
             size.saturating_sub(lease.promised_octets())
         }
-        Share::Fixed { max_devices: 0 | 1 } => free,
-        Share::Fixed { .. } => {
+        Share::Fixed { max_devices: 0 | 1 } | Share::Once { max_devices: 0 | 1 } => free,
+        Share::Fixed { .. } | Share::Once { .. } => {
             let held = lease.promised_octets();
             let size = (free.saturating_add(held) / 2).max(MINIMUM_GRANT_OCTETS);
             size.saturating_sub(held)
         }
     };
     // A remainder too small for a packet is given along rather than left over.
-    let granted = if free.saturating_sub(wanted) < MINIMUM_GRANT_OCTETS {
+    let is_told_once = matches!(share, Share::Once { .. }) && lease.granted_octets > 0;
+    let granted = if !is_told_once && free.saturating_sub(wanted) < MINIMUM_GRANT_OCTETS {
         free
     } else {
         wanted
@@ -188,6 +208,49 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_that_takes_a_limit_once_is_promised_nothing_more_until_the_device_comes_again() {
+        let once = Share::Once { max_devices: 2 };
+        let first = plan_lease(&allowance(100 << 20, 0, 0), &Lease::default(), None, once);
+        assert_eq!(first, Some(50 << 20));
+        let held = Lease {
+            granted_octets: 50 << 20,
+            used_octets: 30 << 20,
+        };
+        let topped_up = allowance(400 << 20, 30 << 20, 20 << 20);
+        assert_eq!(plan_lease(&topped_up, &held, None, once), Some(0));
+        let spent = Lease {
+            used_octets: 50 << 20,
+            ..held
+        };
+        assert_eq!(plan_lease(&allowance(400 << 20, 50 << 20, 0), &spent, None, once), None);
+    }
+
+    #[test]
+    fn a_gate_that_only_reports_leaves_the_rest_to_others() {
+        let quota = 10 << 30;
+        let granted = plan_lease(
+            &allowance(quota, 0, 0),
+            &Lease::default(),
+            Some(1 << 20),
+            Share::Reported { is_cut: true },
+        );
+        assert_eq!(granted, Some(600 << 20), "ten minutes at full speed");
+        let overrun = Lease {
+            granted_octets: 1 << 20,
+            used_octets: 2 << 20,
+        };
+        assert_eq!(
+            plan_lease(
+                &allowance(1 << 20, 2 << 20, 0),
+                &overrun,
+                None,
+                Share::Reported { is_cut: true }
+            ),
+            None
+        );
+    }
+
+    #[test]
     fn a_renewal_with_nothing_free_keeps_what_is_still_promised() {
         let lease = Lease {
             granted_octets: 1 << 20,
@@ -238,7 +301,12 @@ mod tests {
                 let used_before = all.used_octets;
                 match event {
                     Event::Ask(gate) => {
-                        let share = if gate < 2 { Share::Renewable } else { Share::Fixed { max_devices: devices } };
+                        let share = match gate {
+                            0 => Share::Renewable,
+                            1 => Share::Reported { is_cut: true },
+                            2 => Share::Once { max_devices: devices },
+                            _ => Share::Fixed { max_devices: devices },
+                        };
                         if let Some(more) = plan_lease(&all, &leases[gate], rate, share) {
                             leases[gate].granted_octets += more;
                             all.promised_octets += more;

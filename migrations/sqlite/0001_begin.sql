@@ -33,6 +33,8 @@ CREATE TABLE nas (
     secret_sealed     BLOB    NOT NULL,
     uam_secret_sealed BLOB    NOT NULL,
     coa_port          INTEGER NOT NULL,
+    coa_host          TEXT,                    -- NULL: where its requests come from
+    profile           TEXT    NOT NULL,        -- its vendor's, by which it is spoken to
     is_renewing       INTEGER NOT NULL CHECK (is_renewing IN (0, 1)), -- shares a quota by Chargeable-User-Identity, and asks again
     old_secret_sealed BLOB,                    -- valid besides until old_secret_until
     old_secret_until  INTEGER,
@@ -185,6 +187,20 @@ CREATE INDEX session_live ON session (id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_site ON session (site_id) WHERE state <> 'ended';
 CREATE INDEX session_live_of_lease ON session (lease_id) WHERE state <> 'ended';
 CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;
+
+-- A session at a vendor's gate: the limits it was told, and what it says in its own words.
+CREATE TABLE session_vendor (
+    session_id        INTEGER PRIMARY KEY NOT NULL REFERENCES session (id),
+    max_total_octets  INTEGER,
+    up_bits_per_sec   INTEGER,
+    down_bits_per_sec INTEGER,
+    session_secs      INTEGER,
+    idle_secs         INTEGER,
+    user_name         TEXT, -- by which the gate reports it
+    handle            TEXT, -- the gate's own name for it, by which it takes orders
+    ssid              TEXT,
+    access_point      TEXT
+) STRICT;
 
 CREATE TABLE voucher (
     id           INTEGER PRIMARY KEY NOT NULL,

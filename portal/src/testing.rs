@@ -99,6 +99,9 @@ impl Citizen for Fake {
             proof: NasProof::default(),
             uam_secret: SECRET.to_vec().into(),
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam".to_owned(),
+            abilities: kavadam_domain::gate::Abilities::ALL,
         }))
     }
 

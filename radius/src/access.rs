@@ -267,9 +267,36 @@ impl AccessReply {
     /// # Errors
     /// [`EncodeError`] if something does not fit.
     pub fn encode(&self, request: &Packet, secret: &[u8]) -> Result<Vec<u8>, EncodeError> {
+        self.encode_with(request, secret, limits::write)
+    }
+
+    /// The same in a vendor's words.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if something does not fit.
+    #[cfg(feature = "server")]
+    pub fn encode_in(
+        &self,
+        dialect: &crate::profile::Dialect<'_>,
+        request: &Packet,
+        secret: &[u8],
+    ) -> Result<Vec<u8>, EncodeError> {
+        self.encode_with(request, secret, |draft, limits, is_renewable| {
+            dialect.write(draft, limits, is_renewable);
+        })
+    }
+
+    fn encode_with(
+        &self,
+        request: &Packet,
+        secret: &[u8],
+        write_limits: impl FnOnce(&mut Draft, &Limits, bool),
+    ) -> Result<Vec<u8>, EncodeError> {
         let mut draft = Draft::reply(self.code(), request);
         match self {
-            Self::Accept(grant) => grant.write(&mut draft, request.has(attr::CHARGEABLE_USER_IDENTITY)),
+            Self::Accept(grant) => {
+                grant.write(&mut draft, request.has(attr::CHARGEABLE_USER_IDENTITY), write_limits);
+            }
             Self::Reject { message } => write_message(&mut draft, message.as_deref()),
             Self::Challenge { message, state } => {
                 write_message(&mut draft, message.as_deref());
@@ -313,7 +340,7 @@ impl AccessReply {
 
 impl Grant {
     /// A Chargeable-User-Identity goes only to those who asked for it (RFC 4372 §2.1).
-    fn write(&self, draft: &mut Draft, wants_cui: bool) {
+    fn write(&self, draft: &mut Draft, wants_cui: bool, write_limits: impl FnOnce(&mut Draft, &Limits, bool)) {
         if let Some(name) = &self.user_name {
             draft.text(attr::USER_NAME, name);
         }
@@ -323,7 +350,7 @@ impl Grant {
         if let (Some(cui), true) = (&self.cui, wants_cui) {
             draft.octets(attr::CHARGEABLE_USER_IDENTITY, cui);
         }
-        limits::write(draft, &self.limits, self.is_renewable);
+        write_limits(draft, &self.limits, self.is_renewable);
         write_message(draft, self.message.as_deref());
     }
 

@@ -3,7 +3,7 @@
 //! - [`wire`]: packets, authenticators, attributes. The only importer of the codec crate.
 //! - [`AccessRequest`], [`AccessReply`], [`AccountingRequest`], [`DynamicRequest`]: what is said, free of numbers and octets.
 //! - [`client`]: asks a server, for our gateway. [`dynamic`]: tells a gate to end or change a session, and is told.
-//! - [`server`]: answers gates with the centre's use cases.
+//! - [`profile`]: how each vendor's gates are told limits and orders. [`server`]: answers gates with the centre's use cases.
 
 mod access;
 mod accounting;
@@ -16,6 +16,8 @@ mod exchange;
 mod limits;
 mod listener;
 mod nas;
+#[cfg(feature = "server")]
+pub mod profile;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod wire;

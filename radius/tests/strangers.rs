@@ -85,6 +85,8 @@ async fn centre() -> Centre {
         secret: SECRET.as_bytes(),
         uam_secret: b"a secret of redirects",
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam",
         is_renewing: true,
     };
     let nas = access.set_nas(&nas, "test", now()).await.unwrap();

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use ipnet::IpNet;
 use kavadam_access::admin::NasSetting;
 use kavadam_access::{Access, Sealer};
+use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Plan, PlanId};
 use kavadam_store::Store;
@@ -119,6 +120,8 @@ async fn furnish_gate(config: &Config, access: &Access) -> anyhow::Result<()> {
         secret,
         uam_secret,
         coa_port,
+        coa_host: None,
+        profile: OWN_PROFILE,
         is_renewing: true,
     };
     access.set_nas(&nas, ACTOR, clock::now()).await?;

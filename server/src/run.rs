@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -74,7 +75,8 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
     if config.file.role.has_radius() {
         let (auth, acct) = config.radius_listen;
         let server = RadiusServer::bind(ServerConfig { auth, acct }, access.clone())
-            .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?;
+            .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?
+            .with_profiles(Arc::clone(&config.profiles));
         tracing::info!(%auth, %acct, "RADIUS server listens");
         parts.add("radius", forever(server.run(parts.stop.clone())));
         // From the address that gates ask: it is the one they take orders from.
@@ -82,6 +84,7 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         let orders = run_orders(
             access.clone(),
             DynamicClient::new(source, Retry::default()),
+            Arc::clone(&config.profiles),
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));

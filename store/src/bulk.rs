@@ -47,6 +47,23 @@ impl Texts {
         Self { postgres, sqlite }
     }
 
+    /// `INSERT` of those columns, or `UPDATE` where the first, which is the key, is there.
+    pub(crate) fn upsert(table: &str, columns: &[(&str, &str)]) -> Self {
+        let key = columns.first().map_or("id", |(name, _)| name);
+        let sets = join(
+            columns
+                .iter()
+                .skip(1)
+                .map(|(name, _)| format!("{name} = excluded.{name}")),
+        );
+        let more = format!(" ON CONFLICT ({key}) DO UPDATE SET {sets}");
+        let Self { postgres, sqlite } = Self::insert(table, columns);
+        Self {
+            postgres: postgres + &more,
+            sqlite: sqlite.map(|text| text + &more),
+        }
+    }
+
     /// `UPDATE` of those columns but the first, which is the key.
     pub(crate) fn update(table: &str, columns: &[(&str, &str)]) -> Self {
         let key = columns.first().map_or("id", |(name, _)| name);
@@ -134,7 +151,7 @@ macro_rules! statements {
 /// The tables whose rows are remembered.
 pub(crate) mod tables {
     use super::{AssertSqlSafe, Bind, Db, LazyLock, Texts, array_type, pieces};
-    use crate::{EntitlementRow, LeaseRow, SessionRow};
+    use crate::{EntitlementRow, LeaseRow, SessionRow, VendorRow};
 
     statements! {
         insert_entitlements: insert "entitlement", EntitlementRow {
@@ -150,6 +167,10 @@ pub(crate) mod tables {
             is_throttled, granted_at, started_at, reported_at, heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended,
             granted_octets, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets, session_secs,
             order_action, order_number, order_attempts, order_next_at, trouble,
+        }
+        upsert_vendors: upsert "session_vendor", VendorRow {
+            session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle, ssid,
+            access_point,
         }
         /// What reports move on; no index has these columns.
         update_meters: update "session", SessionRow {

@@ -23,6 +23,7 @@ mod seal_check;
 mod session;
 mod site;
 mod subscriber;
+mod vendor;
 mod voucher;
 
 pub mod schema;
@@ -39,6 +40,7 @@ pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
 pub use site::{NasProof, NasRow, NewNas, SiteRow};
 pub use subscriber::{DeviceRow, SubscriberRow};
 pub use tx::Tx;
+pub use vendor::VendorRow;
 pub use voucher::{NewVoucher, VoucherRow};
 
 /// What the database could not do.

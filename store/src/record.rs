@@ -10,9 +10,9 @@ use crate::{Result, SessionListing, SessionRow, Tx};
 macro_rules! listing {
     ($case:literal) => {
         concat!(
-            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name
+            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name, v.ssid, v.access_point
              FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
-                 JOIN site p ON p.id = s.site_id ",
+                 JOIN site p ON p.id = s.site_id LEFT JOIN session_vendor v ON v.session_id = s.id ",
             $case
         )
     };

@@ -271,6 +271,10 @@ pub struct SessionListing {
     pub nas: String,
     /// Name of the site.
     pub site: String,
+    /// Name of the wireless network, where a vendor's gate tells.
+    pub ssid: Option<String>,
+    /// The access point, likewise.
+    pub access_point: Option<String>,
 }
 
 macro_rules! listing {
@@ -282,6 +286,8 @@ macro_rules! listing {
                     number: crate::column::read(row, "number")?,
                     nas: crate::column::read(row, "nas_name")?,
                     site: crate::column::read(row, "site_name")?,
+                    ssid: crate::column::read(row, "ssid")?,
+                    access_point: crate::column::read(row, "access_point")?,
                 })
             }
         }

@@ -40,6 +40,10 @@ row! {
         pub uam_secret_sealed: Vec<u8>,
         /// UDP port for CoA.
         pub coa_port: u16,
+        /// Where it takes orders, by address or name, if not where its requests come from.
+        pub coa_host: Option<String>,
+        /// Its vendor's profile, by which it is spoken to.
+        pub profile: String,
         /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before it is used up.
         pub is_renewing: bool,
         /// See [`NasProof::old_secret_sealed`].
@@ -70,6 +74,10 @@ pub struct NewNas {
     pub uam_secret_sealed: Vec<u8>,
     /// UDP port for CoA.
     pub coa_port: u16,
+    /// See [`NasRow::coa_host`].
+    pub coa_host: Option<String>,
+    /// See [`NasRow::profile`].
+    pub profile: String,
     /// See [`NasRow::is_renewing`].
     pub is_renewing: bool,
 }
@@ -218,11 +226,13 @@ impl Tx {
         let saved: Id = rows!(
             self,
             fetch_one,
-            "INSERT INTO nas (site_id, name, source, secret_sealed, uam_secret_sealed, coa_port, is_renewing)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "INSERT INTO nas (site_id, name, source, secret_sealed, uam_secret_sealed, coa_port, is_renewing, coa_host,
+                 profile)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (name) DO UPDATE SET site_id = excluded.site_id, source = excluded.source,
                  secret_sealed = excluded.secret_sealed, uam_secret_sealed = excluded.uam_secret_sealed,
-                 coa_port = excluded.coa_port, is_renewing = excluded.is_renewing, is_retired = FALSE
+                 coa_port = excluded.coa_port, is_renewing = excluded.is_renewing, coa_host = excluded.coa_host,
+                 profile = excluded.profile, is_retired = FALSE
              RETURNING id",
             nas.site_id,
             nas.name,
@@ -231,6 +241,8 @@ impl Tx {
             nas.uam_secret_sealed,
             nas.coa_port,
             nas.is_renewing,
+            nas.coa_host,
+            nas.profile,
         )?;
         Ok(NasId(saved.id))
     }

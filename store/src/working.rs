@@ -10,7 +10,7 @@ use kavadam_domain::{EntitlementId, LeaseId, NasId, SessionId, SubscriberId, Tim
 
 use crate::bulk::tables;
 use crate::tx::Db;
-use crate::{EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow};
+use crate::{EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow, VendorRow};
 
 /// The largest figure a column keeps; more stands still there.
 const LARGEST: u64 = i64::MAX as u64;
@@ -25,6 +25,8 @@ pub(crate) struct Working {
     sessions: HashMap<SessionId, Tracked<SessionRow>>,
     leases: HashMap<LeaseId, Tracked<LeaseRow>>,
     entitlements: HashMap<EntitlementId, Tracked<EntitlementRow>>,
+    /// What was written down of sessions at vendors' gates, and is yet to be written.
+    pub(crate) vendors: HashMap<SessionId, VendorRow>,
     changed_sessions: Vec<SessionId>,
     changed_leases: Vec<LeaseId>,
     changed_entitlements: Vec<EntitlementId>,
@@ -309,7 +311,7 @@ impl Working {
     /// Writes what changed.
     pub(crate) async fn write(&mut self, db: &mut Db) -> Result<()> {
         if self.changed_sessions.is_empty() && self.changed_leases.is_empty() && self.changed_entitlements.is_empty() {
-            return Ok(());
+            return self.write_vendors(db).await;
         }
         let (new, changed) = parted(&self.entitlements, &self.changed_entitlements);
         tables::insert_entitlements(db, &new).await?;
@@ -327,6 +329,7 @@ impl Working {
         tables::update_sessions(db, &ended).await?;
         tables::update_sessions(db, &live).await?;
         tables::insert_sessions(db, &new).await?;
+        self.write_vendors(db).await?;
         for id in self.changed_sessions.drain(..) {
             self.sessions.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
         }
@@ -338,6 +341,14 @@ impl Working {
                 .entry(id)
                 .and_modify(|tracked| tracked.fate = Fate::Same);
         }
+        Ok(())
+    }
+
+    async fn write_vendors(&mut self, db: &mut Db) -> Result<()> {
+        let mut rows: Vec<&VendorRow> = self.vendors.values().collect();
+        rows.sort_unstable_by_key(|row| row.session_id);
+        tables::upsert_vendors(db, &rows).await?;
+        self.vendors.clear();
         Ok(())
     }
 

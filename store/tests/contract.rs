@@ -179,6 +179,8 @@ fn gate(name: &str, site_id: SiteId) -> NewNas {
         secret_sealed: vec![0, 255],
         uam_secret_sealed: vec![],
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam".into(),
         is_renewing: true,
     }
 }

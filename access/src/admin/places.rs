@@ -1,5 +1,6 @@
 //! What administrators do about sites and gates.
 
+use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{NasId, SiteId, Timestamp};
 use kavadam_store::{NasProof, NewNas, OrderKind, SiteRow, Tx};
@@ -79,6 +80,8 @@ impl Access {
             secret_sealed: self.seal_secret(nas.secret)?,
             uam_secret_sealed: self.seal_secret(nas.uam_secret)?,
             coa_port: nas.coa_port,
+            coa_host: nas.coa_host.map(str::to_owned),
+            profile: nas.profile.to_owned(),
             is_renewing: nas.is_renewing,
         };
         self.save_nas(tx, &row, &NasProof::default(), actor, now).await
@@ -112,6 +115,12 @@ impl Access {
             secret_sealed: seal(change.secret, known.secret_sealed)?,
             uam_secret_sealed: seal(change.uam_secret, known.uam_secret_sealed)?,
             coa_port: change.coa_port.unwrap_or(known.coa_port),
+            coa_host: match change.coa_host {
+                Some("") => None,
+                Some(host) => Some(host.to_owned()),
+                None => known.coa_host,
+            },
+            profile: change.profile.map_or(known.profile, str::to_owned),
             is_renewing: change.is_renewing.unwrap_or(known.is_renewing),
         };
         self.save_nas(tx, &row, &proof, actor, now).await
@@ -126,6 +135,7 @@ impl Access {
         now: Timestamp,
     ) -> Result<NasId, AccessError> {
         check_range(&tx.nases().await?, row, proof, self.sealer())?;
+        self.check_profile(row)?;
         let id = tx.save_nas(row).await?;
         tx.save_nas_proof(id, proof).await?;
         tx.record_audit(actor, "nas.set", &row.name, &describe(row, proof), now)
@@ -163,6 +173,35 @@ impl Access {
         tx.commit().await?;
         self.forget_gates();
         Ok(ended)
+    }
+
+    /// A gate is spoken to by a profile that is known, and only our own gateway renews.
+    fn check_profile(&self, nas: &NewNas) -> Result<(), AccessError> {
+        let known = &self.settings().abilities;
+        if !known.contains_key(&nas.profile) {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(AccessError::Invalid(format!(
+                "no profile is called `{}`: use one of {}",
+                nas.profile,
+                names.join(", ")
+            )));
+        }
+        if nas.is_renewing && nas.profile != OWN_PROFILE {
+            return Err(AccessError::Invalid(format!(
+                "a gate of the profile `{}` renews no leases: that is for gateways of ours (`--renews=false` takes it back)",
+                nas.profile
+            )));
+        }
+        let is_host = |host: &String| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
+            (1..=253).contains(&host.len()) && host.chars().all(allowed)
+        };
+        if !nas.coa_host.as_ref().is_none_or(is_host) {
+            return Err(AccessError::Invalid(
+                "the CoA host: use an address or a host name".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     fn seal_secret(&self, secret: &[u8]) -> Result<Vec<u8>, AccessError> {

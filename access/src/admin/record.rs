@@ -36,6 +36,10 @@ pub struct NasView {
     pub source: IpNet,
     /// UDP port for CoA and Disconnect.
     pub coa_port: u16,
+    /// See [`super::NasSetting::coa_host`].
+    pub coa_host: Option<String>,
+    /// Name of its vendor's profile.
+    pub profile: String,
     /// It renews its leases; see [`super::NasSetting::is_renewing`].
     pub is_renewing: bool,
     /// Until when the secret before its present one is valid too, or was.
@@ -103,6 +107,8 @@ impl Access {
                 site: name_of(row.site_id).ok_or(AccessError::Inconsistent("site"))?,
                 source: row.source,
                 coa_port: row.coa_port,
+                coa_host: row.coa_host,
+                profile: row.profile,
                 is_renewing: row.is_renewing,
                 old_secret_until: row.old_secret_until,
                 unsigned_until: row.unsigned_until,
@@ -141,6 +147,14 @@ impl Access {
     /// The service is out of order.
     pub async fn session(&self, id: SessionId) -> Result<Option<SessionView>, AccessError> {
         Ok(self.read().await?.session_listing(id).await?.map(view))
+    }
+
+    /// How many live sessions have a gate that does not do what is asked of it.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn troubled_sessions(&self) -> Result<u64, AccessError> {
+        Ok(self.read().await?.troubled_sessions().await?)
     }
 
     /// Has a session ended by its gate. `false` if it is over already.
@@ -226,6 +240,8 @@ fn view(row: SessionListing) -> SessionView {
         number,
         nas,
         site,
+        ssid,
+        access_point,
     } = row;
     let meter = session.meter();
     let state = match (session.state, session.order_action) {
@@ -251,5 +267,7 @@ fn view(row: SessionListing) -> SessionView {
             session_secs: session.session_secs,
         },
         trouble: session.trouble,
+        ssid,
+        access_point,
     }
 }

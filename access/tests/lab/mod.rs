@@ -110,6 +110,8 @@ impl Lab {
             secret: b"a secret of the gate",
             uam_secret: b"a secret of redirects",
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam",
             is_renewing: true,
         };
         let nas = access.set_nas(&nas, "test", now).await.unwrap();
@@ -195,6 +197,7 @@ impl Lab {
             acct_session_id: Some(id.to_owned()),
             class: None,
             wants_cui: renews,
+            seen: Seen::default(),
         };
         self.access.authorize(request, self.now).await.unwrap()
     }

@@ -67,6 +67,7 @@ impl Model {
             acct_session_id: Some(name.to_owned()),
             class,
             wants_cui: true,
+            seen: Seen::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use kavadam_domain::Timestamp;
 
 use crate::exchange::{Exchange, ExchangeError, Peer};
-use crate::wire::{Code, ErrorCause, Packet, Secret, attr};
+use crate::wire::{Code, Draft, ErrorCause, Packet, Secret, attr};
 use crate::{DynamicRequest, Retry};
 
 /// What a gate made of a request.
@@ -43,17 +43,18 @@ impl DynamicClient {
         request: &DynamicRequest,
         now: Timestamp,
     ) -> DynamicReply {
+        self.send_draft(to, secret, request.code(), request.draft(now)).await
+    }
+
+    /// The same for a request in a vendor's words.
+    pub(crate) async fn send_draft(&self, to: SocketAddr, secret: &Secret, code: Code, draft: Draft) -> DynamicReply {
         let peer = Peer {
             address: to,
             secret,
             // Many gates answer without: RFC 5176 leaves it to them, and the Response Authenticator covers ACK and NAK.
             is_strict: false,
         };
-        match self
-            .exchange
-            .ask(peer, request.code(), request.draft(now), self.retry)
-            .await
-        {
+        match self.exchange.ask(peer, code, draft, self.retry).await {
             Ok(packet) => reply_of(&packet),
             Err(ExchangeError::NoAnswer(_)) => DynamicReply::NoAnswer,
             Err(error @ (ExchangeError::Encode(_) | ExchangeError::Socket(_))) => {

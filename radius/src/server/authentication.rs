@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
+use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Seen, Service};
 use kavadam_domain::{Language, Mac, Reason, Timestamp};
 
 use super::intake::{Intake, Port, Taken};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
+use crate::profile::{Dialect, Profile, Profiles};
 use crate::wire::{Code, Draft, EncodeError, Packet, attr};
 use crate::{AccessReply, AccessRequest, Credential, Grant, ServiceType, clock};
 
@@ -19,14 +20,16 @@ pub(super) struct AuthenticationDoor<C> {
     centre: Arc<C>,
     intake: Intake,
     counts: Arc<Counts>,
+    profiles: Arc<Profiles>,
 }
 
 impl<C: Centre> AuthenticationDoor<C> {
-    pub(super) fn new(centre: Arc<C>, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(centre: Arc<C>, counts: Arc<Counts>, profiles: Arc<Profiles>) -> Self {
         Self {
             centre,
             intake: Intake::new(Port::Authentication),
             counts,
+            profiles,
         }
     }
 
@@ -63,8 +66,13 @@ impl<C: Centre> AuthenticationDoor<C> {
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
         let question = AccessRequest::read(packet, sender.secret())
             .map_or(Question::Unsupported, |read| question(read, sender.nas()));
+        let profile = self.profiles.get(&sender.nas().profile);
         let reply = match question {
-            Question::Ask(request) => reply_of(self.centre.authorize(request, now).await.map_err(failed)?),
+            Question::Ask(mut request) => {
+                request.seen = profile.seen(packet);
+                let decision = self.centre.authorize(request, now).await.map_err(failed)?;
+                return Ok(answer(decision, profile, packet, sender));
+            }
             Question::Unsupported => AccessReply::Reject {
                 message: Some(Reason::UnsupportedMethod.message(Language::default())),
             },
@@ -95,6 +103,10 @@ pub(super) fn failed(error: impl std::error::Error) -> DropReason {
 }
 
 /// What an Access-Request comes down to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each request, and nearly all of them ask"
+)]
 enum Question {
     Ask(AuthorizeRequest),
     /// No proof or an unreadable one, and not a service that does without.
@@ -134,21 +146,32 @@ fn question(request: AccessRequest, nas: &NasEntry) -> Question {
         acct_session_id: request.acct_session_id,
         class: request.classes.into_iter().next(),
         wants_cui: request.wants_cui,
+        seen: Seen::default(),
     })
 }
 
-fn reply_of(decision: Decision) -> AccessReply {
-    match decision {
-        Decision::Accept(grant) => AccessReply::Accept(Grant {
-            limits: grant.limits,
-            is_renewable: grant.is_renewable,
-            classes: vec![grant.class],
-            user_name: Some(grant.user_name),
-            cui: Some(grant.cui),
-            message: None,
-        }),
-        Decision::Reject { message, .. } => AccessReply::Reject { message: Some(message) },
-    }
+/// A grant in the words of the gate's vendor, or a refusal.
+fn answer(decision: Decision, profile: &Profile, packet: &Packet, sender: &Sender) -> Result<Vec<u8>, EncodeError> {
+    let grant = match decision {
+        Decision::Accept(grant) => grant,
+        Decision::Reject { message, .. } => {
+            return AccessReply::Reject { message: Some(message) }.encode(packet, sender.secret());
+        }
+    };
+    let dialect = Dialect {
+        profile,
+        plan: &grant.plan,
+        is_throttled: grant.is_throttled,
+    };
+    let accept = AccessReply::Accept(Grant {
+        limits: grant.limits,
+        is_renewable: grant.is_renewable,
+        classes: vec![grant.class],
+        user_name: Some(grant.user_name),
+        cui: Some(grant.cui),
+        message: None,
+    });
+    accept.encode_in(&dialect, packet, sender.secret())
 }
 
 /// Answers Status-Server (RFC 5997 §4.2).

@@ -20,6 +20,7 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use crate::listener;
+use crate::profile::Profiles;
 use accounting::AccountingDoor;
 use authentication::AuthenticationDoor;
 
@@ -46,10 +47,11 @@ pub struct RadiusServer<C> {
     acct: UdpSocket,
     centre: Arc<C>,
     counts: Arc<Counts>,
+    profiles: Arc<Profiles>,
 }
 
 impl<C: Centre> RadiusServer<C> {
-    /// Opens both ports. Needs a Tokio runtime.
+    /// Opens both ports, to speak to gates as to ours. Needs a Tokio runtime.
     ///
     /// # Errors
     /// A port is taken, or an address is not ours.
@@ -59,7 +61,14 @@ impl<C: Centre> RadiusServer<C> {
             acct: listener::bind(config.acct)?,
             centre: Arc::new(centre),
             counts: Arc::default(),
+            profiles: Arc::default(),
         })
+    }
+
+    /// Speaks to each gate by its vendor's profile.
+    #[must_use]
+    pub fn with_profiles(self, profiles: Arc<Profiles>) -> Self {
+        Self { profiles, ..self }
     }
 
     /// Where it listens for authentication.
@@ -86,7 +95,7 @@ impl<C: Centre> RadiusServer<C> {
 
     /// Serves until cancelled, then finishes what was begun.
     pub async fn run(self, cancel: CancellationToken) {
-        let auth = AuthenticationDoor::new(Arc::clone(&self.centre), Arc::clone(&self.counts));
+        let auth = AuthenticationDoor::new(Arc::clone(&self.centre), Arc::clone(&self.counts), self.profiles);
         let acct = AccountingDoor::new(self.centre, Arc::clone(&self.counts));
         tokio::join!(
             cancel.run_until_cancelled(tell(self.counts)),

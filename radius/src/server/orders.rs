@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_access::api::{NasEntry, Order, OrderAction, OrderAnswer};
+use kavadam_access::api::{Destination, NasEntry, Order, OrderAnswer};
 use kavadam_access::{Access, AccessError};
 use kavadam_domain::{NasId, SessionId, Timestamp};
 use tokio::task::{AbortHandle, JoinSet};
@@ -16,11 +17,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::dynamic::{DynamicAction, DynamicClient, DynamicReply, DynamicRequest, Target};
+use crate::dynamic::{DynamicClient, DynamicReply};
+use crate::profile::Profiles;
 use crate::wire::{ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// For a name to be resolved.
+const RESOLVING: Duration = Duration::from_secs(5);
 /// Orders under way at once.
 const CONCURRENCY: usize = 1024;
 /// Of one gate: one that stays silent must not take the places of the others.
@@ -52,7 +56,7 @@ pub trait OrderBook: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// The gate of an order, for its secrets, if that is still to be reached where the order goes.
+    /// The gate that an order is for; `None` if it is not to be reached there any more.
     fn nas_of_order(&self, order: &Order) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
 }
 
@@ -80,10 +84,16 @@ impl OrderBook for Access {
     }
 }
 
-/// Carries out orders until cancelled.
-pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, cancel: CancellationToken) {
+/// Carries out orders until cancelled, each in the words of its gate's vendor.
+pub async fn run_orders<B: OrderBook>(
+    book: B,
+    client: DynamicClient,
+    profiles: Arc<Profiles>,
+    cancel: CancellationToken,
+) {
+    let hands = Hands { book, client, profiles };
     let mut reconciler = Reconciler {
-        hands: Arc::new(Hands { book, client }),
+        hands: Arc::new(hands),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
     };
@@ -135,6 +145,7 @@ impl<B: OrderBook> Reconciler<B> {
 struct Hands<B> {
     book: B,
     client: DynamicClient,
+    profiles: Arc<Profiles>,
 }
 
 impl<B: OrderBook> Hands<B> {
@@ -163,7 +174,7 @@ impl<B> Hands<B> {
     /// requests were last signed with is tried first, then the other.
     async fn ask_with_each_secret(&self, order: &Order, nas: &NasEntry) -> OrderAnswer {
         for (_, secret) in nas.secrets(clock::now()) {
-            let answer = self.ask(order, &Secret::new(secret)).await;
+            let answer = self.ask(order, nas, &Secret::new(secret)).await;
             if answer != OrderAnswer::Silence {
                 return answer;
             }
@@ -171,42 +182,50 @@ impl<B> Hands<B> {
         OrderAnswer::Silence
     }
 
-    /// A gate need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name: it is asked
-    /// once more without.
-    async fn ask(&self, order: &Order, secret: &Secret) -> OrderAnswer {
-        let mut request = request_of(order);
-        let answer = self.send(order, secret, &request).await;
-        if answer != OrderAnswer::SessionGone {
-            return answer;
+    /// Asks the gate by every name that the session may have there, in the vendor's order: it may know one and not another, or want fewer.
+    async fn ask(&self, order: &Order, nas: &NasEntry, secret: &Secret) -> OrderAnswer {
+        let Some(to) = resolve(&order.to).await else {
+            return OrderAnswer::Silence;
+        };
+        let profile = self.profiles.get(&nas.profile);
+        // Of a session of which too little is known to name it.
+        let mut answer = OrderAnswer::Refused(ErrorCause::MISSING_ATTRIBUTE.0);
+        for way in 0..profile.ways() {
+            let Some((code, draft)) = profile.order(order, nas, way, clock::now()) else {
+                continue;
+            };
+            match answer_of(self.client.send_draft(to, secret, code, draft).await) {
+                OrderAnswer::SessionGone => answer = OrderAnswer::SessionGone,
+                // That it will not do by this name says nothing new.
+                OrderAnswer::Refused(_) if answer == OrderAnswer::SessionGone => {}
+                OrderAnswer::Refused(cause) if depends_on_attributes(cause) => answer = OrderAnswer::Refused(cause),
+                told => return told,
+            }
         }
-        request.target.user_name = None;
-        match self.send(order, secret, &request).await {
-            // That it will not do without the name says nothing new.
-            OrderAnswer::Refused(_) => OrderAnswer::SessionGone,
-            answer => answer,
-        }
-    }
-
-    async fn send(&self, order: &Order, secret: &Secret, request: &DynamicRequest) -> OrderAnswer {
-        answer_of(self.client.send(order.to, secret, request, clock::now()).await)
+        answer
     }
 }
 
-/// CoovaChilli insists on User-Name and Acct-Session-Id together. Class is left out: some gates refuse attributes that they do
-/// not need.
-fn request_of(order: &Order) -> DynamicRequest {
-    DynamicRequest {
-        target: Target {
-            acct_session_id: Some(order.acct_session_id.clone()),
-            user_name: Some(order.user_name.clone()),
-            mac: order.mac,
-            ..Target::default()
-        },
-        action: match order.action {
-            OrderAction::End => DynamicAction::Disconnect,
-            OrderAction::Change(limits) => DynamicAction::Change(limits.into()),
-        },
+/// Whether a gate that is asked with other attributes may do it.
+const fn depends_on_attributes(cause: u32) -> bool {
+    matches!(cause, 0 | 401 | 402 | 404 | 407)
+}
+
+/// Where that is now.
+async fn resolve(to: &Destination) -> Option<SocketAddr> {
+    let (host, port) = match to {
+        Destination::Seen(address) => return Some(*address),
+        Destination::Given(host, port) => (host, *port),
+    };
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Some(SocketAddr::new(ip, port));
     }
+    match timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), port))).await {
+        Ok(Ok(mut found)) => return found.next(),
+        Ok(Err(error)) => tracing::warn!(%error, host, "cannot find where a gate takes orders"),
+        Err(_) => tracing::warn!(host, "DNS does not say where a gate takes orders"),
+    }
+    None
 }
 
 const fn answer_of(reply: DynamicReply) -> OrderAnswer {

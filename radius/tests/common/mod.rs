@@ -79,6 +79,9 @@ impl Centre for Paper {
             proof: NasProof::default(),
             uam_secret: b"a secret of redirects".to_vec().into(),
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam".into(),
+            abilities: kavadam_domain::gate::Abilities::ALL,
         };
         let there = Some(entry).filter(|entry| entry.source.contains(&source.to_canonical()));
         Ok(there.into_iter().map(Arc::new).collect())

@@ -4,14 +4,17 @@ mod people;
 mod places;
 mod plans;
 mod record;
+mod vendors;
 mod vouchers;
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use kavadam_access::{Access, AccessError};
 use kavadam_domain::Timestamp;
+use kavadam_radius::profile::Profiles;
 use serde_json::Value;
 
 use crate::cli::Command;
@@ -30,6 +33,7 @@ pub async fn execute(config: &Config, command: Command, secrets: Secrets) -> any
     let access = centre::open(config).await?;
     let desk = Desk {
         access,
+        profiles: Arc::clone(&config.profiles),
         actor: actor(),
         now: clock::now(),
         secrets,
@@ -54,6 +58,7 @@ fn actor() -> String {
 
 struct Desk {
     access: Access,
+    profiles: Arc<Profiles>,
     actor: String,
     now: Timestamp,
     secrets: Secrets,

@@ -3,13 +3,11 @@
 use anyhow::Context as _;
 use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView};
 use kavadam_domain::Timestamp;
+use kavadam_domain::gate::OWN_PROFILE;
 use serde_json::{Value, json};
 
 use super::{Desk, ago, ended, missing, print, sheet, table};
 use crate::cli::{NasCommand, NasSettings, SiteCommand, SiteSettings};
-
-/// RFC 5176 §2.2.
-const COA_PORT: u16 = 3799;
 
 impl Desk {
     pub(super) async fn site(&self, command: SiteCommand) -> anyhow::Result<()> {
@@ -74,12 +72,13 @@ impl Desk {
                 let nases = self.access.nases().await?;
                 print(output.json, &nases.iter().map(nas_json).collect(), || {
                     table(
-                        ["GATE", "SITE", "SOURCE", "COA PORT", "RENEWS", "LAST SEEN"],
+                        ["GATE", "SITE", "SOURCE", "VENDOR", "ORDERS TO", "RENEWS", "LAST SEEN"],
                         nases.iter().map(|nas| self.nas_sides(nas)).collect(),
                     )
                 })
             }
             NasCommand::Show { name, output } => self.show_nas(&name, output.json).await,
+            NasCommand::Vendors { print, output } => self.vendors(print.as_deref(), output),
             NasCommand::Set(settings) => {
                 self.set_nas(&settings).await?;
                 self.show_nas(&settings.name, settings.output.json).await
@@ -108,6 +107,8 @@ impl Desk {
             unsigned_until: settings.no_message_authenticator_until,
             uam_secret: uam_secret.as_ref().map(|secret| secret.as_bytes()),
             coa_port: settings.coa_port,
+            coa_host: settings.coa_host.as_deref(),
+            profile: settings.vendor.as_deref(),
             is_renewing: settings.renews,
         };
         if self.find_nas(name).await?.is_some() {
@@ -115,13 +116,16 @@ impl Desk {
             return Ok(());
         }
         let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
+        let profile = change.profile.unwrap_or(OWN_PROFILE);
         let nas = NasSetting {
             name,
             site: change.site.context(needed)?,
             source: change.source.context(needed)?,
             secret: change.secret.context(needed)?,
             uam_secret: change.uam_secret.context(needed)?,
-            coa_port: change.coa_port.unwrap_or(COA_PORT),
+            coa_port: change.coa_port.unwrap_or(self.profiles.get(profile).coa_port()),
+            coa_host: change.coa_host.filter(|host| !host.is_empty()),
+            profile,
             is_renewing: change.is_renewing.unwrap_or(false),
         };
         self.access.set_nas(&nas, &self.actor, self.now).await?;
@@ -138,17 +142,23 @@ impl Desk {
     async fn show_nas(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
         print(is_json, &nas_json(&nas), || {
-            let [name, site, source, port, renews, seen] = self.nas_sides(&nas);
-            sheet(&[
+            let [name, site, source, vendor, orders, renews, seen] = self.nas_sides(&nas);
+            let mut sides = vec![
                 ("gate", name),
                 ("site", site),
                 ("source", source),
-                ("coa port", port),
+                ("vendor", vendor),
+                ("orders to", orders),
                 ("renews leases", renews),
                 ("last seen", seen),
                 ("old secret valid", until(nas.old_secret_until, self.now)),
                 ("without Message-Authenticator", until(nas.unsigned_until, self.now)),
-            ])
+            ];
+            let cannot = self.cannot(&nas.profile);
+            if !cannot.is_empty() {
+                sides.push(("cannot", cannot));
+            }
+            sheet(&sides)
         })
     }
 
@@ -156,7 +166,7 @@ impl Desk {
         Ok(self.access.nases().await?.into_iter().find(|nas| nas.name == name))
     }
 
-    fn nas_sides(&self, nas: &NasView) -> [String; 6] {
+    fn nas_sides(&self, nas: &NasView) -> [String; 7] {
         let seen = nas.last_seen.map_or("never".to_owned(), |(address, at)| {
             format!("{} from {address}", ago(self.now, at))
         });
@@ -164,7 +174,11 @@ impl Desk {
             nas.name.clone(),
             nas.site.clone(),
             nas.source.to_string(),
-            nas.coa_port.to_string(),
+            nas.profile.clone(),
+            match &nas.coa_host {
+                Some(host) => format!("{host}, port {}", nas.coa_port),
+                None => format!("port {}", nas.coa_port),
+            },
             if nas.is_renewing { "yes" } else { "no" }.to_owned(),
             seen,
         ]
@@ -196,7 +210,7 @@ fn until(end: Option<Timestamp>, now: Timestamp) -> String {
 fn nas_json(nas: &NasView) -> Value {
     json!({
         "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
-        "is_renewing": nas.is_renewing,
+        "coa_host": nas.coa_host, "vendor": nas.profile, "is_renewing": nas.is_renewing,
         "old_secret_until": nas.old_secret_until.map(Timestamp::as_secs),
         "no_message_authenticator_until": nas.unsigned_until.map(Timestamp::as_secs),
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),

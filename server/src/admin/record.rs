@@ -47,10 +47,12 @@ impl Desk {
                 if output.json {
                     return print(true, &session_json(&self.find_session(id).await?), Vec::new);
                 }
-                let what = if is_ending {
+                let what = if !is_ending {
+                    "had ended already"
+                } else if self.can_end(id).await? {
                     "is being ended"
                 } else {
-                    "had ended already"
+                    "cannot be cut: its gate takes no such order, and it goes on to its own end"
                 };
                 say(&format!("session {id} {what}"))
             }
@@ -60,6 +62,14 @@ impl Desk {
     async fn find_session(&self, id: i64) -> anyhow::Result<SessionView> {
         let found = self.access.session(SessionId(id)).await?;
         Ok(found.ok_or_else(|| missing("session", &id.to_string()))?)
+    }
+
+    /// Whether the session's gate ends one when told to.
+    async fn can_end(&self, id: i64) -> anyhow::Result<bool> {
+        let session = self.find_session(id).await?;
+        let gates = self.access.nases().await?;
+        let gate = gates.iter().find(|gate| gate.name == session.nas);
+        Ok(gate.is_none_or(|gate| self.profiles.get(&gate.profile).abilities().is_cut))
     }
 
     fn session_row(&self, session: &SessionView) -> [String; 9] {
@@ -91,6 +101,11 @@ impl Desk {
             ("up", show_octets(session.counters.up_octets)),
             ("down", show_octets(session.counters.down_octets)),
         ];
+        for (name, told) in [("network", &session.ssid), ("access point", &session.access_point)] {
+            if let Some(told) = told {
+                sides.push((name, told.clone()));
+            }
+        }
         if let Some(at) = session.ended_at {
             sides.push(("ended", ago(self.now, at)));
         }
@@ -143,5 +158,6 @@ fn session_json(session: &SessionView) -> Value {
         "terminate_cause": session.terminate_cause,
         "up_octets": session.counters.up_octets, "down_octets": session.counters.down_octets,
         "session_secs": session.counters.session_secs, "trouble": session.trouble,
+        "ssid": session.ssid, "access_point": session.access_point,
     })
 }

@@ -60,6 +60,8 @@ mod tests {
             site: "Vizhinjam".into(),
             source: "10.7.0.2/32".parse().unwrap(),
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam".into(),
             is_renewing: false,
             old_secret_until,
             unsigned_until,

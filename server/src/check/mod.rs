@@ -8,6 +8,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use kavadam_access::Access;
+
 use crate::config::Config;
 
 /// Looks, prints, and fails if something must be put right.
@@ -67,10 +69,40 @@ async fn look_at_database(config: &Config, findings: &mut Findings) {
             Ok(_) => {
                 findings.good("the database answers, and the master key is its own");
                 gates::look(&access, findings).await;
+                look_at_gates(config, &access, findings).await;
             }
             Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
         },
         Err(error) => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+    }
+}
+
+/// Gates whose vendor is not known here, and sessions that go on against what was asked of their gates.
+async fn look_at_gates(config: &Config, access: &Access, findings: &mut Findings) {
+    if !config.file.radius.profiles.as_os_str().is_empty() {
+        let known = config.profiles.iter().count();
+        findings.good(&format!(
+            "{known} vendors' gates are known, with those of radius.profiles"
+        ));
+    }
+    let Ok(gates) = access.nases().await else { return };
+    for gate in gates {
+        if !config.profiles.knows(&gate.profile) {
+            findings.bad(
+                &format!("the gate `{}` is of the vendor `{}`, of whom there is no profile", gate.name, gate.profile),
+                "put the profile back into the directory of radius.profiles, or `kavadam nas set --vendor` another (`kavadam nas vendors`)",
+            );
+        } else if !config.profiles.get(&gate.profile).abilities().is_cut {
+            findings.note(&format!(
+                "the gate `{}` ({}) takes no order to end a session: each goes on to its own end",
+                gate.name, gate.profile
+            ));
+        }
+    }
+    if let Ok(troubled @ 1..) = access.troubled_sessions().await {
+        findings.unsure(&format!(
+            "{troubled} sessions go on although their gates were asked to end or change them: `kavadam session list --open` says why"
+        ));
     }
 }
 

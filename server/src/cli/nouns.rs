@@ -73,9 +73,20 @@ pub enum NasCommand {
     },
     /// Make a gate known, or change what is given of one
     #[command(
-        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs --site, --source and both secrets.\n\nExamples:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u\n  kavadam nas set stand-7 --secret-file new --old-secret-until 2d\n  kavadam nas set stand-7 --no-message-authenticator-until 2027-03-31"
+        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs --site, --source and both secrets.\n\nExamples:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u --vendor mikrotik\n  kavadam nas set stand-7 --secret-file new --old-secret-until 2d\n  kavadam nas set stand-7 --no-message-authenticator-until 2027-03-31"
     )]
     Set(NasSettings),
+    /// The vendors whose gates are known, with what each can be held to
+    #[command(
+        after_help = "at login: as told when somebody logs in; any time: also as told later. What a gate cannot be told ends the session or waits for the next login.\n\nExample:\n  kavadam nas vendors\n  kavadam nas vendors --print mikrotik > /etc/kavadam/radius.d/mikrotik.toml"
+    )]
+    Vendors {
+        /// Print the built-in file of that name, such as `mikrotik` or `dictionary.mikrotik`, to begin one's own with
+        #[arg(long)]
+        print: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Know a gate no more: its sessions are over, with the octets last reported
     #[command(after_help = "Example:\n  kavadam nas end stand-7")]
     End {
@@ -109,9 +120,15 @@ pub struct NasSettings {
     /// File with the UAM secret, at least 16 characters
     #[arg(long)]
     pub uam_secret_file: Option<PathBuf>,
-    /// UDP port for CoA and Disconnect [new gates: 3799]
+    /// Whose gate it is: see `kavadam nas vendors` [new gates: kavadam, a gateway of ours]
+    #[arg(long)]
+    pub vendor: Option<String>,
+    /// UDP port for CoA and Disconnect [new gates: 3799, or their vendor's]
     #[arg(long)]
     pub coa_port: Option<u16>,
+    /// Where it takes CoA and Disconnect, by address or name, if not where its requests come from; '' takes it back
+    #[arg(long)]
+    pub coa_host: Option<String>,
     /// It is a gateway of ours: it gets small leases, shared by a person's devices, and asks again before they are used up. Without
     /// this a gate gets a fixed share; `--renews=false` takes it back
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]

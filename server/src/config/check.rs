@@ -1,6 +1,9 @@
 //! Values that have the right type and still cannot work, each with its key.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kavadam_radius::profile::Profiles;
 
 use super::file::{File, Portal, Radius};
 use super::problems::Problems;
@@ -14,13 +17,31 @@ pub(super) fn check(file: File, problems: &mut Problems) -> Config {
     if file.role.has_gateway() {
         gateway::check(&file, problems);
     }
+    let profiles = profiles(&file, problems);
     let config = Config {
         file,
+        profiles,
         radius_listen: (listens.auth, listens.acct),
         portal_listen: listens.portal,
     };
     ports(&config, problems);
     config
+}
+
+/// Those built in, and those of the directory; what is wrong there is told with its file and line.
+fn profiles(file: &File, problems: &mut Problems) -> Arc<Profiles> {
+    let directory = &file.radius.profiles;
+    let loaded = if directory.as_os_str().is_empty() || !file.role.has_centre() {
+        Profiles::built_in()
+    } else {
+        Profiles::load(directory)
+    };
+    Arc::new(loaded.unwrap_or_else(|found| {
+        for problem in found {
+            problems.add("radius.profiles", &problem.to_string());
+        }
+        Profiles::default()
+    }))
 }
 
 struct Listens {

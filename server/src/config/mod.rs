@@ -12,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kavadam_access::Settings;
@@ -19,6 +20,7 @@ use kavadam_access::sms::Texts;
 use kavadam_domain::challenge::Rate;
 use kavadam_gateway::GatewayConfig;
 use kavadam_radius::Secret;
+use kavadam_radius::profile::Profiles;
 use toml::Table;
 
 use problems::Problems;
@@ -58,6 +60,8 @@ pub struct Config {
     pub radius_listen: (SocketAddr, SocketAddr),
     /// The portal's port.
     pub portal_listen: SocketAddr,
+    /// How each vendor's gates are spoken to.
+    pub profiles: Arc<Profiles>,
 }
 
 /// A port that one of the parts listens on.
@@ -72,7 +76,7 @@ pub struct Listen {
 }
 
 impl Config {
-    /// Reads a file; looks at no other file.
+    /// Reads a file; looks at no other files but the profiles that it names.
     ///
     /// # Errors
     /// Everything wrong with it.
@@ -179,6 +183,7 @@ impl Config {
             device: rate(limits.device_per_10_min, ten_minutes),
             address: rate(limits.address_per_10_min, ten_minutes),
             site: rate(limits.site_per_minute, Duration::from_mins(1)),
+            abilities: self.profiles.abilities(),
             ..Settings::default()
         }
     }

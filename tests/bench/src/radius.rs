@@ -195,6 +195,8 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         secret: SECRET.as_bytes(),
         uam_secret: SECRET.as_bytes(),
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam",
         is_renewing: true,
     };
     let nas = access.set_nas(&nas, "bench", crowd::now()).await?;

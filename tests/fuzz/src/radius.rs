@@ -1,8 +1,9 @@
 //! RADIUS as anybody may send it to an open port.
 
-use kavadam_domain::Timestamp;
+use kavadam_domain::{Limits, Timestamp};
+use kavadam_radius::profile::{Dialect, Dictionary, Profiles};
 use kavadam_radius::wire::{Code, Draft, MAX_PACKET_OCTETS, Packet, attr, hide_password, reveal_password, vendor};
-use kavadam_radius::{AccessReply, AccessRequest, AccountingRequest, DynamicRequest};
+use kavadam_radius::{AccessReply, AccessRequest, AccountingRequest, DynamicRequest, Grant};
 
 const SECRET: &[u8] = b"a secret for fuzzing";
 
@@ -51,6 +52,59 @@ pub fn password(octets: &[u8]) {
         let hidden = hide_password(octets, &authenticator, SECRET);
         let back = reveal_password(&hidden, &authenticator, SECRET);
         assert_eq!(back.as_deref().map(Vec::as_slice), Some(octets));
+    }
+}
+
+/// A dictionary as anybody may write it: read the same each time, and what is wrong stands on a line that is there.
+pub fn dictionary(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let (mut one, mut other) = (Dictionary::default(), Dictionary::default());
+    let problems = one.add("fuzz", text);
+    assert_eq!(problems, other.add("fuzz", text));
+    assert_eq!(one.len(), other.len());
+    let lines = text.lines().count();
+    for problem in problems.err().unwrap_or_default() {
+        assert!(problem.line <= lines && !problem.text.is_empty());
+        assert!(!problem.text.contains(char::is_control), "fit for a log");
+    }
+}
+
+/// A profile as anybody may write it: refused with reasons, or good for an answer that is well made.
+pub fn profile(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let given = [("fuzz.toml".to_owned(), text.to_owned())];
+    let profiles = match Profiles::read(&given) {
+        Ok(profiles) => profiles,
+        Err(problems) => return assert!(!problems.is_empty()),
+    };
+    let limits = Limits {
+        max_total_octets: Some(u64::MAX),
+        up_bits_per_sec: Some(1),
+        down_bits_per_sec: None,
+        session_secs: Some(u32::MAX),
+        idle_secs: Some(0),
+        interim_secs: Some(60),
+        remaining_octets: None,
+    };
+    let request = Draft::request(Code::AccessRequest, [7; 16]).seal_request(1, SECRET);
+    let request = Packet::parse(&request.unwrap_or_default());
+    let accept = AccessReply::Accept(Grant {
+        limits,
+        ..Grant::default()
+    });
+    for (profile, request) in profiles.iter().zip(std::iter::repeat(&request)) {
+        let Ok(request) = request else { return };
+        let dialect = Dialect {
+            profile,
+            plan: "citizen",
+            is_throttled: true,
+        };
+        // What does not fit into an attribute is refused, and else an answer is one.
+        if let Ok(octets) = accept.encode_in(&dialect, request, SECRET) {
+            let verified =
+                Packet::parse(&octets).map(|reply| reply.verify_reply(request.authenticator(), SECRET, true));
+            assert_eq!(verified, Ok(Ok(())));
+        }
     }
 }
 

@@ -2,13 +2,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use kavadam_access::api::OrderAction;
 use kavadam_access::api::{NasProof, OldSecret, WhichSecret};
+use kavadam_domain::gate::Abilities;
 use kavadam_domain::{Limits, SiteId, SubscriberId};
 use tokio::net::UdpSocket;
 
 use super::*;
 use crate::dynamic::{Authority, DynamicConfig, DynamicHandler, DynamicServer};
-use crate::{LimitsPatch, Retry};
+use crate::wire::{Code, Draft, Packet, Secret, attr};
+use crate::{LimitsPatch, Retry, Target};
 
 const SECRET: &[u8] = b"a-secret-of-the-gate";
 
@@ -17,6 +20,7 @@ struct Book {
     nas: NasId,
     secret: &'static [u8],
     proof: NasProof,
+    profile: &'static str,
     orders: Vec<Order>,
     answers: Mutex<Vec<(SessionId, OrderAnswer)>>,
 }
@@ -42,14 +46,17 @@ impl OrderBook for Book {
     }
 
     async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, Self::Error> {
-        let source = order.to.ip();
         // Two gates on one machine, told apart by their addresses.
+        let source = match &order.to {
+            Destination::Seen(to) => to.ip(),
+            Destination::Given(..) => Ipv4Addr::LOCALHOST.into(),
+        };
         let id = if source == IpAddr::from(OTHER) {
             OTHER_NAS
         } else {
             self.nas
         };
-        let gate = NasEntry {
+        Ok((id == order.nas).then(|| NasEntry {
             id,
             name: "gate".into(),
             site: SiteId(1),
@@ -58,8 +65,10 @@ impl OrderBook for Book {
             proof: self.proof.clone(),
             uam_secret: Vec::new().into(),
             coa_port: 3799,
-        };
-        Ok((id == order.nas).then_some(gate))
+            coa_host: None,
+            profile: self.profile.into(),
+            abilities: Abilities::ALL,
+        }))
     }
 }
 
@@ -95,17 +104,23 @@ fn order(session: i64, nas: NasId, to: SocketAddr) -> Order {
         subscriber: SubscriberId(1),
         number: 1,
         nas,
-        to,
+        to: Destination::Seen(to),
         acct_session_id: format!("s{session}"),
         user_name: "alias".into(),
         class: Vec::new(),
         mac: None,
+        ip: None,
+        handle: None,
         action: OrderAction::Change(Limits::default()),
         attempts: 0,
     }
 }
 
 fn reconciler(nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
+    reconciler_of("kavadam", nas, orders)
+}
+
+fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
     let retry = Retry {
         first_wait: Duration::from_millis(300),
         tries: 1,
@@ -116,10 +131,12 @@ fn reconciler(nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
                 nas,
                 secret: SECRET,
                 proof: NasProof::default(),
+                profile,
                 orders,
                 answers: Mutex::default(),
             },
             client: DynamicClient::new(None, retry),
+            profiles: Arc::new(Profiles::built_in().unwrap()),
         }),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
@@ -214,4 +231,98 @@ async fn a_silent_gate_takes_no_places_of_another() {
         began.elapsed()
     );
     assert_eq!(answers.len(), 1 + CONCURRENCY_PER_GATE);
+}
+
+/// A vendor's gate: answers each request as told, and keeps it.
+async fn vendor(answers: Vec<(Code, Option<u32>)>) -> (SocketAddr, tokio::task::JoinHandle<Vec<Packet>>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = socket.local_addr().unwrap();
+    let hearing = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        let mut buffer = [0; 4096];
+        for (code, cause) in answers {
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let request = Packet::parse(&buffer[..length]).unwrap();
+            request.verify_request(SECRET, false).unwrap();
+            let mut draft = Draft::reply(code, &request);
+            if let Some(cause) = cause {
+                draft.u32(attr::ERROR_CAUSE, cause);
+            }
+            socket.send_to(&draft.seal_reply(SECRET).unwrap(), from).await.unwrap();
+            heard.push(request);
+        }
+        heard
+    });
+    (at, hearing)
+}
+
+/// A session to be ended at a gate of that vendor.
+async fn asked(profile: &'static str, answers: Vec<(Code, Option<u32>)>) -> (OrderAnswer, Vec<Packet>) {
+    let (at, hearing) = vendor(answers).await;
+    let order = Order {
+        action: OrderAction::End,
+        mac: Some("02-00-00-00-00-01".parse().unwrap()),
+        handle: Some("0A07".into()),
+        ..order(1, NasId(1), at)
+    };
+    let answers = reconciler_of(profile, NasId(1), vec![order]).answers().await;
+    (answers[0].1, hearing.await.unwrap())
+}
+
+const NAK: Code = Code::DisconnectNak;
+
+#[tokio::test]
+async fn a_gate_that_refuses_an_attribute_is_asked_with_others() {
+    for cause in [401, 402, 404] {
+        let (answer, heard) = asked("cisco", vec![(NAK, Some(cause)), (Code::DisconnectAck, None)]).await;
+        assert_eq!(answer, OrderAnswer::Done);
+        assert_eq!(heard[0].vendor_texts((9, 1)), ["audit-session-id=0A07"]);
+        assert!(heard[1].vendor_texts((9, 1)).is_empty());
+        assert_eq!(heard[1].text(attr::CALLING_STATION_ID).unwrap(), "02-00-00-00-00-01");
+    }
+    let (answer, _) = asked("ruckus", vec![(NAK, Some(402)), (NAK, Some(401))]).await;
+    assert_eq!(answer, OrderAnswer::Refused(401), "by no name at all");
+}
+
+#[tokio::test]
+async fn a_session_is_gone_only_if_the_gate_knows_it_by_none_of_its_names() {
+    let (answer, _) = asked("cisco", vec![(NAK, Some(503)), (Code::DisconnectAck, None)]).await;
+    assert_eq!(answer, OrderAnswer::Done);
+    let (answer, _) = asked("ruckus", vec![(NAK, Some(503)), (NAK, Some(402))]).await;
+    assert_eq!(answer, OrderAnswer::SessionGone);
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_just_now_is_left_in_peace() {
+    let (answer, heard) = asked("ruckus", vec![(NAK, Some(506))]).await;
+    assert_eq!((answer, heard.len()), (OrderAnswer::Refused(506), 1));
+}
+
+#[tokio::test]
+async fn what_a_gate_refuses_to_see_is_left_out_for_it() {
+    let (answer, heard) = asked("uspot", vec![(Code::DisconnectAck, None)]).await;
+    assert_eq!(answer, OrderAnswer::Done);
+    let kinds: Vec<u8> = heard[0].kinds().collect();
+    assert_eq!(kinds, [attr::USER_NAME, attr::ACCT_SESSION_ID]);
+    let (_, heard) = asked("mikrotik", vec![(Code::DisconnectAck, None)]).await;
+    assert!(heard[0].has(attr::MESSAGE_AUTHENTICATOR) && heard[0].has(attr::EVENT_TIMESTAMP));
+}
+
+#[tokio::test]
+async fn a_gate_in_a_cloud_is_found_by_its_name() {
+    let (at, hearing) = vendor(vec![(Code::DisconnectAck, None)]).await;
+    let order = |host: &str| Order {
+        action: OrderAction::End,
+        to: Destination::Given(host.into(), at.port()),
+        ..order(1, NasId(1), at)
+    };
+    let unknown = reconciler_of("meraki", NasId(1), vec![order("nowhere.invalid")])
+        .answers()
+        .await;
+    assert_eq!(unknown[0].1, OrderAnswer::Silence);
+    let known = reconciler_of("meraki", NasId(1), vec![order("127.0.0.1")])
+        .answers()
+        .await;
+    assert_eq!(known[0].1, OrderAnswer::Done);
+    assert_eq!(hearing.await.unwrap().len(), 1);
 }

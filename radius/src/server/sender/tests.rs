@@ -19,6 +19,9 @@ fn gate(id: i64, name: &str, secret: &[u8], proof: NasProof) -> Arc<NasEntry> {
         proof,
         uam_secret: Vec::new().into(),
         coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam".into(),
+        abilities: kavadam_domain::gate::Abilities::ALL,
     })
 }
 

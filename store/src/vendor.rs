@@ -1,0 +1,119 @@
+//! What a session is at a vendor's gate: the limits it was told, and what it says in its own words. A session at our own gateway has none.
+
+use kavadam_domain::{Limits, SessionId};
+
+use crate::bulk::tables;
+use crate::sql::{row, rows};
+use crate::{Result, Tx};
+
+row! {
+    /// See the module.
+    pub struct VendorRow {
+        /// Which session.
+        pub session_id: SessionId,
+        /// Told: octets, cumulative from its start.
+        pub max_total_octets: Option<u64>,
+        /// Told: towards the internet.
+        pub up_bits_per_sec: Option<u64>,
+        /// Told: towards the device.
+        pub down_bits_per_sec: Option<u64>,
+        /// Told: from its start to its end.
+        pub session_secs: Option<u32>,
+        /// Told: without a packet.
+        pub idle_secs: Option<u32>,
+        /// User-Name by which the gate reports it.
+        pub user_name: Option<String>,
+        /// The gate's own name for it, by which it takes orders.
+        pub handle: Option<String>,
+        /// Name of the wireless network.
+        pub ssid: Option<String>,
+        /// The access point.
+        pub access_point: Option<String>,
+    }
+}
+
+impl VendorRow {
+    /// Of a session of which nothing is known yet.
+    #[must_use]
+    pub const fn of(session_id: SessionId) -> Self {
+        Self {
+            session_id,
+            max_total_octets: None,
+            up_bits_per_sec: None,
+            down_bits_per_sec: None,
+            session_secs: None,
+            idle_secs: None,
+            user_name: None,
+            handle: None,
+            ssid: None,
+            access_point: None,
+        }
+    }
+
+    /// The limits that its gate was told.
+    #[must_use]
+    pub const fn told(&self) -> Limits {
+        Limits {
+            max_total_octets: self.max_total_octets,
+            up_bits_per_sec: self.up_bits_per_sec,
+            down_bits_per_sec: self.down_bits_per_sec,
+            session_secs: self.session_secs,
+            idle_secs: self.idle_secs,
+            interim_secs: None,
+            remaining_octets: None,
+        }
+    }
+
+    /// Its gate was told these.
+    pub const fn set_told(&mut self, limits: &Limits) {
+        self.max_total_octets = limits.max_total_octets;
+        self.up_bits_per_sec = limits.up_bits_per_sec;
+        self.down_bits_per_sec = limits.down_bits_per_sec;
+        self.session_secs = limits.session_secs;
+        self.idle_secs = limits.idle_secs;
+    }
+}
+
+impl Tx {
+    /// What a session is at a vendor's gate.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn session_vendor(&mut self, session: SessionId) -> Result<Option<VendorRow>> {
+        if let Some(known) = self.working.vendors.get(&session) {
+            return Ok(Some(known.clone()));
+        }
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session_vendor WHERE session_id = $1",
+            session
+        )
+    }
+
+    /// Writes that down, in place of what was known.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn save_session_vendor(&mut self, row: &VendorRow) -> Result<()> {
+        if self.working.session(row.session_id).is_some() {
+            self.working.vendors.insert(row.session_id, row.clone());
+            return Ok(());
+        }
+        tables::upsert_vendors(&mut self.db, &[row]).await
+    }
+
+    /// How many live sessions have a gate that does not do what is asked of it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn troubled_sessions(&mut self) -> Result<u64> {
+        let found: crate::sql::Figure = rows!(
+            self,
+            fetch_one,
+            "SELECT count(*) AS figure FROM session
+             WHERE order_action IS NOT NULL AND state <> 'ended' AND trouble IS NOT NULL"
+        )?;
+        Ok(found.figure)
+    }
+}
