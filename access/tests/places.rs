@@ -286,6 +286,8 @@ async fn four_thousand_gates_and_a_stranger_are_looked_up_in_memory(database: Da
             secret_sealed: known.secret_sealed.clone(),
             uam_secret_sealed: known.uam_secret_sealed.clone(),
             coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam".into(),
             is_renewing: false,
         };
         tx.save_nas(&row).await.unwrap();
