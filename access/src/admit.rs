@@ -8,7 +8,7 @@ use std::time::Duration;
 use kavadam_domain::authorize::{Snapshot, Verdict, decide};
 use kavadam_domain::gate::Abilities;
 use kavadam_domain::quota::{Lease, Share};
-use kavadam_domain::session::terminate_cause;
+use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
 use kavadam_store::{LeaseRow, NewSession, SessionRow, SubscriberRow, Tx};
 
@@ -16,6 +16,9 @@ use crate::AccessError;
 use crate::api::Grant;
 use crate::ending::{end_namesake, end_session};
 use crate::standing::{Standing, load_standing};
+
+/// A grant that is given again is noted anew after so long; it is taken for unused after two minutes.
+const BEHIND: Duration = Duration::from_secs(30);
 
 /// A device that wants to be online, or to stay so.
 pub struct Asking {
@@ -60,6 +63,9 @@ pub async fn admit(
 ) -> Result<Result<Grant, Reason>, AccessError> {
     let live = tx.live_sessions_of(subscriber.id).await?;
     let existing = existing.or_else(|| live.iter().find(|session| is_same_session(session, asking)).cloned());
+    let unused = live.iter().find(|session| is_unused_grant(session, asking));
+    let is_again = existing.is_none() && unused.is_some();
+    let existing = existing.or_else(|| unused.cloned());
     let others = end_superseded(tx, live, asking, existing.as_ref(), now).await?;
 
     let lease = find_lease(tx, subscriber, asking, existing.as_ref(), now).await?;
@@ -79,8 +85,10 @@ pub async fn admit(
         allowance: standing.allowance,
         lease: account.lease,
         session_granted_octets: account.session_granted_octets,
+        // A grant that is given again begins now.
         session_started_at: existing
             .as_ref()
+            .filter(|_| !is_again)
             .map(|session| session.started_at.unwrap_or(session.granted_at)),
         other_devices: others,
         share: if asking.is_renewable {
@@ -110,6 +118,7 @@ pub async fn admit(
             };
             let is_throttled = terms.is_throttled();
             let (session, class) = match existing {
+                Some(session) if is_again => grant_again(tx, session, asking, &terms, now).await?,
                 Some(session) => renew(tx, session, &terms).await?,
                 None => open(tx, subscriber, asking, &terms, now).await?,
             };
@@ -190,6 +199,17 @@ fn is_same_session(session: &SessionRow, asking: &Asking) -> bool {
         && session.mac == asking.mac
         && session.acct_session_id.is_some()
         && session.acct_session_id == asking.acct_session_id
+}
+
+/// What the same device was granted at the same gate and never began: a gate that lost our answer, or asks for a visit that comes to nothing,
+/// asks once more. The grant is given again rather than another beside it.
+fn is_unused_grant(session: &SessionRow, asking: &Asking) -> bool {
+    session.state == SessionState::Granted
+        && session.nas_id == asking.nas
+        && session.mac.is_some()
+        && session.mac == asking.mac
+        && session.is_renewable == asking.is_renewable
+        && session.order_action.is_none()
 }
 
 /// Ends the sessions that this one shows to be over: a gate has one session per device, and one per Acct-Session-Id. Returns how many
@@ -274,6 +294,40 @@ async fn renew(tx: &mut Tx, mut session: SessionRow, terms: &Terms<'_>) -> Resul
     session.granted_octets = terms.granted_octets;
     session.is_throttled = terms.is_throttled();
     session.ends_at = terms.ends_at(session.started_at.unwrap_or(session.granted_at));
+    tx.save_session(&session).await?;
+    Ok((session.id, session.class))
+}
+
+/// Times move on only once they are well behind: whoever asks again and again leaves nothing to write.
+async fn grant_again(
+    tx: &mut Tx,
+    mut session: SessionRow,
+    asking: &Asking,
+    terms: &Terms<'_>,
+    now: Timestamp,
+) -> Result<(SessionId, [u8; 16]), AccessError> {
+    let name = asking
+        .acct_session_id
+        .as_deref()
+        .filter(|name| session.acct_session_id.as_deref() != Some(*name));
+    if let Some(name) = name {
+        end_namesake(tx, asking.nas, name, Some(session.id), now).await?;
+        session.acct_session_id = Some(name.to_owned());
+    }
+    session.entitlement_id = terms.standing.entitlement.id;
+    session.lease_id = terms.lease_id;
+    session.granted_octets = terms.granted_octets;
+    session.is_throttled = terms.is_throttled();
+    session.ip = asking.ip.or(session.ip);
+    let ends_at = terms.ends_at(now);
+    if now.since(session.heard_at) >= BEHIND
+        || ends_at.is_some() != session.ends_at.is_some()
+        || ends_at < session.ends_at
+    {
+        session.granted_at = now;
+        session.heard_at = now;
+        session.ends_at = ends_at;
+    }
     tx.save_session(&session).await?;
     Ok((session.id, session.class))
 }

@@ -2,9 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use radius_codec::core::avp::{AVP, AVPType};
-use radius_codec::core::code::Code as FrameCode;
-use radius_codec::core::packet::Packet as Frame;
+use radius_codec::core::avp::AVPType;
 
 use super::attribute::{Code, attr, vendor::VendorAttr};
 use super::crypto::{DIGEST_OCTETS, message_authenticator, packet_digest};
@@ -27,8 +25,8 @@ pub struct Draft {
     code: Code,
     /// The request's: its own where this is a request.
     authenticator: [u8; DIGEST_OCTETS],
-    frame: Frame,
-    length: usize,
+    /// The packet as far as it is written; the header is filled in when it is sealed.
+    packet: Vec<u8>,
     too_long: Option<u8>,
     has_message_authenticator: bool,
 }
@@ -50,7 +48,7 @@ impl Draft {
     #[must_use]
     pub fn reply(code: Code, request: &Packet) -> Self {
         let mut draft = Self::new(code, *request.authenticator());
-        draft.frame.set_identifier(request.identifier());
+        draft.identify(request.identifier());
         draft
     }
 
@@ -58,9 +56,7 @@ impl Draft {
         let mut draft = Self {
             code,
             authenticator,
-            // For an Access-Request the codec writes the plain frame and computes nothing: code and authenticator are set in `seal`.
-            frame: Frame::new_with_identifier(FrameCode::AccessRequest, &[], 0),
-            length: HEADER_OCTETS,
+            packet: with_room(),
             too_long: None,
             has_message_authenticator: false,
         };
@@ -74,8 +70,7 @@ impl Draft {
     /// Leaves Message-Authenticator out, for a peer that refuses packets with it.
     pub fn without_message_authenticator(&mut self) -> &mut Self {
         if std::mem::take(&mut self.has_message_authenticator) {
-            self.frame.delete(attr::MESSAGE_AUTHENTICATOR);
-            self.length -= 2 + DIGEST_OCTETS;
+            self.packet.drain(HEADER_OCTETS..HEADER_OCTETS + 2 + DIGEST_OCTETS);
         }
         self
     }
@@ -88,11 +83,12 @@ impl Draft {
 
     /// Adds octets.
     pub fn octets(&mut self, attribute: AVPType, value: &[u8]) -> &mut Self {
-        if value.len() > MAX_VALUE_OCTETS {
-            self.too_long.get_or_insert(attribute);
-        } else {
-            self.length += 2 + value.len();
-            self.frame.add(AVP::from_bytes(attribute, value));
+        match u8::try_from(2 + value.len()) {
+            Ok(length) => {
+                self.packet.extend_from_slice(&[attribute, length]);
+                self.packet.extend_from_slice(value);
+            }
+            Err(_) => _ = self.too_long.get_or_insert(attribute),
         }
         self
     }
@@ -138,23 +134,17 @@ impl Draft {
 
     /// Adds a number.
     pub fn u32(&mut self, attribute: AVPType, value: u32) -> &mut Self {
-        self.length += 6;
-        self.frame.add(AVP::from_u32(attribute, value));
-        self
+        self.octets(attribute, &value.to_be_bytes())
     }
 
     /// Adds an IPv4 address.
     pub fn ipv4(&mut self, attribute: AVPType, value: Ipv4Addr) -> &mut Self {
-        self.length += 6;
-        self.frame.add(AVP::from_ipv4(attribute, &value));
-        self
+        self.octets(attribute, &value.octets())
     }
 
     /// Adds an IPv6 address.
     pub fn ipv6(&mut self, attribute: AVPType, value: Ipv6Addr) -> &mut Self {
-        self.length += 18;
-        self.frame.add(AVP::from_ipv6(attribute, &value));
-        self
+        self.octets(attribute, &value.octets())
     }
 
     /// Adds a vendor's attribute (RFC 2865 §5.26), alone in its Vendor-Specific.
@@ -186,7 +176,7 @@ impl Draft {
     /// # Errors
     /// [`EncodeError`] if something does not fit.
     pub fn seal_request(mut self, identifier: u8, secret: &[u8]) -> Result<Vec<u8>, EncodeError> {
-        self.frame.set_identifier(identifier);
+        self.identify(identifier);
         self.seal(secret)
     }
 
@@ -198,17 +188,30 @@ impl Draft {
         self.seal(secret)
     }
 
+    fn identify(&mut self, identifier: u8) {
+        if let Some(place) = self.packet.get_mut(1) {
+            *place = identifier;
+        }
+    }
+
     fn seal(self, secret: &[u8]) -> Result<Vec<u8>, EncodeError> {
         if let Some(attribute) = self.too_long {
             return Err(EncodeError::Attribute(attribute));
         }
-        if self.length > MAX_PACKET_OCTETS {
-            return Err(EncodeError::Packet(self.length));
-        }
-        let mut packet = self.frame.encode().map_err(|_| EncodeError::Packet(self.length))?;
+        let mut packet = self.packet;
+        let Some(length) = u16::try_from(packet.len())
+            .ok()
+            .filter(|length| usize::from(*length) <= MAX_PACKET_OCTETS)
+        else {
+            return Err(EncodeError::Packet(packet.len()));
+        };
         if let Some(code) = packet.first_mut() {
             *code = self.code.octet();
         }
+        if let Some(place) = packet.get_mut(2..4) {
+            place.copy_from_slice(&length.to_be_bytes());
+        }
+        copy_to(&mut packet, 4, &self.authenticator);
         if self.has_message_authenticator {
             const AT: usize = HEADER_OCTETS + 2;
             let signature = message_authenticator(&packet, AT, &self.authenticator, secret);
@@ -222,6 +225,13 @@ impl Draft {
         copy_to(&mut packet, 4, &authenticator);
         Ok(packet)
     }
+}
+
+/// A header of zeros, with room behind it for what most packets hold.
+fn with_room() -> Vec<u8> {
+    let mut packet = Vec::with_capacity(256);
+    packet.resize(HEADER_OCTETS, 0);
+    packet
 }
 
 fn copy_to(packet: &mut [u8], at: usize, value: &[u8; DIGEST_OCTETS]) {
