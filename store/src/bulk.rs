@@ -7,8 +7,9 @@ use sqlx::AssertSqlSafe;
 use crate::column::Bind;
 use crate::tx::Db;
 
-/// Rows in a statement of SQLite: each size is a statement of its own, prepared once.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+/// Rows in a statement of SQLite: each size is a statement of its own, prepared once, and the next larger is filled up with rows of NULL. A
+/// statement costs more than a hundred rows: it goes to the thread of the connection and back.
+const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// A column's type in PostgreSQL, as an array.
 pub(crate) trait Array {
@@ -43,7 +44,10 @@ impl Texts {
     pub(crate) fn insert(table: &str, columns: &[(&str, &str)]) -> Self {
         let names = join(columns.iter().map(|(name, _)| (*name).to_owned()));
         let postgres = format!("INSERT INTO {table} ({names}) SELECT * FROM {}", arrays(columns));
-        let sqlite = SIZES.map(|size| format!("INSERT INTO {table} ({names}) VALUES {}", values(columns.len(), size)));
+        let sqlite = SIZES.map(|size| {
+            let values = values(columns.len(), size);
+            format!("INSERT INTO {table} ({names}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL")
+        });
         Self { postgres, sqlite }
     }
 
@@ -100,13 +104,18 @@ fn values(width: usize, rows: usize) -> String {
     join((0..rows).map(|_| row.clone()))
 }
 
-/// Parts rows into the sizes that SQLite has statements for, each with its statement.
-pub(crate) fn pieces<'a, R>(texts: &'static Texts, mut rows: &'a [R]) -> impl Iterator<Item = (&'static str, &'a [R])> {
+/// Parts rows into what SQLite has statements for: the statement, its rows, and how many are to be filled up.
+pub(crate) fn pieces<'a, R>(
+    texts: &'static Texts,
+    mut rows: &'a [R],
+) -> impl Iterator<Item = (&'static str, &'a [R], usize)> {
     std::iter::from_fn(move || {
-        let fitting = SIZES.iter().position(|size| *size <= rows.len())?;
-        let (piece, rest) = rows.split_at_checked(*SIZES.get(fitting)?)?;
+        let [.., most] = SIZES;
+        let (piece, rest) = rows.split_at_checked(rows.len().min(most))?;
         rows = rest;
-        Some((texts.sqlite.get(fitting)?.as_str(), piece))
+        let fitting = SIZES.iter().position(|size| *size >= piece.len().max(1))?;
+        let text = texts.sqlite.get(fitting)?.as_str();
+        (!piece.is_empty()).then_some((text, piece, SIZES.get(fitting)? - piece.len()))
     })
 }
 
@@ -129,10 +138,13 @@ macro_rules! statements {
             }
             match db {
                 Db::Sqlite(tx) => {
-                    for (text, piece) in pieces(&TEXTS, rows) {
+                    for (text, piece, missing) in pieces(&TEXTS, rows) {
                         let mut query = sqlx::query(AssertSqlSafe(text));
                         for row in piece {
                             query = query$(.bind(Bind::raw(&row.$column)))*;
+                        }
+                        for _ in 0..missing {
+                            query = query$(.bind({ _ = stringify!($column); None::<i64> }))*;
                         }
                         query.execute(&mut **tx).await?;
                     }
@@ -198,7 +210,7 @@ mod tests {
             texts.postgres,
             "UPDATE a AS t SET name = v.name FROM unnest($1::bigint[], $2::text[]) AS v (id, name) WHERE t.id = v.id"
         );
-        let [.., four, one] = &texts.sqlite;
+        let [one, four, ..] = &texts.sqlite;
         assert_eq!(
             one,
             "UPDATE a SET name = v.column2 FROM (VALUES (?, ?)) AS v WHERE a.id = v.column1"
@@ -216,8 +228,11 @@ mod tests {
         let texts: &'static Texts = Box::leak(Box::new(Texts::insert("a", &[("id", "bigint[]")])));
         for count in [0_usize, 1, 3, 64, 150, 257] {
             let rows: Vec<usize> = (0..count).collect();
-            let parted: Vec<usize> = pieces(texts, &rows).flat_map(|(_, piece)| piece.to_vec()).collect();
+            let parted: Vec<usize> = pieces(texts, &rows).flat_map(|(_, piece, _)| piece.to_vec()).collect();
             assert_eq!(parted, rows);
+            for (text, piece, missing) in pieces(texts, &rows) {
+                assert_eq!(text.matches("(?)").count(), piece.len() + missing);
+            }
         }
     }
 }
