@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use kavadam_domain::Timestamp;
+use kavadam_domain::{NasId, Timestamp};
 use kavadam_store::{Tx, Wanted};
 use tokio::sync::oneshot;
 
@@ -35,9 +35,9 @@ pub enum Answer {
     Accounted(Accounted),
 }
 
-/// Questions that wait.
-#[derive(Default)]
+/// Questions that wait. Each gate has its queue, of which there are as many as batches may be under way at once.
 pub(crate) struct Queue {
+    lane: usize,
     waiting: Mutex<Vec<Batch>>,
     /// Somebody clears the queue.
     is_busy: AtomicBool,
@@ -52,7 +52,7 @@ struct Batch {
 type Answers = Vec<Result<Answer, AccessError>>;
 
 impl Access {
-    /// Decides questions in their order. When this returns, whatever was decided is committed. Needs a Tokio runtime.
+    /// Decides questions in their order; those of one gate together, since it is its gate that puts a question into a queue. When this returns, whatever was decided is committed. Needs a Tokio runtime.
     ///
     /// # Errors
     /// One for each question that could not be decided: the gate is to be left without an answer, so that it asks again.
@@ -64,33 +64,43 @@ impl Access {
             now,
             answers,
         };
-        self.0.queue.lock().push(batch);
-        self.see_to_queue();
+        let gate = batch.questions.first().map_or(NasId(0), Question::nas);
+        let Some(queue) = self.queue_of(gate) else {
+            return Vec::new();
+        };
+        queue.lock().push(batch);
+        self.see_to(queue);
         answered
             .await
             .unwrap_or_else(|_| (0..count).map(|_| Err(AccessError::Lost)).collect())
     }
 
+    fn queue_of(&self, gate: NasId) -> Option<&Queue> {
+        let queues = &self.0.queues;
+        let at = usize::try_from(gate.0).unwrap_or_default() % queues.len().max(1);
+        queues.get(at)
+    }
+
     /// Makes sure that somebody clears the queue; not the one who asks, who may give up at any time.
-    fn see_to_queue(&self) {
-        if !self.0.queue.is_busy.swap(true, Ordering::AcqRel) {
-            let duty = Duty(self.clone());
+    fn see_to(&self, queue: &Queue) {
+        if !queue.is_busy.swap(true, Ordering::AcqRel) {
+            let duty = Duty(self.clone(), queue.lane);
             tokio::spawn(async move {
                 // What is asked at this moment comes along.
                 tokio::task::yield_now().await;
                 loop {
-                    let batches = duty.0.0.queue.take();
+                    let batches = duty.queue().map(Queue::take).unwrap_or_default();
                     if batches.is_empty() {
                         break;
                     }
-                    duty.0.clear(batches).await;
+                    duty.0.clear(batches, duty.1).await;
                 }
             });
         }
     }
 
-    async fn clear(&self, batches: Vec<Batch>) {
-        match self.decide_together(&batches).await {
+    async fn clear(&self, batches: Vec<Batch>, lane: usize) {
+        match self.decide_together(&batches, lane).await {
             Ok(decided) => {
                 let mut decided = decided.into_iter();
                 for batch in batches {
@@ -104,7 +114,7 @@ impl Access {
                 for batch in batches {
                     let mut answers = Vec::with_capacity(batch.questions.len());
                     for question in batch.questions {
-                        answers.push(self.decide_alone(question, batch.now).await);
+                        answers.push(self.decide_alone(question, batch.now, lane).await);
                     }
                     _ = batch.answers.send(answers);
                 }
@@ -112,8 +122,8 @@ impl Access {
         }
     }
 
-    async fn decide_together(&self, batches: &[Batch]) -> Result<Vec<Answer>, AccessError> {
-        let mut tx = self.write_many().await?;
+    async fn decide_together(&self, batches: &[Batch], lane: usize) -> Result<Vec<Answer>, AccessError> {
+        let mut tx = self.write_many(lane).await?;
         tx.gather(&wanted(batches)).await?;
         let mut answers = Vec::new();
         let mut has_orders = false;
@@ -131,8 +141,8 @@ impl Access {
         Ok(answers)
     }
 
-    async fn decide_alone(&self, question: Question, now: Timestamp) -> Result<Answer, AccessError> {
-        let mut tx = self.write_many().await?;
+    async fn decide_alone(&self, question: Question, now: Timestamp, lane: usize) -> Result<Answer, AccessError> {
+        let mut tx = self.write_many(lane).await?;
         let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
         tx.commit().await?;
         if has_orders {
@@ -157,19 +167,43 @@ impl Access {
 }
 
 /// Clearing the queue; when this ends, however it does, the duty is another's.
-struct Duty(Access);
+struct Duty(Access, usize);
+
+impl Duty {
+    fn queue(&self) -> Option<&Queue> {
+        self.0.0.queues.get(self.1)
+    }
+}
 
 impl Drop for Duty {
     fn drop(&mut self) {
-        self.0.0.queue.is_busy.store(false, Ordering::Release);
+        let Some(queue) = self.queue() else { return };
+        queue.is_busy.store(false, Ordering::Release);
         // Somebody may have come after the last look, and relied on this one; not while the runtime ends.
-        if !self.0.0.queue.lock().is_empty() && tokio::runtime::Handle::try_current().is_ok() {
-            self.0.see_to_queue();
+        if !queue.lock().is_empty() && tokio::runtime::Handle::try_current().is_ok() {
+            self.0.see_to(queue);
+        }
+    }
+}
+
+impl Question {
+    const fn nas(&self) -> NasId {
+        match self {
+            Self::Authorize(request) => request.nas,
+            Self::Account(report) => report.nas,
         }
     }
 }
 
 impl Queue {
+    pub(crate) fn new(lane: usize) -> Self {
+        Self {
+            lane,
+            waiting: Mutex::default(),
+            is_busy: AtomicBool::new(false),
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Batch>> {
         // No code runs under this lock that could leave the queue half-changed.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)

@@ -43,7 +43,7 @@ struct Inner {
     sealer: Sealer,
     settings: Settings,
     gates: gates::Remembered,
-    queue: batch::Queue,
+    queues: Vec<batch::Queue>,
     orders: Notify,
     messages: Notify,
 }
@@ -86,12 +86,13 @@ impl Access {
     /// The use cases over a database, a master key, and what the operator set.
     #[must_use]
     pub fn new(store: Store, sealer: Sealer, settings: Settings) -> Self {
+        let queues = (0..store.lanes()).map(batch::Queue::new).collect();
         Self(Arc::new(Inner {
             store,
             sealer,
             settings,
             gates: gates::Remembered::default(),
-            queue: batch::Queue::default(),
+            queues,
             orders: Notify::new(),
             messages: Notify::new(),
         }))
@@ -126,8 +127,8 @@ impl Access {
         Ok(self.0.store.write().await?)
     }
 
-    pub(crate) async fn write_many(&self) -> Result<Tx, AccessError> {
-        Ok(self.0.store.write_many().await?)
+    pub(crate) async fn write_many(&self, lane: usize) -> Result<Tx, AccessError> {
+        Ok(self.0.store.write_many(lane).await?)
     }
 
     pub(crate) fn wake_orders(&self) {

@@ -19,6 +19,10 @@ use crate::{Error, Result, Tx};
 
 /// Enough for every statement there is.
 const STATEMENTS_KEPT: usize = 256;
+/// Reports come for sessions all over the tables, and SQLite writes a page for each row they change: small ones.
+const PAGE_OCTETS: u32 = 1024;
+/// Batches under way at once on PostgreSQL: while one is being committed the other is decided. More would only wait for the disk.
+const LANES: usize = 2;
 /// How long a use case waits for a connection before it fails (and the gate is left to ask again).
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 
@@ -40,10 +44,16 @@ enum Pool {
     },
     Postgres {
         pool: PgPool,
-        carry: Arc<Mutex<Carry>>,
-        /// Who remembers.
-        holder: i64,
+        lanes: [Lane; LANES],
     },
+}
+
+/// Transactions for batches, one at a time.
+#[derive(Debug, Clone)]
+struct Lane {
+    carry: Arc<Mutex<Carry>>,
+    /// Who remembers.
+    holder: i64,
 }
 
 impl Store {
@@ -84,7 +94,7 @@ impl Store {
     /// The database is out of reach.
     pub async fn write(&self) -> Result<Tx> {
         match &self.pool {
-            Pool::Sqlite { .. } => self.write_many().await,
+            Pool::Sqlite { .. } => self.write_many(0).await,
             Pool::Postgres { pool, .. } => {
                 let db = Db::Postgres(pool.begin().await?);
                 Ok(Tx::writing(db, Carried::Own(Box::default()), 0))
@@ -92,11 +102,21 @@ impl Store {
         }
     }
 
-    /// Begins a transaction for a batch of decisions. It remembers what the last such transaction knew, and waits for that to end.
+    /// How many batches of decisions may be under way at once.
+    #[must_use]
+    pub const fn lanes(&self) -> usize {
+        match &self.pool {
+            Pool::Sqlite { .. } => 1,
+            Pool::Postgres { .. } => LANES,
+        }
+    }
+
+    /// Begins a transaction for a batch of decisions. It remembers what the last such transaction of that lane knew, and waits for that to
+    /// end. Whoever is asked about in two lanes by turns is read anew each time.
     ///
     /// # Errors
     /// The database is out of reach.
-    pub async fn write_many(&self) -> Result<Tx> {
+    pub async fn write_many(&self, lane: usize) -> Result<Tx> {
         match &self.pool {
             Pool::Sqlite {
                 writer,
@@ -111,7 +131,9 @@ impl Store {
                 carry.begin();
                 Ok(Tx::writing(Db::Sqlite(tx), Carried::Shared(carry), 0))
             }
-            Pool::Postgres { pool, carry, holder } => {
+            Pool::Postgres { pool, lanes } => {
+                let [first, second] = lanes;
+                let Lane { carry, holder } = if lane.is_multiple_of(LANES) { first } else { second };
                 let mut carry = hold(carry).await?;
                 let mut tx = pool.begin().await?;
                 let text = "SELECT places FROM revision WHERE id = 1";
@@ -160,6 +182,7 @@ async fn open_sqlite(url: &str) -> Result<Pool> {
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .page_size(PAGE_OCTETS)
         .foreign_keys(true)
         .busy_timeout(WAIT_FOR_CONNECTION)
         .statement_cache_capacity(STATEMENTS_KEPT);
@@ -201,9 +224,17 @@ async fn open_postgres(url: &str) -> Result<Pool> {
         .connect_with(options)
         .await?;
     sqlx::migrate!("../migrations/postgres").run(&pool).await?;
-    let holder = sqlx::query_scalar("SELECT nextval('holder')").fetch_one(&pool).await?;
+    let first = open_lane(&pool).await?;
+    let second = open_lane(&pool).await?;
     Ok(Pool::Postgres {
         pool,
+        lanes: [first, second],
+    })
+}
+
+async fn open_lane(pool: &PgPool) -> Result<Lane> {
+    let holder = sqlx::query_scalar("SELECT nextval('holder')").fetch_one(pool).await?;
+    Ok(Lane {
         carry: Arc::default(),
         holder,
     })
