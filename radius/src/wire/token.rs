@@ -10,26 +10,11 @@ use super::crypto::{
     DIGEST_OCTETS, hide_password, message_authenticator, packet_digest, random_authenticator, reveal_password,
 };
 use super::packet::attributes;
+use super::stream::announced_length;
 use super::{HEADER_OCTETS, MAX_PACKET_OCTETS, MAX_PASSWORD_OCTETS, Malformed, RADSEC_SECRET};
 
 /// Where a Message-Authenticator that comes first has its value.
 const SIGNATURE_AT: usize = HEADER_OCTETS + 2;
-
-/// The length that the first octets of a packet announce; `None` while they are too few.
-///
-/// # Errors
-/// [`Malformed::Length`] below 20 or above 4096: on a stream, nothing after it can be trusted.
-pub fn announced_length(octets: &[u8]) -> Result<Option<usize>, Malformed> {
-    let Some(&[_, _, high, low]) = octets.first_chunk::<4>() else {
-        return Ok(None);
-    };
-    let length = usize::from(u16::from_be_bytes([high, low]));
-    if (HEADER_OCTETS..=MAX_PACKET_OCTETS).contains(&length) {
-        Ok(Some(length))
-    } else {
-        Err(Malformed::Length)
-    }
-}
 
 /// The Token of a RADIUS/1.1 packet.
 #[must_use]
