@@ -126,7 +126,7 @@ impl Access {
         Ok(id)
     }
 
-    /// Ties a gate to a TLS certificate: over RadSec it is whoever shows a trusted one that bears this name. `None`: it has none, and
+    /// Ties a gate to a TLS certificate: over `RadSec` it is whoever shows a trusted one that bears this name. `None`: it has none, and
     /// its connections are refused.
     ///
     /// # Errors

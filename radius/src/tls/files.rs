@@ -190,10 +190,12 @@ fn expiry(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Expiry, TlsError>
     })
 }
 
+type Load<T> = dyn Fn(&TlsFiles) -> Result<T, TlsError> + Send + Sync;
+
 /// Certificates in use: those of new connections. Those that are open go on as they are.
 pub(crate) struct Kept<T> {
     files: TlsFiles,
-    load: Box<dyn Fn(&TlsFiles) -> Result<T, TlsError> + Send + Sync>,
+    load: Box<Load<T>>,
     current: RwLock<Arc<T>>,
 }
 

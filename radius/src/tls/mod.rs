@@ -1,4 +1,4 @@
-//! RADIUS over TLS, called RadSec: RFC 6613 (packets in a stream), RFC 6614 (TLS), RFC 9765 (RADIUS/1.1).
+//! RADIUS over TLS, called `RadSec`: RFC 6613 (packets in a stream), RFC 6614 (TLS), RFC 9765 (RADIUS/1.1).
 //!
 //! One connection carries everything between a gate and a server: logins, accounting, Status-Server, and orders the other way. Both ends
 //! show certificates, and TLS 1.3 is the least; RADIUS/1.0 and 1.1 are told apart by ALPN. TLS keys agreed on beforehand (PSK) are not

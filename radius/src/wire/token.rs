@@ -121,7 +121,7 @@ pub fn with_token(plain: &[u8], token: u32) -> Result<Vec<u8>, Malformed> {
     Ok(packet)
 }
 
-/// A RADIUS/1.0 request with a Message-Authenticator where one is called for and its sender left it out, as old RadSec clients do: with a
+/// A RADIUS/1.0 request with a Message-Authenticator where one is called for and its sender left it out, as old clients do: with a
 /// secret that everybody knows it proves nothing, and TLS has proven the sender.
 ///
 /// # Errors

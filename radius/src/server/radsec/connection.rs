@@ -76,7 +76,7 @@ impl<C: Centre> Connection<C> {
         self.hall.links.add(nas.id, Arc::clone(&link));
         let links = Arc::clone(&self.hall.links);
         let write = write_all(packets, writing, self.limits.packet);
-        let line = Arc::new(Line {
+        let gate = Arc::new(Line {
             outstanding: Arc::new(Semaphore::new(self.limits.outstanding)),
             connection: self,
             names,
@@ -86,11 +86,11 @@ impl<C: Centre> Connection<C> {
             hang_up: cancel.child_token(),
         });
         let read = async {
-            let end = line.read(inbox).await;
+            let end = gate.read(inbox).await;
             // Dropping the last ways to it lets the writer end.
             links.remove(nas.id, &link);
-            line.tasks.close();
-            line.tasks.wait().await;
+            gate.tasks.close();
+            gate.tasks.wait().await;
             end
         };
         tokio::pin!(write);
@@ -103,7 +103,7 @@ impl<C: Centre> Connection<C> {
             }
         };
         tracing::info!(nas.id = %nas.id, %why, "a gate's RadSec connection ended");
-        drop((line, link));
+        drop((gate, link));
         _ = write.await;
     }
 }

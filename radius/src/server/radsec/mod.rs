@@ -30,7 +30,7 @@ use connection::Connection;
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 1024;
 /// After so long without a packet the system asks whether the other end is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 /// For work under way when told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
