@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use kavadam_domain::{NasId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, Timestamp};
 
 use crate::api::NasEntry;
 use crate::{Access, AccessError};
@@ -27,6 +27,7 @@ pub struct Remembered {
 struct Table {
     by_name: HashMap<String, NasEntry>,
     by_source: HashMap<IpNet, NasEntry>,
+    by_certificate: HashMap<CertificateName, NasEntry>,
     /// Prefix lengths in use, the longest first.
     lengths: Vec<u8>,
 }
@@ -56,6 +57,15 @@ impl Access {
     /// The database failed, or a secret does not open with this master key.
     pub async fn nas_by_source(&self, address: IpAddr) -> Result<Option<NasEntry>, AccessError> {
         Ok(self.gates().await?.at(address).cloned())
+    }
+
+    /// The gate that is tied to a certificate with these names: the first of them that a gate has.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn nas_by_certificate(&self, names: &[CertificateName]) -> Result<Option<NasEntry>, AccessError> {
+        let table = self.gates().await?;
+        Ok(names.iter().find_map(|name| table.by_certificate.get(name)).cloned())
     }
 
     /// Notes that an authentic request of a gate came from there: its orders go to that address.
@@ -118,6 +128,9 @@ impl Access {
             };
             table.lengths.push(entry.source.prefix_len());
             table.by_source.insert(entry.source, entry.clone());
+            if let Some(name) = row.certificate_name {
+                table.by_certificate.insert(name, entry.clone());
+            }
             table.by_name.insert(entry.name.clone(), entry);
         }
         table.lengths.sort_unstable_by(|a, b| b.cmp(a));

@@ -34,12 +34,14 @@ CREATE TABLE nas (
     uam_secret_sealed BLOB    NOT NULL,
     coa_port          INTEGER NOT NULL,
     is_renewing       INTEGER NOT NULL CHECK (is_renewing IN (0, 1)), -- shares a quota by Chargeable-User-Identity, and asks again
+    certificate_name  TEXT,                  -- in its TLS certificate: DNS name, URI or sha256:…
     last_seen_address TEXT,
     last_seen_at      INTEGER,
     is_retired        INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
 -- A request belongs to one gate.
 CREATE UNIQUE INDEX nas_by_source ON nas (source) WHERE is_retired = FALSE;
+CREATE UNIQUE INDEX nas_by_certificate_name ON nas (certificate_name) WHERE is_retired = FALSE;
 
 CREATE TABLE subscriber (
     id          INTEGER PRIMARY KEY NOT NULL,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use kavadam_domain::CertificateName;
 
 /// Octets: a whole number with `B`, `kB`, `MB`, `GB`, `TB` (powers of 1000) or `KiB`, `MiB`, `GiB`, `TiB`.
 ///
@@ -53,6 +54,24 @@ pub fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or_else(|_| address())
         .map_err(|_| format!("`{text}` is neither an address such as 10.7.0.2 nor a network such as 10.7.0.0/24"))
+}
+
+/// A name in a certificate, or `none`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate(pub Option<CertificateName>);
+
+/// What a gate's certificate is known by; `none` ties it to no certificate.
+///
+/// # Errors
+/// What would be right.
+pub fn certificate(text: &str) -> Result<Certificate, String> {
+    if text == "none" {
+        return Ok(Certificate(None));
+    }
+    let name = text
+        .parse()
+        .map_err(|error: kavadam_domain::certificate_name::InvalidCertificateName| format!("`{text}` is {error}"))?;
+    Ok(Certificate(Some(name)))
 }
 
 /// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.

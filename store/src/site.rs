@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kavadam_domain::{NasId, PlanId, SiteId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, PlanId, SiteId, Timestamp};
 
 use crate::sql::{Id, execute, row, rows};
 use crate::{Result, SessionRow, Tx};
@@ -41,6 +41,8 @@ row! {
         pub coa_port: u16,
         /// It shares a quota between sessions of one Chargeable-User-Identity, and asks again before it is used up.
         pub is_renewing: bool,
+        /// By what in its TLS certificate it is known; `None`: by its source alone.
+        pub certificate_name: Option<CertificateName>,
         /// Where its last request came from.
         pub last_seen_address: Option<IpAddr>,
         /// When that was.
@@ -187,12 +189,30 @@ impl Tx {
         Ok(NasId(saved.id))
     }
 
+    /// Ties a gate to a certificate, or to none.
+    ///
+    /// # Errors
+    /// Another gate is tied to it ([`crate::Error::is_conflict`]), or the database failed.
+    pub async fn tie_nas(&mut self, nas: NasId, certificate: Option<&CertificateName>) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE nas SET certificate_name = $2 WHERE id = $1",
+            nas,
+            certificate
+        )?;
+        Ok(())
+    }
+
     /// Retires a gate: it is known no more, and its sessions stay on record.
     ///
     /// # Errors
     /// The database failed.
     pub async fn retire_nas(&mut self, nas: NasId) -> Result<()> {
-        execute!(self, "UPDATE nas SET is_retired = TRUE WHERE id = $1", nas)?;
+        execute!(
+            self,
+            "UPDATE nas SET is_retired = TRUE, certificate_name = NULL WHERE id = $1",
+            nas
+        )?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{MobileNumber, Plan, SessionId, Timestamp};
+use kavadam_domain::{CertificateName, MobileNumber, Plan, SessionId, Timestamp};
 use kavadam_store::{AuditRow, OrderKind, SessionListing, VoucherRow};
 
 use super::missing;
@@ -38,6 +38,8 @@ pub struct NasView {
     pub coa_port: u16,
     /// It renews its leases; see [`super::NasSetting::is_renewing`].
     pub is_renewing: bool,
+    /// By what in its TLS certificate it is known.
+    pub certificate_name: Option<CertificateName>,
     /// Where its last authentic request came from, and when that was noted (within a minute).
     pub last_seen: Option<(IpAddr, Timestamp)>,
 }
@@ -100,6 +102,7 @@ impl Access {
                 source: row.source,
                 coa_port: row.coa_port,
                 is_renewing: row.is_renewing,
+                certificate_name: row.certificate_name,
                 last_seen: row.last_seen_address.zip(row.last_seen_at),
             })
         })

@@ -1,12 +1,22 @@
 //! The centre's half: send, and learn what became of it.
 
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "server")]
+use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "server")]
+use kavadam_domain::NasId;
 use kavadam_domain::Timestamp;
 
 use crate::exchange::{Exchange, ExchangeError, Peer};
+#[cfg(feature = "server")]
+use crate::tls::GateLinks;
 use crate::wire::{Code, ErrorCause, Packet, Secret, attr};
 use crate::{DynamicRequest, Retry};
+
+/// For an answer over a gate's connection, before it is asked at its port.
+#[cfg(feature = "server")]
+const DOWN_A_LINK: Duration = Duration::from_secs(5);
 
 /// What a gate made of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +33,8 @@ pub enum DynamicReply {
 pub struct DynamicClient {
     exchange: Exchange,
     retry: Retry,
+    #[cfg(feature = "server")]
+    links: Arc<GateLinks>,
 }
 
 impl DynamicClient {
@@ -32,6 +44,33 @@ impl DynamicClient {
         Self {
             exchange: Exchange::new(source),
             retry,
+            #[cfg(feature = "server")]
+            links: Arc::default(),
+        }
+    }
+
+    /// Likewise, with the connections of gates: a gate that has one is asked over it first.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn over(mut self, links: Arc<GateLinks>) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Sends a request to a gate: down its connection if it has one here and answers there, else to its port.
+    #[cfg(feature = "server")]
+    pub async fn send_to_gate(
+        &self,
+        nas: NasId,
+        to: SocketAddr,
+        secret: &Secret,
+        request: &DynamicRequest,
+        now: Timestamp,
+    ) -> DynamicReply {
+        let draft = request.draft(now);
+        match self.links.ask(nas, request.code(), draft, DOWN_A_LINK).await {
+            Some(packet) => reply_of(&packet),
+            None => self.send(to, secret, request, now).await,
         }
     }
 

@@ -30,8 +30,18 @@ impl<C: Centre> AuthenticationDoor<C> {
     }
 
     async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
-        let now = clock::now();
         let nas = self.centre.nas_by_source(from.ip()).await.map_err(failed)?;
+        self.work_for(nas, datagram, from).await
+    }
+
+    /// Answers a gate that is known: by its source, or by the certificate of its connection.
+    pub(super) async fn work_for(
+        &self,
+        nas: Option<NasEntry>,
+        datagram: &[u8],
+        from: SocketAddr,
+    ) -> Result<Arc<[u8]>, DropReason> {
+        let now = clock::now();
         let (packet, job) = match self.intake.take(datagram, from, nas.as_ref(), Instant::now()) {
             Taken::Drop(reason) => return Err(reason),
             Taken::Replay(reply) => {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, NasEntry};
 use kavadam_access::{Access, AccessError};
-use kavadam_domain::{NasId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, Timestamp};
 
 /// The use cases behind the ports. An error means that nothing was decided or kept: the gate gets no answer and asks again.
 pub trait Centre: Send + Sync + 'static {
@@ -13,6 +13,15 @@ pub trait Centre: Send + Sync + 'static {
 
     /// The gate whose requests come from there. Asked for every datagram, so it should be remembered in memory.
     fn nas_by_source(&self, source: IpAddr) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+
+    /// The gate that is tied to a certificate with these names. Asked for every packet over TLS. Without it there is none.
+    fn nas_by_certificate(
+        &self,
+        names: &[CertificateName],
+    ) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send {
+        _ = names;
+        std::future::ready(Ok(None))
+    }
 
     /// An authentic request of the gate came from there.
     fn nas_seen(
@@ -42,6 +51,10 @@ impl Centre for Access {
 
     async fn nas_by_source(&self, source: IpAddr) -> Result<Option<NasEntry>, AccessError> {
         Self::nas_by_source(self, source).await
+    }
+
+    async fn nas_by_certificate(&self, names: &[CertificateName]) -> Result<Option<NasEntry>, AccessError> {
+        Self::nas_by_certificate(self, names).await
     }
 
     async fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) -> Result<(), AccessError> {

@@ -178,7 +178,10 @@ impl<B> Hands<B> {
     }
 
     async fn send(&self, order: &Order, secret: &Secret, request: &DynamicRequest) -> OrderAnswer {
-        answer_of(self.client.send(order.to, secret, request, clock::now()).await)
+        let sent = self
+            .client
+            .send_to_gate(order.nas, order.to, secret, request, clock::now());
+        answer_of(sent.await)
     }
 }
 

@@ -109,7 +109,7 @@ impl Desk {
         };
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
-            return Ok(());
+            return self.tie_nas(settings).await;
         }
         let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
         let nas = NasSetting {
@@ -122,6 +122,16 @@ impl Desk {
             is_renewing: change.is_renewing.unwrap_or(false),
         };
         self.access.set_nas(&nas, &self.actor, self.now).await?;
+        self.tie_nas(settings).await
+    }
+
+    async fn tie_nas(&self, settings: &NasSettings) -> anyhow::Result<()> {
+        if let Some(certificate) = &settings.certificate_name {
+            let tied = self
+                .access
+                .tie_nas(&settings.name, certificate.0.as_ref(), &self.actor, self.now);
+            tied.await?;
+        }
         Ok(())
     }
 
@@ -129,12 +139,17 @@ impl Desk {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
         print(is_json, &nas_json(&nas), || {
             let [name, site, source, port, renews, seen] = self.nas_sides(&nas);
+            let certificate = nas
+                .certificate_name
+                .as_ref()
+                .map_or("none".to_owned(), ToString::to_string);
             sheet(&[
                 ("gate", name),
                 ("site", site),
                 ("source", source),
                 ("coa port", port),
                 ("renews leases", renews),
+                ("certificate", certificate),
                 ("last seen", seen),
             ])
         })
@@ -176,6 +191,7 @@ fn nas_json(nas: &NasView) -> Value {
     json!({
         "name": nas.name, "site": nas.site, "source": nas.source.to_string(), "coa_port": nas.coa_port,
         "is_renewing": nas.is_renewing,
+        "certificate_name": nas.certificate_name.as_ref().map(ToString::to_string),
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
     })

@@ -23,6 +23,19 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         bail!("name the file that holds it");
     }
     let shown = path.display();
+    require_private(path)?;
+    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?);
+    let secret = Zeroizing::new(text.trim_end().to_owned());
+    ensure!(!secret.is_empty(), "{shown} is empty");
+    Ok(secret)
+}
+
+/// Refuses a file that others may read.
+///
+/// # Errors
+/// There is no such file, or they may.
+pub fn require_private(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
     let mode = fs::metadata(path)
         .with_context(|| format!("cannot read {shown}"))?
         .mode();
@@ -30,10 +43,7 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         mode & OTHERS == 0,
         "{shown} can be read by everybody: run chmod 600 {shown}"
     );
-    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?);
-    let secret = Zeroizing::new(text.trim_end().to_owned());
-    ensure!(!secret.is_empty(), "{shown} is empty");
-    Ok(secret)
+    Ok(())
 }
 
 /// The secret that the two halves of an all-in-one share, made at the first start.
