@@ -17,7 +17,7 @@ case $for_what in
     [ "$(id -u)" = 0 ] || fail "root is needed, for network namespaces and packages: sudo make $for_what"
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
-  test) packages+=(postgresql-15 freeradius-utils chromium chromium-driver fonts-noto-core) ;;
+  test) packages+=(postgresql-15 freeradius-utils radsecproxy chromium chromium-driver fonts-noto-core) ;;
   bench) packages+=(freeradius) ;;
   run) ;;
   *) fail "say build, run, test or bench" ;;
@@ -61,10 +61,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq >&2
   # UCF…: a file of ours where a package brings its own is kept, without a question.
   UCF_FORCE_CONFFOLD=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-  # Installed for a measurement, not to serve anybody at the next boot.
-  if [[ " ${missing[*]} " = *" freeradius "* ]] && command -v systemctl >/dev/null; then
-    systemctl disable -q freeradius 2>/dev/null || true
-  fi
+  # Installed for a test or a measurement, not to serve anybody at the next boot.
+  for service in freeradius radsecproxy; do
+    if [[ " ${missing[*]} " = *" $service "* ]] && command -v systemctl >/dev/null; then
+      systemctl disable -q "$service" 2>/dev/null || true
+    fi
+  done
 fi
 
 export PATH="$HOME/.cargo/bin:$PATH"
