@@ -136,13 +136,14 @@ impl<C: Centre> RadiusServer<C> {
             links: self.links,
             under_way: Arc::new(Semaphore::new(RADSEC_CONCURRENCY)),
         };
+        let radsec_counts = self.radsec.as_ref().map(Radsec::counts);
         let radsec = async {
             if let Some(radsec) = self.radsec {
                 radsec.serve(hall, cancel.clone()).await;
             }
         };
         tokio::join!(
-            cancel.run_until_cancelled(tell(self.counts)),
+            cancel.run_until_cancelled(tell(self.counts, radsec_counts)),
             listener::serve(self.auth, auth, cancel.clone()),
             listener::serve(self.acct, acct, cancel.clone()),
             radsec,
@@ -151,10 +152,13 @@ impl<C: Centre> RadiusServer<C> {
 }
 
 /// Says every minute what was dropped, so that a wrong secret or a forgotten gate can be seen.
-async fn tell(counts: Arc<Counts>) {
-    let mut told = [0; 7];
+async fn tell(counts: Arc<Counts>, radsec: Option<Arc<RadsecCounts>>) {
+    let (mut told, mut refused) = ([0; 7], [0; 4]);
     loop {
         tokio::time::sleep(SUMMARY).await;
         told = counts.log_since(told);
+        if let Some(radsec) = &radsec {
+            refused = radsec.log_since(refused);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Questions on their way over a connection, by identifier and by Token, and telling their answers.
 
+use std::collections::HashMap;
+
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -8,13 +10,14 @@ use crate::wire::token::{reply_of_token, token_of, with_token};
 use crate::wire::{Code, Draft, EncodeError, Packet, RADSEC_SECRET};
 
 /// As many as a connection of RADIUS/1.0 tells apart.
+#[cfg(any(feature = "client", test))]
 pub(crate) const MOST: usize = 256;
 
 /// Places for questions. Each has an identifier and a Token, so that it can be sent over connections of either version.
 pub(crate) struct Flights {
-    places: Vec<Option<Flight>>,
+    by_identifier: HashMap<u8, Flight>,
     /// Where to look first: the identifier used longest ago.
-    next: usize,
+    next: u8,
     /// Of the next Token, above the eight bits of the identifier. It begins anywhere (RFC 9765 §4.2.1).
     count: u32,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Asked {
 impl Flights {
     pub(crate) fn new() -> Self {
         Self {
-            places: std::iter::repeat_with(|| None).take(MOST).collect(),
+            by_identifier: HashMap::new(),
             next: 0,
             count: rand::random(),
         }
@@ -45,45 +48,41 @@ impl Flights {
 
     /// Takes a place for a question; `None` if all are taken.
     pub(crate) fn begin(&mut self, code: Code, draft: Draft) -> Option<Result<Asked, EncodeError>> {
-        let order = (0..MOST).map(|step| (self.next + step) % MOST);
-        let index = order
-            .into_iter()
-            .find(|at| matches!(self.places.get(*at), Some(None)))?;
-        let identifier = u8::try_from(index).ok()?;
+        let mut order = (0..=u8::MAX).map(|step| self.next.wrapping_add(step));
+        let identifier = order.find(|at| !self.by_identifier.contains_key(at))?;
         let packet = match draft.seal_request(identifier, RADSEC_SECRET) {
             Ok(packet) => packet,
             Err(error) => return Some(Err(error)),
         };
-        self.next = index + 1;
+        self.next = identifier.wrapping_add(1);
         self.count = self.count.wrapping_add(1);
         let token = (self.count << 8) | u32::from(identifier);
         let (sender, answer) = oneshot::channel();
-        *self.places.get_mut(index)? = Some(Flight {
+        let flight = Flight {
             token,
             code,
             packet,
             since: Instant::now(),
             answer: sender,
-        });
+        };
+        self.by_identifier.insert(identifier, flight);
         Some(Ok(Asked { token, answer }))
     }
 
     /// Nobody waits for that answer any more.
     pub(crate) fn end(&mut self, token: u32) {
-        if let Some(place) = self.place(token) {
-            *place = None;
-        }
+        self.take(token);
     }
 
     /// A question as it goes over a connection.
     pub(crate) fn on_wire(&self, token: u32, version: Version) -> Option<Vec<u8>> {
-        let flight = self.places.get(usize::try_from(token & 0xff).ok()?)?.as_ref()?;
+        let flight = self.by_identifier.get(&identifier_of(token))?;
         (flight.token == token).then(|| flight.on_wire(version))?
     }
 
     /// Every question that is not answered, the oldest first.
     pub(crate) fn all_on_wire(&self, version: Version) -> Vec<Vec<u8>> {
-        let mut all: Vec<&Flight> = self.places.iter().flatten().collect();
+        let mut all: Vec<&Flight> = self.by_identifier.values().collect();
         all.sort_by_key(|flight| flight.since);
         all.into_iter().filter_map(|flight| flight.on_wire(version)).collect()
     }
@@ -91,7 +90,7 @@ impl Flights {
     /// Since when the oldest question waits.
     #[cfg(feature = "client")]
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.places.iter().flatten().map(|flight| flight.since).min()
+        self.by_identifier.values().map(|flight| flight.since).min()
     }
 
     /// Gives an answer to whoever waits for it; `false` if nobody does, or it is none.
@@ -99,18 +98,16 @@ impl Flights {
         let Some((token, packet)) = self.judge(version, octets) else {
             return false;
         };
-        let Some(flight) = self.place(token).and_then(Option::take) else {
-            return false;
-        };
-        flight.answer.send(packet).is_ok()
+        self.take(token)
+            .is_some_and(|flight| flight.answer.send(packet).is_ok())
     }
 
     fn judge(&self, version: Version, octets: &[u8]) -> Option<(u32, Packet)> {
         let identifier = match version {
-            Version::V1_0 => usize::from(*octets.get(1)?),
-            Version::V1_1 => usize::try_from(token_of(octets)? & 0xff).ok()?,
+            Version::V1_0 => *octets.get(1)?,
+            Version::V1_1 => identifier_of(token_of(octets)?),
         };
-        let flight = self.places.get(identifier)?.as_ref()?;
+        let flight = self.by_identifier.get(&identifier)?;
         let packet = match version {
             Version::V1_0 => {
                 let packet = Packet::parse(octets).ok()?;
@@ -127,13 +124,20 @@ impl Flights {
         packet.code().answers(flight.code).then_some((flight.token, packet))
     }
 
-    fn place(&mut self, token: u32) -> Option<&mut Option<Flight>> {
-        let place = self.places.get_mut(usize::try_from(token & 0xff).ok()?)?;
-        place
-            .as_ref()
-            .is_some_and(|flight| flight.token == token)
-            .then_some(place)
+    fn take(&mut self, token: u32) -> Option<Flight> {
+        let identifier = identifier_of(token);
+        let is_it = self
+            .by_identifier
+            .get(&identifier)
+            .is_some_and(|flight| flight.token == token);
+        is_it.then(|| self.by_identifier.remove(&identifier))?
     }
+}
+
+/// The low octet of a Token of ours.
+const fn identifier_of(token: u32) -> u8 {
+    let [.., identifier] = token.to_be_bytes();
+    identifier
 }
 
 impl Flight {

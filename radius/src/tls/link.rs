@@ -33,6 +33,8 @@ use crate::wire::{Code, Draft, EncodeError, Packet};
 
 /// Orders worked on at once.
 const MOST_ORDERS: usize = 64;
+/// Places that accounting does not take: a backlog of reports keeps no login waiting.
+const RESERVED: usize = 64;
 /// Packets on their way to the connection; every question and every answer to an order has room.
 const OUTBOX: usize = MOST + MOST_ORDERS + 16;
 
@@ -109,6 +111,8 @@ struct Shared {
     state: Mutex<State>,
     /// For questions, as many as a connection tells apart.
     places: Semaphore,
+    /// Of these, for reports.
+    report_places: Semaphore,
     desk: OnceLock<OrderDesk>,
     order_places: Arc<Semaphore>,
 }
@@ -145,6 +149,7 @@ impl Link {
                 is_down: false,
             }),
             places: Semaphore::new(MOST),
+            report_places: Semaphore::new(MOST - RESERVED),
             desk: OnceLock::new(),
             order_places: Arc::new(Semaphore::new(MOST_ORDERS)),
         });
@@ -184,6 +189,11 @@ impl Drop for Link {
 impl Shared {
     async fn ask(&self, code: Code, draft: Draft, patience: Duration) -> Result<Packet, LinkError> {
         let work = async {
+            let _report = if code == Code::AccountingRequest {
+                Some(self.report_places.acquire().await)
+            } else {
+                None
+            };
             let _place = self.places.acquire().await;
             let Asked { token, answer } = self.put(code, draft)?;
             let _waiting = Waiting { shared: self, token };

@@ -179,3 +179,20 @@ async fn an_idle_link_is_kept_alive_by_asking() {
     );
     assert!(scene.counts.answered() >= 4);
 }
+
+#[tokio::test]
+async fn a_backlog_of_reports_keeps_no_login_waiting() {
+    let scene = Scene::new();
+    let client = Arc::new(client(vec![up(scene.link(Versions::Only1_0)).await]));
+    *scene.centre.takes.lock().unwrap() = Duration::from_secs(3);
+    for n in 0..600 {
+        let client = Arc::clone(&client);
+        tokio::spawn(async move { client.account(&report(n), Timestamp::from_secs(1_800_000_700)).await });
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    *scene.centre.takes.lock().unwrap() = Duration::ZERO;
+    tokio::time::timeout(Duration::from_secs(1), client.authenticate(&login()))
+        .await
+        .unwrap()
+        .unwrap();
+}

@@ -112,6 +112,15 @@ async fn a_gate_taken_out_of_service_is_cut_off_at_its_next_request() {
     scene.centre.gates.lock().unwrap().clear();
     assert!(call.ask(&status(2)).await.is_none());
     scene.connected(7, 0).await;
+    scene.centre.tie("gate-7.example.org", 7);
+    let mut call = scene.call(None).await;
+    assert!(call.ask(&status(3)).await.is_some());
+    scene.centre.tie("gate-7.example.org", 8);
+    assert!(
+        call.ask(&status(4)).await.is_none(),
+        "another gate's now: it is to connect anew"
+    );
+    assert!(scene.call(None).await.ask(&status(5)).await.is_some());
 }
 
 #[tokio::test]

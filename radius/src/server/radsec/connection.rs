@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kavadam_access::api::NasEntry;
-use kavadam_domain::CertificateName;
+use kavadam_domain::{CertificateName, NasId};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::server::TlsStream;
@@ -40,6 +40,7 @@ pub(super) struct Connection<C> {
 /// A gate at the other end.
 struct Line<C> {
     connection: Connection<C>,
+    nas: NasId,
     names: Vec<CertificateName>,
     outbox: mpsc::Sender<Vec<u8>>,
     link: Arc<GateLink>,
@@ -79,6 +80,7 @@ impl<C: Centre> Connection<C> {
         let gate = Arc::new(Line {
             outstanding: Arc::new(Semaphore::new(self.limits.outstanding)),
             connection: self,
+            nas: nas.id,
             names,
             outbox,
             link: Arc::clone(&link),
@@ -216,7 +218,11 @@ impl<C: Centre> Line<C> {
     /// Asked anew for every request: a gate that was taken out of service, or given another certificate, is served no more.
     async fn gate(&self) -> Result<NasEntry, DropReason> {
         let found = self.connection.hall.centre.nas_by_certificate(&self.names).await;
-        let mut nas = found.map_err(failed)?.ok_or(DropReason::UnknownSource)?;
+        let is_same = |nas: &NasEntry| nas.id == self.nas;
+        let mut nas = found
+            .map_err(failed)?
+            .filter(is_same)
+            .ok_or(DropReason::UnknownSource)?;
         nas.secret = Zeroizing::new(RADSEC_SECRET.to_vec());
         Ok(nas)
     }

@@ -106,6 +106,26 @@ pub struct RadsecCounts {
     pub connected: AtomicU64,
 }
 
+impl RadsecCounts {
+    /// Logs what was refused since `before`, if anything was, and returns what there is now.
+    pub(super) fn log_since(&self, before: [u64; 4]) -> [u64; 4] {
+        let refused = [&self.too_many, &self.no_handshake, &self.no_gate, &self.broken];
+        let now = refused.map(|count| count.load(Ordering::Relaxed));
+        let [too_many, no_handshake, no_gate, broken] =
+            std::array::from_fn(|at| now.get(at).zip(before.get(at)).map_or(0, |(now, before)| now - before));
+        if now != before {
+            tracing::warn!(
+                too_many,
+                no_handshake,
+                no_gate,
+                broken,
+                "RadSec connections refused or ended since the last such line"
+            );
+        }
+        now
+    }
+}
+
 /// The open port.
 pub(super) struct Radsec {
     listener: TcpListener,
