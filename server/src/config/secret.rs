@@ -1,8 +1,8 @@
 //! Secrets in files, readable by their owner alone.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -54,6 +54,9 @@ pub fn local_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     if !path.exists() {
         let octets: [u8; 24] = rand::random();
         let text = Zeroizing::new(HEXLOWER.encode(&octets));
+        if let Some(dir) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match made {
             Ok(mut file) => {
