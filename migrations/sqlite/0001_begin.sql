@@ -39,10 +39,12 @@ CREATE TABLE nas (
     old_secret_sealed BLOB,                    -- valid besides until old_secret_until
     old_secret_until  INTEGER,
     unsigned_until    INTEGER,                 -- until then its Access-Requests may lack Message-Authenticator
+    certificate_name  TEXT,                  -- in its TLS certificate: DNS name, URI or sha256:…
     last_seen_address TEXT,
     last_seen_at      INTEGER,
     is_retired        INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
+CREATE UNIQUE INDEX nas_by_certificate_name ON nas (certificate_name) WHERE is_retired = FALSE;
 
 CREATE TABLE subscriber (
     id          INTEGER PRIMARY KEY NOT NULL,

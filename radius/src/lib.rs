@@ -1,8 +1,9 @@
-//! RADIUS (RFC 2865, 2866, 5176, 5997): the wire, typed messages, a client for gates, a server for the centre.
+//! RADIUS (RFC 2865, 2866, 5176, 5997, 6614, 9765): the wire, typed messages, a client for gates, a server for the centre.
 //!
 //! - [`wire`]: packets, authenticators, attributes. The only importer of the codec crate.
 //! - [`AccessRequest`], [`AccessReply`], [`AccountingRequest`], [`DynamicRequest`]: what is said, free of numbers and octets.
 //! - [`client`]: asks a server, for our gateway. [`dynamic`]: tells a gate to end or change a session, and is told.
+//! - [`tls`]: the same over TLS.
 //! - [`profile`]: how each vendor's gates are told limits and orders. [`server`]: answers gates with the centre's use cases.
 
 mod access;
@@ -20,6 +21,7 @@ mod nas;
 pub mod profile;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod tls;
 pub mod wire;
 
 pub use access::{AccessReply, AccessRequest, Credential, Grant, ServiceType};

@@ -12,7 +12,7 @@ use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
-use kavadam_radius::server::{RadiusServer, ServerConfig, run_orders};
+use kavadam_radius::server::{Centre, RadiusServer, ServerConfig, run_orders};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -77,13 +77,15 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         let server = RadiusServer::bind(ServerConfig { auth, acct }, access.clone())
             .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?
             .with_profiles(Arc::clone(&config.profiles));
+        let server = with_radsec(config, server)?;
         tracing::info!(%auth, %acct, "RADIUS server listens");
+        let links = server.links();
         parts.add("radius", forever(server.run(parts.stop.clone())));
         // From the address that gates ask: it is the one they take orders from.
         let source = Some(auth.ip()).filter(|ip| !ip.is_unspecified());
         let orders = run_orders(
             access.clone(),
-            DynamicClient::new(source, Retry::default()),
+            DynamicClient::new(source, Retry::default()).over(links),
             Arc::clone(&config.profiles),
             parts.stop.clone(),
         );
@@ -96,6 +98,17 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         start_sms(config, &access, parts)?;
     }
     Ok(access)
+}
+
+/// Opens the port for RADIUS over TLS, if it is on.
+fn with_radsec<C: Centre>(config: &Config, server: RadiusServer<C>) -> anyhow::Result<RadiusServer<C>> {
+    let Some(radsec) = config.radsec() else {
+        return Ok(server);
+    };
+    let listen = radsec.listen;
+    let server = server.with_radsec(radsec).context("radius.tls")?;
+    tracing::info!(%listen, "RADIUS server listens for TLS");
+    Ok(server)
 }
 
 async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {
@@ -195,6 +208,8 @@ impl Parts {
     /// Until a signal, or the end of a part, which is a failure unless all were told to end.
     async fn wait(mut self) -> anyhow::Result<()> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Whoever keeps certificates hears it too, and reads them again; without this it would end us where nobody keeps any.
+        let _hangup = signal(SignalKind::hangup())?;
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),

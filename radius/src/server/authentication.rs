@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Seen, Service};
+use kavadam_access::api::{AuthorizeRequest, Candidates, Decision, NasEntry, Proof, Seen, Service};
 use kavadam_domain::{Language, Mac, Reason, Timestamp};
 
 use super::intake::{Intake, Port, Taken};
@@ -34,9 +34,19 @@ impl<C: Centre> AuthenticationDoor<C> {
     }
 
     async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
-        let now = clock::now();
         let gates = self.centre.gates_at(from.ip()).await.map_err(failed)?;
-        let (packet, sender, job) = match self.intake.take(datagram, from, &gates, Instant::now(), now) {
+        self.work_for(&gates, datagram, from).await
+    }
+
+    /// Answers one of these gates: known by their source, or one by the certificate of its connection.
+    pub(super) async fn work_for(
+        &self,
+        gates: &Candidates,
+        datagram: &[u8],
+        from: SocketAddr,
+    ) -> Result<Arc<[u8]>, DropReason> {
+        let now = clock::now();
+        let (packet, sender, job) = match self.intake.take(datagram, from, gates, Instant::now(), now) {
             Taken::Drop(reason) => return Err(reason),
             Taken::Replay(reply) => {
                 self.counts.add_replayed();

@@ -337,7 +337,7 @@ fn next_attribute(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Types and values; an error ends them where what is left is no attribute.
-fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
+pub(super) fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
     let mut rest = octets;
     std::iter::from_fn(move || {
         if rest.is_empty() {

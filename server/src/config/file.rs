@@ -108,6 +108,21 @@ section! {
         auth_listen: String = "127.0.0.1:1812".into(),
         acct_listen: String = "127.0.0.1:1813".into(),
         profiles: PathBuf = PathBuf::new(),
+        tls: RadiusTls = RadiusTls::default(),
+    }
+}
+
+section! {
+    /// RADIUS over TLS, at the server.
+    RadiusTls {
+        listen: String = "0.0.0.0:2083".into(),
+        certificate_file: PathBuf = PathBuf::new(),
+        key_file: PathBuf = PathBuf::new(),
+        client_ca_file: PathBuf = PathBuf::new(),
+        crl_file: PathBuf = PathBuf::new(),
+        version: String = "any".into(),
+        max_connections: u32 = 8192,
+        max_per_source: u32 = 64,
     }
 }
 
@@ -186,6 +201,20 @@ section! {
         secret_file: PathBuf = PathBuf::new(),
         timeout_ms: u32 = 1000,
         retries: u32 = 3,
+        tls: GatewayTls = GatewayTls::default(),
+    }
+}
+
+section! {
+    /// RADIUS over TLS, at the gateway.
+    GatewayTls {
+        servers: Vec<String> = Vec::new(),
+        server_name: String = String::new(),
+        certificate_file: PathBuf = PathBuf::new(),
+        key_file: PathBuf = PathBuf::new(),
+        ca_file: PathBuf = PathBuf::new(),
+        crl_file: PathBuf = PathBuf::new(),
+        version: String = "any".into(),
     }
 }
 

@@ -8,6 +8,7 @@ mod secret;
 mod sift;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use kavadam_domain::challenge::Rate;
 use kavadam_gateway::GatewayConfig;
 use kavadam_radius::Secret;
 use kavadam_radius::profile::Profiles;
+use kavadam_radius::server::RadsecConfig;
+use kavadam_radius::tls::TlsFiles;
 use toml::Table;
 
 use problems::Problems;
@@ -58,6 +61,8 @@ pub struct Config {
     pub file: File,
     /// RADIUS ports.
     pub radius_listen: (SocketAddr, SocketAddr),
+    /// The port for RADIUS over TLS, if it is on.
+    pub radsec_listen: Option<SocketAddr>,
     /// The portal's port.
     pub portal_listen: SocketAddr,
     /// How each vendor's gates are spoken to.
@@ -169,6 +174,16 @@ impl Config {
         } else {
             self.file.secrets.master_key_file.clone()
         }
+    }
+
+    /// RADIUS over TLS, if it is on.
+    pub fn radsec(&self) -> Option<RadsecConfig> {
+        Some(tls::server(&self.file, self.radsec_listen?))
+    }
+
+    /// Certificates for RADIUS over TLS of the roles of this process, with the section that names them.
+    pub fn tls_files(&self) -> Vec<(&'static str, TlsFiles)> {
+        tls::files(&self.file)
     }
 
     /// Limits of logins.
