@@ -44,14 +44,16 @@ pub fn request_of_token(packet: &[u8]) -> Result<Vec<u8>, Malformed> {
     if code.has_message_authenticator() {
         push(&mut plain, attr::MESSAGE_AUTHENTICATOR, &[0; DIGEST_OCTETS]);
     }
+    // Elsewhere it means nothing, and is left as it is.
+    let is_login = code == Code::AccessRequest;
     for attribute in attributes(packet.get(HEADER_OCTETS..).unwrap_or_default()) {
         match attribute.map_err(|()| Malformed::Attributes)? {
             // Forbidden there, and nothing without a secret (RFC 9765 §5.2).
             (attr::MESSAGE_AUTHENTICATOR, _) => {}
-            (attr::USER_PASSWORD, password) if password.len() > MAX_PASSWORD_OCTETS => {
+            (attr::USER_PASSWORD, password) if is_login && password.len() > MAX_PASSWORD_OCTETS => {
                 return Err(Malformed::Attributes);
             }
-            (attr::USER_PASSWORD, password) => {
+            (attr::USER_PASSWORD, password) if is_login => {
                 push(
                     &mut plain,
                     attr::USER_PASSWORD,
