@@ -287,6 +287,8 @@ async fn four_thousand_gates_and_a_stranger_are_looked_up_in_memory(database: Da
             secret_sealed: known.secret_sealed.clone(),
             uam_secret_sealed: known.uam_secret_sealed.clone(),
             coa_port: 3799,
+            coa_host: None,
+            profile: known.profile.clone(),
             is_renewing: false,
         };
         tx.save_nas(&row).await.unwrap();
@@ -407,7 +409,11 @@ async fn a_certificate_is_one_gates_until_that_gives_it_up_or_ends(database: Dat
     let tie = async |gate: &str, to| lab.access.tie_nas(gate, to, "test", lab.now).await;
     let known = async || {
         let names = ["urn:other".parse().unwrap(), "gate-7.example.org".parse().unwrap()];
-        lab.access.nas_by_certificate(&names).await.unwrap().map(|nas| nas.name)
+        lab.access
+            .nas_by_certificate(&names)
+            .await
+            .unwrap()
+            .map(|nas| nas.name.clone())
     };
     assert_eq!(known().await, None);
     tie("gate-7", Some(&name)).await.unwrap();

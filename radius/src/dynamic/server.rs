@@ -123,12 +123,9 @@ impl<H: DynamicHandler> DynamicServer<H> {
     #[cfg(feature = "client")]
     pub(crate) fn desk(&self) -> OrderDesk {
         let door = Arc::clone(&self.door);
-        Arc::new(move |order, from| {
+        Arc::new(move |order| {
             let door = Arc::clone(&door);
-            Box::pin(async move {
-                door.answer_with(&order, from, &Secret::new(crate::wire::RADSEC_SECRET))
-                    .await
-            })
+            Box::pin(async move { door.answer_with(&order, &Secret::new(crate::wire::RADSEC_SECRET)).await })
         })
     }
 
@@ -151,12 +148,12 @@ impl<H: DynamicHandler> Door for DynamicDoor<H> {
         let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
             return self.drop(&self.counts.unknown_source);
         };
-        self.answer_with(&datagram, from, &authority.secret).await
+        self.answer_with(&datagram, &authority.secret).await
     }
 }
 
 impl<H: DynamicHandler> DynamicDoor<H> {
-    async fn answer_with(&self, datagram: &[u8], from: SocketAddr, secret: &Secret) -> Option<Arc<[u8]>> {
+    async fn answer_with(&self, datagram: &[u8], secret: &Secret) -> Option<Arc<[u8]>> {
         let packet = self.check(datagram, secret, clock::now())?;
         let key = Key {
             // Not where it came from: a recorded order played back from elsewhere is still a copy, as its authenticator tells.

@@ -8,7 +8,6 @@
 mod talk;
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -97,7 +96,7 @@ pub(crate) enum LinkError {
 
 /// What a gate makes of an order that came over a link, in the form of RADIUS/1.0; `None` is silence.
 pub(crate) type OrderDesk =
-    Arc<dyn Fn(Vec<u8>, SocketAddr) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Vec<u8>) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
 
 /// A link to one server. Closed when dropped.
 pub struct Link {
@@ -226,7 +225,7 @@ impl Shared {
         let mut wait = times.first_wait;
         loop {
             let (had_answers, why) = match timeout(times.connect, self.connect()).await {
-                Ok(Ok((stream, version, peer))) => self.talk(stream, version, peer).await,
+                Ok(Ok((stream, version))) => self.talk(stream, version).await,
                 Ok(Err(error)) => (false, error.to_string()),
                 Err(_) => (false, "it takes too long to connect".to_owned()),
             };
@@ -245,7 +244,7 @@ impl Shared {
         }
     }
 
-    async fn connect(&self) -> io::Result<(TlsStream<TcpStream>, Version, SocketAddr)> {
+    async fn connect(&self) -> io::Result<(TlsStream<TcpStream>, Version)> {
         let mut last = io::Error::other("the name of the server has no address");
         for address in lookup_host(&self.config.address).await? {
             let stream = match TcpStream::connect(address).await {
@@ -262,18 +261,13 @@ impl Shared {
             let stream = connector.connect(self.config.server_name.clone(), stream).await?;
             let agreed = self.config.versions.agreed(stream.get_ref().1.alpn_protocol());
             let version = agreed.ok_or_else(|| io::Error::other("no common version of RADIUS"))?;
-            return Ok((stream, version, address));
+            return Ok((stream, version));
         }
         Err(last)
     }
 
     /// Until the connection ends: whether anything was answered, and why it ended.
-    async fn talk(
-        self: &Arc<Self>,
-        stream: TlsStream<TcpStream>,
-        version: Version,
-        peer: SocketAddr,
-    ) -> (bool, String) {
+    async fn talk(self: &Arc<Self>, stream: TlsStream<TcpStream>, version: Version) -> (bool, String) {
         let times = self.config.times;
         let (reading, writing) = tokio::io::split(stream);
         let (outbox, packets) = mpsc::channel(OUTBOX);
@@ -293,7 +287,7 @@ impl Shared {
         // The watchdog is what tells an idle server from a dead one.
         let inbox = Inbox::new(reading, times.quiet + times.answer * 4, times.answer * 2);
         let why = tokio::select! {
-            why = self.hear(inbox, version, peer, &outbox) => why,
+            why = self.hear(inbox, version, &outbox) => why,
             result = write_all(packets, writing, times.answer * 2) => match result {
                 Ok(()) => "it was closed".to_owned(),
                 Err(error) => error.to_string(),

@@ -45,7 +45,7 @@ async fn a_forged_or_broken_packet_ends_the_connection() {
         call.send(&packet).await;
         assert!(call.ends().await);
     }
-    let dropped = [DropReason::Unverified, DropReason::Malformed].map(|reason| scene.counts.dropped(reason));
+    let dropped = [DropReason::Unverified, DropReason::Attributes].map(|reason| scene.counts.dropped(reason));
     assert_eq!(dropped, [1, 1]);
 }
 

@@ -1,6 +1,5 @@
 //! What goes on while a connection stands.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::AsyncRead;
@@ -20,7 +19,6 @@ impl Shared {
         &self,
         mut inbox: Inbox<R>,
         version: Version,
-        peer: SocketAddr,
         outbox: &mpsc::Sender<Vec<u8>>,
     ) -> String {
         loop {
@@ -37,13 +35,13 @@ impl Shared {
             }
             drop(state);
             if matches!(code, Some(Code::DisconnectRequest | Code::CoaRequest)) {
-                self.obey(packet, version, peer, outbox.clone());
+                self.obey(packet, version, outbox.clone());
             }
         }
     }
 
     /// Hands an order on, and sends back what became of it. One too many is dropped: it comes again.
-    fn obey(&self, packet: Vec<u8>, version: Version, peer: SocketAddr, outbox: mpsc::Sender<Vec<u8>>) {
+    fn obey(&self, packet: Vec<u8>, version: Version, outbox: mpsc::Sender<Vec<u8>>) {
         let (Some(desk), Ok(place)) = (self.desk.get(), Arc::clone(&self.order_places).try_acquire_owned()) else {
             return;
         };
@@ -53,10 +51,10 @@ impl Shared {
             let answer = match (version, token_of(&packet)) {
                 (Version::V1_1, Some(token)) => {
                     let Ok(order) = request_of_token(&packet) else { return };
-                    let Some(answer) = desk(order, peer).await else { return };
+                    let Some(answer) = desk(order).await else { return };
                     with_token(&answer, token).ok()
                 }
-                _ => desk(packet, peer).await.map(|answer| answer.to_vec()),
+                _ => desk(packet).await.map(|answer| answer.to_vec()),
             };
             if let Some(answer) = answer {
                 // If the connection is gone, the order comes again over the next.
