@@ -58,6 +58,14 @@ impl Access {
         Ok(self.gates().await?.at(address).cloned())
     }
 
+    /// Every gate, with its secrets: for whoever verifies packets that pass.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn gate_entries(&self) -> Result<Vec<NasEntry>, AccessError> {
+        Ok(self.gates().await?.by_name.values().cloned().collect())
+    }
+
     /// Notes that an authentic request of a gate came from there: its orders go to that address.
     ///
     /// # Errors

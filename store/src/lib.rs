@@ -11,6 +11,7 @@ mod sql;
 
 mod audit;
 mod login;
+mod overview;
 mod plan;
 mod quota;
 mod record;
@@ -27,6 +28,7 @@ mod open;
 pub use audit::{AuditRow, UnknownReport};
 pub use login::{ChallengeRow, NewChallenge, SmsFate, SmsRow, TicketRow};
 pub use open::{Store, Tx};
+pub use overview::OnlineRow;
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
