@@ -3,10 +3,13 @@
 //! - [`wire`]: packets, authenticators, attributes. The only importer of the codec crate.
 //! - [`AccessRequest`], [`AccessReply`], [`AccountingRequest`], [`DynamicRequest`]: what is said, free of numbers and octets.
 //! - [`client`]: asks a server, for our gateway. [`dynamic`]: tells a gate to end or change a session, and is told.
+//! - [`probe`]: asks a server to find out what is wrong. [`tell`]: packets in words. [`capture`]: packets that pass.
 //! - [`server`]: answers gates with the centre's use cases.
 
 mod access;
 mod accounting;
+#[cfg(feature = "capture")]
+pub mod capture;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
@@ -16,8 +19,11 @@ mod exchange;
 mod limits;
 mod listener;
 mod nas;
+#[cfg(feature = "client")]
+pub mod probe;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod tell;
 pub mod wire;
 
 pub use access::{AccessReply, AccessRequest, Credential, Grant, ServiceType};

@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -11,7 +12,7 @@ use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
-use kavadam_radius::server::{RadiusServer, ServerConfig, run_orders};
+use kavadam_radius::server::{Counts, RadiusServer, ServerConfig, run_orders};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, read_secret};
 use crate::vitals::Vitals;
+use crate::watch::{self, Watch};
 use crate::{centre, clock, notify};
 
 /// Between looks at sessions that fell silent.
@@ -76,15 +78,17 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         let server = RadiusServer::bind(ServerConfig { auth, acct }, access.clone())
             .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?;
         tracing::info!(%auth, %acct, "RADIUS server listens");
-        parts.add("radius", forever(server.run(parts.stop.clone())));
         // From the address that gates ask: it is the one they take orders from.
         let source = Some(auth.ip()).filter(|ip| !ip.is_unspecified());
         let orders = run_orders(
             access.clone(),
             DynamicClient::new(source, Retry::default()),
+            server.counts(),
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));
+        start_watch(config, &access, server.counts(), parts).await?;
+        parts.add("radius", forever(server.run(parts.stop.clone())));
         // Only who hears the gates can tell who fell silent.
         parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     }
@@ -93,6 +97,21 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         start_sms(config, &access, parts)?;
     }
     Ok(access)
+}
+
+/// Lets the command line and a metrics collector look on.
+async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
+    let watch = Watch::new(access.clone(), counts);
+    let socket = watch::socket::bind(&config.watch_socket())?;
+    parts.add("watch", watch::socket::serve(socket, watch.clone(), parts.stop.clone()));
+    if let Some(listen) = config.metrics_listen {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen for metrics on {listen} (metrics.listen)"))?;
+        tracing::info!(%listen, "metrics are told");
+        parts.add("metrics", watch::metrics::serve(listener, watch, parts.stop.clone()));
+    }
+    Ok(())
 }
 
 async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kavadam_access::api;
+use kavadam_access::api::{self, NasEntry};
 use kavadam_domain::{NasId, Timestamp};
 
 use super::authentication::failed;
+use super::counts::{GateCounts, RequestKind};
 use super::intake::{Intake, Port, Taken};
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
@@ -29,18 +30,31 @@ impl<C: Centre> AccountingDoor<C> {
         }
     }
 
-    async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
-        let now = clock::now();
-        let nas = self.centre.nas_by_source(from.ip()).await.map_err(failed)?;
-        let (packet, job) = match self.intake.take(datagram, from, nas.as_ref(), Instant::now()) {
+    async fn work(
+        &self,
+        datagram: &[u8],
+        from: SocketAddr,
+        nas: NasEntry,
+        gate: &GateCounts,
+    ) -> Result<Arc<[u8]>, DropReason> {
+        let (now, arrived) = (clock::now(), Instant::now());
+        let (packet, job) = match self.intake.take(datagram, from, Some(&nas), arrived) {
             Taken::Drop(reason) => return Err(reason),
             Taken::Replay(reply) => {
-                self.counts.add_replayed();
+                gate.add_replayed();
                 return Ok(reply);
             }
             Taken::Work(packet, job) => (packet, job),
         };
-        let nas = nas.ok_or(DropReason::UnknownSource)?;
+        let is_status = packet.code() == Code::StatusServer;
+        gate.add_request(
+            if is_status {
+                RequestKind::Status
+            } else {
+                RequestKind::Accounting
+            },
+            now,
+        );
         self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
         if packet.code() == Code::AccountingRequest {
             self.keep(&packet, nas.id, now).await?;
@@ -48,7 +62,7 @@ impl<C: Centre> AccountingDoor<C> {
         let mut draft = Draft::reply(Code::AccountingResponse, &packet);
         draft.proxy_state_of(&packet);
         let reply = draft.seal_reply(&nas.secret).map_err(failed)?;
-        self.counts.add_answered();
+        gate.add_reply(Code::AccountingResponse, arrived.elapsed());
         Ok(job.answered(reply))
     }
 
@@ -62,10 +76,21 @@ impl<C: Centre> AccountingDoor<C> {
 
 impl<C: Centre> Door for AccountingDoor<C> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
-        self.work(&datagram, from)
-            .await
-            .inspect_err(|reason| self.counts.add_dropped(*reason))
-            .ok()
+        match self.centre.nas_by_source(from.ip()).await.map_err(failed) {
+            Ok(Some(nas)) => {
+                let gate = self.counts.gate(nas.id);
+                let worked = self.work(&datagram, from, nas, &gate).await;
+                worked.inspect_err(|reason| gate.add_dropped(*reason)).ok()
+            }
+            Ok(None) => {
+                self.counts.add_stranger(from.ip());
+                None
+            }
+            Err(reason) => {
+                self.counts.add_dropped(reason);
+                None
+            }
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
-use kavadam_domain::{Language, Mac, Reason, Timestamp};
+use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 
+use super::counts::{Answer, GateCounts, Outcome, RequestKind};
 use super::intake::{Intake, Port, Taken};
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
@@ -29,28 +30,41 @@ impl<C: Centre> AuthenticationDoor<C> {
         }
     }
 
-    async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
-        let now = clock::now();
-        let nas = self.centre.nas_by_source(from.ip()).await.map_err(failed)?;
-        let (packet, job) = match self.intake.take(datagram, from, nas.as_ref(), Instant::now()) {
+    async fn work(
+        &self,
+        datagram: &[u8],
+        from: SocketAddr,
+        nas: NasEntry,
+        gate: &GateCounts,
+    ) -> Result<Arc<[u8]>, DropReason> {
+        let (now, arrived) = (clock::now(), Instant::now());
+        let (packet, job) = match self.intake.take(datagram, from, Some(&nas), arrived) {
             Taken::Drop(reason) => return Err(reason),
             Taken::Replay(reply) => {
-                self.counts.add_replayed();
+                gate.add_replayed();
                 return Ok(reply);
             }
             Taken::Work(packet, job) => (packet, job),
         };
-        let nas = nas.ok_or(DropReason::UnknownSource)?;
+        let is_status = packet.code() == Code::StatusServer;
+        gate.add_request(
+            if is_status {
+                RequestKind::Status
+            } else {
+                RequestKind::Access
+            },
+            now,
+        );
         self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
         let reply = match packet.code() {
             Code::StatusServer => alive(&packet, &nas),
-            _ => self.decide(&packet, &nas, now).await?,
+            _ => self.decide(&packet, &nas, gate, now).await?,
         };
         let reply = reply.map_err(|error| {
             tracing::error!(%error, nas.id = %nas.id, "the answer does not fit into a packet");
             DropReason::Failed
         })?;
-        self.counts.add_answered();
+        gate.add_reply(code_of(&reply), arrived.elapsed());
         Ok(job.answered(reply))
     }
 
@@ -58,27 +72,104 @@ impl<C: Centre> AuthenticationDoor<C> {
         &self,
         packet: &Packet,
         nas: &NasEntry,
+        gate: &GateCounts,
         now: Timestamp,
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
         let question =
             AccessRequest::read(packet, &nas.secret).map_or(Question::Unsupported, |read| question(read, nas));
         let reply = match question {
-            Question::Ask(request) => reply_of(self.centre.authorize(request, now).await.map_err(failed)?),
-            Question::Unsupported => AccessReply::Reject {
-                message: Some(Reason::UnsupportedMethod.message(Language::default())),
-            },
-            Question::Eap(identifier) => return Ok(eap_failure(packet, identifier, nas)),
+            Question::Ask(request) => {
+                let asked = Asked::of(&request, now);
+                let decision = self.centre.authorize(request, now).await.map_err(failed)?;
+                self.remember(asked, &decision, gate);
+                reply_of(decision)
+            }
+            Question::Unsupported => {
+                gate.add_reject(Reason::UnsupportedMethod.code());
+                AccessReply::Reject {
+                    message: Some(Reason::UnsupportedMethod.message(Language::default())),
+                }
+            }
+            Question::Eap(identifier) => {
+                gate.add_reject(Reason::UnsupportedMethod.code());
+                return Ok(eap_failure(packet, identifier, nas));
+            }
         };
         Ok(reply.encode(packet, &nas.secret))
     }
+
+    /// For whoever looks on, or asks later why.
+    fn remember(&self, asked: Asked, decision: &Decision, gate: &GateCounts) {
+        let outcome = match decision {
+            Decision::Accept(grant) => Outcome::Granted(grant.user_name.clone()),
+            Decision::Reject { reason, message } => {
+                gate.add_reject(reason.code());
+                Outcome::Refused(reason.code(), message.clone())
+            }
+        };
+        self.counts.recent().add(asked.answered(outcome));
+    }
+}
+
+/// What is kept of an Access-Request beside its answer.
+struct Asked {
+    at: Timestamp,
+    nas: NasId,
+    user_name: String,
+    mac: Option<Mac>,
+    kind: &'static str,
+}
+
+impl Asked {
+    fn of(request: &AuthorizeRequest, at: Timestamp) -> Self {
+        Self {
+            at,
+            nas: request.nas,
+            user_name: request.user_name.clone(),
+            mac: request.mac,
+            kind: match request.service {
+                Service::Login(_) => "login",
+                Service::CallCheck => "return",
+                Service::Renewal => "renewal",
+            },
+        }
+    }
+
+    fn answered(self, outcome: Outcome) -> Answer {
+        Answer {
+            at: self.at,
+            nas: self.nas,
+            user_name: self.user_name,
+            mac: self.mac,
+            asked: self.kind,
+            outcome,
+        }
+    }
+}
+
+/// The code of a packet of ours.
+pub(super) fn code_of(packet: &[u8]) -> Code {
+    let octet = packet.first().copied().unwrap_or_default();
+    Code::from_octet(octet).unwrap_or(Code::AccessReject)
 }
 
 impl<C: Centre> Door for AuthenticationDoor<C> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
-        self.work(&datagram, from)
-            .await
-            .inspect_err(|reason| self.counts.add_dropped(*reason))
-            .ok()
+        match self.centre.nas_by_source(from.ip()).await.map_err(failed) {
+            Ok(Some(nas)) => {
+                let gate = self.counts.gate(nas.id);
+                let worked = self.work(&datagram, from, nas, &gate).await;
+                worked.inspect_err(|reason| gate.add_dropped(*reason)).ok()
+            }
+            Ok(None) => {
+                self.counts.add_stranger(from.ip());
+                None
+            }
+            Err(reason) => {
+                self.counts.add_dropped(reason);
+                None
+            }
+        }
     }
 }
 

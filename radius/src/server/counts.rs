@@ -1,6 +1,25 @@
-//! What became of datagrams.
+//! What became of datagrams, gate by gate, since the start.
+//!
+//! Cheap enough for every request: a shared lock and a few atomic additions. Bounded: one record for each gate that is known,
+//! one for all that is nobody's, a short list of the addresses it comes from, and the last answers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+mod gate;
+mod latency;
+mod recent;
+mod strangers;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use kavadam_domain::NasId;
+
+use crate::listener::lock;
+
+pub use gate::{GateCounts, GateFigures, RequestKind};
+pub use latency::{LATENCY_BUCKETS, bucket_micros};
+pub use recent::{Answer, Outcome, Recent};
+use strangers::Strangers;
 
 /// Why a datagram got no answer, or not one of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +40,9 @@ pub enum DropReason {
     Failed,
 }
 
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub struct Counts {
-    answered: AtomicU64,
-    replayed: AtomicU64,
-    dropped: [AtomicU64; 7],
-}
-
 impl DropReason {
-    const ALL: [Self; 7] = [
+    /// Every reason, in the order they are counted in.
+    pub const ALL: [Self; 7] = [
         Self::UnknownSource,
         Self::Malformed,
         Self::WrongPort,
@@ -39,9 +51,105 @@ impl DropReason {
         Self::Unusable,
         Self::Failed,
     ];
+
+    /// A stable word for metrics and `--json`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::UnknownSource => "unknown-source",
+            Self::Malformed => "malformed",
+            Self::WrongPort => "wrong-port",
+            Self::Unverified => "wrong-secret",
+            Self::InProgress => "in-progress",
+            Self::Unusable => "unusable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counters since the start.
+#[derive(Default)]
+pub struct Counts {
+    gates: RwLock<HashMap<NasId, Arc<GateCounts>>>,
+    /// What belongs to no gate.
+    nobody: GateCounts,
+    strangers: Mutex<Strangers>,
+    recent: Recent,
 }
 
 impl Counts {
+    /// The counters of one gate.
+    #[must_use]
+    pub fn gate(&self, nas: NasId) -> Arc<GateCounts> {
+        if let Some(known) = self.gates.read().unwrap_or_else(PoisonError::into_inner).get(&nas) {
+            return Arc::clone(known);
+        }
+        let mut gates = self.gates.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gates.entry(nas).or_default())
+    }
+
+    /// Forgets gates that are known no more, so that what is kept never outgrows their number.
+    pub fn keep_only(&self, is_known: impl Fn(NasId) -> bool) {
+        let mut gates = self.gates.write().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|nas, _| is_known(*nas));
+    }
+
+    /// Every gate that was heard.
+    #[must_use]
+    pub fn by_gate(&self) -> Vec<(NasId, GateFigures)> {
+        let gates = self.gates.read().unwrap_or_else(PoisonError::into_inner);
+        gates.iter().map(|(nas, counts)| (*nas, counts.figures())).collect()
+    }
+
+    /// The addresses of no gate that sent most: address and about how many datagrams, the most first.
+    #[must_use]
+    pub fn strangers(&self) -> Vec<(IpAddr, u64)> {
+        lock(&self.strangers).most()
+    }
+
+    /// The last answers to Access-Requests.
+    #[must_use]
+    pub const fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Requests answered for the first time, by whomever sent.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.sum(GateCounts::answered)
+    }
+
+    /// Copies answered again, octet for octet.
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.sum(GateCounts::replayed)
+    }
+
+    /// Datagrams dropped for this reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.sum(|counts| counts.dropped(reason))
+    }
+
+    fn sum(&self, of: impl Fn(&GateCounts) -> u64) -> u64 {
+        let gates = self.gates.read().unwrap_or_else(PoisonError::into_inner);
+        gates.values().map(|counts| of(counts)).sum::<u64>() + of(&self.nobody)
+    }
+
+    /// A datagram that belongs to no gate, from there.
+    pub(super) fn add_stranger(&self, from: IpAddr) {
+        self.nobody.add_dropped(DropReason::UnknownSource);
+        // Under a flood a few go unlisted rather than wait for each other.
+        if let Ok(mut strangers) = self.strangers.try_lock() {
+            strangers.add(from);
+        }
+    }
+
+    /// A datagram dropped before anybody could tell whose it is.
+    pub(super) fn add_dropped(&self, reason: DropReason) {
+        self.nobody.add_dropped(reason);
+    }
+
     /// Logs what was dropped since `before`, if anything was, and returns what there is now.
     pub(super) fn log_since(&self, before: [u64; 7]) -> [u64; 7] {
         let now = DropReason::ALL.map(|reason| self.dropped(reason));
@@ -53,7 +161,12 @@ impl Counts {
             in_progress,
             unusable,
             failed,
-        ] = std::array::from_fn(|at| now.get(at).zip(before.get(at)).map_or(0, |(now, before)| now - before));
+        ] = std::array::from_fn(|at| {
+            // A gate that was forgotten took its counts along.
+            now.get(at)
+                .zip(before.get(at))
+                .map_or(0, |(now, before)| now.saturating_sub(*before))
+        });
         if now != before {
             tracing::warn!(
                 unknown_source,
@@ -68,53 +181,7 @@ impl Counts {
         }
         now
     }
-
-    /// Requests answered for the first time.
-    #[must_use]
-    pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-
-    /// Copies answered again, octet for octet.
-    #[must_use]
-    pub fn replayed(&self) -> u64 {
-        self.replayed.load(Ordering::Relaxed)
-    }
-
-    /// Datagrams dropped for this reason.
-    #[must_use]
-    pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.dropped
-            .get(reason as usize)
-            .map_or(0, |count| count.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn add_answered(&self) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn add_replayed(&self) {
-        self.replayed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn add_dropped(&self, reason: DropReason) {
-        if let Some(count) = self.dropped.get(reason as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_reason_is_counted_in_its_own_place() {
-        let counts = Counts::default();
-        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, at);
-            counts.add_dropped(reason);
-        }
-        assert_eq!(counts.log_since([0; 7]), [1; 7]);
-    }
-}
+mod tests;

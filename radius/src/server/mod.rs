@@ -23,7 +23,9 @@ use accounting::AccountingDoor;
 use authentication::AuthenticationDoor;
 
 pub use centre::Centre;
-pub use counts::{Counts, DropReason};
+pub use counts::{
+    Answer, Counts, DropReason, GateCounts, GateFigures, LATENCY_BUCKETS, Outcome, Recent, bucket_micros,
+};
 pub use orders::{OrderBook, run_orders};
 
 /// Between lines about what was dropped.

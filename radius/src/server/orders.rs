@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::Counts;
 use crate::clock;
 use crate::dynamic::{DynamicAction, DynamicClient, DynamicReply, DynamicRequest, Target};
 use crate::wire::{ErrorCause, Secret};
@@ -82,9 +83,9 @@ impl OrderBook for Access {
 }
 
 /// Carries out orders until cancelled.
-pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, cancel: CancellationToken) {
+pub async fn run_orders<B: OrderBook>(book: B, client: DynamicClient, counts: Arc<Counts>, cancel: CancellationToken) {
     let mut reconciler = Reconciler {
-        hands: Arc::new(Hands { book, client }),
+        hands: Arc::new(Hands { book, client, counts }),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
     };
@@ -136,6 +137,7 @@ impl<B: OrderBook> Reconciler<B> {
 struct Hands<B> {
     book: B,
     client: DynamicClient,
+    counts: Arc<Counts>,
 }
 
 impl<B: OrderBook> Hands<B> {
@@ -178,7 +180,15 @@ impl<B> Hands<B> {
     }
 
     async fn send(&self, order: &Order, secret: &Secret, request: &DynamicRequest) -> OrderAnswer {
-        answer_of(self.client.send(order.to, secret, request, clock::now()).await)
+        let gate = self.counts.gate(order.nas);
+        gate.add_order("sent");
+        let reply = self.client.send(order.to, secret, request, clock::now()).await;
+        match reply {
+            DynamicReply::Ack => gate.add_order("ack"),
+            DynamicReply::Nak(cause) => gate.add_order(&format!("nak-{}", cause.map_or(0, |cause| cause.0))),
+            DynamicReply::NoAnswer => gate.add_order("silence"),
+        }
+        answer_of(reply)
     }
 }
 

@@ -255,6 +255,11 @@ impl Packet {
             .collect()
     }
 
+    /// Type and value of every attribute, in order.
+    pub fn attributes(&self) -> impl Iterator<Item = (AVPType, &[u8])> {
+        attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok)
+    }
+
     /// The type of every attribute, in order.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = AVPType> {
         attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default())

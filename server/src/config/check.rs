@@ -18,6 +18,7 @@ pub(super) fn check(file: File, problems: &mut Problems) -> Config {
         file,
         radius_listen: (listens.auth, listens.acct),
         portal_listen: listens.portal,
+        metrics_listen: listens.metrics,
     };
     ports(&config, problems);
     config
@@ -27,6 +28,7 @@ struct Listens {
     auth: SocketAddr,
     acct: SocketAddr,
     portal: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl Listens {
@@ -38,10 +40,12 @@ impl Listens {
                 .unwrap_or_else(|| default.parse().unwrap_or_else(|_| none()))
         };
         let (radius, portal) = (Radius::default(), Portal::default());
+        let metrics = Some(file.metrics.listen.as_str()).filter(|listen| !listen.is_empty());
         Self {
             auth: read("radius.auth_listen", &file.radius.auth_listen, &radius.auth_listen),
             acct: read("radius.acct_listen", &file.radius.acct_listen, &radius.acct_listen),
             portal: read("portal.listen", &file.portal.listen, &portal.listen),
+            metrics: metrics.map(|listen| read("metrics.listen", listen, "127.0.0.1:9464")),
         }
     }
 }
@@ -156,6 +160,10 @@ fn own_listens(config: &Config) -> Vec<Listen> {
     }
     if file.role.has_portal() {
         listens.push(listen(false)(("portal.listen", config.portal_listen)));
+    }
+    if file.role.has_radius() {
+        let metrics = config.metrics_listen.map(|address| ("metrics.listen", address));
+        listens.extend(metrics.map(listen(false)));
     }
     listens
 }

@@ -14,6 +14,7 @@ pub struct File {
     pub secrets: Secrets,
     pub log: Log,
     pub radius: Radius,
+    pub metrics: Metrics,
     pub portal: Portal,
     pub challenge: Challenge,
     pub sms: Sms,
@@ -79,6 +80,7 @@ impl Default for File {
             secrets: Secrets::default(),
             log: Log::default(),
             radius: Radius::default(),
+            metrics: Metrics::default(),
             portal: Portal::default(),
             challenge: Challenge::default(),
             sms: Sms::default(),
@@ -105,6 +107,11 @@ section! {
 section! {
     /// The RADIUS server.
     Radius { auth_listen: String = "127.0.0.1:1812".into(), acct_listen: String = "127.0.0.1:1813".into() }
+}
+
+section! {
+    /// Figures for a collector.
+    Metrics { listen: String = String::new() }
 }
 
 section! {

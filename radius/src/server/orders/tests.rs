@@ -83,6 +83,7 @@ fn reconciler(nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
     };
     Reconciler {
         hands: Arc::new(Hands {
+            counts: Arc::default(),
             book: Book {
                 nas,
                 orders,
