@@ -9,7 +9,7 @@ use super::Datagram;
 use super::datagram::Link;
 
 /// Room for the largest block that is read; a larger one ends the reading.
-const BUFFER_OCTETS: usize = 1 << 20;
+const BUFFER_OCTETS: usize = 1 << 17;
 /// Interfaces of a section at most: a file could name millions.
 const MOST_INTERFACES: usize = 4096;
 

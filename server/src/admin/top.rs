@@ -254,7 +254,8 @@ fn figure(rate: f64) -> String {
         0.0 => "-".to_owned(),
         small if small < 9.95 => format!("{small:.1}"),
         middle if middle < 9_999.5 => format!("{middle:.0}"),
-        large => format!("{:.0}k", large / 1000.0),
+        large if large < 999_500.0 => format!("{:.0}k", large / 1e3),
+        vast => format!("{:.0}M", vast / 1e6),
     }
 }
 
