@@ -102,14 +102,25 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
 /// Lets the command line and a metrics collector look on.
 async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
     let watch = Watch::new(access.clone(), counts);
-    let socket = watch::socket::bind(&config.watch_socket())?;
-    parts.add("watch", watch::socket::serve(socket, watch.clone(), parts.stop.clone()));
+    // Nobody online depends on it, and a second RADIUS process may share the state.
+    match watch::socket::bind(&config.watch_socket()) {
+        Ok(socket) => parts.add(
+            "watch",
+            forever(watch::socket::serve(socket, watch.clone(), parts.stop.clone())),
+        ),
+        Err(error) => tracing::warn!("`kavadam radius top` cannot look on: {error:#}"),
+    }
     if let Some(listen) = config.metrics_listen {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen for metrics on {listen} (metrics.listen)"))?;
         tracing::info!(%listen, "metrics are told");
-        parts.add("metrics", watch::metrics::serve(listener, watch, parts.stop.clone()));
+        let router = watch::metrics::router(watch);
+        let stop = parts.stop.clone();
+        parts.add(
+            "metrics",
+            forever(kavadam_portal::serve(listener, router, stop.cancelled_owned())),
+        );
     }
     Ok(())
 }

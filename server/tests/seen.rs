@@ -250,6 +250,13 @@ fn why_names_the_rule_the_facts_and_what_the_gate_was_told() {
     assert_eq!(why["login"]["is_accepted"], true, "{why}");
     assert_eq!(why["person"]["promised_octets"], 0, "the rehearsal left nothing behind");
     assert_eq!(why["last_answers"][0]["nas"], "gate-1");
+    service.test_with(&["pap", "+91 98765 43210"], "000000");
+    let again = service.desk.json(&["why", NUMBER]);
+    assert_eq!(
+        again["last_answers"].as_array().unwrap().len(),
+        2,
+        "however it was spelled: {again}"
+    );
     service.desk.done(&["site", "set", "Stand", "--closed"]);
     assert_eq!(service.desk.json(&["why", NUMBER])["login"]["reason"], "site-closed");
     assert_eq!(
@@ -271,7 +278,7 @@ fn why_without_a_server_tells_the_rule_all_the_same() {
 }
 
 #[test]
-fn a_second_process_on_the_same_state_is_refused_and_a_dead_ones_socket_is_not_in_the_way() {
+fn the_socket_is_its_owners_alone_and_a_dead_ones_is_not_in_the_way() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut service = Service::start();
     let socket = service.desk.dir.path().join("state/watch.sock");

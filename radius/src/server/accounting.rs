@@ -62,7 +62,12 @@ impl<C: Centre> AccountingDoor<C> {
         let mut draft = Draft::reply(Code::AccountingResponse, &packet);
         draft.proxy_state_of(&packet);
         let reply = draft.seal_reply(&nas.secret).map_err(failed)?;
-        gate.add_reply(Code::AccountingResponse, arrived.elapsed());
+        let code = if is_status {
+            Code::StatusServer
+        } else {
+            Code::AccountingResponse
+        };
+        gate.add_reply(code, arrived.elapsed());
         Ok(job.answered(reply))
     }
 

@@ -11,6 +11,7 @@ use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 use super::counts::{Answer, GateCounts, Outcome, RequestKind};
 use super::intake::{Intake, Port, Taken};
 use super::{Centre, Counts, DropReason};
+use crate::access::mac_of;
 use crate::listener::Door;
 use crate::wire::{Code, Draft, EncodeError, Packet, attr};
 use crate::{AccessReply, AccessRequest, Credential, Grant, ServiceType, clock};
@@ -64,7 +65,8 @@ impl<C: Centre> AuthenticationDoor<C> {
             tracing::error!(%error, nas.id = %nas.id, "the answer does not fit into a packet");
             DropReason::Failed
         })?;
-        gate.add_reply(code_of(&reply), arrived.elapsed());
+        let code = if is_status { Code::StatusServer } else { code_of(&reply) };
+        gate.add_reply(code, arrived.elapsed());
         Ok(job.answered(reply))
     }
 
@@ -85,26 +87,39 @@ impl<C: Centre> AuthenticationDoor<C> {
                 reply_of(decision)
             }
             Question::Unsupported => {
-                gate.add_reject(Reason::UnsupportedMethod.code());
-                AccessReply::Reject {
-                    message: Some(Reason::UnsupportedMethod.message(Language::default())),
-                }
+                let message = Reason::UnsupportedMethod.message(Language::default());
+                self.remember_method(packet, nas, gate, now);
+                AccessReply::Reject { message: Some(message) }
             }
             Question::Eap(identifier) => {
-                gate.add_reject(Reason::UnsupportedMethod.code());
+                self.remember_method(packet, nas, gate, now);
                 return Ok(eap_failure(packet, identifier, nas));
             }
         };
         Ok(reply.encode(packet, &nas.secret))
     }
 
+    /// A gate that is set to a method we do not offer.
+    fn remember_method(&self, packet: &Packet, nas: &NasEntry, gate: &GateCounts, now: Timestamp) {
+        let reason = Reason::UnsupportedMethod;
+        gate.add_reject(reason.code());
+        let asked = Asked {
+            at: now,
+            nas: nas.id,
+            user_name: packet.text(attr::USER_NAME).unwrap_or_default(),
+            mac: mac_of(packet),
+            kind: "login",
+        };
+        self.counts.recent().add(asked.answered(Outcome::Refused(reason)));
+    }
+
     /// For whoever looks on, or asks later why.
     fn remember(&self, asked: Asked, decision: &Decision, gate: &GateCounts) {
         let outcome = match decision {
             Decision::Accept(grant) => Outcome::Granted(grant.user_name.clone()),
-            Decision::Reject { reason, message } => {
+            Decision::Reject { reason, .. } => {
                 gate.add_reject(reason.code());
-                Outcome::Refused(reason.code(), message.clone())
+                Outcome::Refused(*reason)
             }
         };
         self.counts.recent().add(asked.answered(outcome));
@@ -148,7 +163,7 @@ impl Asked {
 }
 
 /// The code of a packet of ours.
-pub(super) fn code_of(packet: &[u8]) -> Code {
+fn code_of(packet: &[u8]) -> Code {
     let octet = packet.first().copied().unwrap_or_default();
     Code::from_octet(octet).unwrap_or(Code::AccessReject)
 }

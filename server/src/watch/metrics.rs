@@ -11,22 +11,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kavadam_radius::server::{GateFigures, bucket_micros};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::{Gate, Picture, Watch};
 
 /// Every second bucket is told: a collector keeps each of them for each gate.
 const BUCKETS_TOLD_EVERY: usize = 2;
 
-/// Serves `/metrics` until told to stop.
-///
-/// # Errors
-/// The listener broke.
-pub async fn serve(listener: TcpListener, watch: Watch, stop: CancellationToken) -> anyhow::Result<()> {
-    let router = Router::new().route("/metrics", get(metrics)).with_state(watch);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    Ok(served.await?)
+/// The page `/metrics`.
+pub fn router(watch: Watch) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(watch)
 }
 
 async fn metrics(State(watch): State<Watch>) -> Response {
@@ -83,12 +76,13 @@ fn text(picture: &Picture) -> String {
         "Orders that gates have not obeyed yet",
         picture.waiting_orders,
     );
-    page.single(
-        "kavadam_database_read_microseconds",
+    page.head(
+        "kavadam_database_read_seconds",
         "gauge",
         "What a small read of the database took just now",
-        picture.database_micros,
     );
+    let read = as_seconds(picture.database_micros);
+    _ = writeln!(page.0, "kavadam_database_read_seconds {read}");
     page.0
 }
 

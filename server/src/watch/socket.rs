@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kavadam_domain::Mac;
+use kavadam_domain::{Language, Mac, MobileNumber};
 use kavadam_radius::server::{Answer, Outcome};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -64,7 +64,7 @@ pub struct Line {
     pub asked: String,
     /// Word of the reason, if it was refused.
     pub reason: Option<String>,
-    /// Reply-Message, if it was refused.
+    /// The sentence for the citizen in English, if it was refused.
     pub message: Option<String>,
 }
 
@@ -72,7 +72,7 @@ impl From<Answer> for Line {
     fn from(answer: Answer) -> Self {
         let (reason, message) = match answer.outcome {
             Outcome::Granted(_) => (None, None),
-            Outcome::Refused(reason, message) => (Some(reason.to_owned()), Some(message)),
+            Outcome::Refused(reason) => (Some(reason.code().to_owned()), Some(reason.message(Language::En))),
         };
         Self {
             at: answer.at.as_secs(),
@@ -105,10 +105,7 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Answers until told to stop.
-///
-/// # Errors
-/// None: whoever cannot be answered is left alone.
-pub async fn serve(listener: UnixListener, watch: Watch, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(listener: UnixListener, watch: Watch, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONCURRENCY));
     let work = async {
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -129,7 +126,6 @@ pub async fn serve(listener: UnixListener, watch: Watch, stop: CancellationToken
         }
     };
     stop.run_until_cancelled(work).await;
-    Ok(())
 }
 
 async fn answer(stream: UnixStream, watch: &Watch) -> anyhow::Result<()> {
@@ -152,10 +148,17 @@ async fn answer(stream: UnixStream, watch: &Watch) -> anyhow::Result<()> {
 
 fn answers(watch: &Watch, names: &[String], macs: &[String]) -> Vec<Line> {
     let macs: Vec<Mac> = macs.iter().filter_map(|mac| mac.parse().ok()).collect();
-    let is_named = |name: &String| names.contains(name);
+    let is_named = |name: &str| names.iter().any(|known| known == name);
     let is_meant = |answer: &Answer| {
         let by_alias = matches!(&answer.outcome, Outcome::Granted(alias) if is_named(alias));
-        by_alias || is_named(&answer.user_name) || answer.mac.is_some_and(|mac| macs.contains(&mac))
+        let name = &answer.user_name;
+        // However the gate spelled it.
+        let by_number = || {
+            name.parse::<MobileNumber>()
+                .is_ok_and(|number| is_named(number.digits()))
+        };
+        let mac = answer.mac.or_else(|| name.parse().ok());
+        by_alias || is_named(name) || by_number() || mac.is_some_and(|mac| macs.contains(&mac))
     };
     let found = watch.counts().recent().find(is_meant, MOST_ANSWERS);
     found.into_iter().map(Line::from).collect()

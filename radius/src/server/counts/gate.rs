@@ -37,18 +37,20 @@ impl RequestKind {
 }
 
 /// Answers that are counted apart.
-const REPLIES: [(Code, &str); 4] = [
+const REPLIES: [(Code, &str); 5] = [
     (Code::AccessAccept, "access-accept"),
     (Code::AccessReject, "access-reject"),
     (Code::AccessChallenge, "access-challenge"),
     (Code::AccountingResponse, "accounting-response"),
+    // To a Status-Server, whatever its code.
+    (Code::StatusServer, "status"),
 ];
 
 /// Counters of one gate.
 #[derive(Default)]
 pub struct GateCounts {
     requests: [AtomicU64; 3],
-    replies: [AtomicU64; 4],
+    replies: [AtomicU64; 5],
     replayed: AtomicU64,
     dropped: [AtomicU64; 7],
     access_latency: Latency,
@@ -96,13 +98,14 @@ impl GateCounts {
         self.heard_at.store(now.0, Ordering::Relaxed);
     }
 
-    /// The first answer to a request, and how long that took.
+    /// The first answer to a request, and how long that took; [`Code::StatusServer`] stands for an answer to one.
     pub(crate) fn add_reply(&self, code: Code, took: Duration) {
         if let Some(at) = REPLIES.iter().position(|(known, _)| *known == code) {
             add(&self.replies, at);
         }
         match code {
             Code::AccountingResponse => self.accounting_latency.add(took),
+            Code::StatusServer => {}
             _ => self.access_latency.add(took),
         }
     }

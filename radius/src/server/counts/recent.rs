@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use kavadam_domain::{Mac, NasId, Timestamp};
+use kavadam_domain::{Mac, NasId, Reason, Timestamp};
 
 use crate::listener::lock;
 
@@ -37,8 +37,8 @@ pub struct Answer {
 pub enum Outcome {
     /// Access-Accept; the alias of the person.
     Granted(String),
-    /// Access-Reject, for this reason ([`kavadam_domain::Reason::code`]), with this Reply-Message.
-    Refused(&'static str, String),
+    /// Access-Reject.
+    Refused(Reason),
 }
 
 /// The last answers, the newest last.
@@ -55,7 +55,7 @@ impl Recent {
             .truncate(answer.user_name.floor_char_boundary(MOST_NAME_OCTETS));
         let mut ring = lock(match answer.outcome {
             Outcome::Granted(_) => &self.granted,
-            Outcome::Refused(..) => &self.refused,
+            Outcome::Refused(_) => &self.refused,
         });
         if ring.len() >= MOST {
             ring.pop_front();
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_storm_of_grants_does_not_push_out_the_refusal_that_is_asked_for() {
         let recent = Recent::default();
-        recent.add(answer(1, "a", Outcome::Refused("blocked", String::new())));
+        recent.add(answer(1, "a", Outcome::Refused(Reason::Blocked)));
         for sec in 2..10_000 {
             recent.add(answer(sec, "b", Outcome::Granted("alias".into())));
         }
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_name_made_to_fill_the_memory_is_cut() {
         let recent = Recent::default();
-        recent.add(answer(1, &"ക".repeat(100), Outcome::Refused("blocked", String::new())));
+        recent.add(answer(1, &"ക".repeat(100), Outcome::Refused(Reason::Blocked)));
         let found = recent.find(|_| true, 1);
         assert_eq!(found[0].user_name, "ക".repeat(21));
     }
