@@ -17,7 +17,7 @@ use crate::login::{self, welcome};
 use crate::{Access, AccessError};
 
 /// Whoever a request turned out to be from, or why it cannot be told; with the language to say so in.
-type Identified = Result<(SubscriberRow, Option<SessionRow>), (Reason, Language)>;
+pub(crate) type Identified = Result<(SubscriberRow, Option<SessionRow>), (Reason, Language)>;
 
 impl Access {
     /// Decides an Access-Request: a login, the return of a remembered device, or a renewal.
@@ -158,7 +158,7 @@ impl Access {
 }
 
 /// A device that logged in not long ago, and was not sent away by its owner.
-async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Identified, AccessError> {
+pub(crate) async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Identified, AccessError> {
     let device = match mac {
         Some(mac) => tx.remembered_device(mac, now).await?,
         None => None,

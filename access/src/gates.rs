@@ -157,6 +157,15 @@ impl Access {
         Ok(names.iter().find_map(|name| table.by_certificate.get(name)).cloned())
     }
 
+    /// Every gate, with its secrets: for whoever verifies packets that pass.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn gate_entries(&self) -> Result<Vec<NasEntry>, AccessError> {
+        let gates = self.gates().await?;
+        Ok(gates.by_name.values().map(|gate| NasEntry::clone(gate)).collect())
+    }
+
     /// Notes that an authentic request of a gate came from there: its orders go to that address.
     ///
     /// # Errors

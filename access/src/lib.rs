@@ -23,6 +23,7 @@ mod gates;
 pub mod key;
 pub mod login;
 pub mod orders;
+pub mod overview;
 pub mod seal;
 pub mod settings;
 pub mod sms;
@@ -30,6 +31,7 @@ mod standing;
 pub mod step;
 pub mod sweep;
 pub mod voucher;
+pub mod why;
 
 pub use seal::Sealer;
 pub use settings::Settings;

@@ -5,9 +5,12 @@
 //! - [`client`]: asks a server, for our gateway. [`dynamic`]: tells a gate to end or change a session, and is told.
 //! - [`tls`]: the same over TLS.
 //! - [`profile`]: how each vendor's gates are told limits and orders. [`server`]: answers gates with the centre's use cases.
+//! - [`probe`]: asks a server to find out what is wrong. [`tell`]: packets in words. [`capture`]: packets that pass.
 
 mod access;
 mod accounting;
+#[cfg(feature = "capture")]
+pub mod capture;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
@@ -17,10 +20,13 @@ mod exchange;
 mod limits;
 mod listener;
 mod nas;
+#[cfg(feature = "client")]
+pub mod probe;
 #[cfg(feature = "server")]
 pub mod profile;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod tell;
 pub mod tls;
 pub mod wire;
 

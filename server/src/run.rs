@@ -12,7 +12,7 @@ use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
-use kavadam_radius::server::{Centre, RadiusServer, ServerConfig, run_orders};
+use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig, run_orders};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, read_secret};
 use crate::vitals::Vitals;
+use crate::watch::{self, Watch};
 use crate::{centre, clock, notify};
 
 /// Between looks at sessions that fell silent.
@@ -79,17 +80,18 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
             .with_profiles(Arc::clone(&config.profiles));
         let server = with_radsec(config, server)?;
         tracing::info!(%auth, %acct, "RADIUS server listens");
-        let links = server.links();
-        parts.add("radius", forever(server.run(parts.stop.clone())));
         // From the address that gates ask: it is the one they take orders from.
         let source = Some(auth.ip()).filter(|ip| !ip.is_unspecified());
         let orders = run_orders(
             access.clone(),
-            DynamicClient::new(source, Retry::default()).over(links),
+            DynamicClient::new(source, Retry::default()).over(server.links()),
             Arc::clone(&config.profiles),
+            server.counts(),
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));
+        start_watch(config, &access, server.counts(), parts).await?;
+        parts.add("radius", forever(server.run(parts.stop.clone())));
         // Only who hears the gates can tell who fell silent.
         parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     }
@@ -109,6 +111,32 @@ fn with_radsec<C: Centre>(config: &Config, server: RadiusServer<C>) -> anyhow::R
     let server = server.with_radsec(radsec).context("radius.tls")?;
     tracing::info!(%listen, "RADIUS server listens for TLS");
     Ok(server)
+}
+
+/// Lets the command line and a metrics collector look on.
+async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
+    let watch = Watch::new(access.clone(), counts);
+    // Nobody online depends on it, and a second RADIUS process may share the state.
+    match watch::socket::bind(&config.watch_socket()) {
+        Ok(socket) => parts.add(
+            "watch",
+            forever(watch::socket::serve(socket, watch.clone(), parts.stop.clone())),
+        ),
+        Err(error) => tracing::warn!("`kavadam radius top` cannot look on: {error:#}"),
+    }
+    if let Some(listen) = config.metrics_listen {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen for metrics on {listen} (metrics.listen)"))?;
+        tracing::info!(%listen, "metrics are told");
+        let router = watch::metrics::router(watch);
+        let stop = parts.stop.clone();
+        parts.add(
+            "metrics",
+            forever(kavadam_portal::serve(listener, router, stop.cancelled_owned())),
+        );
+    }
+    Ok(())
 }
 
 async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {

@@ -29,7 +29,9 @@ use authentication::AuthenticationDoor;
 use radsec::{Hall, Radsec};
 
 pub use centre::Centre;
-pub use counts::{Counts, DropReason};
+pub use counts::{
+    Answer, Counts, DropReason, GateCounts, GateFigures, LATENCY_BUCKETS, Outcome, Recent, bucket_micros,
+};
 pub use orders::{OrderBook, run_orders};
 pub use radsec::{RadsecConfig, RadsecCounts, RadsecError, RadsecLimits};
 

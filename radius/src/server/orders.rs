@@ -16,10 +16,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::Counts;
 use crate::clock;
 use crate::dynamic::{DynamicClient, DynamicReply};
 use crate::profile::Profiles;
-use crate::wire::{ErrorCause, Secret};
+use crate::wire::{Code, Draft, ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -96,9 +97,15 @@ pub async fn run_orders<B: OrderBook>(
     book: B,
     client: DynamicClient,
     profiles: Arc<Profiles>,
+    counts: Arc<Counts>,
     cancel: CancellationToken,
 ) {
-    let hands = Hands { book, client, profiles };
+    let hands = Hands {
+        book,
+        client,
+        profiles,
+        counts,
+    };
     let mut reconciler = Reconciler {
         hands: Arc::new(hands),
         tasks: JoinSet::new(),
@@ -153,6 +160,7 @@ struct Hands<B> {
     book: B,
     client: DynamicClient,
     profiles: Arc<Profiles>,
+    counts: Arc<Counts>,
 }
 
 impl<B: OrderBook> Hands<B> {
@@ -223,11 +231,7 @@ impl<B> Hands<B> {
             let Some((code, draft)) = profile.order(order, nas, way, clock::now()) else {
                 continue;
             };
-            let reply = match road {
-                Road::Link => self.client.send_down_a_link(nas.id, code, draft).await,
-                Road::Port(to, secret) => self.client.send_draft(to, secret, code, draft).await,
-            };
-            match answer_of(reply) {
+            match answer_of(self.send(nas.id, road, code, draft).await) {
                 OrderAnswer::SessionGone => answer = OrderAnswer::SessionGone,
                 // That it will not do by this name says nothing new.
                 OrderAnswer::Refused(_) if answer == OrderAnswer::SessionGone => {}
@@ -236,6 +240,21 @@ impl<B> Hands<B> {
             }
         }
         answer
+    }
+
+    async fn send(&self, nas: NasId, road: Road<'_>, code: Code, draft: Draft) -> DynamicReply {
+        let gate = self.counts.gate(nas);
+        gate.add_order("sent");
+        let reply = match road {
+            Road::Link => self.client.send_down_a_link(nas, code, draft).await,
+            Road::Port(to, secret) => self.client.send_draft(to, secret, code, draft).await,
+        };
+        match reply {
+            DynamicReply::Ack => gate.add_order("ack"),
+            DynamicReply::Nak(cause) => gate.add_order(&format!("nak-{}", cause.map_or(0, |cause| cause.0))),
+            DynamicReply::NoAnswer => gate.add_order("silence"),
+        }
+        reply
     }
 }
 

@@ -255,8 +255,8 @@ impl Packet {
             .collect()
     }
 
-    /// Every attribute, in order: type and value.
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = (AVPType, &[u8])> {
+    /// Type and value of every attribute, in order.
+    pub fn attributes(&self) -> impl Iterator<Item = (AVPType, &[u8])> {
         attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok)
     }
 

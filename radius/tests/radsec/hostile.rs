@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kavadam_domain::NasId;
 use kavadam_radius::server::{DropReason, RadsecLimits};
 use kavadam_radius::tls::Versions;
 use kavadam_radius::wire::{Code, Draft};
@@ -47,6 +48,12 @@ async fn a_forged_or_broken_packet_ends_the_connection() {
     }
     let dropped = [DropReason::Unverified, DropReason::Attributes].map(|reason| scene.counts.dropped(reason));
     assert_eq!(dropped, [1, 1]);
+    let figures = scene.counts.gate(NasId(7)).figures();
+    assert_eq!(
+        figures.dropped.values().sum::<u64>(),
+        2,
+        "as of the gate whose certificate it was"
+    );
 }
 
 #[tokio::test]
@@ -100,7 +107,7 @@ async fn one_address_takes_only_so_many_places_and_gives_them_back() {
     assert_eq!(scene.radsec.too_many.load(Ordering::Relaxed), 1);
     drop(first);
     scene.connected(7, 0).await;
-    until(|| scene.links.count(kavadam_domain::NasId(7)) == 0).await;
+    until(|| scene.links.count(NasId(7)) == 0).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(scene.call(None).await.ask(&status(2)).await.is_some());
 }

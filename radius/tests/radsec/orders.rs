@@ -161,11 +161,14 @@ async fn a_session_is_ended_down_the_connection_wherever_its_gate_is() {
         book.clone(),
         orders,
         Arc::new(Profiles::default()),
+        Arc::clone(&scene.counts),
         scene.stop.clone(),
     ));
     until(|| !book.0.lock().unwrap().is_empty()).await;
     assert_eq!(*book.0.lock().unwrap(), [OrderAnswer::Done]);
     let target = gate.0.lock().unwrap().pop().unwrap();
     assert_eq!(target.user_name.as_deref(), Some("alias"));
+    let figures = scene.counts.gate(NasId(7)).figures();
+    assert_eq!(figures.orders.get("ack"), Some(&1), "and is counted as the gate's");
     running.abort();
 }

@@ -23,6 +23,7 @@ pub(super) fn check(file: File, problems: &mut Problems) -> Config {
         radius_listen: (listens.auth, listens.acct),
         radsec_listen: tls::is_served(&file).then_some(listens.radsec),
         portal_listen: listens.portal,
+        metrics_listen: listens.metrics,
         file,
     };
     ports(&config, problems);
@@ -50,6 +51,7 @@ struct Listens {
     acct: SocketAddr,
     radsec: SocketAddr,
     portal: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl Listens {
@@ -61,11 +63,13 @@ impl Listens {
                 .unwrap_or_else(|| default.parse().unwrap_or_else(|_| none()))
         };
         let (radius, portal) = (Radius::default(), Portal::default());
+        let metrics = Some(file.metrics.listen.as_str()).filter(|listen| !listen.is_empty());
         Self {
             auth: read("radius.auth_listen", &file.radius.auth_listen, &radius.auth_listen),
             acct: read("radius.acct_listen", &file.radius.acct_listen, &radius.acct_listen),
             radsec: read("radius.tls.listen", &file.radius.tls.listen, &radius.tls.listen),
             portal: read("portal.listen", &file.portal.listen, &portal.listen),
+            metrics: metrics.map(|listen| read("metrics.listen", listen, "127.0.0.1:9464")),
         }
     }
 }
@@ -188,6 +192,10 @@ fn own_listens(config: &Config) -> Vec<Listen> {
     }
     if file.role.has_portal() {
         listens.push(listen(false)(("portal.listen", config.portal_listen)));
+    }
+    if file.role.has_radius() {
+        let metrics = config.metrics_listen.map(|address| ("metrics.listen", address));
+        listens.extend(metrics.map(listen(false)));
     }
     listens
 }

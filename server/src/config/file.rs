@@ -14,6 +14,7 @@ pub struct File {
     pub secrets: Secrets,
     pub log: Log,
     pub radius: Radius,
+    pub metrics: Metrics,
     pub portal: Portal,
     pub challenge: Challenge,
     pub sms: Sms,
@@ -79,6 +80,7 @@ impl Default for File {
             secrets: Secrets::default(),
             log: Log::default(),
             radius: Radius::default(),
+            metrics: Metrics::default(),
             portal: Portal::default(),
             challenge: Challenge::default(),
             sms: Sms::default(),
@@ -124,6 +126,11 @@ section! {
         max_connections: u32 = 8192,
         max_per_source: u32 = 64,
     }
+}
+
+section! {
+    /// Figures for a collector.
+    Metrics { listen: String = String::new() }
 }
 
 section! {

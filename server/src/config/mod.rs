@@ -67,6 +67,8 @@ pub struct Config {
     pub portal_listen: SocketAddr,
     /// How each vendor's gates are spoken to.
     pub profiles: Arc<Profiles>,
+    /// Where figures are told to a collector, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// A port that one of the parts listens on.
@@ -99,7 +101,15 @@ impl Config {
     /// # Errors
     /// Everything wrong that a gateway could be concerned by.
     pub fn load_gateway(path: &Path) -> Result<Self, Unusable> {
-        const OTHERS: [&str; 6] = ["log.", "database.", "secrets.", "radius.", "challenge.", "sms."];
+        const OTHERS: [&str; 7] = [
+            "log.",
+            "database.",
+            "secrets.",
+            "radius.",
+            "metrics.",
+            "challenge.",
+            "sms.",
+        ];
         let (config, mut problems) = Self::examine(path).map_err(|problem| unusable(path, vec![problem]))?;
         problems.retain(|problem| !OTHERS.iter().any(|section| problem.key.starts_with(section)));
         if problems.is_empty() {
@@ -165,6 +175,11 @@ impl Config {
             "" => format!("sqlite:{}", self.file.state_dir.join("kavadam.db").display()),
             url => url.to_owned(),
         }
+    }
+
+    /// Where the running process lets the command line look on: for the owner of the state alone.
+    pub fn watch_socket(&self) -> PathBuf {
+        self.file.state_dir.join("watch.sock")
     }
 
     /// Where the master key is.

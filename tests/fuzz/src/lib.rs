@@ -10,10 +10,11 @@ mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
+    ("radius_capture", radius::capture),
     ("radius_dictionary", radius::dictionary),
     ("radius_profile", radius::profile),
     ("radsec_stream", radsec::stream),

@@ -137,6 +137,7 @@ fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Recon
     };
     Reconciler {
         hands: Arc::new(Hands {
+            counts: Arc::default(),
             book: Book {
                 nas,
                 secret: SECRET,

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{Hall, RadsecCounts, RadsecLimits, refused};
 use crate::server::authentication::failed;
+use crate::server::counts::Unanswered;
 use crate::server::{Centre, DropReason};
 use crate::tls::names::names_of;
 use crate::tls::pipe::{End, Inbox, write_all};
@@ -143,7 +144,8 @@ impl<C: Centre> Line<C> {
             }
             // A code that is not ours to answer breaks no connection (RFC 6613 §2.6.4).
             _ => {
-                hall.counts.add_dropped(DropReason::WrongPort);
+                let of_this_gate = self.of_this_gate(DropReason::WrongPort);
+                hall.counts.add_unanswered(self.connection.from.ip(), of_this_gate);
                 return ControlFlow::Continue(());
             }
         }
@@ -163,17 +165,18 @@ impl<C: Centre> Line<C> {
             match answered {
                 // A writer that is gone has ended the connection.
                 Ok(reply) => _ = line.outbox.send(reply).await,
-                Err(reason) => line.dropped(reason),
+                Err(unanswered) => line.dropped(unanswered),
             }
         });
         ControlFlow::Continue(())
     }
 
     /// What was not answered is silence, as over UDP; but what no honest client sends ends the connection (RFC 6613 §2.6.4).
-    fn dropped(&self, reason: DropReason) {
-        self.connection.hall.counts.add_dropped(reason);
+    fn dropped(&self, unanswered: Unanswered) {
+        let from = self.connection.from.ip();
+        self.connection.hall.counts.add_unanswered(from, unanswered);
         if matches!(
-            reason,
+            unanswered.reason,
             DropReason::Truncated
                 | DropReason::Length
                 | DropReason::Attributes
@@ -185,21 +188,31 @@ impl<C: Centre> Line<C> {
         }
     }
 
-    async fn answer(&self, is_accounting: bool, packet: &[u8]) -> Result<Vec<u8>, DropReason> {
+    const fn of_this_gate(&self, reason: DropReason) -> Unanswered {
+        Unanswered {
+            nas: Some(self.nas),
+            reason,
+        }
+    }
+
+    async fn answer(&self, is_accounting: bool, packet: &[u8]) -> Result<Vec<u8>, Unanswered> {
         let datagram = match self.connection.version {
-            Version::V1_0 => with_message_authenticator(packet)?,
-            Version::V1_1 => request_of_token(packet)?,
+            Version::V1_0 => with_message_authenticator(packet),
+            Version::V1_1 => request_of_token(packet),
         };
+        let datagram = datagram.map_err(|malformed| self.of_this_gate(malformed.into()))?;
         let reply = self.decide(is_accounting, &datagram).await?;
         match (self.connection.version, token_of(packet)) {
-            (Version::V1_1, Some(token)) => with_token(&reply, token).map_err(|_| DropReason::Failed),
+            (Version::V1_1, Some(token)) => {
+                with_token(&reply, token).map_err(|_| self.of_this_gate(DropReason::Failed))
+            }
             _ => Ok(reply.to_vec()),
         }
     }
 
     /// The same doors as over UDP. A copy that comes over another connection, since the gate lost the one before, is known for one: its
     /// source is the gate's address without a port.
-    async fn decide(&self, is_accounting: bool, datagram: &[u8]) -> Result<Arc<[u8]>, DropReason> {
+    async fn decide(&self, is_accounting: bool, datagram: &[u8]) -> Result<Arc<[u8]>, Unanswered> {
         let hall = &self.connection.hall;
         let from = SocketAddr::new(self.connection.from.ip(), 0);
         let mut waits = 0;
@@ -211,7 +224,10 @@ impl<C: Centre> Line<C> {
                 hall.auth.work_for(&gate, datagram, from).await
             };
             match answered {
-                Err(DropReason::InProgress) if waits < COPY_WAITS => waits += 1,
+                Err(Unanswered {
+                    reason: DropReason::InProgress,
+                    ..
+                }) if waits < COPY_WAITS => waits += 1,
                 answered => return answered,
             }
             tokio::time::sleep(COPY_WAIT).await;
@@ -220,12 +236,13 @@ impl<C: Centre> Line<C> {
 
     /// Asked anew for every request: a gate that was taken out of service, or given another certificate, is served no more.
     /// It is alone at its connection, and none of its secrets for UDP counts there, nor an exception from Message-Authenticator.
-    async fn gate(&self) -> Result<Candidates, DropReason> {
+    async fn gate(&self) -> Result<Candidates, Unanswered> {
         let found = self.connection.hall.centre.nas_by_certificate(&self.names).await;
-        let nas = found
-            .map_err(failed)?
-            .filter(|nas| nas.id == self.nas)
-            .ok_or(DropReason::UnknownSource)?;
+        let found = found.map_err(|error| self.of_this_gate(failed(error)))?;
+        let nas = found.filter(|nas| nas.id == self.nas).ok_or(Unanswered {
+            nas: None,
+            reason: DropReason::UnknownSource,
+        })?;
         let gate = NasEntry {
             secret: Zeroizing::new(RADSEC_SECRET.to_vec()),
             proof: NasProof::default(),
