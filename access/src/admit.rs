@@ -117,6 +117,7 @@ pub async fn admit(
                 limits,
                 // Also without a limit to renew: one may come by an order, which cannot say so.
                 is_renewable: asking.is_renewable,
+                ms_chap2_success: None,
             }))
         }
     }

@@ -20,7 +20,7 @@ mod nas;
 pub mod server;
 pub mod wire;
 
-pub use access::{AccessReply, AccessRequest, Credential, Grant, ServiceType};
+pub use access::{AccessReply, AccessRequest, Credential, Grant, MsChapV2, ServiceType};
 pub use accounting::{AccountingKind, AccountingRequest, Counters};
 pub use dynamic::{DynamicAction, DynamicRequest, Target};
 pub use exchange::Retry;

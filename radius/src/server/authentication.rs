@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Service};
+use kavadam_access::api::{self, AuthorizeRequest, Decision, NasEntry, Proof, Service};
 use kavadam_domain::{Language, Mac, Reason, Timestamp};
 
 use super::intake::{Intake, Port, Taken};
@@ -67,6 +67,8 @@ impl<C: Centre> AuthenticationDoor<C> {
             Question::Unsupported => AccessReply::Reject {
                 message: Some(Reason::UnsupportedMethod.message(Language::default())),
             },
+            // RFC 3579 §3.2: in silence, whatever else is forgiven the gate.
+            Question::Eap(_) if !packet.has_message_authenticator() => return Err(DropReason::Unverified),
             Question::Eap(identifier) => return Ok(eap_failure(packet, identifier, nas)),
         };
         Ok(reply.encode(packet, &nas.secret))
@@ -103,7 +105,13 @@ enum Question {
 
 fn question(request: AccessRequest, nas: &NasEntry) -> Question {
     let ip = request.framed_ip();
-    let is_mac_login = request.mac.is_some() && request.user_name.parse::<Mac>().ok() == request.mac;
+    let named = Mac::of_station(&request.user_name);
+    let is_mac_login = request.mac.is_some() && named == request.mac;
+    // The name at a login may be anything that a person typed; that of a Call-Check is the gate's own.
+    let mac = match request.service {
+        ServiceType::CallCheck => request.mac.or(named),
+        ServiceType::Login | ServiceType::AuthorizeOnly => request.mac,
+    };
     let service = match (request.service, request.credential) {
         (_, Credential::Eap(identifier)) => return Question::Eap(identifier),
         (ServiceType::AuthorizeOnly, _) => Service::Renewal,
@@ -123,12 +131,18 @@ fn question(request: AccessRequest, nas: &NasEntry) -> Question {
             response,
             challenge,
         }),
+        (ServiceType::Login, Credential::MsChapV2(made)) => Service::Login(Proof::MsChapV2(api::MsChapV2 {
+            ident: made.ident,
+            challenge: made.challenge,
+            peer_challenge: made.peer_challenge,
+            response: made.response,
+        })),
     };
     Question::Ask(AuthorizeRequest {
         nas: nas.id,
         user_name: request.user_name,
         service,
-        mac: request.mac,
+        mac,
         ip,
         acct_session_id: request.acct_session_id,
         class: request.classes.into_iter().next(),
@@ -145,6 +159,7 @@ fn reply_of(decision: Decision) -> AccessReply {
             user_name: Some(grant.user_name),
             cui: Some(grant.cui),
             message: None,
+            ms_chap2_success: grant.ms_chap2_success,
         }),
         Decision::Reject { message, .. } => AccessReply::Reject { message: Some(message) },
     }

@@ -1,6 +1,7 @@
 //! A server with a centre of paper behind it, and octets by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+#![allow(dead_code, reason = "each file of tests uses its own part")]
 
 use std::collections::VecDeque;
 use std::fmt;
