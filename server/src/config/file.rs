@@ -104,7 +104,11 @@ section! {
 
 section! {
     /// The RADIUS server.
-    Radius { auth_listen: String = "127.0.0.1:1812".into(), acct_listen: String = "127.0.0.1:1813".into() }
+    Radius {
+        auth_listen: String = "127.0.0.1:1812".into(),
+        acct_listen: String = "127.0.0.1:1813".into(),
+        ms_chap: bool = false,
+    }
 }
 
 section! {

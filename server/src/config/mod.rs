@@ -179,6 +179,7 @@ impl Config {
             device: rate(limits.device_per_10_min, ten_minutes),
             address: rate(limits.address_per_10_min, ten_minutes),
             site: rate(limits.site_per_minute, Duration::from_mins(1)),
+            is_ms_chap_allowed: self.file.radius.ms_chap,
             ..Settings::default()
         }
     }
