@@ -98,7 +98,7 @@ impl Access {
         };
         let secret = self.sealer().open(&sealed)?;
         Ok(challenge::authenticator_codes(&secret, now)
-            .map(|code| Zeroizing::new(code))
+            .map(Zeroizing::new)
             .to_vec())
     }
 

@@ -32,8 +32,8 @@ impl MsChapV2 {
     pub fn check(&self, user_name: &str, password: &str) -> Option<String> {
         let challenge = self.challenge_hash(user_name);
         let hash = nt_password_hash(password);
-        let expected = challenge_response(&challenge, &hash);
-        bool::from(expected.ct_eq(&self.response)).then(|| self.success(&challenge, &hash))
+        let expected = challenge_response(challenge, &hash);
+        bool::from(expected.ct_eq(&self.response)).then(|| self.success(challenge, &hash))
     }
 
     /// RFC 2759 §8.2: of the name without the domain before it.
@@ -48,7 +48,7 @@ impl MsChapV2 {
         digest.first_chunk().copied().unwrap_or_default()
     }
 
-    fn success(&self, challenge: &[u8; 8], password_hash: &[u8; 16]) -> String {
+    fn success(&self, challenge: [u8; 8], password_hash: &[u8; 16]) -> String {
         let hash_of_hash = Zeroizing::new(<[u8; 16]>::from(Md4::digest(password_hash)));
         let inner = Sha1::new()
             .chain_update(hash_of_hash.as_slice())
@@ -71,7 +71,7 @@ fn nt_password_hash(password: &str) -> Zeroizing<[u8; 16]> {
 }
 
 /// RFC 2759 §8.5: the challenge under three keys of seven octets, the last filled up with zeros.
-fn challenge_response(challenge: &[u8; 8], password_hash: &[u8; 16]) -> [u8; 24] {
+fn challenge_response(challenge: [u8; 8], password_hash: &[u8; 16]) -> [u8; 24] {
     let mut keys = Zeroizing::new([0; 21]);
     for (to, from) in keys.iter_mut().zip(password_hash) {
         *to = *from;
@@ -79,21 +79,21 @@ fn challenge_response(challenge: &[u8; 8], password_hash: &[u8; 16]) -> [u8; 24]
     let mut response = [0; 24];
     let (thirds, _) = response.as_chunks_mut::<8>();
     for (third, key) in thirds.iter_mut().zip(keys.as_chunks::<7>().0) {
-        *third = des_encrypt(challenge, key);
+        *third = des_encrypt(challenge, *key);
     }
     response
 }
 
 /// RFC 2759 §8.6: the 56 bits of the key, seven to an octet; DES ignores the eighth, its parity.
-fn des_encrypt(clear: &[u8; 8], key: &[u8; 7]) -> [u8; 8] {
+fn des_encrypt(clear: [u8; 8], key: [u8; 7]) -> [u8; 8] {
     let bits = key.iter().fold(0_u64, |bits, octet| bits << 8 | u64::from(*octet));
     let spread = (0..8).fold(0_u64, |spread, at| spread << 8 | (bits >> (49 - 7 * at) & 0x7f) << 1);
-    let mut block = (*clear).into();
+    let mut block = clear.into();
     Des::new(&spread.to_be_bytes().into()).encrypt_block(&mut block);
     block.into()
 }
 
-/// A client's side of it, for tests of this crate and of the server.
+/// What a client answers (RFC 2759 §8.1): the other side of [`MsChapV2::check`], to try a server with.
 #[must_use]
 pub fn respond(ident: u8, challenge: [u8; 16], peer_challenge: [u8; 16], user_name: &str, password: &str) -> MsChapV2 {
     let mut made = MsChapV2 {
@@ -102,7 +102,7 @@ pub fn respond(ident: u8, challenge: [u8; 16], peer_challenge: [u8; 16], user_na
         peer_challenge,
         response: [0; 24],
     };
-    made.response = challenge_response(&made.challenge_hash(user_name), &nt_password_hash(password));
+    made.response = challenge_response(made.challenge_hash(user_name), &nt_password_hash(password));
     made
 }
 
@@ -152,7 +152,7 @@ mod tests {
     fn des_of_an_expanded_key_is_that_of_rfc_2759_section_9_3() {
         // §9.3 gives the first key with its parity, which DES ignores.
         assert_eq!(
-            des_encrypt(&octets("D02E4386BCE91226"), &octets("44EBBA8D5312B8")),
+            des_encrypt(octets("D02E4386BCE91226"), octets("44EBBA8D5312B8")),
             octets("82309ECD8D708B5E")
         );
     }

@@ -167,7 +167,7 @@ async fn a_proof_that_is_torn_or_not_alone_is_refused_and_nobody_is_asked() {
         |draft| {
             _ = draft
                 .octets(attr::CHAP_PASSWORD, &[1; 17])
-                .octets(attr::CHAP_PASSWORD, &[1; 17])
+                .octets(attr::CHAP_PASSWORD, &[1; 17]);
         },
         |draft| _ = draft.octets(attr::CHAP_PASSWORD, &[]),
         |draft| _ = draft.octets(attr::CHAP_PASSWORD, &[1; 16]),
@@ -224,19 +224,19 @@ async fn ms_chap_that_is_torn_mixed_or_of_the_first_version_is_refused_with_ms_c
         |draft| {
             _ = draft
                 .vendor(MS_CHAP_RESPONSE, &[7; 50])
-                .vendor(MS_CHAP_CHALLENGE, &[5; 8])
+                .vendor(MS_CHAP_CHALLENGE, &[5; 8]);
         },
         |draft| _ = draft.vendor(MS_CHAP2_RESPONSE, &ms_chap2_response()),
         |draft| {
             _ = draft
                 .vendor(MS_CHAP2_RESPONSE, &[7; 49])
-                .vendor(MS_CHAP_CHALLENGE, &[5; 16])
+                .vendor(MS_CHAP_CHALLENGE, &[5; 16]);
         },
         |draft| _ = draft.vendor(MS_CHAP2_RESPONSE, &[]).vendor(MS_CHAP_CHALLENGE, &[5; 16]),
         |draft| {
             _ = draft
                 .vendor(MS_CHAP2_RESPONSE, &ms_chap2_response())
-                .vendor(MS_CHAP_CHALLENGE, &[5; 8])
+                .vendor(MS_CHAP_CHALLENGE, &[5; 8]);
         },
         |draft| {
             draft.vendor(MS_CHAP_CHALLENGE, &[5; 16]);
