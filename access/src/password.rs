@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use kavadam_domain::challenge::{self, Rate};
-use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp};
-use kavadam_store::{ChallengeRow, Tx, VoucherRow};
+use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
+use kavadam_store::{ChallengeRow, SubscriberRow, Tx, VoucherRow};
 
 use crate::api::{AuthorizeRequest, Proof};
 use crate::authorize::LoggedIn;
@@ -94,12 +94,15 @@ impl Access {
         last: Option<&ChallengeRow>,
         now: Timestamp,
     ) -> Result<LoggedIn, AccessError> {
-        let language = language_of(tx, caller.site, caller.mac, Some(&caller.number)).await?;
-        let has_app = tx.subscriber_numbered(&caller.number).await?;
-        let Some(subscriber) = has_app.filter(|subscriber| subscriber.totp_sealed.is_some()) else {
-            let past = last.map(|row| row.challenge().enter("", &[], now).1);
-            let reason = past.and_then(Result::err).unwrap_or(Reason::BadCredential);
-            return Ok(Err((reason, last.map_or(language, |row| row.language))));
+        let known = tx.subscriber_numbered(&caller.number).await?;
+        let language = match (&known, last) {
+            (Some(subscriber), _) => subscriber.language,
+            (None, Some(row)) => row.language,
+            (None, None) => language_of(tx, caller.site, caller.mac, None).await?,
+        };
+        let Some(subscriber) = known.filter(|known| known.totp_sealed.is_some()) else {
+            let past = last.and_then(|row| row.challenge().enter("", &[], now).1.err());
+            return Ok(Err((past.unwrap_or(Reason::BadCredential), language)));
         };
         let limit = Limit {
             kind: "authenticator",
@@ -157,19 +160,11 @@ impl Access {
             return Ok(Err((Reason::TooMany(wait), language)));
         }
         let hash = self.sealer().digest("voucher", code.as_bytes());
-        let known = tx.subscriber_numbered(&caller.number).await?;
-        let is_again = |voucher: &VoucherRow| {
-            let by_them = known.as_ref().is_some_and(|known| voucher.used_by == Some(known.id));
-            let just_now = |at| now.since(at) < self.settings().ticket_life;
-            by_them && voucher.used_at.is_some_and(just_now)
-        };
-        let is_good = |voucher: &VoucherRow| {
-            voucher.used_at.is_none() && voucher.expires_at.is_none_or(|expires_at| now < expires_at)
-        };
+        let holder = tx.subscriber_numbered(&caller.number).await?.map(|known| known.id);
         let found = tx.voucher_coded(&hash).await?;
-        let Some(voucher) = found.filter(|voucher| is_good(voucher) || is_again(voucher)) else {
+        if !found.is_some_and(|voucher| self.is_good_for(&voucher, holder, now)) {
             return Ok(Err((Reason::BadVoucher, language)));
-        };
+        }
         let site = tx.site(caller.site).await?.ok_or(AccessError::Inconsistent("site"))?;
         if !site.is_open {
             return Ok(Err((Reason::SiteClosed, language)));
@@ -180,18 +175,44 @@ impl Access {
         if subscriber.is_blocked {
             return Ok(Err((Reason::Blocked, language)));
         }
-        if voucher.used_at.is_none() {
-            let Some(voucher) = tx.use_voucher(&hash, subscriber.id, now).await? else {
-                return Ok(Err((Reason::BadVoucher, language)));
-            };
-            voucher::apply(tx, subscriber, &voucher, caller.site, now).await?;
-            self.wake_orders();
+        if !self.take_voucher(tx, subscriber, &hash, caller.site, now).await? {
+            return Ok(Err((Reason::BadVoucher, language)));
         }
+        // Read again: the voucher may have changed the plan.
         let subscriber = tx.lock_subscriber(made.id).await?;
         if let Some(mac) = caller.mac {
             login::remember(tx, &subscriber, caller.site, mac, now).await?;
         }
         Ok(Ok((subscriber, Proven::default())))
+    }
+
+    /// Unused and not expired, or used by this subscriber just now.
+    fn is_good_for(&self, voucher: &VoucherRow, holder: Option<SubscriberId>, now: Timestamp) -> bool {
+        match voucher.used_at {
+            None => voucher.expires_at.is_none_or(|expires_at| now < expires_at),
+            Some(used_at) => {
+                holder.is_some() && voucher.used_by == holder && now.since(used_at) < self.settings().ticket_life
+            }
+        }
+    }
+
+    /// `false` if somebody else used it meanwhile.
+    async fn take_voucher(
+        &self,
+        tx: &mut Tx,
+        subscriber: SubscriberRow,
+        hash: &[u8; 32],
+        site: SiteId,
+        now: Timestamp,
+    ) -> Result<bool, AccessError> {
+        let holder = subscriber.id;
+        let Some(voucher) = tx.use_voucher(hash, holder, now).await? else {
+            let found = tx.voucher_coded(hash).await?;
+            return Ok(found.is_some_and(|voucher| self.is_good_for(&voucher, Some(holder), now)));
+        };
+        voucher::apply(tx, subscriber, &voucher, site, now).await?;
+        self.wake_orders();
+        Ok(true)
     }
 
     /// In a fixed order, since each key is locked until the commit.

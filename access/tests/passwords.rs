@@ -168,7 +168,7 @@ async fn an_app_logs_in_by_chap_with_a_code_pending_or_without(database: Databas
     let number = NUMBER.parse().unwrap();
     let secret = lab.access.enrol_authenticator(&number, "test", lab.now).await.unwrap();
     granted(by_chap(&lab, &challenge::authenticator_code(&secret, lab.now), "s1").await);
-    lab.pass(Duration::from_secs(60));
+    lab.pass(Duration::from_mins(1));
     lab.ask(MAC).await;
     granted(by_chap(&lab, &challenge::authenticator_code(&secret, lab.now), "s1").await);
 }
