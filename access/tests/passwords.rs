@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 cases! {
     a_voucher_as_password_is_redeemed_for_the_number_once,
     of_many_gates_that_send_one_voucher_at_once_one_number_gets_it,
+    a_voucher_that_two_servers_are_asked_for_at_once_is_answered_by_both_and_tops_up_once,
     voucher_guesses_are_limited_for_the_device_and_for_the_number,
     a_voucher_is_not_used_up_by_who_may_not_come_in,
     an_app_logs_in_without_a_message_once_and_within_limits,
@@ -99,6 +100,17 @@ async fn of_many_gates_that_send_one_voucher_at_once_one_number_gets_it(database
     );
     let accepted = |decision: &&Decision| matches!(decision, Decision::Accept(_));
     assert_eq!([one, two, three].iter().filter(accepted).count(), 1);
+}
+
+async fn a_voucher_that_two_servers_are_asked_for_at_once_is_answered_by_both_and_tops_up_once(database: Database) {
+    let lab = Lab::new(database, &plan(20 * MB)).await;
+    let code = voucher(&lab).await;
+    let (one, two) = tokio::join!(
+        by_password(&lab, MAC, NUMBER, &code, "s1"),
+        by_password(&lab, MAC, NUMBER, &code, "s1"),
+    );
+    assert_eq!(granted(one).session, granted(two).session);
+    assert_eq!(topped_up(&lab).await, 30 * MB);
 }
 
 async fn voucher_guesses_are_limited_for_the_device_and_for_the_number(database: Database) {
