@@ -123,6 +123,7 @@ pub async fn admit(
                 is_renewable: asking.is_renewable,
                 plan: standing.plan.name.clone(),
                 is_throttled,
+                ms_chap2_success: None,
             }))
         }
     }

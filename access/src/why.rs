@@ -230,7 +230,7 @@ impl Access {
     /// Likewise on a device that returns.
     async fn rehearse_return(&self, nas: &NasRow, mac: Mac, now: Timestamp) -> Result<Answer, AccessError> {
         let mut tx = self.write().await?;
-        match recognise(&mut tx, Some(mac), now).await? {
+        match recognise(&mut tx, Some(mac), nas.site_id, now).await? {
             Ok((subscriber, _)) => self.judge(&mut tx, nas, &subscriber, Some(mac), now).await,
             Err((reason, _)) => Ok(Err(reason)),
         }

@@ -30,7 +30,7 @@ pub mod tell;
 pub mod tls;
 pub mod wire;
 
-pub use access::{AccessReply, AccessRequest, Credential, Grant, ServiceType};
+pub use access::{AccessReply, AccessRequest, Credential, Grant, MsChapV2, ServiceType};
 pub use accounting::{AccountingKind, AccountingRequest, Counters};
 pub use dynamic::{DynamicAction, DynamicRequest, Target};
 pub use exchange::Retry;

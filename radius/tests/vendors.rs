@@ -84,6 +84,7 @@ impl Centre for Open {
             is_renewable: false,
             plan: "citizen".into(),
             is_throttled: self.is_throttled,
+            ms_chap2_success: None,
         }))
     }
 

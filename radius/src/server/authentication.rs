@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::{AuthorizeRequest, Candidates, Decision, NasEntry, Proof, Seen, Service};
+use kavadam_access::api::{self, AuthorizeRequest, Candidates, Decision, NasEntry, Proof, Seen, Service};
 use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 
 use super::counts::{Answer, GateCounts, Outcome, RequestKind, Unanswered};
@@ -113,6 +113,8 @@ impl<C: Centre> AuthenticationDoor<C> {
                 self.remember_method(packet, sender.nas(), gate, now);
                 AccessReply::Reject { message: Some(message) }
             }
+            // RFC 3579 §3.2: in silence, whatever else is forgiven the gate.
+            Question::Eap(_) if !packet.has_message_authenticator() => return Err(DropReason::Unsigned),
             Question::Eap(identifier) => {
                 self.remember_method(packet, sender.nas(), gate, now);
                 return Ok(eap_failure(packet, identifier, sender));
@@ -231,7 +233,13 @@ enum Question {
 
 fn question(request: AccessRequest, nas: &NasEntry) -> Question {
     let ip = request.framed_ip();
-    let is_mac_login = request.mac.is_some() && request.user_name.parse::<Mac>().ok() == request.mac;
+    let named = Mac::of_station(&request.user_name);
+    let is_mac_login = request.mac.is_some() && named == request.mac;
+    // The name at a login may be anything that a person typed; that of a Call-Check is the gate's own.
+    let mac = match request.service {
+        ServiceType::CallCheck => request.mac.or(named),
+        ServiceType::Login | ServiceType::AuthorizeOnly => request.mac,
+    };
     let service = match (request.service, request.credential) {
         (_, Credential::Eap(identifier)) => return Question::Eap(identifier),
         (ServiceType::AuthorizeOnly, _) => Service::Renewal,
@@ -251,12 +259,18 @@ fn question(request: AccessRequest, nas: &NasEntry) -> Question {
             response,
             challenge,
         }),
+        (ServiceType::Login, Credential::MsChapV2(made)) => Service::Login(Proof::MsChapV2(api::MsChapV2 {
+            ident: made.ident,
+            challenge: made.challenge,
+            peer_challenge: made.peer_challenge,
+            response: made.response,
+        })),
     };
     Question::Ask(AuthorizeRequest {
         nas: nas.id,
         user_name: request.user_name,
         service,
-        mac: request.mac,
+        mac,
         ip,
         acct_session_id: request.acct_session_id,
         class: request.classes.into_iter().next(),
@@ -285,6 +299,7 @@ fn answer(decision: Decision, profile: &Profile, packet: &Packet, sender: &Sende
         user_name: Some(grant.user_name),
         cui: Some(grant.cui),
         message: None,
+        ms_chap2_success: grant.ms_chap2_success,
     });
     accept.encode_in(&dialect, packet, sender.secret())
 }
