@@ -2,6 +2,7 @@
 //!
 //! The corpora in `corpus/TARGET` are replayed by `cargo test`; `README.md` tells how to let libFuzzer look for more.
 
+mod accounting;
 mod radius;
 mod text;
 
@@ -9,10 +10,11 @@ mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
+    ("radius_accounting", accounting::reports),
     ("domain_text", text::domain),
     ("portal_query", text::portal_query),
     ("portal_token", text::portal_token),
