@@ -125,6 +125,8 @@ pub struct Counters {
     pub down_packets: u64,
     /// Acct-Session-Time.
     pub session_secs: u32,
+    /// The gate told Gigawords, if only that there are none.
+    pub has_gigawords: bool,
 }
 
 /// What happened (Acct-Status-Type, RFC 2866 §5.1).

@@ -173,6 +173,7 @@ CREATE TABLE session (
     up_packets        BIGINT NOT NULL DEFAULT 0,
     down_packets      BIGINT NOT NULL DEFAULT 0,
     session_secs      BIGINT NOT NULL DEFAULT 0,
+    is_wide           BOOLEAN NOT NULL DEFAULT FALSE, -- the gate told them: its counters do not wrap
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
     order_number      BIGINT NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    BIGINT NOT NULL DEFAULT 0,

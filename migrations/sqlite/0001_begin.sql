@@ -173,6 +173,7 @@ CREATE TABLE session (
     up_packets        INTEGER NOT NULL DEFAULT 0,
     down_packets      INTEGER NOT NULL DEFAULT 0,
     session_secs      INTEGER NOT NULL DEFAULT 0,
+    is_wide           INTEGER NOT NULL DEFAULT 0 CHECK (is_wide IN (0, 1)), -- the gate told them: its counters do not wrap
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
     order_number      INTEGER NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    INTEGER NOT NULL DEFAULT 0,

@@ -268,6 +268,7 @@ fn view(row: SessionListing) -> SessionView {
             up_packets: session.up_packets,
             down_packets: session.down_packets,
             session_secs: session.session_secs,
+            has_gigawords: session.is_wide,
         },
         trouble: session.trouble,
         ssid,

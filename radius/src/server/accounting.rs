@@ -135,6 +135,7 @@ fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
             up_packets: counters.up_packets,
             down_packets: counters.down_packets,
             session_secs: counters.session_secs,
+            has_gigawords: counters.has_gigawords,
         },
         at: request.at,
     }

@@ -2,6 +2,7 @@
 //!
 //! The corpora in `corpus/TARGET` are replayed by `cargo test`; `README.md` tells how to let libFuzzer look for more.
 
+mod accounting;
 mod radius;
 mod radsec;
 mod text;
@@ -10,10 +11,11 @@ mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
+    ("radius_accounting", accounting::reports),
     ("radius_capture", radius::capture),
     ("radius_dictionary", radius::dictionary),
     ("radius_profile", radius::profile),
