@@ -94,8 +94,9 @@ async fn charge(
         return Ok((Accounted::Implausible, false));
     };
     if octets > 0 {
-        // A gate's clock may be behind; nothing flowed before the grant.
-        let period = period_of(tx, &session, report.at.max(session.granted_at)).await?;
+        // A gate's clock may be behind; nothing flowed before the grant or in its first instant.
+        let at = report.at.max(session.granted_at + Duration::from_micros(1));
+        let period = period_of(tx, &session, at).await?;
         tx.charge(period, session.lease_id, octets).await?;
     }
     let mut has_orders = false;
@@ -157,6 +158,7 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
         up_octets: counters.up_octets,
         down_octets: counters.down_octets,
         session_secs: counters.session_secs,
+        has_gigawords: counters.has_gigawords,
     };
     let after = before.after(reading, report.at);
     let octets = after.total_octets().saturating_sub(before.total_octets());

@@ -132,6 +132,7 @@ pub async fn admit(
                 is_renewable: asking.is_renewable,
                 plan: standing.plan.name.clone(),
                 is_throttled,
+                ms_chap2_success: None,
             }))
         }
     }
@@ -163,7 +164,13 @@ impl Account {
             Some(session) => (session.granted_octets, 0),
             None => (0, 0),
         };
-        let session_granted_octets = granted_octets + overrun_octets + carried_octets;
+        let session_granted_octets = match existing {
+            // Alone under its lease, perhaps after others that it follows on from: what they used is not its to use again.
+            Some(session) if !session.is_renewable && session.lease_id.is_some() => {
+                session.meter().total_octets() + lease.promised_octets()
+            }
+            _ => granted_octets + overrun_octets + carried_octets,
+        };
         Self {
             lease,
             session_granted_octets,

@@ -10,6 +10,7 @@ use kavadam_domain::{
 use zeroize::Zeroizing;
 
 pub use crate::gate_entry::{Candidates, NasEntry, NasProof, OldSecret, WhichSecret};
+pub use crate::ms_chap::MsChapV2;
 
 /// How a RADIUS client proves that it knows the password.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub enum Proof {
         /// CHAP-Challenge, or the Request Authenticator where it is absent.
         challenge: Vec<u8>,
     },
+    /// MS-CHAP2-Response and MS-CHAP-Challenge (RFC 2548 §2.3.2).
+    MsChapV2(MsChapV2),
 }
 
 /// What an Access-Request asks for (Service-Type, RFC 2865 §5.6).
@@ -105,6 +108,8 @@ pub struct Grant {
     pub plan: String,
     /// Slowed: the quota is used up.
     pub is_throttled: bool,
+    /// How the server proves in turn that it knows the password, where MS-CHAPv2 was the proof (RFC 2759 §8.7).
+    pub ms_chap2_success: Option<String>,
 }
 
 /// Octets and packets of one session as a gate counted them, from the session's start; gigawords already folded in.
@@ -120,6 +125,8 @@ pub struct Counters {
     pub down_packets: u64,
     /// Acct-Session-Time.
     pub session_secs: u32,
+    /// The gate told Gigawords, if only that there are none.
+    pub has_gigawords: bool,
 }
 
 /// What happened (Acct-Status-Type, RFC 2866 §5.1).

@@ -1,6 +1,6 @@
 //! Authenticator apps: for people who would rather read the code there than wait for a message.
 
-use kavadam_domain::challenge::{ChallengeState, check_authenticator};
+use kavadam_domain::challenge::{self, ChallengeState, check_authenticator};
 use kavadam_domain::{Language, MobileNumber, Reason, Timestamp};
 use kavadam_store::{ChallengeRow, SubscriberRow, Tx};
 use zeroize::Zeroizing;
@@ -85,8 +85,25 @@ impl Access {
         Ok(outcome)
     }
 
+    /// What the number's app shows about now, the latest last; nothing if there is no app.
+    pub(crate) async fn authenticator_codes(
+        &self,
+        tx: &mut Tx,
+        number: &MobileNumber,
+        now: Timestamp,
+    ) -> Result<Vec<Zeroizing<String>>, AccessError> {
+        let found = tx.subscriber_numbered(number).await?;
+        let Some(sealed) = found.and_then(|found| found.totp_sealed) else {
+            return Ok(Vec::new());
+        };
+        let secret = self.sealer().open(&sealed)?;
+        Ok(challenge::authenticator_codes(&secret, now)
+            .map(Zeroizing::new)
+            .to_vec())
+    }
+
     /// Whether it is the present code of the number's app; then it is good no more.
-    async fn takes_authenticator(
+    pub(crate) async fn takes_authenticator(
         &self,
         tx: &mut Tx,
         number: &MobileNumber,

@@ -2,10 +2,8 @@
 
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, Timestamp, challenge};
-use kavadam_store::{ChallengeRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
-use md5::{Digest, Md5};
-use subtle::ConstantTimeEq;
+use kavadam_domain::{Language, Mac, Reason, SiteId, Timestamp};
+use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
 
 use crate::account::without_nul;
 use crate::admit::{Asking, admit};
@@ -13,11 +11,15 @@ use crate::api::{AuthorizeRequest, Decision, Grant, Proof, Seen, Service};
 use crate::batch::{Answer, Question};
 use crate::ending::reopen;
 use crate::find::{Found, find};
-use crate::login::{self, welcome};
+use crate::login;
+use crate::password::language_of;
+use crate::proof::{Proven, prove};
 use crate::{Access, AccessError};
 
 /// Whoever a request turned out to be from, or why it cannot be told; with the language to say so in.
-type Identified = Result<(SubscriberRow, Option<SessionRow>), (Reason, Language)>;
+pub(crate) type Identified = Result<(SubscriberRow, Option<SessionRow>), (Reason, Language)>;
+/// Whoever logged in, with what their proof asks of us in turn; or why nobody did.
+pub type LoggedIn = Result<(SubscriberRow, Proven), (Reason, Language)>;
 
 impl Access {
     /// Decides an Access-Request: a login, the return of a remembered device, or a renewal.
@@ -47,9 +49,16 @@ impl Access {
         let Some(nas) = tx.nas(request.nas).await? else {
             return Ok(refusal(Reason::BadCredential, Language::default()));
         };
+        let mut proven = Proven::default();
         let identified = match &request.service {
-            Service::Login(proof) => self.log_in(tx, &request, nas.site_id, proof, now).await?,
-            Service::CallCheck => recognise(tx, request.mac, now).await?,
+            Service::Login(proof) => {
+                let logged_in = self.log_in(tx, &request, nas.site_id, proof, now).await?;
+                logged_in.map(|(subscriber, by)| {
+                    proven = by;
+                    (subscriber, None)
+                })
+            }
+            Service::CallCheck => recognise(tx, request.mac, nas.site_id, now).await?,
             Service::Renewal => find_session(tx, &request, now).await?,
         };
         let (subscriber, existing) = match identified {
@@ -73,7 +82,13 @@ impl Access {
         if let Some(grant) = outcome.as_ref().ok().filter(|_| nas.profile != OWN_PROFILE) {
             note_told(tx, grant, request.seen).await?;
         }
-        Ok(outcome.map_or_else(|reason| refusal(reason, subscriber.language), Decision::Accept))
+        let accept = |grant| {
+            Decision::Accept(Grant {
+                ms_chap2_success: proven.ms_chap2_success,
+                ..grant
+            })
+        };
+        Ok(outcome.map_or_else(|reason| refusal(reason, subscriber.language), accept))
     }
 
     async fn log_in(
@@ -83,10 +98,15 @@ impl Access {
         site: SiteId,
         proof: &Proof,
         now: Timestamp,
-    ) -> Result<Identified, AccessError> {
+    ) -> Result<LoggedIn, AccessError> {
+        if matches!(proof, Proof::MsChapV2(_)) && !self.settings().is_ms_chap_allowed {
+            let number = request.user_name.parse().ok();
+            let language = language_of(tx, site, request.mac, number.as_ref()).await?;
+            return Ok(Err((Reason::UnsupportedMethod, language)));
+        }
         match login::ticket_id(&request.user_name) {
             Some(id) => self.redeem_ticket(tx, request, &id, proof, now).await,
-            None => self.check_code(tx, request, site, proof, now).await,
+            None => self.log_in_by_number(tx, request, site, proof, now).await,
         }
     }
 
@@ -98,74 +118,38 @@ impl Access {
         id: &[u8; 16],
         proof: &Proof,
         now: Timestamp,
-    ) -> Result<Identified, AccessError> {
+    ) -> Result<LoggedIn, AccessError> {
         let bad = Ok(Err((Reason::BadCredential, Language::default())));
         let Some(ticket) = tx.ticket(id).await? else { return bad };
         let owner = tx.subscriber(ticket.subscriber_id).await?;
         let language = owner.map_or_else(Language::default, |owner| owner.language);
         let fits = ticket.nas_id == request.nas && request.mac == Some(ticket.mac) && now < ticket.expires_at;
-        if !fits || !proves(proof, self.sealer().ticket_password(id).as_bytes()) || !tx.use_ticket(id, now).await? {
-            return Ok(Err((Reason::BadCredential, language)));
-        }
-        Ok(Ok((tx.lock_subscriber(ticket.subscriber_id).await?, None)))
-    }
-
-    /// A controller with a login page of its own: User-Name is the number, User-Password or CHAP-Password the code. The code of an
-    /// authenticator app only comes as User-Password.
-    async fn check_code(
-        &self,
-        tx: &mut Tx,
-        request: &AuthorizeRequest,
-        site: SiteId,
-        proof: &Proof,
-        now: Timestamp,
-    ) -> Result<Identified, AccessError> {
-        let bad = Ok(Err((Reason::BadCredential, Language::default())));
-        let Ok(number) = request.user_name.parse::<MobileNumber>() else {
-            return bad;
+        let refused = Ok(Err((Reason::BadCredential, language)));
+        let password = self.sealer().ticket_password(id);
+        let Some(proven) = prove(proof, &request.user_name, &password).filter(|_| fits) else {
+            return refused;
         };
-        let Some(found) = tx.last_challenge_of(site, &number).await? else {
-            return bad;
-        };
-        let Some(row) = tx.lock_challenge(found.id).await? else {
-            return bad;
-        };
-        let entered = self.code_entered(&row, proof);
-        if let Err(reason) = self.enter_code(tx, &row, &entered, now).await? {
-            return Ok(Err((reason, row.language)));
+        if !tx.use_ticket(id, now).await? {
+            return refused;
         }
-        let mac = request.mac.unwrap_or(row.mac);
-        let subscriber = welcome(tx, &row, mac, now).await?;
-        Ok(Ok((tx.lock_subscriber(subscriber.id).await?, None)))
-    }
-}
-
-impl Access {
-    /// The code behind a proof. CHAP tells only whether it was the message's; anything else is a code that cannot be right.
-    fn code_entered(&self, row: &ChallengeRow, proof: &Proof) -> String {
-        match proof {
-            Proof::Pap(password) => String::from_utf8_lossy(password).into_owned(),
-            Proof::Chap { .. } => {
-                let code = challenge::code(self.sealer().code_secret(&row.public_id).as_slice());
-                if proves(proof, code.as_bytes()) {
-                    code
-                } else {
-                    String::new()
-                }
-            }
-        }
+        Ok(Ok((tx.lock_subscriber(ticket.subscriber_id).await?, proven)))
     }
 }
 
 /// A device that logged in not long ago, and was not sent away by its owner.
-async fn recognise(tx: &mut Tx, mac: Option<Mac>, now: Timestamp) -> Result<Identified, AccessError> {
+pub(crate) async fn recognise(
+    tx: &mut Tx,
+    mac: Option<Mac>,
+    site: SiteId,
+    now: Timestamp,
+) -> Result<Identified, AccessError> {
     let device = match mac {
         Some(mac) => tx.remembered_device(mac, now).await?,
         None => None,
     };
     match device.filter(|device| !device.is_paused) {
         Some(device) => Ok(Ok((tx.lock_subscriber(device.subscriber_id).await?, None))),
-        None => Ok(Err((Reason::UnknownDevice, Language::default()))),
+        None => Ok(Err((Reason::UnknownDevice, language_of(tx, site, mac, None).await?))),
     }
 }
 
@@ -214,24 +198,5 @@ fn refusal(reason: Reason, language: Language) -> Decision {
     Decision::Reject {
         reason,
         message: reason.message(language),
-    }
-}
-
-/// Compares in constant time.
-fn proves(proof: &Proof, password: &[u8]) -> bool {
-    match proof {
-        Proof::Pap(given) => given.ct_eq(password).into(),
-        Proof::Chap {
-            ident,
-            response,
-            challenge,
-        } => {
-            let expected = Md5::new()
-                .chain_update([*ident])
-                .chain_update(password)
-                .chain_update(challenge)
-                .finalize();
-            response.as_slice().ct_eq(expected.as_slice()).into()
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use kavadam_domain::{NasId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, Timestamp};
 use kavadam_store::NasRow;
 use tokio::sync::Mutex;
 
@@ -46,6 +46,7 @@ struct Table {
     by_name: HashMap<String, Arc<NasEntry>>,
     by_id: HashMap<NasId, (NasRow, Arc<NasEntry>)>,
     by_source: HashMap<IpNet, Candidates>,
+    by_certificate: HashMap<CertificateName, Arc<NasEntry>>,
     /// Prefix lengths in use, the longest first.
     lengths: Vec<u8>,
 }
@@ -77,6 +78,9 @@ impl Table {
             };
             ranges.entry(entry.source).or_default().push(Arc::clone(&entry));
             table.by_name.insert(entry.name.clone(), Arc::clone(&entry));
+            if let Some(name) = &row.certificate_name {
+                table.by_certificate.insert(name.clone(), Arc::clone(&entry));
+            }
             table.by_id.insert(row.id, (row, entry));
         }
         table.lengths = ranges.keys().map(IpNet::prefix_len).collect();
@@ -109,6 +113,15 @@ impl Access {
         Ok(self.gates().await?.by_name.get(name).map(|gate| NasEntry::clone(gate)))
     }
 
+    /// The gate of that number, if it is in service.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn nas_by_id(&self, nas: NasId) -> Result<Option<NasEntry>, AccessError> {
+        let gates = self.gates().await?;
+        Ok(gates.by_id.get(&nas).map(|(_, gate)| NasEntry::clone(gate)))
+    }
+
     /// The gates whose requests may come from there: of the ranges that hold the address, the narrowest one's. From memory, for a source
     /// that is unknown too: the gates are read every few seconds at most, whoever asks and however often.
     ///
@@ -133,6 +146,24 @@ impl Access {
             Destination::Given(..) => gates.by_id.get(&order.nas).map(|(_, gate)| Arc::clone(gate)),
         };
         Ok(found.map(|gate| NasEntry::clone(&gate)))
+    }
+
+    /// The gate that is tied to a certificate with these names: the first of them that a gate has.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn nas_by_certificate(&self, names: &[CertificateName]) -> Result<Option<Arc<NasEntry>>, AccessError> {
+        let table = self.gates().await?;
+        Ok(names.iter().find_map(|name| table.by_certificate.get(name)).cloned())
+    }
+
+    /// Every gate, with its secrets: for whoever verifies packets that pass.
+    ///
+    /// # Errors
+    /// The database failed, or a secret does not open with this master key.
+    pub async fn gate_entries(&self) -> Result<Vec<NasEntry>, AccessError> {
+        let gates = self.gates().await?;
+        Ok(gates.by_name.values().map(|gate| NasEntry::clone(gate)).collect())
     }
 
     /// Notes that an authentic request of a gate came from there: its orders go to that address.

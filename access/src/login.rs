@@ -5,7 +5,7 @@ use std::time::Duration;
 use data_encoding::BASE32_NOPAD;
 use kavadam_domain::challenge::{Challenge, ChallengeState, Rate, wait_for};
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{Mac, MobileNumber, Reason, SubscriberId, Timestamp};
+use kavadam_domain::{Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, NewChallenge, OrderKind, SubscriberRow, TicketRow, Tx};
 
 use crate::api::{Message, PendingCode, Started, Ticket, Verified, Visit};
@@ -276,14 +276,18 @@ impl Access {
 }
 
 /// What one kind of key may ask for.
-struct Limit {
-    kind: &'static str,
-    key: [u8; 32],
-    rates: Vec<Rate>,
+pub(crate) struct Limit {
+    pub kind: &'static str,
+    pub key: [u8; 32],
+    pub rates: Vec<Rate>,
 }
 
 /// The longest wait that a limit asks for.
-async fn longest_wait(tx: &mut Tx, limits: &[Limit], now: Timestamp) -> Result<Option<Duration>, AccessError> {
+pub(crate) async fn longest_wait(
+    tx: &mut Tx,
+    limits: &[Limit],
+    now: Timestamp,
+) -> Result<Option<Duration>, AccessError> {
     let mut longest = None;
     for limit in limits {
         for rate in &limit.rates {
@@ -355,12 +359,23 @@ pub(crate) async fn welcome(
     subscriber.language = row.language;
     subscriber.consent_at = Some(now);
     tx.save_subscriber(&subscriber).await?;
-    let site = tx.site(row.site_id).await?.ok_or(AccessError::Inconsistent("site"))?;
+    remember(tx, &subscriber, row.site_id, mac, now).await?;
+    Ok(subscriber)
+}
+
+/// The device is the subscriber's, and remembered as the plan says.
+pub(crate) async fn remember(
+    tx: &mut Tx,
+    subscriber: &SubscriberRow,
+    site: SiteId,
+    mac: Mac,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let site = tx.site(site).await?.ok_or(AccessError::Inconsistent("site"))?;
     let plan = tx.plan(subscriber.plan_id.unwrap_or(site.plan_id)).await?;
     let days = u64::from(plan.ok_or(AccessError::Inconsistent("plan"))?.remembered_days);
     let until = (days > 0).then(|| now + Duration::from_hours(24 * days));
-    tx.remember_device(subscriber.id, mac, until, now).await?;
-    Ok(subscriber)
+    Ok(tx.remember_device(subscriber.id, mac, until, now).await?)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use data_encoding::Specification;
 use kavadam_domain::challenge::{Rate, wait_for};
-use kavadam_domain::{Reason, Timestamp};
+use kavadam_domain::{Reason, SiteId, Timestamp};
 use kavadam_store::{NewVoucher, OrderKind, SubscriberRow, Tx, VoucherRow};
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ const ALPHABET: &str = "23456789ABCDEFGHJKMNPQRSTVWXYZ+/";
 /// Letters of a code: 60 bits, too many to guess.
 const CODE_LETTERS: usize = 12;
 /// Codes a device may try.
-const TRIES: Rate = Rate {
+pub(crate) const TRIES: Rate = Rate {
     most: 10,
     within: Duration::from_mins(10),
 };
@@ -102,7 +102,7 @@ impl Access {
             tx.commit().await?;
             return Ok(Verified::Refused(Reason::BadVoucher));
         };
-        apply(&mut tx, subscriber, &voucher, visit, now).await?;
+        apply(&mut tx, subscriber, &voucher, visit.site, now).await?;
         tx.pause_device(holder, visit.mac, false).await?;
         let verified = self.give_ticket(tx, holder, visit, now).await?;
         self.wake_orders();
@@ -110,11 +110,11 @@ impl Access {
     }
 }
 
-async fn apply(
+pub(crate) async fn apply(
     tx: &mut Tx,
     mut subscriber: SubscriberRow,
     voucher: &VoucherRow,
-    visit: &Visit,
+    site: SiteId,
     now: Timestamp,
 ) -> Result<(), AccessError> {
     if voucher.plan_id.is_some() {
@@ -122,7 +122,7 @@ async fn apply(
         tx.save_subscriber(&subscriber).await?;
     }
     if let Some(octets) = voucher.octets {
-        let standing = load_standing(tx, &subscriber, visit.site, now).await?;
+        let standing = load_standing(tx, &subscriber, site, now).await?;
         tx.top_up(standing.entitlement.id, octets).await?;
     }
     // Sessions that were slowed, or hold the last of the quota, hear of it at once.
@@ -154,7 +154,7 @@ fn fresh_code() -> Result<Zeroizing<String>, AccessError> {
 }
 
 /// Forgives case, spaces and dashes.
-fn normalise(code: &str) -> Option<Zeroizing<String>> {
+pub(crate) fn normalise(code: &str) -> Option<Zeroizing<String>> {
     let letters = code.chars().filter(|c| !matches!(c, ' ' | '-')).take(CODE_LETTERS + 1);
     let code: String = letters.map(|c| c.to_ascii_uppercase()).collect();
     let fits = code.len() == CODE_LETTERS && code.chars().all(|c| c.is_ascii_alphanumeric() && ALPHABET.contains(c));

@@ -28,6 +28,7 @@ cases! {
     an_old_secret_lasts_until_its_date_and_with_no_date_not_at_all,
     four_thousand_gates_and_a_stranger_are_looked_up_in_memory,
     a_gate_is_changed_where_told,
+    a_certificate_is_one_gates_until_that_gives_it_up_or_ends,
     a_plan_ends_when_nobody_needs_it,
     a_site_ends_when_no_gate_stands_there,
     a_gates_end_ends_its_sessions_with_their_octets,
@@ -287,7 +288,7 @@ async fn four_thousand_gates_and_a_stranger_are_looked_up_in_memory(database: Da
             uam_secret_sealed: known.uam_secret_sealed.clone(),
             coa_port: 3799,
             coa_host: None,
-            profile: "kavadam".into(),
+            profile: known.profile.clone(),
             is_renewing: false,
         };
         tx.save_nas(&row).await.unwrap();
@@ -397,4 +398,38 @@ async fn a_gates_end_ends_its_sessions_with_their_octets(database: Database) {
     );
     let view = lab.access.subscriber(&number(), lab.now).await.unwrap().unwrap();
     assert_eq!((view.used_octets, view.leased_octets), (5 * MB, 0));
+}
+
+async fn a_certificate_is_one_gates_until_that_gives_it_up_or_ends(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let set = async |nas: NasSetting<'static>| lab.access.set_nas(&nas, "test", lab.now).await.unwrap();
+    let first = set(gate("gate-7", "192.0.2.7/32")).await;
+    set(gate("gate-8", "192.0.2.8/32")).await;
+    let name = "gate-7.example.org".parse().unwrap();
+    let tie = async |gate: &str, to| lab.access.tie_nas(gate, to, "test", lab.now).await;
+    let known = async || {
+        let names = ["urn:other".parse().unwrap(), "gate-7.example.org".parse().unwrap()];
+        lab.access
+            .nas_by_certificate(&names)
+            .await
+            .unwrap()
+            .map(|nas| nas.name.clone())
+    };
+    assert_eq!(known().await, None);
+    tie("gate-7", Some(&name)).await.unwrap();
+    assert_eq!(known().await.as_deref(), Some("gate-7"));
+    assert!(matches!(tie("gate-8", Some(&name)).await, Err(AccessError::Invalid(why)) if why.contains("gate-7")));
+    assert!(matches!(
+        tie("gate-9", Some(&name)).await,
+        Err(AccessError::Missing { .. })
+    ));
+    // A change of something else leaves it.
+    assert_eq!(set(gate("gate-7", "192.0.2.77/32")).await, first);
+    assert_eq!(known().await.as_deref(), Some("gate-7"));
+    lab.access.end_nas("gate-7", "test", lab.now).await.unwrap();
+    assert_eq!(known().await, None);
+    tie("gate-8", Some(&name)).await.unwrap();
+    assert_eq!(known().await.as_deref(), Some("gate-8"));
+    tie("gate-8", None).await.unwrap();
+    assert_eq!(known().await, None);
 }

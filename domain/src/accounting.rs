@@ -4,7 +4,11 @@
 //! only what goes beyond it. A gate that loses its counters within a session starts again from zero: that is told from a late
 //! report by Acct-Session-Time, which then also starts again although the report was made later, and is no more than the time since the
 //! report before. The last matters where gates send no time of their own: a copy that comes late is then stamped with its arrival, and
-//! looks new.
+//! looks new. After such a beginning, what was made before it is known by its time and charges nothing any more.
+//!
+//! Counters of 32 bits start again from zero when they are full, and a gate without Gigawords does not say so: told by one that fell by
+//! more than half its size while the session grew older (RFC 1982 compares such numbers so). Any other fall while the session grows older
+//! charges nothing: a gate's last word often knows less than the one before.
 
 use std::time::Duration;
 
@@ -23,6 +27,9 @@ pub fn is_plausible(octets: u64, elapsed: Duration) -> bool {
     octets <= MOST_OCTETS_PER_SEC.saturating_mul(elapsed.saturating_add(GATHERED).as_secs())
 }
 
+/// A counter without Gigawords is full.
+const WRAP_OCTETS: u64 = 1 << 32;
+
 /// The meters of one session as a gate reports them, cumulative, gigawords folded in (RFC 2869 §5.1, §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reading {
@@ -32,12 +39,14 @@ pub struct Reading {
     pub down_octets: u64,
     /// Acct-Session-Time, seconds.
     pub session_secs: u32,
+    /// The gate told Gigawords, if only that there are none: its counters do not wrap.
+    pub has_gigawords: bool,
 }
 
 /// What is known of a session's meters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Meter {
-    /// The furthest reading since the gate's counters last began at zero.
+    /// The furthest reading since the gate's counters last began at zero, with what wrapped added.
     pub last: Reading,
     /// When that was reported; `None` before the first report.
     pub last_at: Option<Timestamp>,
@@ -69,6 +78,15 @@ impl Meter {
     /// Takes a report in. The octets to charge for it are the growth of [`Meter::total_octets`].
     #[must_use]
     pub fn after(self, reading: Reading, at: Timestamp) -> Self {
+        if self.has_begun_anew() && self.last_at.is_some_and(|last_at| at < last_at) {
+            return self;
+        }
+        let reading = Reading {
+            has_gigawords: reading.has_gigawords
+                || self.last.has_gigawords
+                || reading.up_octets.max(reading.down_octets) >= WRAP_OCTETS,
+            ..reading
+        };
         if self.has_reset(reading, at) {
             return Self {
                 last: reading,
@@ -77,18 +95,56 @@ impl Meter {
                 base_down_octets: self.down_octets(),
             };
         }
+        let reading = self.unwrapped(reading, at);
         Self {
             last: Reading {
                 up_octets: self.last.up_octets.max(reading.up_octets),
                 down_octets: self.last.down_octets.max(reading.down_octets),
                 session_secs: self.last.session_secs.max(reading.session_secs),
+                has_gigawords: reading.has_gigawords,
             },
             last_at: self.last_at.max(Some(at)),
             ..self
         }
     }
 
-    /// Made later, yet everything is smaller, the session's age included, which fits into the time since.
+    /// Octets counted before the gate's counters last began at zero. What is older than the last report may be of then, and if it is
+    /// not, it tells nothing new.
+    const fn has_begun_anew(&self) -> bool {
+        self.base_up_octets > 0 || self.base_down_octets > 0
+    }
+
+    /// Of an older session than the last, and not just arrived later.
+    fn is_further(&self, reading: Reading, at: Timestamp) -> bool {
+        self.last_at.is_some_and(|last_at| at > last_at) && reading.session_secs > self.last.session_secs
+    }
+
+    /// With the octets that counters of 32 bits forgot.
+    fn unwrapped(&self, reading: Reading, at: Timestamp) -> Reading {
+        if reading.has_gigawords {
+            return reading;
+        }
+        let is_further = self.is_further(reading, at);
+        let whole = |last: u64, octets: u64| {
+            let around = last - low(last) + octets;
+            if is_further && has_wrapped(last, octets) {
+                around.saturating_add(WRAP_OCTETS)
+            } else if !is_further && around > last && around >= WRAP_OCTETS {
+                // Made before the last wrap.
+                around - WRAP_OCTETS
+            } else {
+                around
+            }
+        };
+        Reading {
+            up_octets: whole(self.last.up_octets, reading.up_octets),
+            down_octets: whole(self.last.down_octets, reading.down_octets),
+            ..reading
+        }
+    }
+
+    /// Made later, yet everything is smaller, the session's age included, which fits into the time since. Nothing at all is no new
+    /// beginning, but a Start that comes late, or a Stop that tells no figures.
     fn has_reset(&self, reading: Reading, at: Timestamp) -> bool {
         let age = Duration::from_secs(reading.session_secs.into());
         self.last_at
@@ -97,7 +153,18 @@ impl Meter {
             && reading.up_octets <= self.last.up_octets
             && reading.down_octets <= self.last.down_octets
             && (reading.up_octets, reading.down_octets) != (self.last.up_octets, self.last.down_octets)
+            && (reading.up_octets, reading.down_octets) != (0, 0)
     }
+}
+
+/// What a counter of 32 bits shows.
+const fn low(octets: u64) -> u64 {
+    octets % WRAP_OCTETS
+}
+
+/// Whether a counter of 32 bits went on to this by way of zero. Nothing at all is rather a gate that has forgotten.
+const fn has_wrapped(last: u64, octets: u64) -> bool {
+    octets > 0 && low(last).saturating_sub(octets) > WRAP_OCTETS / 2
 }
 
 #[cfg(test)]
@@ -111,6 +178,104 @@ mod tests {
             up_octets: up,
             down_octets: down,
             session_secs: secs,
+            has_gigawords: true,
+        }
+    }
+
+    /// Of a gate without Gigawords.
+    fn narrow(up: u64, down: u64, secs: u32) -> Reading {
+        Reading {
+            has_gigawords: false,
+            ..reading(low(up), low(down), secs)
+        }
+    }
+
+    #[test]
+    fn a_counter_without_gigawords_goes_round_and_is_charged_in_full() {
+        let at = Timestamp::from_secs;
+        let steps = [
+            (1_000_000_000, 60),
+            (2_900_000_000, 120),
+            (5_000_000_000, 180),
+            (6_900_000_000, 240),
+            (8_800_000_000, 300),
+        ];
+        let mut meter = Meter::default();
+        for (down, secs) in steps {
+            meter = meter.after(narrow(down / 100, down, secs), at(secs.into()));
+            assert_eq!(meter.down_octets(), down);
+        }
+        // What was made before, arriving after.
+        for (down, secs) in steps {
+            assert_eq!(meter.after(narrow(down / 100, down, secs), at(secs.into())), meter);
+            let late = meter.after(narrow(down / 100, down, secs), at(301));
+            assert_eq!(late.total_octets(), meter.total_octets());
+        }
+    }
+
+    #[test]
+    fn a_stop_that_has_gigawords_after_all_says_the_same_as_what_went_round() {
+        let at = Timestamp::from_secs;
+        let meter = Meter::default()
+            .after(narrow(0, 4_000_000_000, 60), at(60))
+            .after(narrow(0, 4_300_000_000, 120), at(120));
+        assert_eq!(meter.down_octets(), 4_300_000_000);
+        let stop = meter.after(reading(0, 4_300_000_100, 130), at(130));
+        assert_eq!(stop.down_octets(), 4_300_000_100);
+    }
+
+    #[test]
+    fn a_gate_that_has_gigawords_never_goes_round() {
+        let at = Timestamp::from_secs;
+        let meter = Meter::default().after(reading(100, 4_000_000_000, 60), at(60));
+        assert_eq!(
+            meter.after(reading(200, 5_000_000, 120), at(120)).down_octets(),
+            4_000_000_000
+        );
+    }
+
+    #[test]
+    fn a_small_fall_and_a_figure_left_out_are_no_way_round() {
+        let at = Timestamp::from_secs;
+        let meter = Meter::default().after(narrow(1_000, 4_000_000_000, 60), at(60));
+        for (up, down) in [(2_000, 3_000_000_000), (2_000, 0), (0, 0), (0, 4_000_000_000)] {
+            let after = meter.after(narrow(up, down, 120), at(120));
+            assert_eq!(after.down_octets(), 4_000_000_000, "{up}, {down}");
+        }
+    }
+
+    #[test]
+    fn a_stop_that_knows_less_than_the_last_report_charges_nothing() {
+        let at = Timestamp::from_secs;
+        for reading in [reading, narrow] {
+            let meter = Meter::default().after(reading(500, 3_000_000, 60), at(60));
+            assert_eq!(
+                meter.after(reading(400, 1_000_000, 62), at(62)).total_octets(),
+                3_000_500
+            );
+        }
+    }
+
+    #[test]
+    fn a_start_or_an_empty_stop_that_comes_late_is_no_new_beginning() {
+        let at = Timestamp::from_secs;
+        let meter = Meter::default()
+            .after(reading(100, 200, 60), at(60))
+            .after(Reading::default(), at(65))
+            .after(reading(100, 200, 60), at(66));
+        assert_eq!(meter.total_octets(), 300);
+    }
+
+    #[test]
+    fn what_was_made_before_a_new_beginning_charges_nothing_after_it() {
+        let at = Timestamp::from_secs;
+        let before = Meter::default().after(reading(100, 200, 120), at(120));
+        let after = before
+            .after(reading(10, 20, 5), at(130))
+            .after(reading(40, 50, 300), at(425));
+        assert_eq!(after.total_octets(), 390);
+        for (up, down, secs) in [(50, 90, 60), (100, 200, 120)] {
+            assert_eq!(after.after(reading(up, down, secs), at(secs.into())), after);
         }
     }
 
@@ -177,6 +342,24 @@ mod tests {
                 meter.after(*reading, Timestamp::from_secs(i64::from(*arrival)))
             });
             prop_assert_eq!((meter.up_octets(), meter.down_octets()), (up, down));
+        }
+
+        #[test]
+        fn narrow_counters_tell_the_truth_in_any_order_with_any_repetition(
+            steps in prop::collection::vec((0u64..1 << 26, 1u64..1 << 31, 1u32..300), 1..30),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let (mut meter, mut up, mut down, mut secs) = (Meter::default(), 0, 0, 0);
+            let mut made = Vec::new();
+            let mut picks = picks.into_iter();
+            for (more_up, more_down, more_secs) in steps {
+                (up, down, secs) = (up + more_up, down + more_down, secs + more_secs);
+                made.push((narrow(up, down, secs), Timestamp::from_secs(i64::from(secs))));
+                for (reading, at) in made.last().into_iter().chain(picks.by_ref().take(2).map(|pick| pick.get(&made))) {
+                    meter = meter.after(*reading, *at);
+                }
+                prop_assert_eq!((meter.up_octets(), meter.down_octets()), (up, down));
+            }
         }
 
         #[test]

@@ -160,6 +160,13 @@ pub fn authenticator_code(secret: &[u8], now: Timestamp) -> String {
     totp(secret, AUTHENTICATOR_STEP_SECS).generate(secs).to_string()
 }
 
+/// What an authenticator app with this secret shows now, and one step of skew before and after: what [`check_authenticator`] takes.
+#[must_use]
+pub fn authenticator_codes(secret: &[u8], now: Timestamp) -> [String; 3] {
+    let step = Duration::from_secs(AUTHENTICATOR_STEP_SECS);
+    [now - step, now, now + step].map(|at| authenticator_code(secret, at))
+}
+
 fn totp(secret: &[u8], step_secs: u64) -> Totp {
     Builder::new()
         .with_algorithm(Algorithm::SHA1)
@@ -270,6 +277,14 @@ mod tests {
             None,
             "old"
         );
+    }
+
+    #[test]
+    fn every_code_that_an_app_may_show_is_taken_and_no_other() {
+        let now = at(1_000_000_000);
+        for code in authenticator_codes(&SECRET, now) {
+            assert!(check_authenticator(&code, &SECRET, None, now).is_some(), "{code}");
+        }
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 
 pub mod accounting;
 pub mod authorize;
+pub mod certificate_name;
 pub mod challenge;
 pub mod gate;
 pub mod ids;
@@ -18,6 +19,7 @@ pub mod reason;
 pub mod session;
 pub mod time;
 
+pub use certificate_name::CertificateName;
 pub use ids::{ChallengeId, DeviceId, EntitlementId, LeaseId, NasId, PlanId, SessionId, SiteId, SubscriberId};
 pub use language::Language;
 pub use limits::Limits;

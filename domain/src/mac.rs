@@ -16,6 +16,21 @@ pub struct Mac(pub [u8; 6]);
 pub struct InvalidMac;
 
 impl Mac {
+    /// The address in a Calling-Station-Id or in the name that a gate gives a device: spaces around it, and the name of a network after a
+    /// colon (`AA-BB-CC-DD-EE-FF:SSID`, RFC 3580 §3.20), do not matter.
+    #[must_use]
+    pub fn of_station(text: &str) -> Option<Self> {
+        /// Octets of the spellings, the longest first.
+        const LENGTHS: [usize; 4] = [17, 14, 13, 12];
+        let text = text.trim();
+        text.parse().ok().or_else(|| {
+            LENGTHS.into_iter().find_map(|length| {
+                let (mac, rest) = text.split_at_checked(length)?;
+                mac.parse().ok().filter(|_| rest.starts_with(':'))
+            })
+        })
+    }
+
     /// The vendor half only, for screens and logs that do not need the whole address.
     #[must_use]
     pub fn masked(self) -> String {
@@ -92,6 +107,8 @@ impl TryFrom<String> for Mac {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -104,6 +121,45 @@ mod tests {
             "02005e-100001",
         ] {
             assert_eq!(text.parse(), Ok(Mac([2, 0, 0x5e, 0x10, 0, 1])), "{text}");
+        }
+    }
+
+    /// How vendors write an address, in lower case.
+    fn spellings(mac: Mac) -> Vec<String> {
+        let octets = mac.0.map(|octet| format!("{octet:02x}"));
+        let (pairs, _) = octets.as_chunks::<2>();
+        let quads: Vec<String> = pairs.iter().map(|pair| pair.concat()).collect();
+        let bare = octets.concat();
+        vec![
+            octets.join(":"),
+            octets.join("-"),
+            quads.join("."),
+            quads.join("-"),
+            format!("{}-{}", &bare[..6], &bare[6..]),
+            bare,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_spelling_of_a_station_is_its_address(octets: [u8; 6], network in "\\PC{0,32}", is_upper: bool) {
+            let mac = Mac(octets);
+            for spelling in spellings(mac) {
+                let spelling = if is_upper { spelling.to_uppercase() } else { spelling };
+                prop_assert_eq!(Mac::of_station(&spelling), Some(mac));
+                prop_assert_eq!(Mac::of_station(&format!(" {spelling} ")), Some(mac));
+                let with_network = format!("{spelling}:{network}");
+                prop_assert_eq!(Mac::of_station(&with_network), Some(mac), "{}", with_network);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_reading_a_station_fail(text in "\\PC{0,64}") {
+            if let Some(mac) = Mac::of_station(&text) {
+                let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+                let bare: String = spellings(mac).pop().unwrap();
+                prop_assert_eq!(digits.to_lowercase(), bare);
+            }
         }
     }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_firewall::Layout;
-use kavadam_radius::client::{ClientConfig, ServerAddress};
+use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
+use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versions};
 use kavadam_radius::{NasIdentity, Retry, Secret};
+use rustls::pki_types::ServerName;
 
 /// One gateway.
 #[derive(Debug, Clone)]
@@ -70,6 +72,19 @@ pub struct RadiusConfig {
     pub timeout: Duration,
     /// Sendings after the first.
     pub retries: u32,
+    /// Servers asked over TLS; then no other is, `servers` and `secret` play no part in asking, and orders come down these connections.
+    pub tls: Option<TlsServers>,
+}
+
+/// RADIUS servers over TLS (RFC 6614).
+#[derive(Debug, Clone)]
+pub struct TlsServers {
+    /// In order of preference: `HOST:PORT`, and the name in the server's certificate.
+    pub servers: Vec<(String, ServerName<'static>)>,
+    /// What we show, and whom we trust.
+    pub files: TlsFiles,
+    /// What may be spoken.
+    pub versions: Versions,
 }
 
 /// The captive portal API (RFC 8908) over TLS.
@@ -148,7 +163,41 @@ impl GatewayConfig {
         std::iter::once(IpAddr::V4(self.lan4.addr())).chain(lan6).collect()
     }
 
-    pub(crate) fn client(&self) -> ClientConfig {
+    /// Asks the servers; over TLS, their connections begin to be made.
+    pub(crate) fn client(&self) -> Result<Client, TlsError> {
+        let Some(tls) = &self.radius.tls else {
+            return Ok(Client::new(self.udp_client()));
+        };
+        let link = |(address, server_name): &(String, ServerName<'static>)| {
+            Link::open(LinkConfig {
+                address: address.clone(),
+                server_name: server_name.clone(),
+                files: tls.files.clone(),
+                versions: tls.versions,
+                nas: self.nas(),
+                times: LinkTimes::default(),
+            })
+        };
+        let links = tls.servers.iter().map(link).collect::<Result<_, _>>()?;
+        Ok(Client::over_tls(links, self.nas(), self.retry()))
+    }
+
+    fn nas(&self) -> NasIdentity {
+        NasIdentity {
+            identifier: self.nas_identifier.clone(),
+            address: Some(IpAddr::V4(self.lan4.addr())),
+            ..NasIdentity::default()
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        Retry {
+            first_wait: self.radius.timeout,
+            tries: self.radius.retries.saturating_add(1),
+        }
+    }
+
+    fn udp_client(&self) -> ClientConfig {
         let server = |(auth, acct): &(SocketAddr, SocketAddr)| ServerAddress {
             auth: *auth,
             acct: *acct,
@@ -156,22 +205,21 @@ impl GatewayConfig {
         };
         ClientConfig {
             servers: self.radius.servers.iter().map(server).collect(),
-            nas: NasIdentity {
-                identifier: self.nas_identifier.clone(),
-                address: Some(IpAddr::V4(self.lan4.addr())),
-                ..NasIdentity::default()
-            },
-            retry: Retry {
-                first_wait: self.radius.timeout,
-                tries: self.radius.retries.saturating_add(1),
-            },
+            nas: self.nas(),
+            retry: self.retry(),
             source: None,
             requires_message_authenticator: true,
         }
     }
 
     pub(crate) fn dynamic(&self) -> DynamicConfig {
-        let servers = self.radius.servers.iter().map(|(auth, _)| IpNet::from(auth.ip()));
+        // Over TLS a server's orders come down its connection; the secret is for other sources alone.
+        let asked = if self.radius.tls.is_some() {
+            &[][..]
+        } else {
+            &self.radius.servers
+        };
+        let servers = asked.iter().map(|(auth, _)| IpNet::from(auth.ip()));
         let authority = |source| Authority {
             source,
             secret: self.radius.secret.clone(),
@@ -189,6 +237,7 @@ impl GatewayConfig {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::sample_config;
 
     #[test]
@@ -202,5 +251,25 @@ mod tests {
             .map(|authority| authority.source.to_string())
             .collect();
         assert_eq!(sources, ["127.0.0.1/32", "192.0.2.0/24"]);
+    }
+
+    #[test]
+    fn a_server_over_tls_gives_its_orders_down_the_connection_alone() {
+        let mut config = sample_config();
+        config.radius.tls = Some(TlsServers {
+            servers: vec![(
+                "centre.example.org:2083".into(),
+                "centre.example.org".try_into().unwrap(),
+            )],
+            files: TlsFiles {
+                certificate: "/x".into(),
+                key: "/x".into(),
+                authorities: "/x".into(),
+                revoked: None,
+            },
+            versions: Versions::Any,
+        });
+        assert!(config.dynamic().authorities.is_empty());
+        assert!(config.client().is_err(), "there are no such files");
     }
 }

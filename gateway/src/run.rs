@@ -9,8 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use kavadam_domain::Mac;
 use kavadam_firewall::{Events, FirewallError, Gate, GateEvent};
-use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicServer;
+use kavadam_radius::tls::TlsError;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -45,6 +45,9 @@ pub enum GatewayError {
     /// The API's certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The certificates for RADIUS over TLS.
+    #[error("gateway.radius.tls: {0}")]
+    RadiusTls(#[from] TlsError),
     /// A port, socket or directory.
     #[error("cannot open {what}: {error}")]
     Open {
@@ -120,7 +123,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
 
     let called = neighbours::own_mac(&config.lan_if).ok().flatten();
     let called = called.unwrap_or(Mac([0; 6]));
-    let client = Arc::new(Client::new(config.client()));
+    let client = Arc::new(config.client()?);
     let left = spool.waiting().await?;
     let (courier, courier_handle) = Courier::new(spool.clone(), Arc::clone(&client), called.to_string(), left);
     let seed = rand::random();
@@ -158,6 +161,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         .map_err(opening(format!("the lease socket {}", config.lease_socket.display())))?;
     let orders = DynamicServer::bind(config.dynamic(), handle.clone())
         .map_err(opening(format!("the port for orders {}", config.coa_listen)))?;
+    client.take_orders(&orders);
     let doors = open_doors(
         &config,
         &Doors::new(&config, called, handle, devices.clone()),

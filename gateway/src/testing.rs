@@ -31,6 +31,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
             secret: Secret::new(b"radius secret".to_vec()),
             timeout: Duration::from_secs(1),
             retries: 3,
+            tls: None,
         },
         coa_listen: "127.0.0.1:3799".parse().unwrap(),
         api: Some(ApiConfig {

@@ -39,10 +39,12 @@ CREATE TABLE nas (
     old_secret_sealed BLOB,                    -- valid besides until old_secret_until
     old_secret_until  INTEGER,
     unsigned_until    INTEGER,                 -- until then its Access-Requests may lack Message-Authenticator
+    certificate_name  TEXT,                  -- in its TLS certificate: DNS name, URI or sha256:…
     last_seen_address TEXT,
     last_seen_at      INTEGER,
     is_retired        INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
+CREATE UNIQUE INDEX nas_by_certificate_name ON nas (certificate_name) WHERE is_retired = FALSE;
 
 CREATE TABLE subscriber (
     id          INTEGER PRIMARY KEY NOT NULL,
@@ -171,6 +173,7 @@ CREATE TABLE session (
     up_packets        INTEGER NOT NULL DEFAULT 0,
     down_packets      INTEGER NOT NULL DEFAULT 0,
     session_secs      INTEGER NOT NULL DEFAULT 0,
+    is_wide           INTEGER NOT NULL DEFAULT 0 CHECK (is_wide IN (0, 1)), -- the gate told them: its counters do not wrap
     order_action      TEXT CHECK (order_action IN ('end', 'change')), -- what the gate is yet to obey
     order_number      INTEGER NOT NULL DEFAULT 0, -- counts orders: an answer to an older one settles nothing
     order_attempts    INTEGER NOT NULL DEFAULT 0,

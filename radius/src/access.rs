@@ -1,10 +1,15 @@
 //! Access-Request and its answers.
 
+mod eap;
+mod ms_chap;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use kavadam_domain::{Limits, Mac};
 use zeroize::Zeroizing;
+
+pub use ms_chap::MsChapV2;
 
 use crate::NasIdentity;
 use crate::limits::{self, LimitsError};
@@ -29,6 +34,8 @@ pub enum Credential {
         /// CHAP-Challenge, or the Request Authenticator where that was absent.
         challenge: Vec<u8>,
     },
+    /// MS-CHAPv2.
+    MsChapV2(MsChapV2),
     /// EAP, which we do not offer: the identifier of its message, for the EAP-Failure.
     Eap(u8),
 }
@@ -105,6 +112,8 @@ pub struct Grant {
     pub cui: Option<Vec<u8>>,
     /// Reply-Message.
     pub message: Option<String>,
+    /// The server's own proof in MS-CHAP2-Success: `S=` and 40 digits. Not read: our gateway never sends MS-CHAP.
+    pub ms_chap2_success: Option<String>,
 }
 
 /// In an Authorize-Only that nobody asked for.
@@ -157,6 +166,7 @@ impl AccessRequest {
                 draft.octets(attr::CHAP_PASSWORD, &value);
                 draft.octets(attr::CHAP_CHALLENGE, challenge);
             }
+            Credential::MsChapV2(response) => response.write(&mut draft),
             // RFC 2865 §4.1 calls for a password or a State; as password of a device vendors send its name.
             Credential::Absent if self.service == ServiceType::CallCheck => {
                 write_password(&mut draft, self.user_name.as_bytes(), secret);
@@ -190,8 +200,8 @@ impl AccessRequest {
         draft
     }
 
-    /// Reads a request that was verified with `secret`. `None` if a CHAP-Password or User-Password is malformed, or both are there
-    /// (RFC 2865 §4.1).
+    /// Reads a request that was verified with `secret`. `None` if a proof is malformed, there is more than one
+    /// (RFC 2865 §4.1), or it is MS-CHAP of the first version.
     #[must_use]
     pub fn read(packet: &Packet, secret: &[u8]) -> Option<Self> {
         Some(Self {
@@ -220,11 +230,16 @@ impl AccessRequest {
 
 impl Credential {
     fn read(packet: &Packet, secret: &[u8]) -> Option<Self> {
-        if let Some(message) = packet.joined(attr::EAP_MESSAGE) {
-            return Some(Self::Eap(message.get(1).copied().unwrap_or(0)));
+        if let Some(identifier) = eap::identifier(packet) {
+            return Some(Self::Eap(identifier));
         }
-        if packet.has(attr::CHAP_PASSWORD) && packet.has(attr::USER_PASSWORD) {
+        let is_password = |kind: &u8| [attr::USER_PASSWORD, attr::CHAP_PASSWORD].contains(kind);
+        let ms_chap = ms_chap::responses(packet);
+        if packet.kinds().filter(is_password).count() + ms_chap > 1 {
             return None;
+        }
+        if ms_chap > 0 {
+            return MsChapV2::read(packet).map(Self::MsChapV2);
         }
         if let Some(value) = packet.octets(attr::CHAP_PASSWORD) {
             let (ident, response) = value.split_first()?;
@@ -296,8 +311,15 @@ impl AccessReply {
         match self {
             Self::Accept(grant) => {
                 grant.write(&mut draft, request.has(attr::CHARGEABLE_USER_IDENTITY), write_limits);
+                if let Some(success) = &grant.ms_chap2_success {
+                    ms_chap::write_success(&mut draft, request, success);
+                }
             }
-            Self::Reject { message } => write_message(&mut draft, message.as_deref()),
+            Self::Reject { message } => {
+                write_message(&mut draft, message.as_deref());
+                let message = message.as_deref().unwrap_or_default();
+                ms_chap::write_error(&mut draft, request, message, random_authenticator());
+            }
             Self::Challenge { message, state } => {
                 write_message(&mut draft, message.as_deref());
                 draft.octets(attr::STATE, state);
@@ -363,6 +385,7 @@ impl Grant {
             user_name: packet.text(attr::USER_NAME),
             cui: packet.octets(attr::CHARGEABLE_USER_IDENTITY),
             message,
+            ms_chap2_success: None,
         })
     }
 }
@@ -401,9 +424,9 @@ pub(crate) fn write_device(
     }
 }
 
-/// Calling-Station-Id, where it is a MAC.
+/// Calling-Station-Id, where it is a MAC, in any vendor's spelling.
 pub(crate) fn mac_of(packet: &Packet) -> Option<Mac> {
-    packet.text(attr::CALLING_STATION_ID)?.trim().parse().ok()
+    Mac::of_station(&packet.text(attr::CALLING_STATION_ID)?)
 }
 
 /// The device's IPv6 address: Framed-IPv6-Address (RFC 6911); else what Framed-IPv6-Prefix and Framed-Interface-Id (RFC 3162) make

@@ -38,6 +38,8 @@ pub struct Counters {
     pub down_packets: u64,
     /// Acct-Session-Time.
     pub session_secs: u32,
+    /// Acct-Input-Gigawords or -Output-Gigawords was there, if only as zero; always written.
+    pub has_gigawords: bool,
 }
 
 /// What a gate reports.
@@ -202,6 +204,7 @@ impl Counters {
             up_packets: u64::from(number(attr::ACCT_INPUT_PACKETS)?),
             down_packets: u64::from(number(attr::ACCT_OUTPUT_PACKETS)?),
             session_secs: number(attr::ACCT_SESSION_TIME)?,
+            has_gigawords: packet.has(attr::ACCT_INPUT_GIGAWORDS) || packet.has(attr::ACCT_OUTPUT_GIGAWORDS),
         })
     }
 }
@@ -245,6 +248,11 @@ mod tests {
         let now = Timestamp::from_secs(1_800_000_000);
         let stop = |draft: &mut Draft| _ = draft.u32(attr::ACCT_STATUS_TYPE, status::STOP);
         assert_eq!(read(now, stop).unwrap().counters, Counters::default());
+        let with_gigawords = |draft: &mut Draft| {
+            stop(draft);
+            draft.u32(attr::ACCT_OUTPUT_GIGAWORDS, 0);
+        };
+        assert!(read(now, with_gigawords).unwrap().counters.has_gigawords);
         for attribute in [
             attr::ACCT_INPUT_OCTETS,
             attr::ACCT_INPUT_GIGAWORDS,

@@ -41,6 +41,13 @@ impl Default for Retry {
 }
 
 impl Retry {
+    /// Until it gives up, without chance.
+    #[cfg(feature = "client")]
+    pub(crate) fn in_all(self) -> Duration {
+        let waits = (0..self.tries.max(1)).map(|n| self.first_wait * (1_u32 << n.min(10)));
+        waits.sum()
+    }
+
     fn waits(self) -> impl Iterator<Item = Duration> {
         let jitter = 0.9 + 0.2 * rand::random::<f64>();
         (0..self.tries.max(1)).map(move |n| self.first_wait.mul_f64(jitter * f64::from(1_u32 << n.min(10))))

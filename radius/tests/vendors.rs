@@ -84,6 +84,7 @@ impl Centre for Open {
             is_renewable: false,
             plan: "citizen".into(),
             is_throttled: self.is_throttled,
+            ms_chap2_success: None,
         }))
     }
 
@@ -286,10 +287,10 @@ impl Flow {
             .unwrap()
             .with_profiles(Arc::clone(&profiles));
         let (auth, acct) = (server.auth_addr().unwrap(), server.acct_addr().unwrap());
-        let stop = CancellationToken::new();
+        let (stop, counts) = (CancellationToken::new(), server.counts());
         tokio::spawn(server.run(stop.clone()));
         let client = DynamicClient::new(None, Retry::default());
-        tokio::spawn(run_orders(access.clone(), client, profiles, stop.clone()));
+        tokio::spawn(run_orders(access.clone(), client, profiles, counts, stop.clone()));
         Self {
             access,
             gate,

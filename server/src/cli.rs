@@ -2,6 +2,7 @@
 
 mod nouns;
 mod plans;
+mod radius;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ pub use nouns::{
     VoucherCommand, VoucherOrder,
 };
 pub use plans::{PlanCommand, PlanSettings};
+pub use radius::{Probe, RadiusCommand, RadiusSniff, RadiusTest, RadiusTop, Who, WhyQuestion};
 
 use crate::config::DEFAULT_PATH;
 
@@ -34,7 +36,14 @@ const FIRST_STEPS: &str = "First steps:
   kavadam check
   kavadam run
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing, 78 the configuration cannot be used";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing, 4 refused by a RADIUS server, 78 the configuration cannot be used";
+
+const WHY_EXAMPLES: &str = "Nothing is changed, but the audit says that you looked.
+
+Examples:
+  kavadam why 9876543210
+  kavadam why 02:00:00:00:00:01 --gate stand-7
+  kavadam why 4711";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -77,6 +86,12 @@ pub enum Command {
     /// Printed codes worth octets
     #[command(subcommand)]
     Voucher(VoucherCommand),
+    /// See what RADIUS does
+    #[command(subcommand)]
+    Radius(RadiusCommand),
+    /// Why somebody is let in or refused now: the rule, the facts, and what gates were answered last
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(WhyQuestion),
     /// What administrators did
     #[command(subcommand)]
     Audit(AuditCommand),

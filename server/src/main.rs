@@ -13,6 +13,7 @@ mod owner;
 mod run;
 mod units;
 mod vitals;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, GateCommand};
+use crate::cli::{Cli, Command, GateCommand, RadiusCommand};
 use crate::config::{Config, Unusable};
 
 /// Requests are taken apart and answered on whatever thread is free: four parts in ten of a decision went into the C library's allocator,
@@ -74,10 +75,15 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Dnsmasq => return Err(dnsmasq::become_dnsmasq(&Config::load_gateway(&cli.config)?)),
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
+        // Where server and secret are named, nothing of ours is needed.
+        Command::Radius(RadiusCommand::Test(test)) if test.secret_file.is_some() && test.server.is_some() => {
+            let server = test.server.context("--server")?;
+            return runtime()?.block_on(admin::probe::run_against(server, &test, &owner::Secrets::default()));
+        }
         command => {
             let config = Config::load(&cli.config)?;
             let secrets = owner::become_owner(&config.file.state_dir, &command)?;
-            runtime()?.block_on(admin::execute(&config, command, secrets))?;
+            return runtime()?.block_on(admin::execute(&config, command, secrets));
         }
     }
     Ok(ExitCode::SUCCESS)

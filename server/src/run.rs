@@ -12,7 +12,7 @@ use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
-use kavadam_radius::server::{RadiusServer, ServerConfig, run_orders};
+use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig, run_orders};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, read_secret};
 use crate::vitals::Vitals;
+use crate::watch::{self, Watch};
 use crate::{centre, clock, notify};
 
 /// Between looks at sessions that fell silent.
@@ -77,17 +78,20 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         let server = RadiusServer::bind(ServerConfig { auth, acct }, access.clone())
             .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?
             .with_profiles(Arc::clone(&config.profiles));
+        let server = with_radsec(config, server)?;
         tracing::info!(%auth, %acct, "RADIUS server listens");
-        parts.add("radius", forever(server.run(parts.stop.clone())));
         // From the address that gates ask: it is the one they take orders from.
         let source = Some(auth.ip()).filter(|ip| !ip.is_unspecified());
         let orders = run_orders(
             access.clone(),
-            DynamicClient::new(source, Retry::default()),
+            DynamicClient::new(source, Retry::default()).over(server.links()),
             Arc::clone(&config.profiles),
+            server.counts(),
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));
+        start_watch(config, &access, server.counts(), parts).await?;
+        parts.add("radius", forever(server.run(parts.stop.clone())));
         // Only who hears the gates can tell who fell silent.
         parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     }
@@ -96,6 +100,43 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
         start_sms(config, &access, parts)?;
     }
     Ok(access)
+}
+
+/// Opens the port for RADIUS over TLS, if it is on.
+fn with_radsec<C: Centre>(config: &Config, server: RadiusServer<C>) -> anyhow::Result<RadiusServer<C>> {
+    let Some(radsec) = config.radsec() else {
+        return Ok(server);
+    };
+    let listen = radsec.listen;
+    let server = server.with_radsec(radsec).context("radius.tls")?;
+    tracing::info!(%listen, "RADIUS server listens for TLS");
+    Ok(server)
+}
+
+/// Lets the command line and a metrics collector look on.
+async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
+    let watch = Watch::new(access.clone(), counts);
+    // Nobody online depends on it, and a second RADIUS process may share the state.
+    match watch::socket::bind(&config.watch_socket()) {
+        Ok(socket) => parts.add(
+            "watch",
+            forever(watch::socket::serve(socket, watch.clone(), parts.stop.clone())),
+        ),
+        Err(error) => tracing::warn!("`kavadam radius top` cannot look on: {error:#}"),
+    }
+    if let Some(listen) = config.metrics_listen {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen for metrics on {listen} (metrics.listen)"))?;
+        tracing::info!(%listen, "metrics are told");
+        let router = watch::metrics::router(watch);
+        let stop = parts.stop.clone();
+        parts.add(
+            "metrics",
+            forever(kavadam_portal::serve(listener, router, stop.cancelled_owned())),
+        );
+    }
+    Ok(())
 }
 
 async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {
@@ -195,6 +236,8 @@ impl Parts {
     /// Until a signal, or the end of a part, which is a failure unless all were told to end.
     async fn wait(mut self) -> anyhow::Result<()> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Whoever keeps certificates hears it too, and reads them again; without this it would end us where nobody keeps any.
+        let _hangup = signal(SignalKind::hangup())?;
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use kavadam_domain::Timestamp;
+use kavadam_domain::{CertificateName, Timestamp};
 
 use crate::clock;
 
@@ -77,6 +77,24 @@ fn end_of_day(date: &str) -> Option<Timestamp> {
     let next = date.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
     let end = jiff::tz::TimeZone::system().to_timestamp(next.into()).ok()?;
     Some(Timestamp(end.as_microsecond()))
+}
+
+/// A name in a certificate, or `none`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate(pub Option<CertificateName>);
+
+/// What a gate's certificate is known by; `none` ties it to no certificate.
+///
+/// # Errors
+/// What would be right.
+pub fn certificate(text: &str) -> Result<Certificate, String> {
+    if text == "none" {
+        return Ok(Certificate(None));
+    }
+    let name = text
+        .parse()
+        .map_err(|error: kavadam_domain::certificate_name::InvalidCertificateName| format!("`{text}` is {error}"))?;
+    Ok(Certificate(Some(name)))
 }
 
 /// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.

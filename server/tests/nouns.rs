@@ -101,6 +101,13 @@ fn what_is_changed_is_printed_as_it_is_afterwards() {
     );
     assert_eq!(desk.json(&["site", "set", "Stand", "--open"])["is_open"], true);
     let nas = desk.json(&["nas", "set", "gate-1", "--coa-port", "1700"]);
+    let tied = desk.json(&["nas", "set", "gate-1", "--certificate-name", "Gate-1.example.org"]);
+    assert_eq!(
+        (&tied["certificate_name"], &tied["coa_port"]),
+        (&"gate-1.example.org".into(), &1700.into())
+    );
+    let untied = desk.json(&["nas", "set", "gate-1", "--certificate-name", "none"]);
+    assert!(untied["certificate_name"].is_null());
     assert_eq!(
         (&nas["coa_port"], &nas["source"]),
         (&1700.into(), &"10.7.0.2/32".into()),

@@ -168,3 +168,52 @@ fn a_check_looks_at_the_machine_even_if_the_file_is_wrong_and_names_files_of_roo
         assert!(said.contains(part), "{part} is missing from {said}");
     }
 }
+
+#[test]
+fn packets_are_sniffed_on_roots_socket_with_somebody_elses_rights() {
+    let machine = Machine::new(NO_MESSAGES);
+    let secret = machine.secret("s", "a-secret-of-thirty-two-octets-xx");
+    for words in [
+        ["plan", "set", "citizen"].as_slice(),
+        &["site", "set", "Stand", "--plan", "citizen"],
+        &[
+            "nas",
+            "set",
+            "stand-7",
+            "--site",
+            "Stand",
+            "--source",
+            "127.0.0.1",
+            "--secret-file",
+            &secret,
+            "--uam-secret-file",
+            &secret,
+        ],
+    ] {
+        assert!(machine.kavadam(words).output().unwrap().status.success(), "{words:?}");
+    }
+    // In a network of its own; asked until it has seen one, since nothing tells when it begins to listen.
+    let (program, config) = (machine.at("kavadam"), machine.at("kavadam.toml"));
+    let script = format!(
+        "ip link set lo up
+         timeout 30 '{program}' -c '{config}' radius sniff --count 1 & sniffer=$!
+         while kill -0 $sniffer 2>/dev/null; do
+             '{program}' radius test --server 127.0.0.1:1812 --secret-file '{secret}' --tries 1 >/dev/null
+             for pid in $(cat /proc/$sniffer/task/*/children 2>/dev/null); do grep ^Uid: /proc/$pid/status >&2; done
+             sleep 0.2
+         done
+         wait $sniffer",
+        program = program.display(),
+        config = config.display(),
+    );
+    let output = Command::new("unshare")
+        .args(["-n", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    let (said, whose) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}{whose}");
+    assert_eq!(said.matches("Status-Server").count(), 1, "{said}");
+    assert!(said.contains("[stand-7]") && said.contains(", verified"), "{said}");
+    assert!(whose.contains(&SOMEBODY.to_string()), "{whose}");
+    assert_eq!(machine.strangers(), Vec::<std::path::PathBuf>::new());
+}

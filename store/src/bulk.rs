@@ -178,7 +178,7 @@ pub(crate) mod tables {
             id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state, is_renewable,
             is_throttled, granted_at, started_at, reported_at, heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended,
             granted_octets, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets, session_secs,
-            order_action, order_number, order_attempts, order_next_at, trouble,
+            is_wide, order_action, order_number, order_attempts, order_next_at, trouble,
         }
         upsert_vendors: upsert "session_vendor", VendorRow {
             session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle, ssid,
@@ -187,14 +187,14 @@ pub(crate) mod tables {
         /// What reports move on; no index has these columns.
         update_meters: update "session", SessionRow {
             id, ip, reported_at, heard_at, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets,
-            session_secs,
+            session_secs, is_wide,
         }
         /// Whatever of a session may change after its grant.
         update_sessions: update "session", SessionRow {
             id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, started_at, reported_at, heard_at, ends_at,
             ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
-            base_down_octets, up_packets, down_packets, session_secs, order_action, order_number, order_attempts, order_next_at,
-            trouble,
+            base_down_octets, up_packets, down_packets, session_secs, is_wide, order_action, order_number, order_attempts,
+            order_next_at, trouble,
         }
     }
 }

@@ -16,6 +16,7 @@ mod working;
 
 mod audit;
 mod login;
+mod overview;
 mod plan;
 mod quota;
 mod record;
@@ -34,6 +35,7 @@ pub use audit::{AuditRow, UnknownReport};
 pub use gather::Wanted;
 pub use login::{ChallengeRow, NewChallenge, SmsFate, SmsRow, TicketRow};
 pub use open::Store;
+pub use overview::OnlineRow;
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};

@@ -79,6 +79,8 @@ row! {
         pub down_packets: u64,
         /// Acct-Session-Time.
         pub session_secs: u32,
+        /// The gate told Gigawords: its counters do not wrap.
+        pub is_wide: bool,
         /// What the gate is yet to obey.
         pub order_action: Option<OrderKind>,
         /// How often something was asked of it: tells an order from those before.
@@ -101,6 +103,7 @@ impl SessionRow {
                 up_octets: self.up_octets,
                 down_octets: self.down_octets,
                 session_secs: self.session_secs,
+                has_gigawords: self.is_wide,
             },
             last_at: self.reported_at,
             base_up_octets: self.base_up_octets,
@@ -113,6 +116,7 @@ impl SessionRow {
         self.up_octets = meter.last.up_octets;
         self.down_octets = meter.last.down_octets;
         self.session_secs = meter.last.session_secs;
+        self.is_wide = meter.last.has_gigawords;
         self.reported_at = meter.last_at;
         self.base_up_octets = meter.base_up_octets;
         self.base_down_octets = meter.base_down_octets;
@@ -131,6 +135,7 @@ impl SessionRow {
             up_packets: other.up_packets,
             down_packets: other.down_packets,
             session_secs: other.session_secs,
+            is_wide: other.is_wide,
             ..self.clone()
         };
         moved == *other
@@ -251,6 +256,7 @@ impl NewSession {
             up_packets: 0,
             down_packets: 0,
             session_secs: 0,
+            is_wide: false,
             order_action: None,
             order_number: 0,
             order_attempts: 0,
@@ -377,7 +383,11 @@ impl Tx {
             nas,
             name,
         )?;
-        Ok(found.map(|row| self.working.session(row.id).cloned().unwrap_or(row)))
+        let found = found
+            .map(|row| self.working.session(row.id).cloned().unwrap_or(row))
+            .filter(|row| row.acct_session_id.as_deref() == Some(name));
+        let in_hand = self.working.session_named(nas, name).cloned();
+        Ok(found.into_iter().chain(in_hand).max_by_key(|row| row.id))
     }
 
     async fn session_of_class(&mut self, class: &[u8]) -> Result<Option<SessionRow>> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use kavadam_domain::{NasId, PlanId, SiteId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, PlanId, SiteId, Timestamp};
 
 use crate::carry::Places;
 use crate::sql::{Id, execute, row, rows};
@@ -52,6 +52,8 @@ row! {
         pub old_secret_until: Option<Timestamp>,
         /// See [`NasProof::unsigned_until`].
         pub unsigned_until: Option<Timestamp>,
+        /// By what in its TLS certificate it is known; `None`: by its source alone.
+        pub certificate_name: Option<CertificateName>,
         /// Where its last request came from.
         pub last_seen_address: Option<IpAddr>,
         /// When that was.
@@ -264,6 +266,21 @@ impl Tx {
         Ok(())
     }
 
+    /// Ties a gate to a certificate, or to none.
+    ///
+    /// # Errors
+    /// Another gate is tied to it ([`crate::Error::is_conflict`]), or the database failed.
+    pub async fn tie_nas(&mut self, nas: NasId, certificate: Option<&CertificateName>) -> Result<()> {
+        self.change_places().await?;
+        execute!(
+            self,
+            "UPDATE nas SET certificate_name = $2 WHERE id = $1",
+            nas,
+            certificate
+        )?;
+        Ok(())
+    }
+
     /// Retires a gate: it is known no more, and its sessions stay on record.
     ///
     /// # Errors
@@ -272,7 +289,8 @@ impl Tx {
         self.change_places().await?;
         execute!(
             self,
-            "UPDATE nas SET is_retired = TRUE, old_secret_sealed = NULL, old_secret_until = NULL, unsigned_until = NULL
+            "UPDATE nas SET is_retired = TRUE, old_secret_sealed = NULL, old_secret_until = NULL, unsigned_until = NULL,
+                 certificate_name = NULL
              WHERE id = $1",
             nas
         )?;

@@ -100,6 +100,19 @@ impl Tx {
         )
     }
 
+    /// The voucher of a code.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn voucher_coded(&mut self, code_hash: &[u8; 32]) -> Result<Option<VoucherRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM voucher WHERE code_hash = $1",
+            code_hash
+        )
+    }
+
     /// One voucher.
     ///
     /// # Errors

@@ -150,10 +150,14 @@ impl Working {
 
     /// The live session of that name at a gate, if its owner is held.
     pub(crate) fn live_session_named(&self, nas: NasId, name: &str) -> Option<&SessionRow> {
+        self.session_named(nas, name)
+            .filter(|row| row.state != SessionState::Ended)
+    }
+
+    /// The session that went by that name at a gate last, over or not, of those in hand: it may not be in the database yet.
+    pub(crate) fn session_named(&self, nas: NasId, name: &str) -> Option<&SessionRow> {
         let found = self.names.get(&(nas, Box::from(name))).and_then(|id| self.session(*id));
-        let goes_by =
-            |row: &&SessionRow| row.acct_session_id.as_deref() == Some(name) && row.state != SessionState::Ended;
-        found.filter(goes_by)
+        found.filter(|row| row.acct_session_id.as_deref() == Some(name))
     }
 
     /// `None` if the subscriber is not held.

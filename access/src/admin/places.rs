@@ -2,7 +2,7 @@
 
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{NasId, SiteId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, SiteId, Timestamp};
 use kavadam_store::{NasProof, NewNas, OrderKind, SiteRow, Tx};
 
 use super::proof::{check_range, describe, proof_after};
@@ -143,6 +143,39 @@ impl Access {
         tx.commit().await?;
         self.forget_gates();
         Ok(id)
+    }
+
+    /// Ties a gate to a TLS certificate: over `RadSec` it is whoever shows a trusted one that bears this name. `None`: it has none, and
+    /// its connections are refused.
+    ///
+    /// # Errors
+    /// There is no such gate, another is tied to that name, or the service is out of order; nothing was changed.
+    pub async fn tie_nas(
+        &self,
+        name: &str,
+        certificate: Option<&CertificateName>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), AccessError> {
+        let mut tx = self.write().await?;
+        let nases = tx.nases().await?;
+        let nas = nases.iter().find(|nas| nas.name == name);
+        let nas = nas.ok_or_else(|| missing("nas", name))?;
+        let twin = nases.iter().find(|other| {
+            other.name != name && certificate.is_some() && other.certificate_name.as_ref() == certificate
+        });
+        if let Some(twin) = twin {
+            return Err(AccessError::Invalid(format!(
+                "that certificate is the gate `{}`'s: each gate needs a name of its own",
+                twin.name
+            )));
+        }
+        tx.tie_nas(nas.id, certificate).await?;
+        let detail = certificate.map(ToString::to_string).unwrap_or_default();
+        tx.record_audit(actor, "nas.certificate", name, &detail, now).await?;
+        tx.commit().await?;
+        self.forget_gates();
+        Ok(())
     }
 
     /// Retires a gate: its requests are answered no more (by other processes of the centre within seconds), and its sessions are over, as

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{MobileNumber, Plan, SessionId, Timestamp};
+use kavadam_domain::{CertificateName, MobileNumber, Plan, SessionId, Timestamp};
 use kavadam_store::{AuditRow, OrderKind, SessionListing, VoucherRow};
 
 use super::missing;
@@ -46,6 +46,8 @@ pub struct NasView {
     pub old_secret_until: Option<Timestamp>,
     /// Until when its Access-Requests may lack Message-Authenticator, or might.
     pub unsigned_until: Option<Timestamp>,
+    /// By what in its TLS certificate it is known.
+    pub certificate_name: Option<CertificateName>,
     /// Where its last authentic request came from, and when that was noted (within a minute).
     pub last_seen: Option<(IpAddr, Timestamp)>,
 }
@@ -112,6 +114,7 @@ impl Access {
                 is_renewing: row.is_renewing,
                 old_secret_until: row.old_secret_until,
                 unsigned_until: row.unsigned_until,
+                certificate_name: row.certificate_name,
                 last_seen: row.last_seen_address.zip(row.last_seen_at),
             })
         })
@@ -265,6 +268,7 @@ fn view(row: SessionListing) -> SessionView {
             up_packets: session.up_packets,
             down_packets: session.down_packets,
             session_secs: session.session_secs,
+            has_gigawords: session.is_wide,
         },
         trouble: session.trouble,
         ssid,

@@ -1,10 +1,184 @@
-//! The gates of the model as they truly are: what they let through, report, and make of answers and orders.
+//! The world as it truly is: people, devices, gates, and what flows.
 
-use super::*;
+mod gates;
+mod ledger;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use kavadam_access::admin::NasSetting;
+use kavadam_access::api::*;
+use kavadam_access::{Access, Settings};
+use kavadam_domain::gate::Abilities;
+use kavadam_domain::{Language, Limits, Mac, MobileNumber, NasId, Plan, SessionId, SubscriberId, Timestamp};
+
+use crate::World;
+use crate::lab::{self, Database, Lab, MB};
+
+/// Renews leases and shares them between a person's devices.
+pub const SHARING: usize = 0;
+/// Takes a limit. It has no Gigawords, and its clock is behind.
+pub const NARROW: usize = 1;
+/// Takes a limit, and numbers sessions anew under their Class. Its clock is ahead.
+pub const RENUMBERING: usize = 2;
+/// Heeds no limit of octets: only orders.
+pub const CARELESS: usize = 3;
+
+/// A session as it truly is at its gate.
+pub struct Session {
+    /// Of the grant: the same for all that follow on from one.
+    pub id: SessionId,
+    pub person: usize,
+    pub device: u8,
+    pub gate: usize,
+    pub name: String,
+    pub class: Vec<u8>,
+    pub limits: Limits,
+    pub passed: u64,
+    /// Of that, before the gate's counters last began at zero.
+    pub passed_before: u64,
+    /// When they did.
+    pub counted_from: Timestamp,
+    pub began: Timestamp,
+    pub is_online: bool,
+    /// As the furthest report had it that arrived.
+    pub reported: u64,
+    /// The centre was seen to hold it for ended.
+    pub is_written_off: bool,
+}
+
+impl Session {
+    /// `None`: not metered, since the quota is used up and the plan slows.
+    pub fn limit(&self) -> Option<u64> {
+        self.limits.max_total_octets
+    }
+
+    pub fn ends_at(&self) -> Timestamp {
+        self.began + Duration::from_secs(self.limits.session_secs.unwrap().into())
+    }
+}
+
+/// A report on its way.
+#[derive(Clone)]
+pub struct Sent {
+    pub report: AccountingReport,
+    pub session: usize,
+    /// What the gate had let through by then, as far as the report tells.
+    pub passed: u64,
+    /// The gate will see to it that it arrives.
+    pub is_sure: bool,
+}
+
+pub struct Model {
+    pub lab: Lab,
+    pub world: World,
+    pub gates: [NasId; 4],
+    pub people: [(SubscriberId, MobileNumber); 2],
+    /// Of the devices.
+    pub owners: [usize; 6],
+    pub sessions: Vec<Session>,
+    /// What ended sessions of a person left in the pool at the gate that shares: granted, passed.
+    pub retired: [(u64, u64); 2],
+    pub reports: Vec<Sent>,
+    pub answers: Vec<(Order, OrderAnswer)>,
+    pub quota: u64,
+    /// By person and day.
+    pub passed: HashMap<(usize, Timestamp), u64>,
+    /// Of that, while slowed.
+    pub slowed: HashMap<(usize, Timestamp), u64>,
+    pub topped_up: HashMap<(usize, Timestamp), u64>,
+    /// Octets that the centre could not know of when it gave their lease to others: let through and not reported when their session was
+    /// held for ended (by its gate's next login, its On, its word that the session is gone), or beyond every limit.
+    pub debt: HashMap<(usize, Timestamp), u64>,
+    /// A session of theirs was taken for ended while it was alive: all of its lease may have gone to others as well.
+    pub overdrawn: BTreeSet<(usize, Timestamp)>,
+    /// Charged, as last seen.
+    pub charged: HashMap<(usize, Timestamp), u64>,
+    pub names: u32,
+}
 
 impl Model {
+    /// All gates but the one that shares can be held to what is given of a vendor's.
+    pub async fn new(database: Database, vendor: Abilities, world: World) -> Self {
+        let quota = 40 * MB * world.scale;
+        let mut lab = Lab::new(database, &plan(quota, world)).await;
+        let mut settings = Settings::default();
+        settings.abilities.insert("vendor".to_owned(), vendor);
+        lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
+        // A few minutes before midnight in Kerala.
+        lab.pass(Duration::from_mins(12 * 60 - 4));
+        let mut gates = [lab.nas; 4];
+        for (number, gate) in gates.iter_mut().enumerate().skip(1) {
+            *gate = set_gate(&lab, number + 1).await;
+        }
+        let mut model = Self {
+            lab,
+            world,
+            gates,
+            people: [
+                (SubscriberId(0), "9876543210".parse().unwrap()),
+                (SubscriberId(0), "9876543211".parse().unwrap()),
+            ],
+            owners: [0, 1, 0, 1, 0, 1],
+            sessions: Vec::new(),
+            retired: [(0, 0); 2],
+            reports: Vec::new(),
+            answers: Vec::new(),
+            quota,
+            passed: HashMap::new(),
+            slowed: HashMap::new(),
+            topped_up: HashMap::new(),
+            debt: HashMap::new(),
+            overdrawn: BTreeSet::new(),
+            charged: HashMap::new(),
+            names: 0,
+        };
+        for person in 0..2 {
+            let mut tx = model.lab.store.write().await.unwrap();
+            let number = model.people[person].1.clone();
+            let alias = format!("alias-{person}");
+            let row = tx.ensure_subscriber(&number, &alias, Language::En, model.lab.now).await;
+            tx.commit().await.unwrap();
+            model.people[person].0 = row.unwrap().id;
+        }
+        for device in 0..6 {
+            model.remember(device).await;
+        }
+        model
+    }
+
+    pub fn plan(&self) -> Plan {
+        plan(self.quota, self.world)
+    }
+
+    pub fn day(&self) -> Timestamp {
+        self.day_of(self.lab.now)
+    }
+
+    pub fn day_of(&self, at: Timestamp) -> Timestamp {
+        self.plan().window(at).unwrap().start
+    }
+
+    /// Its owner logged in with it.
+    async fn remember(&self, device: u8) {
+        let owner = self.people[self.owners[usize::from(device)]].0;
+        let until = self.lab.now + Duration::from_hours(10_000);
+        let mut tx = self.lab.store.write().await.unwrap();
+        tx.remember_device(owner, mac(device), Some(until), self.lab.now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Somebody else logs in with a device from now on.
+    pub async fn exchange(&mut self, device: u8) {
+        let owner = &mut self.owners[usize::from(device)];
+        *owner = 1 - *owner;
+        self.remember(device).await;
+    }
+
     /// Gates end what is over in time.
-    pub(super) fn pass(&mut self, secs: u32) {
+    pub fn pass(&mut self, secs: u32) {
         for _ in 0..secs {
             self.lab.pass(Duration::from_secs(1));
             for index in 0..self.sessions.len() {
@@ -14,209 +188,33 @@ impl Model {
             }
         }
     }
+}
 
-    pub(super) fn online(&self, pick: u8) -> Option<usize> {
-        let online: Vec<usize> = (0..self.sessions.len())
-            .filter(|index| self.sessions[*index].is_online)
-            .collect();
-        (!online.is_empty()).then(|| online[usize::from(pick) % online.len()])
+fn plan(quota: u64, world: World) -> Plan {
+    Plan {
+        after_quota: world.after_quota,
+        ..lab::plan(quota)
     }
+}
 
-    /// What the gates would still let through for a session, and those it shares with.
-    pub(super) fn free(&self, index: usize) -> u64 {
-        let session = &self.sessions[index];
-        if session.gate != SHARING {
-            return session.limit().saturating_sub(session.passed);
-        }
-        let (mut granted, mut passed) = self.retired[session.person];
-        for other in self.pool(session.person) {
-            granted += other.limit();
-            passed += other.passed;
-        }
-        granted.saturating_sub(passed)
-    }
+async fn set_gate(lab: &Lab, number: usize) -> NasId {
+    let setting = NasSetting {
+        name: &format!("gate-{number}"),
+        site: "Vizhinjam bus stand",
+        source: format!("127.0.0.{number}/32").parse().unwrap(),
+        secret: b"a secret of the gate",
+        uam_secret: b"a secret of redirects",
+        coa_port: 3799,
+        coa_host: None,
+        profile: "vendor",
+        is_renewing: false,
+    };
+    let id = lab.access.set_nas(&setting, "test", lab.now).await.unwrap();
+    let from = format!("127.0.0.{number}:40000").parse().unwrap();
+    lab.access.nas_seen(id, from, lab.now).await.unwrap();
+    id
+}
 
-    pub(super) fn pool(&self, person: usize) -> impl Iterator<Item = &Session> {
-        let sessions = self.sessions.iter();
-        sessions.filter(move |session| session.is_online && session.gate == SHARING && session.person == person)
-    }
-
-    /// What all gates together would still let through for a person.
-    pub(super) fn free_of(&self, person: usize) -> u64 {
-        let of = |index: &usize| self.sessions[*index].is_online && self.sessions[*index].person == person;
-        let all: Vec<usize> = (0..self.sessions.len()).filter(of).collect();
-        let shared = all.iter().find(|index| self.sessions[**index].gate == SHARING);
-        let alone = all.iter().filter(|index| self.sessions[**index].gate != SHARING);
-        alone.chain(shared).map(|index| self.free(*index)).sum()
-    }
-
-    pub(super) fn request(
-        &self,
-        device: u8,
-        gate: usize,
-        service: Service,
-        name: &str,
-        class: Option<Vec<u8>>,
-    ) -> AuthorizeRequest {
-        AuthorizeRequest {
-            nas: self.gates[gate],
-            user_name: mac(device).to_string(),
-            service,
-            mac: Some(mac(device)),
-            ip: None,
-            acct_session_id: Some(name.to_owned()),
-            class,
-            wants_cui: true,
-            seen: Seen::default(),
-        }
-    }
-
-    pub(super) async fn log_in(&mut self, device: u8, gate: usize, is_lost: bool) {
-        let is_same = |one: &Session| one.is_online && one.device == device && one.gate == gate;
-        if self.sessions.iter().any(is_same) {
-            return;
-        }
-        self.names += 1;
-        let name = format!("{gate}-{}", self.names);
-        let request = self.request(device, gate, Service::CallCheck, &name, None);
-        let decision = self.lab.access.authorize(request, self.lab.now).await.unwrap();
-        let (Decision::Accept(grant), false) = (decision, is_lost) else {
-            return;
-        };
-        assert_eq!(grant.is_renewable, gate == SHARING);
-        self.sessions.push(Session {
-            id: grant.session,
-            person: person_of(device),
-            device,
-            gate,
-            name,
-            class: grant.class,
-            limits: grant.limits,
-            passed: 0,
-            began: self.lab.now,
-            is_online: true,
-            is_written_off: false,
-        });
-        let report = self.report(self.sessions.len() - 1, AccountingKind::Start);
-        self.reports.push(report);
-    }
-
-    pub(super) fn flow(&mut self, pick: u8, octets: u64) {
-        let Some(index) = self.online(pick) else { return };
-        let octets = octets.min(self.free(index));
-        self.sessions[index].passed += octets;
-        *self
-            .passed
-            .entry((self.sessions[index].person, self.day()))
-            .or_default() += octets;
-    }
-
-    pub(super) fn report(&self, index: usize, kind: AccountingKind) -> AccountingReport {
-        let session = &self.sessions[index];
-        AccountingReport {
-            nas: self.gates[session.gate],
-            kind,
-            acct_session_id: session.name.clone(),
-            class: Some(session.class.clone()),
-            user_name: None,
-            mac: Some(mac(session.device)),
-            ip: None,
-            counters: Counters {
-                down_octets: session.passed,
-                session_secs: u32::try_from(self.lab.now.since(session.began).as_secs()).unwrap(),
-                ..Counters::default()
-            },
-            at: self.lab.now,
-        }
-    }
-
-    pub(super) async fn deliver(&mut self, pick: u8, fate: u8) {
-        if self.reports.is_empty() {
-            return;
-        }
-        let index = usize::from(pick) % self.reports.len();
-        let report = self.reports[index].clone();
-        let is_stop = matches!(report.kind, AccountingKind::Stop(_));
-        let is_lost = fate.is_multiple_of(8) && !is_stop;
-        if !is_lost {
-            let accounted = self.lab.access.account(report, self.lab.now).await.unwrap();
-            assert!(matches!(accounted, Accounted::Charged(_)), "{accounted:?}");
-        }
-        if fate % 8 != 1 {
-            self.reports.remove(index);
-        }
-    }
-
-    pub(super) async fn renew(&mut self, pick: u8, is_lost: bool) {
-        let Some(index) = self.online(pick).filter(|index| self.sessions[*index].gate == SHARING) else {
-            return;
-        };
-        let session = &self.sessions[index];
-        let class = Some(session.class.clone());
-        let request = self.request(session.device, session.gate, Service::Renewal, &session.name, class);
-        match self.lab.access.authorize(request, self.lab.now).await.unwrap() {
-            _ if is_lost => {}
-            Decision::Accept(grant) => self.sessions[index].limits = grant.limits,
-            Decision::Reject { .. } if self.free(index) == 0 => self.end(index, 10),
-            Decision::Reject { .. } => {}
-        }
-    }
-
-    /// The gate ends a session, and will say so.
-    pub(super) fn end(&mut self, index: usize, cause: u32) {
-        let stop = self.report(index, AccountingKind::Stop(cause));
-        self.reports.push(stop);
-        let session = &mut self.sessions[index];
-        session.is_online = false;
-        let (person, gate, granted, passed) = (session.person, session.gate, session.limit(), session.passed);
-        if gate == SHARING {
-            let retired = &mut self.retired[person];
-            *retired = (retired.0 + granted, retired.1 + passed);
-            if self.pool(person).next().is_none() {
-                self.retired[person] = (0, 0);
-            }
-        }
-    }
-
-    pub(super) async fn restart(&mut self, gate: usize) {
-        for index in 0..self.sessions.len() {
-            if self.sessions[index].is_online && self.sessions[index].gate == gate {
-                self.end(index, 11);
-            }
-        }
-        let on = AccountingReport {
-            nas: self.gates[gate],
-            kind: AccountingKind::On,
-            acct_session_id: String::new(),
-            class: None,
-            user_name: None,
-            mac: None,
-            ip: None,
-            counters: Counters::default(),
-            at: self.lab.now,
-        };
-        self.lab.access.account(on, self.lab.now).await.unwrap();
-    }
-
-    pub(super) async fn send_orders(&mut self, whim: u8) {
-        for order in self.lab.orders().await {
-            let is_it = |one: &Session| one.is_online && one.name == order.acct_session_id;
-            let Some(index) = self.sessions.iter().position(is_it) else {
-                self.answers.push((order, OrderAnswer::SessionGone));
-                continue;
-            };
-            let (obeys, answer) = match whim % 5 {
-                0 => (true, OrderAnswer::Silence),
-                1 => (false, OrderAnswer::Silence),
-                2 => (false, OrderAnswer::Refused(404)),
-                _ => (true, OrderAnswer::Done),
-            };
-            match order.action {
-                OrderAction::End if obeys => self.end(index, 6),
-                OrderAction::Change(limits) if obeys => self.sessions[index].limits = limits,
-                OrderAction::End | OrderAction::Change(_) => {}
-            }
-            self.answers.push((order, answer));
-        }
-    }
+pub fn mac(device: u8) -> Mac {
+    Mac([2, 0, 0, 0, 2, device])
 }

@@ -147,6 +147,7 @@ impl From<&Report> for Counters {
             up_packets: report.up_packets,
             down_packets: report.down_packets,
             session_secs: report.session_secs,
+            has_gigawords: true,
         }
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn lease(octets: u64) -> Grant {
         user_name: Some("alias".into()),
         cui: Some(b"person".to_vec()),
         message: None,
+        ms_chap2_success: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -51,16 +52,18 @@ impl TlsDoor {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks for changed files until cancelled. A new pair that cannot be used leaves the old one in place.
+    /// Looks for changed files until cancelled, and reads them on SIGHUP. A new pair that cannot be used leaves the old one in place.
     pub async fn watch(self, cancel: CancellationToken) {
+        let mut hangup = signal(SignalKind::hangup()).ok();
         let mut seen = self.changed_at();
         loop {
-            tokio::select! {
+            let is_told = tokio::select! {
                 () = cancel.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+                Some(()) = async { hangup.as_mut()?.recv().await } => true,
+            };
             let now = self.changed_at();
-            if now == seen {
+            if now == seen && !is_told {
                 continue;
             }
             seen = now;

@@ -37,6 +37,33 @@ fn a_password_that_does_not_fit_is_refused_rather_than_cut() {
 }
 
 #[test]
+fn ms_chap_is_read_as_written_and_its_success_repeats_the_identifier() {
+    let made = MsChapV2 {
+        ident: 9,
+        challenge: [1; 16],
+        peer_challenge: [2; 16],
+        response: [3; 24],
+    };
+    let request = AccessRequest::new(ServiceType::Login, "name", Credential::MsChapV2(made));
+    let packet = sent(&request).unwrap();
+    let read = AccessRequest::read(&packet, SECRET).unwrap();
+    assert!(matches!(read.credential, Credential::MsChapV2(read) if read == made));
+
+    let answer = |reply: AccessReply| Packet::parse(&reply.encode(&packet, SECRET).unwrap()).unwrap();
+    let success = format!("S={}", "A0".repeat(20));
+    let accept = answer(AccessReply::Accept(Grant {
+        ms_chap2_success: Some(success.clone()),
+        ..Grant::default()
+    }));
+    let expected = [&[9], success.as_bytes()].concat();
+    assert_eq!(accept.vendor_octets((311, 26)), [expected]);
+    let long = "ക".repeat(400);
+    let reject = answer(AccessReply::Reject { message: Some(long) });
+    let error = reject.vendor_octets((311, 2)).remove(0);
+    assert!(error.starts_with(b"\x09E=691 R=0 C=") && std::str::from_utf8(&error).is_ok());
+}
+
+#[test]
 fn two_kinds_of_password_are_none() {
     let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
     draft

@@ -1,12 +1,22 @@
 //! The centre's half: send, and learn what became of it.
 
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "server")]
+use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "server")]
+use kavadam_domain::NasId;
 use kavadam_domain::Timestamp;
 
 use crate::exchange::{Exchange, ExchangeError, Peer};
+#[cfg(feature = "server")]
+use crate::tls::GateLinks;
 use crate::wire::{Code, Draft, ErrorCause, Packet, Secret, attr};
 use crate::{DynamicRequest, Retry};
+
+/// For an answer over a gate's connection, before it is asked at its port.
+#[cfg(feature = "server")]
+const DOWN_A_LINK: Duration = Duration::from_secs(5);
 
 /// What a gate made of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +33,8 @@ pub enum DynamicReply {
 pub struct DynamicClient {
     exchange: Exchange,
     retry: Retry,
+    #[cfg(feature = "server")]
+    links: Arc<GateLinks>,
 }
 
 impl DynamicClient {
@@ -32,7 +44,32 @@ impl DynamicClient {
         Self {
             exchange: Exchange::new(source),
             retry,
+            #[cfg(feature = "server")]
+            links: Arc::default(),
         }
+    }
+
+    /// Likewise, with the connections of gates: a gate that has one is asked over it first.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn over(mut self, links: Arc<GateLinks>) -> Self {
+        self.links = links;
+        self
+    }
+
+    /// Whether a gate keeps a connection here.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn has_link(&self, nas: NasId) -> bool {
+        self.links.count(nas) > 0
+    }
+
+    /// Sends a request, in its vendor's words, down the connection that a gate keeps; [`DynamicReply::NoAnswer`] if it has none here, or
+    /// does not answer there in time.
+    #[cfg(feature = "server")]
+    pub async fn send_down_a_link(&self, nas: NasId, code: Code, draft: Draft) -> DynamicReply {
+        let answer = self.links.ask(nas, code, draft, DOWN_A_LINK).await;
+        answer.map_or(DynamicReply::NoAnswer, |packet| reply_of(&packet))
     }
 
     /// Sends a request and waits for what became of it.

@@ -73,7 +73,8 @@ impl DynamicRequest {
     }
 
     /// Event-Timestamp bounds how long a recorded packet can be played back (RFC 5176 §6.3).
-    pub(crate) fn draft(&self, now: Timestamp) -> Draft {
+    #[must_use]
+    pub fn draft(&self, now: Timestamp) -> Draft {
         let mut draft = Draft::request(self.code(), [0; 16]);
         let target = &self.target;
         if let Some(name) = &target.user_name {

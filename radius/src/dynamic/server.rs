@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::{DynamicAction, DynamicRequest, Target};
 use crate::duplicates::{Admission, Bounds, Duplicates, Key, Total};
 use crate::listener::{self, Door, Job, SharedDuplicates, lock};
+#[cfg(feature = "client")]
+use crate::tls::OrderDesk;
 use crate::wire::{Code, Draft, ErrorCause, Packet, Secret, attr};
 use crate::{LimitsPatch, clock};
 
@@ -117,6 +119,16 @@ impl<H: DynamicHandler> DynamicServer<H> {
         Arc::clone(&self.door.counts)
     }
 
+    /// For orders that come down a connection to a server, which TLS has proven to be one: an authority without a shared secret.
+    #[cfg(feature = "client")]
+    pub(crate) fn desk(&self) -> OrderDesk {
+        let door = Arc::clone(&self.door);
+        Arc::new(move |order| {
+            let door = Arc::clone(&door);
+            Box::pin(async move { door.answer_with(&order, &Secret::new(crate::wire::RADSEC_SECRET)).await })
+        })
+    }
+
     /// Serves until cancelled, then finishes what was begun.
     pub async fn run(self, cancel: CancellationToken) {
         listener::serve(self.socket, self.door, cancel).await;
@@ -132,7 +144,17 @@ struct DynamicDoor<H> {
 
 impl<H: DynamicHandler> Door for DynamicDoor<H> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
-        let (packet, secret) = self.check(&datagram, from, clock::now())?;
+        let source = from.ip().to_canonical();
+        let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
+            return self.drop(&self.counts.unknown_source);
+        };
+        self.answer_with(&datagram, &authority.secret).await
+    }
+}
+
+impl<H: DynamicHandler> DynamicDoor<H> {
+    async fn answer_with(&self, datagram: &[u8], secret: &Secret) -> Option<Arc<[u8]>> {
+        let packet = self.check(datagram, secret, clock::now())?;
         let key = Key {
             // Not where it came from: a recorded order played back from elsewhere is still a copy, as its authenticator tells.
             source: ANYWHERE,
@@ -150,32 +172,23 @@ impl<H: DynamicHandler> Door for DynamicDoor<H> {
             }
         };
         let result = self.obey(&packet).await;
-        let reply = encode(&packet, result, &secret)?;
+        let reply = encode(&packet, result, secret)?;
         Some(job.answered(reply))
     }
-}
 
-impl<H: DynamicHandler> DynamicDoor<H> {
-    /// The packet, if it is a request, from an authority, and fresh; and the secret that proved it.
-    fn check(&self, datagram: &[u8], from: SocketAddr, now: Timestamp) -> Option<(Packet, Secret)> {
-        let source = from.ip().to_canonical();
-        let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
-            return self.drop(&self.counts.unknown_source);
-        };
+    /// The packet, if it is a request, signed with the secret, and fresh.
+    fn check(&self, datagram: &[u8], secret: &Secret, now: Timestamp) -> Option<Packet> {
         let packet = match Packet::parse(datagram) {
             Ok(packet) if matches!(packet.code(), Code::DisconnectRequest | Code::CoaRequest) => packet,
             _ => return self.drop(&self.counts.malformed),
         };
-        if packet
-            .verify_request(authority.secret.octets(), self.config.is_strict)
-            .is_err()
-        {
+        if packet.verify_request(secret.octets(), self.config.is_strict).is_err() {
             return self.drop(&self.counts.unverified);
         }
         if !is_fresh(&packet, now, self.config.is_strict) {
             return self.drop(&self.counts.stale);
         }
-        Some((packet, authority.secret.clone()))
+        Some(packet)
     }
 
     #[expect(clippy::unused_self, reason = "reads as what happens to the packet at this door")]

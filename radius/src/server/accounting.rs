@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kavadam_access::api;
+use kavadam_access::api::{self, Candidates};
 use kavadam_domain::{NasId, Timestamp};
 
 use super::authentication::failed;
+use super::counts::{RequestKind, Unanswered};
 use super::intake::{Intake, Port, Taken};
+use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
 use crate::wire::{Code, Draft, Packet};
@@ -29,27 +31,61 @@ impl<C: Centre> AccountingDoor<C> {
         }
     }
 
-    async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
-        let now = clock::now();
-        let gates = self.centre.gates_at(from.ip()).await.map_err(failed)?;
-        let (packet, sender, job) = match self.intake.take(datagram, from, &gates, Instant::now(), now) {
-            Taken::Drop(reason) => return Err(reason),
+    /// Answers one of these gates: known by their source, or one by the certificate of its connection.
+    pub(super) async fn work_for(
+        &self,
+        gates: &Candidates,
+        datagram: &[u8],
+        from: SocketAddr,
+    ) -> Result<Arc<[u8]>, Unanswered> {
+        let (now, arrived) = (clock::now(), Instant::now());
+        let (packet, sender, job) = match self.intake.take(datagram, from, gates, arrived, now) {
+            Taken::Drop(reason) => return Err(Unanswered::of(gates, reason)),
             Taken::Replay(reply) => {
-                self.counts.add_replayed();
+                self.counts.add_replayed(gates);
                 return Ok(reply);
             }
             Taken::Work(packet, sender, job) => (packet, sender, job),
         };
-        let nas = sender.nas();
-        self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
-        if packet.code() == Code::AccountingRequest {
-            self.keep(&packet, nas.id, now).await?;
-        }
-        let mut draft = Draft::reply(Code::AccountingResponse, &packet);
-        draft.proxy_state_of(&packet);
-        let reply = draft.seal_reply(sender.secret()).map_err(failed)?;
-        self.counts.add_answered();
+        let nas = sender.nas().id;
+        let reply = self.answer_new(&packet, &sender, from, (now, arrived)).await;
+        let reply = reply.map_err(|reason| Unanswered { nas: Some(nas), reason })?;
         Ok(job.answered(reply))
+    }
+
+    /// A well signed request that was not seen before.
+    async fn answer_new(
+        &self,
+        packet: &Packet,
+        sender: &Sender,
+        from: SocketAddr,
+        (now, arrived): (Timestamp, Instant),
+    ) -> Result<Vec<u8>, DropReason> {
+        let nas = sender.nas().id;
+        let gate = self.counts.gate(nas);
+        let is_status = packet.code() == Code::StatusServer;
+        gate.add_request(
+            if is_status {
+                RequestKind::Status
+            } else {
+                RequestKind::Accounting
+            },
+            now,
+        );
+        self.centre.nas_seen(nas, from, now).await.map_err(failed)?;
+        if packet.code() == Code::AccountingRequest {
+            self.keep(packet, nas, now).await?;
+        }
+        let mut draft = Draft::reply(Code::AccountingResponse, packet);
+        draft.proxy_state_of(packet);
+        let reply = draft.seal_reply(sender.secret()).map_err(failed)?;
+        let code = if is_status {
+            Code::StatusServer
+        } else {
+            Code::AccountingResponse
+        };
+        gate.add_reply(code, arrived.elapsed());
+        Ok(reply)
     }
 
     async fn keep(&self, packet: &Packet, nas: NasId, now: Timestamp) -> Result<(), DropReason> {
@@ -62,9 +98,16 @@ impl<C: Centre> AccountingDoor<C> {
 
 impl<C: Centre> Door for AccountingDoor<C> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
-        self.work(&datagram, from)
+        let gates = match self.centre.gates_at(from.ip()).await.map_err(failed) {
+            Ok(gates) => gates,
+            Err(reason) => {
+                self.counts.add_dropped(reason);
+                return None;
+            }
+        };
+        self.work_for(&gates, &datagram, from)
             .await
-            .inspect_err(|reason| self.counts.add_dropped(*reason))
+            .inspect_err(|unanswered| self.counts.add_unanswered(from.ip(), *unanswered))
             .ok()
     }
 }
@@ -92,6 +135,7 @@ fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
             up_packets: counters.up_packets,
             down_packets: counters.down_packets,
             session_secs: counters.session_secs,
+            has_gigawords: counters.has_gigawords,
         },
         at: request.at,
     }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::{AuthorizeRequest, Decision, NasEntry, Proof, Seen, Service};
-use kavadam_domain::{Language, Mac, Reason, Timestamp};
+use kavadam_access::api::{self, AuthorizeRequest, Candidates, Decision, NasEntry, Proof, Seen, Service};
+use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 
+use super::counts::{Answer, GateCounts, Outcome, RequestKind, Unanswered};
 use super::intake::{Intake, Port, Taken};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
+use crate::access::mac_of;
 use crate::listener::Door;
 use crate::profile::{Dialect, Profile, Profiles};
 use crate::wire::{Code, Draft, EncodeError, Packet, attr};
@@ -33,35 +35,66 @@ impl<C: Centre> AuthenticationDoor<C> {
         }
     }
 
-    async fn work(&self, datagram: &[u8], from: SocketAddr) -> Result<Arc<[u8]>, DropReason> {
-        let now = clock::now();
-        let gates = self.centre.gates_at(from.ip()).await.map_err(failed)?;
-        let (packet, sender, job) = match self.intake.take(datagram, from, &gates, Instant::now(), now) {
-            Taken::Drop(reason) => return Err(reason),
+    /// Answers one of these gates: known by their source, or one by the certificate of its connection.
+    pub(super) async fn work_for(
+        &self,
+        gates: &Candidates,
+        datagram: &[u8],
+        from: SocketAddr,
+    ) -> Result<Arc<[u8]>, Unanswered> {
+        let (now, arrived) = (clock::now(), Instant::now());
+        let (packet, sender, job) = match self.intake.take(datagram, from, gates, arrived, now) {
+            Taken::Drop(reason) => return Err(Unanswered::of(gates, reason)),
             Taken::Replay(reply) => {
-                self.counts.add_replayed();
+                self.counts.add_replayed(gates);
                 return Ok(reply);
             }
             Taken::Work(packet, sender, job) => (packet, sender, job),
         };
-        let nas = sender.nas();
-        self.centre.nas_seen(nas.id, from, now).await.map_err(failed)?;
+        let nas = sender.nas().id;
+        let reply = self.answer_new(&packet, &sender, from, (now, arrived)).await;
+        let reply = reply.map_err(|reason| Unanswered { nas: Some(nas), reason })?;
+        Ok(job.answered(reply))
+    }
+
+    /// A well signed request that was not seen before.
+    async fn answer_new(
+        &self,
+        packet: &Packet,
+        sender: &Sender,
+        from: SocketAddr,
+        (now, arrived): (Timestamp, Instant),
+    ) -> Result<Vec<u8>, DropReason> {
+        let nas = sender.nas().id;
+        let gate = self.counts.gate(nas);
+        let is_status = packet.code() == Code::StatusServer;
+        gate.add_request(
+            if is_status {
+                RequestKind::Status
+            } else {
+                RequestKind::Access
+            },
+            now,
+        );
+        self.centre.nas_seen(nas, from, now).await.map_err(failed)?;
         let reply = match packet.code() {
-            Code::StatusServer => alive(&packet, &sender),
-            _ => self.decide(&packet, &sender, now).await?,
+            Code::StatusServer => alive(packet, sender),
+            _ => self.decide(packet, sender, &gate, now).await?,
         };
         let reply = reply.map_err(|error| {
-            tracing::error!(%error, nas.id = %nas.id, "the answer does not fit into a packet");
+            tracing::error!(%error, nas.id = %nas, "the answer does not fit into a packet");
             DropReason::Failed
         })?;
-        self.counts.add_answered();
-        Ok(job.answered(reply))
+        let code = if is_status { Code::StatusServer } else { code_of(&reply) };
+        gate.add_reply(code, arrived.elapsed());
+        Ok(reply)
     }
 
     async fn decide(
         &self,
         packet: &Packet,
         sender: &Sender,
+        gate: &GateCounts,
         now: Timestamp,
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
         let question = AccessRequest::read(packet, sender.secret())
@@ -70,23 +103,107 @@ impl<C: Centre> AuthenticationDoor<C> {
         let reply = match question {
             Question::Ask(mut request) => {
                 request.seen = profile.seen(packet);
+                let asked = Asked::of(&request, now);
                 let decision = self.centre.authorize(request, now).await.map_err(failed)?;
+                self.remember(asked, &decision, gate);
                 return Ok(answer(decision, profile, packet, sender));
             }
-            Question::Unsupported => AccessReply::Reject {
-                message: Some(Reason::UnsupportedMethod.message(Language::default())),
-            },
-            Question::Eap(identifier) => return Ok(eap_failure(packet, identifier, sender)),
+            Question::Unsupported => {
+                let message = Reason::UnsupportedMethod.message(Language::default());
+                self.remember_method(packet, sender.nas(), gate, now);
+                AccessReply::Reject { message: Some(message) }
+            }
+            // RFC 3579 §3.2: in silence, whatever else is forgiven the gate.
+            Question::Eap(_) if !packet.has_message_authenticator() => return Err(DropReason::Unsigned),
+            Question::Eap(identifier) => {
+                self.remember_method(packet, sender.nas(), gate, now);
+                return Ok(eap_failure(packet, identifier, sender));
+            }
         };
         Ok(reply.encode(packet, sender.secret()))
     }
+
+    /// A gate that is set to a method we do not offer.
+    fn remember_method(&self, packet: &Packet, nas: &NasEntry, gate: &GateCounts, now: Timestamp) {
+        let reason = Reason::UnsupportedMethod;
+        gate.add_reject(reason.code());
+        let asked = Asked {
+            at: now,
+            nas: nas.id,
+            user_name: packet.text(attr::USER_NAME).unwrap_or_default(),
+            mac: mac_of(packet),
+            kind: "login",
+        };
+        self.counts.recent().add(asked.answered(Outcome::Refused(reason)));
+    }
+
+    /// For whoever looks on, or asks later why.
+    fn remember(&self, asked: Asked, decision: &Decision, gate: &GateCounts) {
+        let outcome = match decision {
+            Decision::Accept(grant) => Outcome::Granted(grant.user_name.clone()),
+            Decision::Reject { reason, .. } => {
+                gate.add_reject(reason.code());
+                Outcome::Refused(*reason)
+            }
+        };
+        self.counts.recent().add(asked.answered(outcome));
+    }
+}
+
+/// What is kept of an Access-Request beside its answer.
+struct Asked {
+    at: Timestamp,
+    nas: NasId,
+    user_name: String,
+    mac: Option<Mac>,
+    kind: &'static str,
+}
+
+impl Asked {
+    fn of(request: &AuthorizeRequest, at: Timestamp) -> Self {
+        Self {
+            at,
+            nas: request.nas,
+            user_name: request.user_name.clone(),
+            mac: request.mac,
+            kind: match request.service {
+                Service::Login(_) => "login",
+                Service::CallCheck => "return",
+                Service::Renewal => "renewal",
+            },
+        }
+    }
+
+    fn answered(self, outcome: Outcome) -> Answer {
+        Answer {
+            at: self.at,
+            nas: self.nas,
+            user_name: self.user_name,
+            mac: self.mac,
+            asked: self.kind,
+            outcome,
+        }
+    }
+}
+
+/// The code of a packet of ours.
+fn code_of(packet: &[u8]) -> Code {
+    let octet = packet.first().copied().unwrap_or_default();
+    Code::from_octet(octet).unwrap_or(Code::AccessReject)
 }
 
 impl<C: Centre> Door for AuthenticationDoor<C> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
-        self.work(&datagram, from)
+        let gates = match self.centre.gates_at(from.ip()).await.map_err(failed) {
+            Ok(gates) => gates,
+            Err(reason) => {
+                self.counts.add_dropped(reason);
+                return None;
+            }
+        };
+        self.work_for(&gates, &datagram, from)
             .await
-            .inspect_err(|reason| self.counts.add_dropped(*reason))
+            .inspect_err(|unanswered| self.counts.add_unanswered(from.ip(), *unanswered))
             .ok()
     }
 }
@@ -116,7 +233,13 @@ enum Question {
 
 fn question(request: AccessRequest, nas: &NasEntry) -> Question {
     let ip = request.framed_ip();
-    let is_mac_login = request.mac.is_some() && request.user_name.parse::<Mac>().ok() == request.mac;
+    let named = Mac::of_station(&request.user_name);
+    let is_mac_login = request.mac.is_some() && named == request.mac;
+    // The name at a login may be anything that a person typed; that of a Call-Check is the gate's own.
+    let mac = match request.service {
+        ServiceType::CallCheck => request.mac.or(named),
+        ServiceType::Login | ServiceType::AuthorizeOnly => request.mac,
+    };
     let service = match (request.service, request.credential) {
         (_, Credential::Eap(identifier)) => return Question::Eap(identifier),
         (ServiceType::AuthorizeOnly, _) => Service::Renewal,
@@ -136,12 +259,18 @@ fn question(request: AccessRequest, nas: &NasEntry) -> Question {
             response,
             challenge,
         }),
+        (ServiceType::Login, Credential::MsChapV2(made)) => Service::Login(Proof::MsChapV2(api::MsChapV2 {
+            ident: made.ident,
+            challenge: made.challenge,
+            peer_challenge: made.peer_challenge,
+            response: made.response,
+        })),
     };
     Question::Ask(AuthorizeRequest {
         nas: nas.id,
         user_name: request.user_name,
         service,
-        mac: request.mac,
+        mac,
         ip,
         acct_session_id: request.acct_session_id,
         class: request.classes.into_iter().next(),
@@ -170,6 +299,7 @@ fn answer(decision: Decision, profile: &Profile, packet: &Packet, sender: &Sende
         user_name: Some(grant.user_name),
         cui: Some(grant.cui),
         message: None,
+        ms_chap2_success: grant.ms_chap2_success,
     });
     accept.encode_in(&dialect, packet, sender.secret())
 }

@@ -1,10 +1,11 @@
 //! What the server needs of the centre.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision};
+use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, NasEntry};
 use kavadam_access::{Access, AccessError};
-use kavadam_domain::{NasId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, Timestamp};
 
 /// The use cases behind the ports. An error means that nothing was decided or kept: the gate gets no answer and asks again.
 pub trait Centre: Send + Sync + 'static {
@@ -13,6 +14,15 @@ pub trait Centre: Send + Sync + 'static {
 
     /// The gates whose requests may come from there. Asked for every datagram, so they should be remembered in memory.
     fn gates_at(&self, source: IpAddr) -> impl Future<Output = Result<Candidates, Self::Error>> + Send;
+
+    /// The gate that is tied to a certificate with these names. Asked for every packet over TLS. Without it there is none.
+    fn nas_by_certificate(
+        &self,
+        names: &[CertificateName],
+    ) -> impl Future<Output = Result<Option<Arc<NasEntry>>, Self::Error>> + Send {
+        _ = names;
+        std::future::ready(Ok(None))
+    }
 
     /// An authentic request of the gate came from there.
     fn nas_seen(
@@ -42,6 +52,10 @@ impl Centre for Access {
 
     async fn gates_at(&self, source: IpAddr) -> Result<Candidates, AccessError> {
         Self::gates_at(self, source).await
+    }
+
+    async fn nas_by_certificate(&self, names: &[CertificateName]) -> Result<Option<Arc<NasEntry>>, AccessError> {
+        Self::nas_by_certificate(self, names).await
     }
 
     async fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) -> Result<(), AccessError> {

@@ -1,4 +1,4 @@
-//! The server of the centre: answers gates on two UDP ports, and sends them orders.
+//! The server of the centre: answers gates on two UDP ports and over TLS, and sends them orders.
 //!
 //! A datagram goes through [`intake`] (who, what, seen before?), then to one use case, and its answer is sent only after that
 //! has committed. Where there is no answer to give (an unknown source, a wrong secret, a database that is down) the server
@@ -10,6 +10,7 @@ mod centre;
 mod counts;
 mod intake;
 mod orders;
+mod radsec;
 mod sender;
 
 use std::net::SocketAddr;
@@ -17,19 +18,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::listener;
 use crate::profile::Profiles;
+use crate::tls::GateLinks;
 use accounting::AccountingDoor;
 use authentication::AuthenticationDoor;
+use radsec::{Hall, Radsec};
 
 pub use centre::Centre;
-pub use counts::{Counts, DropReason};
+pub use counts::{
+    Answer, Counts, DropReason, GateCounts, GateFigures, LATENCY_BUCKETS, Outcome, Recent, bucket_micros,
+};
 pub use orders::{OrderBook, run_orders};
+pub use radsec::{RadsecConfig, RadsecCounts, RadsecError, RadsecLimits};
 
 /// Between lines about what was dropped.
 const SUMMARY: Duration = Duration::from_mins(1);
+/// Requests over TLS worked on at once, of all connections. Further ones wait in their connections.
+const RADSEC_CONCURRENCY: usize = 1024;
 
 /// Where to listen. Bind an address rather than a wildcard on a machine with several: answers leave from the address the
 /// routes choose, and a gate drops those that come from another than it asked.
@@ -45,6 +54,8 @@ pub struct ServerConfig {
 pub struct RadiusServer<C> {
     auth: UdpSocket,
     acct: UdpSocket,
+    radsec: Option<Radsec>,
+    links: Arc<GateLinks>,
     centre: Arc<C>,
     counts: Arc<Counts>,
     profiles: Arc<Profiles>,
@@ -59,6 +70,8 @@ impl<C: Centre> RadiusServer<C> {
         Ok(Self {
             auth: listener::bind(config.auth)?,
             acct: listener::bind(config.acct)?,
+            radsec: None,
+            links: Arc::default(),
             centre: Arc::new(centre),
             counts: Arc::default(),
             profiles: Arc::default(),
@@ -69,6 +82,33 @@ impl<C: Centre> RadiusServer<C> {
     #[must_use]
     pub fn with_profiles(self, profiles: Arc<Profiles>) -> Self {
         Self { profiles, ..self }
+    }
+
+    /// Opens a port for RADIUS over TLS besides.
+    ///
+    /// # Errors
+    /// The port is taken, an address is not ours, or the certificates cannot be used.
+    pub fn with_radsec(mut self, config: RadsecConfig) -> Result<Self, RadsecError> {
+        self.radsec = Some(Radsec::bind(config)?);
+        Ok(self)
+    }
+
+    /// Where it listens for RADIUS over TLS, if it does.
+    #[must_use]
+    pub fn radsec_addr(&self) -> Option<SocketAddr> {
+        self.radsec.as_ref()?.local_addr().ok()
+    }
+
+    /// What became of connections, if it listens for them.
+    #[must_use]
+    pub fn radsec_counts(&self) -> Option<Arc<RadsecCounts>> {
+        self.radsec.as_ref().map(Radsec::counts)
+    }
+
+    /// The connections of gates, for orders.
+    #[must_use]
+    pub fn links(&self) -> Arc<GateLinks> {
+        Arc::clone(&self.links)
     }
 
     /// Where it listens for authentication.
@@ -95,21 +135,44 @@ impl<C: Centre> RadiusServer<C> {
 
     /// Serves until cancelled, then finishes what was begun.
     pub async fn run(self, cancel: CancellationToken) {
-        let auth = AuthenticationDoor::new(Arc::clone(&self.centre), Arc::clone(&self.counts), self.profiles);
-        let acct = AccountingDoor::new(self.centre, Arc::clone(&self.counts));
+        let auth = Arc::new(AuthenticationDoor::new(
+            Arc::clone(&self.centre),
+            Arc::clone(&self.counts),
+            self.profiles,
+        ));
+        let acct = Arc::new(AccountingDoor::new(Arc::clone(&self.centre), Arc::clone(&self.counts)));
+        let hall = Hall {
+            centre: self.centre,
+            auth: Arc::clone(&auth),
+            acct: Arc::clone(&acct),
+            counts: Arc::clone(&self.counts),
+            links: self.links,
+            under_way: Arc::new(Semaphore::new(RADSEC_CONCURRENCY)),
+        };
+        let radsec_counts = self.radsec.as_ref().map(Radsec::counts);
+        let radsec = async {
+            if let Some(radsec) = self.radsec {
+                radsec.serve(hall, cancel.clone()).await;
+            }
+        };
         tokio::join!(
-            cancel.run_until_cancelled(tell(self.counts)),
-            listener::serve(self.auth, Arc::new(auth), cancel.clone()),
-            listener::serve(self.acct, Arc::new(acct), cancel.clone()),
+            cancel.run_until_cancelled(tell(self.counts, radsec_counts)),
+            listener::serve(self.auth, auth, cancel.clone()),
+            listener::serve(self.acct, acct, cancel.clone()),
+            radsec,
         );
     }
 }
 
 /// Says every minute what was dropped, so that a wrong secret or a forgotten gate can be seen.
-async fn tell(counts: Arc<Counts>) {
+async fn tell(counts: Arc<Counts>, radsec: Option<Arc<RadsecCounts>>) {
     let mut told = counts::Dropped::default();
+    let mut refused = [0; 4];
     loop {
         tokio::time::sleep(SUMMARY).await;
         told = counts.log_since(&told);
+        if let Some(radsec) = &radsec {
+            refused = radsec.log_since(refused);
+        }
     }
 }

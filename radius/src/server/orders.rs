@@ -16,10 +16,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::Counts;
 use crate::clock;
 use crate::dynamic::{DynamicClient, DynamicReply};
 use crate::profile::Profiles;
-use crate::wire::{ErrorCause, Secret};
+use crate::wire::{Code, Draft, ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -56,6 +57,9 @@ pub trait OrderBook: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// The gate of that number, if it is in service.
+    fn nas_by_id(&self, nas: NasId) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
+
     /// The gate that an order is for; `None` if it is not to be reached there any more.
     fn nas_of_order(&self, order: &Order) -> impl Future<Output = Result<Option<NasEntry>, Self::Error>> + Send;
 }
@@ -79,6 +83,10 @@ impl OrderBook for Access {
         Self::order_answered(self, order, answer, now).await.map(drop)
     }
 
+    async fn nas_by_id(&self, nas: NasId) -> Result<Option<NasEntry>, AccessError> {
+        Self::nas_by_id(self, nas).await
+    }
+
     async fn nas_of_order(&self, order: &Order) -> Result<Option<NasEntry>, AccessError> {
         Self::nas_of_order(self, order).await
     }
@@ -89,9 +97,15 @@ pub async fn run_orders<B: OrderBook>(
     book: B,
     client: DynamicClient,
     profiles: Arc<Profiles>,
+    counts: Arc<Counts>,
     cancel: CancellationToken,
 ) {
-    let hands = Hands { book, client, profiles };
+    let hands = Hands {
+        book,
+        client,
+        profiles,
+        counts,
+    };
     let mut reconciler = Reconciler {
         hands: Arc::new(hands),
         tasks: JoinSet::new(),
@@ -146,6 +160,7 @@ struct Hands<B> {
     book: B,
     client: DynamicClient,
     profiles: Arc<Profiles>,
+    counts: Arc<Counts>,
 }
 
 impl<B: OrderBook> Hands<B> {
@@ -159,22 +174,47 @@ impl<B: OrderBook> Hands<B> {
         let Some(order) = self.book.decide_order(session, clock::now()).await? else {
             return Ok(());
         };
-        let answer = match self.book.nas_of_order(&order).await? {
-            Some(nas) => self.ask_with_each_secret(&order, &nas).await,
-            // The gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
-            None => OrderAnswer::Silence,
-        };
+        let mut answer = self.ask_down_its_link(&order).await?;
+        if answer == OrderAnswer::Silence
+            // Otherwise the gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
+            && let Some(nas) = self.book.nas_of_order(&order).await?
+        {
+            answer = self.ask_with_each_secret(&order, &nas).await;
+        }
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
         self.book.order_answered(&order, answer, clock::now()).await
     }
+
+    /// The gate at the other end of a connection is proven, wherever it comes from.
+    async fn ask_down_its_link(&self, order: &Order) -> Result<OrderAnswer, B::Error> {
+        if !self.client.has_link(order.nas) {
+            return Ok(OrderAnswer::Silence);
+        }
+        match self.book.nas_by_id(order.nas).await? {
+            Some(nas) => Ok(self.ask(order, &nas, Road::Link).await),
+            None => Ok(OrderAnswer::Silence),
+        }
+    }
+}
+
+/// How a gate is reached.
+#[derive(Clone, Copy)]
+enum Road<'a> {
+    /// Down the connection that it keeps.
+    Link,
+    /// At its port, with this secret.
+    Port(SocketAddr, &'a Secret),
 }
 
 impl<B> Hands<B> {
     /// A gate does not answer what is signed with a secret that it does not have: while its secret is being changed, the one that its
     /// requests were last signed with is tried first, then the other.
     async fn ask_with_each_secret(&self, order: &Order, nas: &NasEntry) -> OrderAnswer {
+        let Some(to) = resolve(&order.to).await else {
+            return OrderAnswer::Silence;
+        };
         for (_, secret) in nas.secrets(clock::now()) {
-            let answer = self.ask(order, nas, &Secret::new(secret)).await;
+            let answer = self.ask(order, nas, Road::Port(to, &Secret::new(secret))).await;
             if answer != OrderAnswer::Silence {
                 return answer;
             }
@@ -183,10 +223,7 @@ impl<B> Hands<B> {
     }
 
     /// Asks the gate by every name that the session may have there, in the vendor's order: it may know one and not another, or want fewer.
-    async fn ask(&self, order: &Order, nas: &NasEntry, secret: &Secret) -> OrderAnswer {
-        let Some(to) = resolve(&order.to).await else {
-            return OrderAnswer::Silence;
-        };
+    async fn ask(&self, order: &Order, nas: &NasEntry, road: Road<'_>) -> OrderAnswer {
         let profile = self.profiles.get(&nas.profile);
         // Of a session of which too little is known to name it.
         let mut answer = OrderAnswer::Refused(ErrorCause::MISSING_ATTRIBUTE.0);
@@ -194,7 +231,7 @@ impl<B> Hands<B> {
             let Some((code, draft)) = profile.order(order, nas, way, clock::now()) else {
                 continue;
             };
-            match answer_of(self.client.send_draft(to, secret, code, draft).await) {
+            match answer_of(self.send(nas.id, road, code, draft).await) {
                 OrderAnswer::SessionGone => answer = OrderAnswer::SessionGone,
                 // That it will not do by this name says nothing new.
                 OrderAnswer::Refused(_) if answer == OrderAnswer::SessionGone => {}
@@ -203,6 +240,21 @@ impl<B> Hands<B> {
             }
         }
         answer
+    }
+
+    async fn send(&self, nas: NasId, road: Road<'_>, code: Code, draft: Draft) -> DynamicReply {
+        let gate = self.counts.gate(nas);
+        gate.add_order("sent");
+        let reply = match road {
+            Road::Link => self.client.send_down_a_link(nas, code, draft).await,
+            Road::Port(to, secret) => self.client.send_draft(to, secret, code, draft).await,
+        };
+        match reply {
+            DynamicReply::Ack => gate.add_order("ack"),
+            DynamicReply::Nak(cause) => gate.add_order(&format!("nak-{}", cause.map_or(0, |cause| cause.0))),
+            DynamicReply::NoAnswer => gate.add_order("silence"),
+        }
+        reply
     }
 }
 

@@ -9,15 +9,20 @@ mod crypto;
 mod draft;
 mod long;
 mod packet;
+mod stream;
 mod tagged;
+pub mod token;
 
 pub use attribute::{Code, ErrorCause, attr, service, status, vendor};
 pub use crypto::{Secret, chap_matches, chap_response, hide_password, random_authenticator, reveal_password};
 pub use draft::{Draft, EncodeError};
 pub use long::{ExtendedAttr, ExtendedSpace};
 pub use packet::{Malformed, Packet, Unverified, WrongLength};
+pub use stream::{PacketStream, announced_length};
 pub use tagged::{MAX_TUNNEL_PASSWORD_OCTETS, Tag};
 
+/// The shared secret of RADIUS/1.0 over TLS (RFC 6614 §2.3): known to all, since TLS protects the packets.
+pub const RADSEC_SECRET: &[u8] = b"radsec";
 /// Largest packet, octets (RFC 2865 §3).
 pub const MAX_PACKET_OCTETS: usize = 4096;
 /// Code, identifier, length and authenticator, octets.

@@ -259,8 +259,8 @@ impl Packet {
             .collect()
     }
 
-    /// Every attribute, in order: type and value.
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = (AVPType, &[u8])> {
+    /// Type and value of every attribute, in order.
+    pub fn attributes(&self) -> impl Iterator<Item = (AVPType, &[u8])> {
         attributes(self.raw.get(HEADER_OCTETS..).unwrap_or_default()).filter_map(Result::ok)
     }
 
@@ -341,7 +341,7 @@ fn next_attribute(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Types and values; an error ends them where what is left is no attribute.
-fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
+pub(super) fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
     let mut rest = octets;
     std::iter::from_fn(move || {
         if rest.is_empty() {

@@ -3,11 +3,16 @@
 mod people;
 mod places;
 mod plans;
+pub(crate) mod probe;
 mod record;
+pub(crate) mod sniff;
+mod top;
 mod vendors;
 mod vouchers;
+mod why;
 
 use std::io::Write as _;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +22,7 @@ use kavadam_domain::Timestamp;
 use kavadam_radius::profile::Profiles;
 use serde_json::Value;
 
-use crate::cli::Command;
+use crate::cli::{Command, RadiusCommand};
 use crate::config::Config;
 use crate::owner::Secrets;
 use crate::{centre, clock};
@@ -26,9 +31,24 @@ use crate::{centre, clock};
 ///
 /// # Errors
 /// The message is for the administrator.
-pub async fn execute(config: &Config, command: Command, secrets: Secrets) -> anyhow::Result<()> {
+pub async fn execute(config: &Config, command: Command, secrets: Secrets) -> anyhow::Result<ExitCode> {
+    if let Command::Radius(RadiusCommand::Test(test)) = &command {
+        return probe::run(config, test, &secrets).await;
+    }
+    if let Command::Radius(RadiusCommand::Sniff(sniff)) = &command {
+        sniff::run(config, sniff).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    carry_out(config, command, secrets).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn carry_out(config: &Config, command: Command, secrets: Secrets) -> anyhow::Result<()> {
     if !config.file.role.has_centre() {
         bail!("this configuration has no centre: run the command where the database is");
+    }
+    if let Command::Radius(RadiusCommand::Top(top)) = &command {
+        return top::run(&config.watch_socket(), top).await;
     }
     let access = centre::open(config).await?;
     let desk = Desk {
@@ -46,6 +66,9 @@ pub async fn execute(config: &Config, command: Command, secrets: Secrets) -> any
         Command::Session(command) => desk.session(command).await,
         Command::Voucher(command) => desk.voucher(command).await,
         Command::Audit(command) => desk.audit(command).await,
+        Command::Why(question) | Command::Radius(RadiusCommand::Why(question)) => {
+            desk.why(question, &config.watch_socket()).await
+        }
         _ => Ok(()),
     }
 }

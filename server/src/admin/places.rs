@@ -113,7 +113,7 @@ impl Desk {
         };
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
-            return Ok(());
+            return self.tie_nas(settings).await;
         }
         let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
         let profile = change.profile.unwrap_or(OWN_PROFILE);
@@ -136,6 +136,16 @@ impl Desk {
             };
             self.access.change_nas(name, &exception, &self.actor, self.now).await?;
         }
+        self.tie_nas(settings).await
+    }
+
+    async fn tie_nas(&self, settings: &NasSettings) -> anyhow::Result<()> {
+        if let Some(certificate) = &settings.certificate_name {
+            let tied = self
+                .access
+                .tie_nas(&settings.name, certificate.0.as_ref(), &self.actor, self.now);
+            tied.await?;
+        }
         Ok(())
     }
 
@@ -143,6 +153,10 @@ impl Desk {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
         print(is_json, &nas_json(&nas), || {
             let [name, site, source, vendor, orders, renews, seen] = self.nas_sides(&nas);
+            let certificate = nas
+                .certificate_name
+                .as_ref()
+                .map_or("none".to_owned(), ToString::to_string);
             let mut sides = vec![
                 ("gate", name),
                 ("site", site),
@@ -150,6 +164,7 @@ impl Desk {
                 ("vendor", vendor),
                 ("orders to", orders),
                 ("renews leases", renews),
+                ("certificate", certificate),
                 ("last seen", seen),
                 ("old secret valid", until(nas.old_secret_until, self.now)),
                 ("without Message-Authenticator", until(nas.unsigned_until, self.now)),
@@ -213,6 +228,7 @@ fn nas_json(nas: &NasView) -> Value {
         "coa_host": nas.coa_host, "vendor": nas.profile, "is_renewing": nas.is_renewing,
         "old_secret_until": nas.old_secret_until.map(Timestamp::as_secs),
         "no_message_authenticator_until": nas.unsigned_until.map(Timestamp::as_secs),
+        "certificate_name": nas.certificate_name.as_ref().map(ToString::to_string),
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
     })

@@ -65,6 +65,7 @@ mod tests {
             is_renewing: false,
             old_secret_until,
             unsigned_until,
+            certificate_name: None,
             last_seen: None,
         };
         let mut findings = Findings::default();

@@ -1,5 +1,6 @@
 //! Everything that would keep it from running, each with its remedy.
 
+mod certificates;
 mod gates;
 mod machine;
 mod ports;
@@ -53,6 +54,7 @@ async fn look(config: &Config, findings: &mut Findings) {
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }
     }
+    certificates::look(config, findings);
     ports::look(config, findings);
     machine::check_time(findings);
 }

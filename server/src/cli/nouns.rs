@@ -133,6 +133,10 @@ pub struct NasSettings {
     /// this a gate gets a fixed share; `--renews=false` takes it back
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub renews: Option<bool>,
+    /// Over TLS it is whoever shows a trusted certificate with this name: a DNS name or URI of its subjectAltName, or sha256: and
+    /// the certificate's fingerprint; `none` takes it back
+    #[arg(long, value_parser = units::certificate)]
+    pub certificate_name: Option<units::Certificate>,
     #[command(flatten)]
     pub output: Output,
 }

@@ -7,8 +7,8 @@ use kavadam_radius::profile::Profiles;
 
 use super::file::{File, Portal, Radius};
 use super::problems::Problems;
-use super::secret::{credential, read_secret};
-use super::{Config, Listen, gateway};
+use super::secret::{credential, read_secret, require_private};
+use super::{Config, Listen, gateway, tls};
 
 /// Finds what cannot work. An address that is none is replaced by the default, so that the rest can be looked at.
 pub(super) fn check(file: File, problems: &mut Problems) -> Config {
@@ -19,10 +19,12 @@ pub(super) fn check(file: File, problems: &mut Problems) -> Config {
     }
     let profiles = profiles(&file, problems);
     let config = Config {
-        file,
         profiles,
         radius_listen: (listens.auth, listens.acct),
+        radsec_listen: tls::is_served(&file).then_some(listens.radsec),
         portal_listen: listens.portal,
+        metrics_listen: listens.metrics,
+        file,
     };
     ports(&config, problems);
     config
@@ -47,7 +49,9 @@ fn profiles(file: &File, problems: &mut Problems) -> Arc<Profiles> {
 struct Listens {
     auth: SocketAddr,
     acct: SocketAddr,
+    radsec: SocketAddr,
     portal: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl Listens {
@@ -59,10 +63,13 @@ impl Listens {
                 .unwrap_or_else(|| default.parse().unwrap_or_else(|_| none()))
         };
         let (radius, portal) = (Radius::default(), Portal::default());
+        let metrics = Some(file.metrics.listen.as_str()).filter(|listen| !listen.is_empty());
         Self {
             auth: read("radius.auth_listen", &file.radius.auth_listen, &radius.auth_listen),
             acct: read("radius.acct_listen", &file.radius.acct_listen, &radius.acct_listen),
+            radsec: read("radius.tls.listen", &file.radius.tls.listen, &radius.tls.listen),
             portal: read("portal.listen", &file.portal.listen, &portal.listen),
+            metrics: metrics.map(|listen| read("metrics.listen", listen, "127.0.0.1:9464")),
         }
     }
 }
@@ -102,6 +109,9 @@ fn centre(file: &File, problems: &mut Problems) {
         "log.format",
         "use text or json",
     );
+    if file.role.has_radius() {
+        tls::check_server(file, problems);
+    }
     if file.role.has_portal() {
         limits(file, problems);
         sms(file, problems);
@@ -170,6 +180,11 @@ fn own_listens(config: &Config) -> Vec<Listen> {
     if file.role.has_radius() {
         let (auth, acct) = config.radius_listen;
         listens.extend([("radius.auth_listen", auth), ("radius.acct_listen", acct)].map(listen(true)));
+        listens.extend(
+            config
+                .radsec_listen
+                .map(|address| listen(false)(("radius.tls.listen", address))),
+        );
     }
     if file.role.has_gateway() {
         listens.extend(gateway::udp_listens(file).map(listen(true)));
@@ -177,6 +192,10 @@ fn own_listens(config: &Config) -> Vec<Listen> {
     }
     if file.role.has_portal() {
         listens.push(listen(false)(("portal.listen", config.portal_listen)));
+    }
+    if file.role.has_radius() {
+        let metrics = config.metrics_listen.map(|address| ("metrics.listen", address));
+        listens.extend(metrics.map(listen(false)));
     }
     listens
 }
@@ -214,6 +233,11 @@ pub(super) fn secrets(file: &File, problems: &mut Problems) {
             if !is_made || path.exists() {
                 look(key, &path);
             }
+        }
+    }
+    for (key, path) in tls::key_files(file) {
+        if let Err(error) = require_private(&path) {
+            problems.add(key, &format!("{error:#}"));
         }
     }
 }

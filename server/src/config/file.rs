@@ -14,6 +14,7 @@ pub struct File {
     pub secrets: Secrets,
     pub log: Log,
     pub radius: Radius,
+    pub metrics: Metrics,
     pub portal: Portal,
     pub challenge: Challenge,
     pub sms: Sms,
@@ -79,6 +80,7 @@ impl Default for File {
             secrets: Secrets::default(),
             log: Log::default(),
             radius: Radius::default(),
+            metrics: Metrics::default(),
             portal: Portal::default(),
             challenge: Challenge::default(),
             sms: Sms::default(),
@@ -108,7 +110,28 @@ section! {
         auth_listen: String = "127.0.0.1:1812".into(),
         acct_listen: String = "127.0.0.1:1813".into(),
         profiles: PathBuf = PathBuf::new(),
+        ms_chap: bool = false,
+        tls: RadiusTls = RadiusTls::default(),
     }
+}
+
+section! {
+    /// RADIUS over TLS, at the server.
+    RadiusTls {
+        listen: String = "0.0.0.0:2083".into(),
+        certificate_file: PathBuf = PathBuf::new(),
+        key_file: PathBuf = PathBuf::new(),
+        client_ca_file: PathBuf = PathBuf::new(),
+        crl_file: PathBuf = PathBuf::new(),
+        version: String = "any".into(),
+        max_connections: u32 = 8192,
+        max_per_source: u32 = 64,
+    }
+}
+
+section! {
+    /// Figures for a collector.
+    Metrics { listen: String = String::new() }
 }
 
 section! {
@@ -186,6 +209,20 @@ section! {
         secret_file: PathBuf = PathBuf::new(),
         timeout_ms: u32 = 1000,
         retries: u32 = 3,
+        tls: GatewayTls = GatewayTls::default(),
+    }
+}
+
+section! {
+    /// RADIUS over TLS, at the gateway.
+    GatewayTls {
+        servers: Vec<String> = Vec::new(),
+        server_name: String = String::new(),
+        certificate_file: PathBuf = PathBuf::new(),
+        key_file: PathBuf = PathBuf::new(),
+        ca_file: PathBuf = PathBuf::new(),
+        crl_file: PathBuf = PathBuf::new(),
+        version: String = "any".into(),
     }
 }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::problems::Problems;
 use super::secret::{local_secret, read_secret};
-use super::{File, Listen, Role};
+use super::{File, Listen, Role, tls};
 
 /// The longest name of an interface that the kernel takes.
 const INTERFACE_OCTETS: usize = 15;
@@ -39,6 +39,7 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
     numbers(file, problems);
     addresses(file, problems);
     servers(file, problems);
+    tls::check_gateway(file, problems);
     if !gateway.portal_url.is_empty() {
         let _: Option<kavadam_portal::PublicUrl> = problems.read(
             "gateway.portal_url",
@@ -62,11 +63,16 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
         );
     }
     if file.role == Role::Gateway {
-        for (key, path) in [
-            ("gateway.uam_secret_file", &gateway.uam_secret_file),
-            ("gateway.radius.secret_file", &gateway.radius.secret_file),
+        for (key, path, is_needed) in [
+            ("gateway.uam_secret_file", &gateway.uam_secret_file, true),
+            (
+                "gateway.radius.secret_file",
+                &gateway.radius.secret_file,
+                needs_secret(file),
+            ),
         ] {
-            problems.require(!path.as_os_str().is_empty(), key, "name the file that holds it");
+            let is_there = !is_needed || !path.as_os_str().is_empty();
+            problems.require(is_there, key, "name the file that holds it");
         }
         problems.require(
             !gateway.portal_url.is_empty(),
@@ -154,6 +160,11 @@ fn servers(file: &File, problems: &mut Problems) {
             }
         }
     }
+}
+
+/// Whether anybody is spoken to under the shared secret.
+fn needs_secret(file: &File) -> bool {
+    !tls::is_asked(file) || !file.gateway.radius.order_sources.is_empty()
 }
 
 fn is_api_on(file: &File) -> bool {
@@ -286,6 +297,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
                 .context("gateway.radius.order_sources")?,
             timeout: Duration::from_millis(u64::from(gateway.radius.timeout_ms)),
             retries: gateway.radius.retries,
+            tls: tls::gateway(file)?,
         },
         coa_listen: gateway.coa_listen.parse().context("gateway.coa_listen")?,
         api: api.transpose().context("gateway.api")?,

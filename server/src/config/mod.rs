@@ -8,6 +8,7 @@ mod secret;
 mod sift;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use kavadam_domain::challenge::Rate;
 use kavadam_gateway::GatewayConfig;
 use kavadam_radius::Secret;
 use kavadam_radius::profile::Profiles;
+use kavadam_radius::server::RadsecConfig;
+use kavadam_radius::tls::TlsFiles;
 use toml::Table;
 
 use problems::Problems;
@@ -58,10 +61,14 @@ pub struct Config {
     pub file: File,
     /// RADIUS ports.
     pub radius_listen: (SocketAddr, SocketAddr),
+    /// The port for RADIUS over TLS, if it is on.
+    pub radsec_listen: Option<SocketAddr>,
     /// The portal's port.
     pub portal_listen: SocketAddr,
     /// How each vendor's gates are spoken to.
     pub profiles: Arc<Profiles>,
+    /// Where figures are told to a collector, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// A port that one of the parts listens on.
@@ -94,7 +101,15 @@ impl Config {
     /// # Errors
     /// Everything wrong that a gateway could be concerned by.
     pub fn load_gateway(path: &Path) -> Result<Self, Unusable> {
-        const OTHERS: [&str; 6] = ["log.", "database.", "secrets.", "radius.", "challenge.", "sms."];
+        const OTHERS: [&str; 7] = [
+            "log.",
+            "database.",
+            "secrets.",
+            "radius.",
+            "metrics.",
+            "challenge.",
+            "sms.",
+        ];
         let (config, mut problems) = Self::examine(path).map_err(|problem| unusable(path, vec![problem]))?;
         problems.retain(|problem| !OTHERS.iter().any(|section| problem.key.starts_with(section)));
         if problems.is_empty() {
@@ -162,6 +177,11 @@ impl Config {
         }
     }
 
+    /// Where the running process lets the command line look on: for the owner of the state alone.
+    pub fn watch_socket(&self) -> PathBuf {
+        self.file.state_dir.join("watch.sock")
+    }
+
     /// Where the master key is.
     pub fn master_key_file(&self) -> PathBuf {
         if self.file.secrets.master_key_file.as_os_str().is_empty() {
@@ -169,6 +189,16 @@ impl Config {
         } else {
             self.file.secrets.master_key_file.clone()
         }
+    }
+
+    /// RADIUS over TLS, if it is on.
+    pub fn radsec(&self) -> Option<RadsecConfig> {
+        Some(tls::server(&self.file, self.radsec_listen?))
+    }
+
+    /// Certificates for RADIUS over TLS of the roles of this process, with the section that names them.
+    pub fn tls_files(&self) -> Vec<(&'static str, TlsFiles)> {
+        tls::files(&self.file)
     }
 
     /// Limits of logins.
@@ -184,6 +214,7 @@ impl Config {
             address: rate(limits.address_per_10_min, ten_minutes),
             site: rate(limits.site_per_minute, Duration::from_mins(1)),
             abilities: self.profiles.abilities(),
+            is_ms_chap_allowed: self.file.radius.ms_chap,
             ..Settings::default()
         }
     }

@@ -1,8 +1,8 @@
 //! Secrets in files, readable by their owner alone.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -23,6 +23,19 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         bail!("name the file that holds it");
     }
     let shown = path.display();
+    require_private(path)?;
+    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?);
+    let secret = Zeroizing::new(text.trim_end().to_owned());
+    ensure!(!secret.is_empty(), "{shown} is empty");
+    Ok(secret)
+}
+
+/// Refuses a file that others may read.
+///
+/// # Errors
+/// There is no such file, or they may.
+pub fn require_private(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
     let mode = fs::metadata(path)
         .with_context(|| format!("cannot read {shown}"))?
         .mode();
@@ -30,10 +43,7 @@ pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         mode & OTHERS == 0,
         "{shown} can be read by everybody: run chmod 600 {shown}"
     );
-    let text = Zeroizing::new(fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?);
-    let secret = Zeroizing::new(text.trim_end().to_owned());
-    ensure!(!secret.is_empty(), "{shown} is empty");
-    Ok(secret)
+    Ok(())
 }
 
 /// The secret that the two halves of an all-in-one share, made at the first start.
@@ -44,6 +54,9 @@ pub fn local_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     if !path.exists() {
         let octets: [u8; 24] = rand::random();
         let text = Zeroizing::new(HEXLOWER.encode(&octets));
+        if let Some(dir) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match made {
             Ok(mut file) => {

@@ -103,6 +103,16 @@ fn figures_that_cannot_work_are_refused() {
             "gateway.radius.auth_servers = ['[fd00::9]:1812']",
             "gateway.radius.auth_servers",
         ),
+        ("radius.tls.version = '1.2'", "radius.tls.version"),
+        ("radius.tls.max_per_source = 0", "radius.tls.max_per_source"),
+        (
+            "radius.tls.certificate_file = '/c'\nradius.tls.key_file = '/k'",
+            "radius.tls.client_ca_file",
+        ),
+        (
+            "gateway.radius.tls = { servers = ['r:2083'], certificate_file = '/c', key_file = '/k', ca_file = '/a' }",
+            "gateway.radius.tls.servers",
+        ),
         ("gateway.dnsmasq.lease_secs = 1", "gateway.dnsmasq.lease_secs"),
         (
             "gateway.dnsmasq.range4 = ['10.80.2.0', '10.80.1.0']",
@@ -184,4 +194,34 @@ fn an_outline_of_the_gateway_makes_no_secrets() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     config.gateway().unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+/// A gateway that needs nothing but its RADIUS servers.
+const GATEWAY: &str = "role = 'gateway'\ngateway.portal_url = 'http://p'\ngateway.uam_secret_file = '/u'\n";
+
+#[test]
+fn a_gateway_that_asks_over_tls_needs_no_shared_secret_unless_others_give_orders() {
+    let tls = "gateway.radius.tls = { servers = ['radius.example.org:2083'], certificate_file = '/c', key_file = '/k', ca_file = '/a' }";
+    complains_of(&format!("{GATEWAY}{tls}"), &[]);
+    let orders = "gateway.radius.order_sources = ['192.0.2.1/32']";
+    complains_of(&format!("{GATEWAY}{orders}\n{tls}"), &["gateway.radius.secret_file"]);
+    complains_of(GATEWAY, &["gateway.radius.secret_file"]);
+}
+
+#[test]
+fn a_server_over_tls_is_named_by_host_and_port() {
+    for (address, is_one) in [
+        ("radius.example.org:2083", true),
+        ("192.0.2.1:2083", true),
+        ("[2001:db8::1]:2083", true),
+        ("radius.example.org", false),
+        ("radius.example.org:0", false),
+        ("two words:2083", false),
+    ] {
+        let tls = format!(
+            "gateway.radius.tls = {{ servers = ['{address}'], certificate_file = '/c', key_file = '/k', ca_file = '/a' }}"
+        );
+        let expected: &[&str] = if is_one { &[] } else { &["gateway.radius.tls.servers"] };
+        complains_of(&format!("{GATEWAY}{tls}"), expected);
+    }
 }

@@ -2,19 +2,25 @@
 //!
 //! The corpora in `corpus/TARGET` are replayed by `cargo test`; `README.md` tells how to let libFuzzer look for more.
 
+mod accounting;
 mod radius;
+mod radsec;
 mod text;
 
 /// A parser under fire: panics where something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
+    ("radius_accounting", accounting::reports),
+    ("radius_capture", radius::capture),
     ("radius_dictionary", radius::dictionary),
     ("radius_profile", radius::profile),
+    ("radsec_stream", radsec::stream),
+    ("radius_1_1", radsec::token),
     ("domain_text", text::domain),
     ("portal_query", text::portal_query),
     ("portal_token", text::portal_token),

@@ -1,8 +1,15 @@
 //! RADIUS as anybody may send it to an open port.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use kavadam_domain::{Limits, Timestamp};
+use kavadam_radius::capture::{CaptureFile, KnownGate, Trace};
 use kavadam_radius::profile::{Dialect, Dictionary, Profiles};
-use kavadam_radius::wire::{Code, Draft, MAX_PACKET_OCTETS, Packet, attr, hide_password, reveal_password, vendor};
+use kavadam_radius::tell;
+use kavadam_radius::wire::{
+    Code, Draft, MAX_PACKET_OCTETS, Packet, Secret, attr, hide_password, reveal_password, vendor,
+};
 use kavadam_radius::{AccessReply, AccessRequest, AccountingRequest, DynamicRequest, Grant};
 
 const SECRET: &[u8] = b"a secret for fuzzing";
@@ -33,6 +40,32 @@ pub fn packet(datagram: &[u8]) {
             let verified =
                 Packet::parse(&octets).map(|reply| reply.verify_reply(packet.authenticator(), SECRET, false));
             assert_eq!(verified, Ok(Ok(())), "an answer of ours is well made");
+        }
+    }
+}
+
+/// A capture from anywhere: read to its end, every packet followed and told. What hides a password is never told, nor is a person.
+pub fn capture(file: &[u8]) {
+    let Ok(capture) = CaptureFile::open(file) else { return };
+    let mut trace = Trace::new(vec![KnownGate {
+        name: "gate-1".into(),
+        source: IpNet::from(IpAddr::from([10, 0, 0, 1])),
+        secret: Secret::new(SECRET),
+    }]);
+    // Each datagram takes 28 octets of headers at the least: there cannot be more of them.
+    let most = file.len() / 28;
+    for (at, datagram) in capture.flatten().enumerate() {
+        assert!(at < most, "more datagrams than fit into the file");
+        let Ok(seen) = trace.see(&datagram) else { continue };
+        for is_personal in [true, false] {
+            for (name, value) in tell::attributes(&seen.packet, is_personal) {
+                let is_hidden = value.starts_with("hidden (");
+                assert!(
+                    is_hidden || !["User-Password", "CHAP-Password"].contains(&name.as_str()),
+                    "{name} is told"
+                );
+                assert!(value.chars().all(|c| !c.is_control()), "{value:?}");
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod accounting;
 pub mod browser;
+pub mod certificates;
 pub mod citizen;
 pub mod freeradius;
 pub mod gateway;

@@ -56,7 +56,17 @@ impl OrderBook for Book {
         } else {
             self.nas
         };
-        Ok((id == order.nas).then(|| NasEntry {
+        Ok((id == order.nas).then(|| self.entry(id, source)))
+    }
+
+    async fn nas_by_id(&self, nas: NasId) -> Result<Option<NasEntry>, Self::Error> {
+        Ok(Some(self.entry(nas, Ipv4Addr::LOCALHOST.into())))
+    }
+}
+
+impl Book {
+    fn entry(&self, id: NasId, source: IpAddr) -> NasEntry {
+        NasEntry {
             id,
             name: "gate".into(),
             site: SiteId(1),
@@ -68,7 +78,7 @@ impl OrderBook for Book {
             coa_host: None,
             profile: self.profile.into(),
             abilities: Abilities::ALL,
-        }))
+        }
     }
 }
 
@@ -127,6 +137,7 @@ fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Recon
     };
     Reconciler {
         hands: Arc::new(Hands {
+            counts: Arc::default(),
             book: Book {
                 nas,
                 secret: SECRET,

@@ -6,15 +6,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
+use kavadam_lab::certificates::Authority;
 use kavadam_lab::citizen::CHECK;
 use kavadam_lab::freeradius::FreeRadius;
 use kavadam_lab::world::until;
 use kavadam_lab::{Phone, Tally, World};
 use md5::{Digest as _, Md5};
+use tempfile::TempDir;
 
+use crate::proxies::radsecproxy;
 use crate::{ENDLESS, MERGED_PACKET, beside_others, is_online, phone, program};
 
 const CENTRE: &str = "198.51.100.1";
+const GATE: &str = "198.51.100.2";
 const RADIUS_SECRET: &str = "a secret of gate and centre";
 const UAM_SECRET: &str = "a secret of gate and portal";
 const QUOTA: u64 = 5_000_000;
@@ -32,42 +36,60 @@ DEFAULT Auth-Type := Reject
 \tReply-Message = \"Nobody knows you.\"
 ";
 
-/// A gate whose centre is FreeRADIUS, which signs its answers.
-fn world() -> (World, FreeRadius, tempfile::TempDir) {
-    world_with(FreeRadius::sign_answers)
+/// A gate, and its centre as it is at the gate's end.
+struct Scene {
+    world: World,
+    centre: FreeRadius,
+    secrets: TempDir,
 }
 
-/// A gate whose centre is FreeRADIUS with a change of its configuration.
-fn world_with(change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> (World, FreeRadius, tempfile::TempDir) {
-    let secrets = tempfile::tempdir().unwrap();
-    let extra = config(secrets.path());
-    let lab = Path::new(env!("CARGO_BIN_EXE_kavadam-lab"));
-    let world =
-        World::build_as("gateway", &program(), lab, &extra).unwrap_or_else(|error| panic!("no world: {error:#}"));
-    let mut centre = FreeRadius::stock(&world.dir().join("freeradius")).unwrap();
-    let client = format!(
-        "client gate {{\nipaddr = 198.51.100.2\nsecret = \"{RADIUS_SECRET}\"\nrequire_message_authenticator = yes\n}}\n"
-    );
-    centre.write("clients.conf", &client).unwrap();
-    centre.write("mods-config/files/authorize", USERS).unwrap();
-    change(&centre).unwrap();
-    centre.start(&world.internet).unwrap();
-    (world, centre, secrets)
+impl Scene {
+    /// FreeRADIUS, which signs its answers.
+    fn new() -> Self {
+        Self::with(FreeRadius::sign_answers)
+    }
+
+    /// FreeRADIUS with a change of its configuration.
+    fn with(change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> Self {
+        let secrets = tempfile::tempdir().unwrap();
+        let secret = secret(secrets.path(), "radius", RADIUS_SECRET);
+        let radius = format!(
+            "[gateway.radius]\nsecret_file = \"{secret}\"\ntimeout_ms = 1500\nretries = 1\n\
+             auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\n"
+        );
+        Self::built(secrets, &radius, change)
+    }
+
+    /// The same with a gate that finds its centre so.
+    fn built(secrets: TempDir, radius: &str, change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> Self {
+        let uam = secret(secrets.path(), "uam", UAM_SECRET);
+        let config = format!(
+            "portal_url = \"http://203.0.113.10\"\nuam_secret_file = \"{uam}\"\ncoa_listen = \"{GATE}:3799\"\n{radius}"
+        );
+        let lab = Path::new(env!("CARGO_BIN_EXE_kavadam-lab"));
+        let world = World::build_as("gateway", &program(), lab, &config);
+        let world = world.unwrap_or_else(|error| panic!("no world: {error:#}"));
+        let mut centre = FreeRadius::stock(&world.dir().join("freeradius")).unwrap();
+        let client = |name: &str, address: &str| {
+            format!(
+                "client {name} {{\nipaddr = {address}\nsecret = \"{RADIUS_SECRET}\"\nrequire_message_authenticator = yes\n}}\n"
+            )
+        };
+        let clients = client("gate", GATE) + &client("proxy", "127.0.0.1");
+        centre.write("clients.conf", &clients).unwrap();
+        centre.write("mods-config/files/authorize", USERS).unwrap();
+        change(&centre).unwrap();
+        centre.start(&world.internet).unwrap();
+        Self { world, centre, secrets }
+    }
 }
 
-fn config(dir: &Path) -> String {
-    let secret = |name: &str, value: &str| {
-        let path = dir.join(name);
-        fs::write(&path, value).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        path.display().to_string()
-    };
-    let (uam, radius) = (secret("uam", UAM_SECRET), secret("radius", RADIUS_SECRET));
-    format!(
-        "portal_url = \"http://203.0.113.10\"\nuam_secret_file = \"{uam}\"\ncoa_listen = \"198.51.100.2:3799\"\n\
-         [gateway.radius]\nsecret_file = \"{radius}\"\n\
-         auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\ntimeout_ms = 1500\nretries = 1\n"
-    )
+/// A file that its owner alone can read.
+fn secret(dir: &Path, name: &str, value: &str) -> String {
+    let path = dir.join(name);
+    fs::write(&path, value).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
 }
 
 /// What a portal of CoovaChilli's dialect does with the password: `/logon`, and where that leads.
@@ -107,7 +129,7 @@ fn order(world: &World, kind: &str, attributes: &str) -> String {
         &secret,
         "-f",
         &request,
-        "198.51.100.2:3799",
+        &format!("{GATE}:3799"),
         kind,
     ];
     let output = world.internet.output("radclient", &words).unwrap();
@@ -144,7 +166,11 @@ fn stopped(centre: &FreeRadius, user: &str) -> Vec<String> {
 #[test]
 fn a_stock_freeradius_lets_people_in_by_password_and_its_quota_holds() {
     let _machine = beside_others();
-    let (mut world, centre, _secrets) = world();
+    let Scene {
+        mut world,
+        centre,
+        secrets: _secrets,
+    } = Scene::new();
     let phone = phone(&mut world);
     let tally = Tally::begin(&world, &[&phone]).unwrap();
 
@@ -182,7 +208,11 @@ fn a_stock_freeradius_lets_people_in_by_password_and_its_quota_holds() {
 fn a_stock_freeradius_lets_a_device_in_by_its_mac_and_radclient_changes_and_ends_its_session() {
     const MAC: &str = "02-00-5E-00-00-02";
     let _machine = beside_others();
-    let (mut world, centre, _secrets) = world();
+    let Scene {
+        mut world,
+        centre,
+        secrets: _secrets,
+    } = Scene::new();
     // The second of the world has that MAC.
     let (stranger, known) = (phone(&mut world), phone(&mut world));
     let is_in = until(Duration::from_secs(10), || is_online(&known));
@@ -214,14 +244,51 @@ fn a_stock_freeradius_lets_a_device_in_by_its_mac_and_radclient_changes_and_ends
 #[test]
 fn the_log_says_why_a_centre_that_does_not_sign_is_not_heard() {
     let _machine = beside_others();
-    let (mut world, _centre, _secrets) = world_with(|_| Ok(()));
-    let phone = phone(&mut world);
+    let mut scene = Scene::with(|_| Ok(()));
+    let phone = phone(&mut scene.world);
     let refused = log_on(&phone, "staff", "a password");
     assert!(refused.contains("res=failed"), "{refused}");
-    let log = fs::read_to_string(world.gateway.log()).unwrap();
+    let log = fs::read_to_string(scene.world.gateway.log()).unwrap();
     assert!(
         log.contains("dropped") && log.contains("no Message-Authenticator"),
         "{log}"
     );
     assert!(!is_online(&phone));
+}
+
+#[test]
+fn our_gate_reaches_a_stock_freeradius_over_tls_by_way_of_radsecproxy() {
+    let _machine = beside_others();
+    let secrets = tempfile::tempdir().unwrap();
+    let authority = Authority::new(secrets.path()).unwrap();
+    let [centres, gates] = ["centre.example", "gate.example"].map(|name| authority.issue(name).unwrap());
+    let authority = authority.certificate();
+    let radius = format!(
+        "[gateway.radius.tls]\nservers = [\"{CENTRE}:2083\"]\nserver_name = \"centre.example\"\nca_file = \"{authority}\"\n\
+         certificate_file = \"{}\"\nkey_file = \"{}\"\n",
+        gates.certificate, gates.key
+    );
+    let mut scene = Scene::built(secrets, &radius, |_| Ok(()));
+    let server = |name: &str, port: u16| {
+        format!("server {name} {{\nhost 127.0.0.1\nport {port}\ntype udp\nsecret \"{RADIUS_SECRET}\"\n}}\n")
+    };
+    let proxy = format!(
+        "tls default {{\nCACertificateFile {authority}\nCertificateFile {}\nCertificateKeyFile {}\n}}\n\
+         ListenTLS {CENTRE}:2083\nclient gate {{\nhost {GATE}\ntype tls\nsecret radsec\ncertificateNameCheck off\n}}\n{}{}\
+         realm * {{\nserver auth\naccountingServer acct\n}}\n",
+        centres.certificate,
+        centres.key,
+        server("auth", 1812),
+        server("acct", 1813)
+    );
+    let _proxy = radsecproxy(&scene.world, &scene.world.internet, &proxy);
+    let phone = phone(&mut scene.world);
+    // The gate's link stands some moments after the proxy does.
+    let is_in = until(Duration::from_secs(10), || {
+        log_on(&phone, "staff", "a password").contains("res=success")
+    });
+    assert!(is_in, "{}", fs::read_to_string(scene.world.gateway.log()).unwrap());
+    let _flow = phone.download(ENDLESS).unwrap();
+    let stop = stopped(&scene.centre, "staff").pop().unwrap();
+    assert_eq!(said(&stop, "Acct-Terminate-Cause"), "NAS-Request");
 }

@@ -3,20 +3,23 @@
 use std::fs;
 use std::time::Duration;
 
+use kavadam_lab::certificates::Authority;
 use kavadam_lab::freeradius::FreeRadius;
-use kavadam_lab::netns::Process;
+use kavadam_lab::netns::{Netns, Process};
 use kavadam_lab::world::until;
 use kavadam_lab::{Phone, Tally, World};
 
+use crate::{
+    ENDLESS, MERGED_PACKET, NUMBER, beside_others, end, is_online, is_over, log_in, octets, phone, sessions, world_with,
+};
+
 const PROXY: u16 = 11_812;
 
-use crate::{ENDLESS, NUMBER, beside_others, end, is_online, is_over, log_in, octets, phone, sessions, world_with};
-
-/// A world whose gate asks a proxy at this port, and the next for accounting.
-fn world(port: u16) -> World {
+/// A world whose gate asks a proxy, with more configuration.
+fn world(more: &str) -> World {
+    let acct = PROXY + 1;
     let extra = format!(
-        "[gateway.radius]\nauth_servers = [\"127.0.0.1:{port}\"]\nacct_servers = [\"127.0.0.1:{}\"]\n",
-        port + 1
+        "[gateway.radius]\nauth_servers = [\"127.0.0.1:{PROXY}\"]\nacct_servers = [\"127.0.0.1:{acct}\"]\n{more}"
     );
     world_with(&extra, &["--quota", "20MB", "--down", "none", "--up", "none"])
 }
@@ -27,30 +30,32 @@ fn secret(world: &World) -> String {
     fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
-/// Login, renewal of the lease, the end of the quota, return by MAC, an administrator's end: each octet is charged.
+/// Login, renewal of the lease, an administrator's end, return by MAC, the end of the quota: each octet is charged.
 fn a_day_through_the_proxy(world: &mut World) {
     let phone = phone(world);
     let tally = Tally::begin(world, &[&phone]).unwrap();
     log_in(world, &phone, NUMBER);
-    let download = |phone: &Phone, octets: &str| {
-        let url = ENDLESS.replace("1000000000000", octets);
-        phone.curl(&["-o", "/dev/null", &url]).unwrap();
-    };
-    download(&phone, "12000000");
+    let some = ENDLESS.replace("1000000000000", "12000000");
+    phone.curl(&["-o", "/dev/null", &some]).unwrap();
     end(world);
     phone.dhcp().unwrap();
     let is_back = until(Duration::from_secs(10), || is_online(&phone));
     assert!(is_back, "not let in by its MAC");
+    use_up(world, &phone, &tally);
+    assert_eq!(sessions(world).len(), 2);
+}
+
+fn use_up(world: &World, phone: &Phone, tally: &Tally) {
     let _flow = phone.download(ENDLESS).unwrap();
-    let is_used_up =
-        until(Duration::from_secs(5), || sessions(world).len() == 2) && is_over(world, Duration::from_secs(20));
-    assert!(is_used_up, "{:?}", sessions(world));
+    assert!(is_over(world, Duration::from_secs(20)), "{:?}", sessions(world));
+    assert!(!is_online(phone));
     std::thread::sleep(Duration::from_millis(200));
     let (charged, crossed) = (sessions(world).iter().map(octets).sum::<u64>(), tally.both().unwrap());
     assert!(
         (crossed..=20_000_000).contains(&charged),
         "{charged} charged, {crossed} crossed"
     );
+    assert!(crossed > 20_000_000 - MERGED_PACKET, "{crossed} crossed");
 }
 
 /// FreeRADIUS at this port of the gate, before our centre.
@@ -76,7 +81,7 @@ fn freeradius(world: &World) -> FreeRadius {
 #[test]
 fn a_citizens_day_passes_freeradius_as_proxy() {
     let _machine = beside_others();
-    let mut world = world(PROXY);
+    let mut world = world("");
     let proxy = freeradius(&world);
     a_day_through_the_proxy(&mut world);
     let detail = proxy.detail();
@@ -86,7 +91,7 @@ fn a_citizens_day_passes_freeradius_as_proxy() {
 #[test]
 fn freeradius_as_proxy_sees_by_status_server_that_our_centre_is_back() {
     // Beside the others: it waits for some seconds and measures nothing.
-    let mut world = world(PROXY);
+    let mut world = world("");
     let proxy = freeradius(&world);
     world.gateway.stop().unwrap();
     let (request, secret) = (
@@ -114,30 +119,67 @@ fn freeradius_as_proxy_sees_by_status_server_that_our_centre_is_back() {
 #[test]
 fn a_citizens_day_passes_radsecproxy() {
     let _machine = beside_others();
-    let mut world = world(PROXY);
-    let _proxy = radsecproxy(&world, PROXY);
-    a_day_through_the_proxy(&mut world);
-}
-
-fn radsecproxy(world: &World, port: u16) -> Process {
-    let (secret, config) = (secret(world), world.dir().join("radsecproxy.conf"));
+    let mut world = world("");
+    let secret = secret(&world);
     let server = |name: &str, port: u16| {
         format!("server {name} {{\nhost 127.0.0.1\nport {port}\ntype udp\nsecret {secret}\nstatusServer on\n}}\n")
     };
-    let text = format!(
-        "ListenUDP 127.0.0.1:{port}\nListenUDP 127.0.0.1:{}\nSourceUDP 127.0.0.1:*\nLogLevel 3\n\
-         client gate {{\nhost 127.0.0.1\ntype udp\nsecret {secret}\n}}\n{}{}\
-         realm * {{\nserver auth\naccountingServer acct\n}}\n",
-        port + 1,
+    let servers = format!(
+        "SourceUDP 127.0.0.1:*\n{}{}{UDP_CLIENT} {secret}\n}}\nrealm * {{\nserver auth\naccountingServer acct\n}}\n",
         server("auth", 1812),
-        server("acct", 1813),
+        server("acct", 1813)
     );
-    fs::write(&config, text).unwrap();
-    let log = world.dir().join("radsecproxy.log");
-    let mut proxy = world
-        .gate
-        .start(&log, "radsecproxy", &["-f", "-c", &config.display().to_string()])
+    let _proxy = radsecproxy(&world, &world.gate, &servers);
+    a_day_through_the_proxy(&mut world);
+}
+
+/// Up to its secret.
+const UDP_CLIENT: &str =
+    "ListenUDP 127.0.0.1:11812\nListenUDP 127.0.0.1:11813\nclient gate {\nhost 127.0.0.1\ntype udp\nsecret";
+
+#[test]
+fn radsecproxy_brings_what_gates_say_over_udp_to_our_centre_over_tls() {
+    const NAME: &str = "proxy.example";
+    let _machine = beside_others();
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new(dir.path()).unwrap();
+    let (own, proxys) = (
+        authority.issue("centre.example").unwrap(),
+        authority.issue(NAME).unwrap(),
+    );
+    let tls = format!(
+        "[radius.tls]\nlisten = \"127.0.0.1:2083\"\ncertificate_file = \"{}\"\nkey_file = \"{}\"\nclient_ca_file = \"{}\"\n",
+        own.certificate,
+        own.key,
+        authority.certificate()
+    );
+    let mut world = world(&tls);
+    world
+        .admin(&["nas", "set", "local", "--certificate-name", NAME])
         .unwrap();
+    let secret = secret(&world);
+    let servers = format!(
+        "tls default {{\nCACertificateFile {}\nCertificateFile {}\nCertificateKeyFile {}\n}}\n\
+         server centre.example {{\nhost 127.0.0.1\nport 2083\ntype tls\nsecret radsec\nstatusServer on\ncertificateNameCheck off\n}}\n\
+         {UDP_CLIENT} {secret}\n}}\nrealm * {{\nserver centre.example\naccountingServer centre.example\n}}\n",
+        authority.certificate(),
+        proxys.certificate,
+        proxys.key
+    );
+    let _proxy = radsecproxy(&world, &world.gate, &servers);
+    let phone = phone(&mut world);
+    let tally = Tally::begin(&world, &[&phone]).unwrap();
+    log_in(&world, &phone, NUMBER);
+    use_up(&world, &phone, &tally);
+}
+
+/// radsecproxy, with this configuration.
+pub fn radsecproxy(world: &World, netns: &Netns, config: &str) -> Process {
+    let path = world.dir().join("radsecproxy.conf");
+    fs::write(&path, format!("LogLevel 3\n{config}")).unwrap();
+    let log = world.dir().join("radsecproxy.log");
+    let words = ["-f", "-c", &path.display().to_string()];
+    let mut proxy = netns.start(&log, "radsecproxy", &words).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     assert!(proxy.is_running(), "{}", fs::read_to_string(&log).unwrap());
     proxy

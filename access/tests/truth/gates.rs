@@ -1,0 +1,397 @@
+//! What gates let through, report, and make of answers and orders.
+
+use kavadam_access::batch::{Answer, Question};
+
+use super::*;
+
+/// Between a gate's clock and ours.
+const BEHIND: Duration = Duration::from_secs(45);
+const AHEAD: Duration = Duration::from_secs(3);
+
+impl Model {
+    fn online(&self, pick: u8) -> Option<usize> {
+        self.online_where(pick, |_| true)
+    }
+
+    fn online_where(&self, pick: u8, is_meant: impl Fn(&Session) -> bool) -> Option<usize> {
+        let online: Vec<usize> = (0..self.sessions.len())
+            .filter(|index| self.sessions[*index].is_online && is_meant(&self.sessions[*index]))
+            .collect();
+        (!online.is_empty()).then(|| online[usize::from(pick) % online.len()])
+    }
+
+    /// What the gates would still let through at full speed for a session and those it shares with; `None`: slowed, without end.
+    fn free(&self, index: usize) -> Option<u64> {
+        let session = &self.sessions[index];
+        if session.gate != SHARING {
+            return Some(session.limit()?.saturating_sub(session.passed));
+        }
+        let (mut granted, mut passed) = self.retired[session.person];
+        for other in self.pool(session.person) {
+            granted += other.limit()?;
+            passed += other.passed;
+        }
+        Some(granted.saturating_sub(passed))
+    }
+
+    fn pool(&self, person: usize) -> impl Iterator<Item = &Session> {
+        let sessions = self.sessions.iter();
+        sessions.filter(move |session| session.is_online && session.gate == SHARING && session.person == person)
+    }
+
+    /// What all gates together would still let through for a person at full speed.
+    pub fn free_of(&self, person: usize) -> u64 {
+        let of = |index: &usize| self.sessions[*index].is_online && self.sessions[*index].person == person;
+        let all: Vec<usize> = (0..self.sessions.len()).filter(of).collect();
+        let shared = all.iter().find(|index| self.sessions[**index].gate == SHARING);
+        let alone = all.iter().filter(|index| self.sessions[**index].gate != SHARING);
+        alone.chain(shared).filter_map(|index| self.free(*index)).sum()
+    }
+
+    fn request(
+        &self,
+        device: u8,
+        gate: usize,
+        service: Service,
+        name: &str,
+        class: Option<Vec<u8>>,
+    ) -> AuthorizeRequest {
+        AuthorizeRequest {
+            nas: self.gates[gate],
+            user_name: mac(device).to_string(),
+            service,
+            mac: Some(mac(device)),
+            ip: None,
+            acct_session_id: Some(name.to_owned()),
+            class,
+            wants_cui: true,
+            seen: Seen::default(),
+        }
+    }
+
+    pub async fn log_in(&mut self, device: u8, gate: usize, is_lost: bool) {
+        let is_same = |one: &Session| one.is_online && one.device == device && one.gate == gate;
+        if self.sessions.iter().any(is_same) {
+            return;
+        }
+        self.names += 1;
+        let name = format!("{gate}-{}", self.names);
+        let request = self.request(device, gate, Service::CallCheck, &name, None);
+        let decision = self.lab.access.authorize(request, self.lab.now).await.unwrap();
+        let (Decision::Accept(grant), false) = (decision, is_lost) else {
+            return;
+        };
+        assert_eq!(grant.is_renewable, gate == SHARING);
+        self.begin(Session {
+            id: grant.session,
+            person: self.owners[usize::from(device)],
+            device,
+            gate,
+            name,
+            class: grant.class,
+            limits: grant.limits,
+            passed: 0,
+            passed_before: 0,
+            counted_from: self.lab.now,
+            began: self.lab.now,
+            is_online: true,
+            reported: 0,
+            is_written_off: false,
+        });
+    }
+
+    fn begin(&mut self, session: Session) {
+        self.sessions.push(session);
+        self.send(self.sessions.len() - 1, AccountingKind::Start, false);
+    }
+
+    pub fn flow(&mut self, pick: u8, octets: u64) {
+        if let Some(index) = self.online(pick) {
+            self.flow_at(index, octets);
+        }
+    }
+
+    fn flow_at(&mut self, index: usize, octets: u64) {
+        let free = self.free(index);
+        let session = &self.sessions[index];
+        let octets = match (session.gate, free) {
+            // Counters of 32 bits tell nothing if they go half round between two reports.
+            (NARROW, free) => {
+                let most = (session.reported + (1 << 31)).saturating_sub(session.passed);
+                octets.min(most).min(free.unwrap_or(u64::MAX))
+            }
+            (CARELESS, _) | (_, None) => octets,
+            (_, Some(free)) => octets.min(free),
+        };
+        let of_today = (session.person, self.day());
+        *self.passed.entry(of_today).or_default() += octets;
+        match free {
+            None => *self.slowed.entry(of_today).or_default() += octets,
+            Some(free) => *self.debt.entry(of_today).or_default() += octets.saturating_sub(free),
+        }
+        self.sessions[index].passed += octets;
+    }
+
+    pub fn report_one(&mut self, pick: u8) {
+        if let Some(index) = self.online(pick) {
+            self.send(index, AccountingKind::Interim, false);
+        }
+    }
+
+    fn send(&mut self, index: usize, kind: AccountingKind, is_sure: bool) {
+        let passed = self.sessions[index].passed;
+        self.send_of(index, kind, passed, is_sure);
+    }
+
+    fn send_of(&mut self, index: usize, kind: AccountingKind, passed: u64, is_sure: bool) {
+        let session = &self.sessions[index];
+        let counted = passed - session.passed_before;
+        let (up, down) = (counted / 8, counted - counted / 8);
+        let narrow = |octets: u64| {
+            if session.gate == NARROW {
+                octets & u64::from(u32::MAX)
+            } else {
+                octets
+            }
+        };
+        let report = AccountingReport {
+            nas: self.gates[session.gate],
+            kind,
+            acct_session_id: session.name.clone(),
+            class: Some(session.class.clone()),
+            user_name: None,
+            mac: Some(mac(session.device)),
+            ip: None,
+            counters: Counters {
+                up_octets: narrow(up),
+                down_octets: narrow(down),
+                session_secs: u32::try_from(self.lab.now.since(session.counted_from).as_secs()).unwrap(),
+                has_gigawords: session.gate != NARROW,
+                ..Counters::default()
+            },
+            at: match session.gate {
+                NARROW => self.lab.now - BEHIND,
+                RENUMBERING => self.lab.now + AHEAD,
+                _ => self.lab.now,
+            },
+        };
+        self.reports.push(Sent {
+            report,
+            session: index,
+            passed,
+            is_sure,
+        });
+    }
+
+    pub async fn deliver(&mut self, pick: u8, fate: u8) {
+        if self.reports.is_empty() {
+            return;
+        }
+        let index = usize::from(pick) % self.reports.len();
+        let sent = self.reports[index].clone();
+        let is_lost = fate.is_multiple_of(8) && !sent.is_sure;
+        if !is_lost {
+            let accounted = self
+                .lab
+                .access
+                .account(sent.report.clone(), self.lab.now)
+                .await
+                .unwrap();
+            self.arrived(&sent, accounted);
+        }
+        if fate % 8 != 1 {
+            self.reports.remove(index);
+        }
+    }
+
+    /// At one moment, decided in one go.
+    pub async fn deliver_many(&mut self, picks: &[u8]) {
+        let picked: Vec<Sent> = picks
+            .iter()
+            .filter(|_| !self.reports.is_empty())
+            .map(|pick| self.reports[usize::from(*pick) % self.reports.len()].clone())
+            .collect();
+        let questions = picked
+            .iter()
+            .map(|sent| Question::Account(sent.report.clone()))
+            .collect();
+        let answers = self.lab.access.answer(questions, self.lab.now).await;
+        for (sent, answer) in picked.iter().zip(answers) {
+            match answer.unwrap() {
+                Answer::Accounted(accounted) => self.arrived(sent, accounted),
+                Answer::Decision(decision) => panic!("{decision:?}"),
+            }
+        }
+    }
+
+    fn arrived(&mut self, sent: &Sent, accounted: Accounted) {
+        assert!(matches!(accounted, Accounted::Charged(_)), "{accounted:?}");
+        let reported = &mut self.sessions[sent.session].reported;
+        let news = sent.passed.saturating_sub(*reported);
+        assert_eq!(accounted, Accounted::Charged(news), "each octet once, and at once");
+        *reported += news;
+    }
+
+    pub async fn renew(&mut self, pick: u8, is_lost: bool) {
+        let Some(index) = self.online_where(pick, |session| session.gate == SHARING) else {
+            return;
+        };
+        let session = &self.sessions[index];
+        let class = Some(session.class.clone());
+        let request = self.request(session.device, session.gate, Service::Renewal, &session.name, class);
+        match self.lab.access.authorize(request, self.lab.now).await.unwrap() {
+            _ if is_lost => {}
+            Decision::Accept(grant) => self.sessions[index].limits = grant.limits,
+            Decision::Reject { .. } if self.free(index) == Some(0) => self.end(index, 10),
+            Decision::Reject { .. } => {}
+        }
+    }
+
+    pub fn stop(&mut self, pick: u8, twice: bool) {
+        let Some(index) = self.online(pick) else { return };
+        // Once counters began anew, what is older tells nothing new: such a gate says no less at its end.
+        if twice && self.sessions[index].passed_before == 0 {
+            let half = self.sessions[index].passed / 2;
+            self.send_of(index, AccountingKind::Stop(1), half, true);
+        }
+        self.end(index, 1);
+    }
+
+    /// The gate ends a session, and will say so.
+    pub fn end(&mut self, index: usize, cause: u32) {
+        self.send(index, AccountingKind::Stop(cause), true);
+        self.leave(index);
+    }
+
+    fn leave(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        session.is_online = false;
+        let (person, gate, granted, passed) = (session.person, session.gate, session.limit(), session.passed);
+        if gate == SHARING {
+            let retired = &mut self.retired[person];
+            *retired = (retired.0 + granted.unwrap_or(0), retired.1 + passed);
+            if self.pool(person).next().is_none() {
+                self.retired[person] = (0, 0);
+            }
+        }
+    }
+
+    pub fn renumber(&mut self, pick: u8, stops: bool) {
+        let Some(index) = self.online_where(pick, |session| session.gate == RENUMBERING) else {
+            return;
+        };
+        let kind = if stops {
+            AccountingKind::Stop(1)
+        } else {
+            AccountingKind::Interim
+        };
+        self.send(index, kind, true);
+        self.leave(index);
+        self.names += 1;
+        let old = &self.sessions[index];
+        let left = old.ends_at().since(self.lab.now);
+        let follower = Session {
+            name: format!("{RENUMBERING}-{}", self.names),
+            class: old.class.clone(),
+            limits: Limits {
+                max_total_octets: old.limit().map(|limit| limit.saturating_sub(old.passed)),
+                session_secs: Some(u32::try_from(left.as_secs()).unwrap()),
+                ..old.limits
+            },
+            passed: 0,
+            passed_before: 0,
+            counted_from: self.lab.now,
+            began: self.lab.now,
+            is_online: true,
+            reported: 0,
+            is_written_off: false,
+            ..*old
+        };
+        self.begin(follower);
+    }
+
+    /// Everything said before has arrived, though it may arrive again.
+    pub async fn reset(&mut self, pick: u8) {
+        let is_meant = |session: &Session| session.gate == NARROW || session.gate == CARELESS;
+        let Some(index) = self.online_where(pick, is_meant) else {
+            return;
+        };
+        let session = &self.sessions[index];
+        let age = self.lab.now.since(session.counted_from);
+        // The first report of the new count must be of something, or nobody could tell.
+        let can_pass = session.gate == CARELESS || self.free(index).is_none_or(|free| free > MB);
+        if !can_pass || age < Duration::from_secs(20) || session.passed - session.passed_before < MB {
+            return;
+        }
+        self.send(index, AccountingKind::Interim, false);
+        for sent in self.reports.clone() {
+            if sent.session == index {
+                let accounted = self
+                    .lab
+                    .access
+                    .account(sent.report.clone(), self.lab.now)
+                    .await
+                    .unwrap();
+                self.arrived(&sent, accounted);
+            }
+        }
+        let session = &mut self.sessions[index];
+        session.passed_before = session.passed;
+        session.counted_from = self.lab.now;
+        self.pass(1);
+        if self.sessions[index].is_online {
+            self.flow_at(index, 100_000);
+            self.send(index, AccountingKind::Interim, false);
+            let sent = self.reports.last().unwrap().clone();
+            let accounted = self
+                .lab
+                .access
+                .account(sent.report.clone(), self.lab.now)
+                .await
+                .unwrap();
+            self.arrived(&sent, accounted);
+        }
+    }
+
+    pub async fn restart(&mut self, gate: usize) {
+        for index in 0..self.sessions.len() {
+            if self.sessions[index].is_online && self.sessions[index].gate == gate {
+                self.end(index, 11);
+            }
+        }
+        let on = AccountingReport {
+            nas: self.gates[gate],
+            kind: AccountingKind::On,
+            acct_session_id: String::new(),
+            class: None,
+            user_name: None,
+            mac: None,
+            ip: None,
+            counters: Counters::default(),
+            at: self.lab.now,
+        };
+        self.lab.access.account(on, self.lab.now).await.unwrap();
+    }
+
+    pub async fn send_orders(&mut self, whim: u8) {
+        for order in self.lab.orders().await {
+            let is_it = |one: &Session| one.is_online && one.name == order.acct_session_id;
+            let Some(index) = self.sessions.iter().position(is_it) else {
+                self.answers.push((order, OrderAnswer::SessionGone));
+                continue;
+            };
+            let (obeys, answer) = match whim % 5 {
+                0 => (true, OrderAnswer::Silence),
+                1 => (false, OrderAnswer::Silence),
+                2 => (false, OrderAnswer::Refused(404)),
+                _ => (true, OrderAnswer::Done),
+            };
+            match order.action {
+                OrderAction::End if obeys => self.end(index, 6),
+                OrderAction::Change(limits) if obeys => self.sessions[index].limits = limits,
+                OrderAction::End | OrderAction::Change(_) => {}
+            }
+            self.answers.push((order, answer));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One gate's connection: requests in, answers out; orders out, their answers in.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kavadam_access::api::{Candidates, NasEntry, NasProof};
+use kavadam_domain::{CertificateName, NasId};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
+
+use super::{Hall, RadsecCounts, RadsecLimits, refused};
+use crate::server::authentication::failed;
+use crate::server::counts::Unanswered;
+use crate::server::{Centre, DropReason};
+use crate::tls::names::names_of;
+use crate::tls::pipe::{End, Inbox, write_all};
+use crate::tls::{GateLink, Version};
+use crate::wire::token::{request_of_token, token_of, with_message_authenticator, with_token};
+use crate::wire::{Code, RADSEC_SECRET};
+
+/// A copy of a request that is under way on another connection of the gate: its answer is waited for, in such steps.
+const COPY_WAIT: Duration = Duration::from_millis(100);
+const COPY_WAITS: u32 = 50;
+
+/// A connection whose handshake is done.
+pub(super) struct Connection<C> {
+    pub(super) hall: Arc<Hall<C>>,
+    pub(super) from: SocketAddr,
+    pub(super) version: Version,
+    pub(super) limits: RadsecLimits,
+    pub(super) counts: Arc<RadsecCounts>,
+}
+
+/// A gate at the other end.
+struct Line<C> {
+    connection: Connection<C>,
+    nas: NasId,
+    names: Vec<CertificateName>,
+    outbox: mpsc::Sender<Vec<u8>>,
+    link: Arc<GateLink>,
+    /// Requests under way; those beyond wait in the connection.
+    outstanding: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// To close the connection from within a request.
+    hang_up: CancellationToken,
+}
+
+impl<C: Centre> Connection<C> {
+    /// Serves until the other end closes, misbehaves or falls silent, or until cancelled; then finishes what was begun.
+    pub(super) async fn run(self, stream: TlsStream<TcpStream>, cancel: CancellationToken) {
+        let names = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .map(names_of);
+        let names = names.unwrap_or_default();
+        let Ok(nas) = self.hall.centre.nas_by_certificate(&names).await.map_err(failed) else {
+            // The gate comes again.
+            return;
+        };
+        let Some(nas) = nas else {
+            self.counts.no_gate.fetch_add(1, Ordering::Relaxed);
+            return refused(self.from, &"no gate's record names its certificate");
+        };
+        tracing::info!(nas.id = %nas.id, version = ?self.version, "a gate is connected by RadSec");
+        let (reading, writing) = tokio::io::split(stream);
+        let (outbox, packets) = mpsc::channel(self.limits.outstanding);
+        let inbox = Inbox::new(reading, self.limits.idle, self.limits.packet);
+        let link = Arc::new(GateLink::new(self.version, outbox.clone()));
+        self.hall.links.add(nas.id, Arc::clone(&link));
+        let links = Arc::clone(&self.hall.links);
+        let write = write_all(packets, writing, self.limits.packet);
+        let gate = Arc::new(Line {
+            outstanding: Arc::new(Semaphore::new(self.limits.outstanding)),
+            connection: self,
+            nas: nas.id,
+            names,
+            outbox,
+            link: Arc::clone(&link),
+            tasks: TaskTracker::new(),
+            hang_up: cancel.child_token(),
+        });
+        let read = async {
+            let end = gate.read(inbox).await;
+            // Dropping the last ways to it lets the writer end.
+            links.remove(nas.id, &link);
+            gate.tasks.close();
+            gate.tasks.wait().await;
+            end
+        };
+        tokio::pin!(write);
+        let why = tokio::select! {
+            end = read => end,
+            // Who does not take answers gets no more of them worked out.
+            result = &mut write => {
+                links.remove(nas.id, &link);
+                return tracing::info!(nas.id = %nas.id, ?result, "a gate's RadSec connection broke");
+            }
+        };
+        tracing::info!(nas.id = %nas.id, %why, "a gate's RadSec connection ended");
+        drop((gate, link));
+        _ = write.await;
+    }
+}
+
+impl<C: Centre> Line<C> {
+    async fn read<R: tokio::io::AsyncRead + Unpin>(self: &Arc<Self>, mut inbox: Inbox<R>) -> String {
+        loop {
+            let packet = tokio::select! {
+                () = self.hang_up.cancelled() => return "it was ended here".to_owned(),
+                packet = inbox.next() => packet,
+            };
+            let packet = match packet {
+                Ok(packet) => packet,
+                Err(end) => {
+                    if matches!(end, End::Length) {
+                        self.connection.counts.broken.fetch_add(1, Ordering::Relaxed);
+                    }
+                    return end.to_string();
+                }
+            };
+            if self.take(packet).await.is_break() {
+                return "it was ended here".to_owned();
+            }
+        }
+    }
+
+    async fn take(self: &Arc<Self>, packet: Vec<u8>) -> ControlFlow<()> {
+        let hall = &self.connection.hall;
+        let code = packet.first().and_then(|octet| Code::from_octet(*octet));
+        match code {
+            Some(Code::AccessRequest | Code::StatusServer | Code::AccountingRequest) => {}
+            Some(code) if !code.is_request() => {
+                self.link.answered(&packet);
+                return ControlFlow::Continue(());
+            }
+            // A code that is not ours to answer breaks no connection (RFC 6613 §2.6.4).
+            _ => {
+                let of_this_gate = self.of_this_gate(DropReason::WrongPort);
+                hall.counts.add_unanswered(self.connection.from.ip(), of_this_gate);
+                return ControlFlow::Continue(());
+            }
+        }
+        let places = tokio::select! {
+            () = self.hang_up.cancelled() => return ControlFlow::Break(()),
+            places = async {
+                let own = Arc::clone(&self.outstanding).acquire_owned().await;
+                (own, Arc::clone(&hall.under_way).acquire_owned().await)
+            } => places,
+        };
+        let line = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let (_own, shared) = places;
+            let answered = line.answer(code == Some(Code::AccountingRequest), &packet).await;
+            // Who does not read keeps no other gate waiting.
+            drop(shared);
+            match answered {
+                // A writer that is gone has ended the connection.
+                Ok(reply) => _ = line.outbox.send(reply).await,
+                Err(unanswered) => line.dropped(unanswered),
+            }
+        });
+        ControlFlow::Continue(())
+    }
+
+    /// What was not answered is silence, as over UDP; but what no honest client sends ends the connection (RFC 6613 §2.6.4).
+    fn dropped(&self, unanswered: Unanswered) {
+        let from = self.connection.from.ip();
+        self.connection.hall.counts.add_unanswered(from, unanswered);
+        if matches!(
+            unanswered.reason,
+            DropReason::Truncated
+                | DropReason::Length
+                | DropReason::Attributes
+                | DropReason::Unverified
+                | DropReason::UnknownSource
+        ) {
+            self.connection.counts.broken.fetch_add(1, Ordering::Relaxed);
+            self.hang_up.cancel();
+        }
+    }
+
+    const fn of_this_gate(&self, reason: DropReason) -> Unanswered {
+        Unanswered {
+            nas: Some(self.nas),
+            reason,
+        }
+    }
+
+    async fn answer(&self, is_accounting: bool, packet: &[u8]) -> Result<Vec<u8>, Unanswered> {
+        let datagram = match self.connection.version {
+            Version::V1_0 => with_message_authenticator(packet),
+            Version::V1_1 => request_of_token(packet),
+        };
+        let datagram = datagram.map_err(|malformed| self.of_this_gate(malformed.into()))?;
+        let reply = self.decide(is_accounting, &datagram).await?;
+        match (self.connection.version, token_of(packet)) {
+            (Version::V1_1, Some(token)) => {
+                with_token(&reply, token).map_err(|_| self.of_this_gate(DropReason::Failed))
+            }
+            _ => Ok(reply.to_vec()),
+        }
+    }
+
+    /// The same doors as over UDP. A copy that comes over another connection, since the gate lost the one before, is known for one: its
+    /// source is the gate's address without a port.
+    async fn decide(&self, is_accounting: bool, datagram: &[u8]) -> Result<Arc<[u8]>, Unanswered> {
+        let hall = &self.connection.hall;
+        let from = SocketAddr::new(self.connection.from.ip(), 0);
+        let mut waits = 0;
+        loop {
+            let gate = self.gate().await?;
+            let answered = if is_accounting {
+                hall.acct.work_for(&gate, datagram, from).await
+            } else {
+                hall.auth.work_for(&gate, datagram, from).await
+            };
+            match answered {
+                Err(Unanswered {
+                    reason: DropReason::InProgress,
+                    ..
+                }) if waits < COPY_WAITS => waits += 1,
+                answered => return answered,
+            }
+            tokio::time::sleep(COPY_WAIT).await;
+        }
+    }
+
+    /// Asked anew for every request: a gate that was taken out of service, or given another certificate, is served no more.
+    /// It is alone at its connection, and none of its secrets for UDP counts there, nor an exception from Message-Authenticator.
+    async fn gate(&self) -> Result<Candidates, Unanswered> {
+        let found = self.connection.hall.centre.nas_by_certificate(&self.names).await;
+        let found = found.map_err(|error| self.of_this_gate(failed(error)))?;
+        let nas = found.filter(|nas| nas.id == self.nas).ok_or(Unanswered {
+            nas: None,
+            reason: DropReason::UnknownSource,
+        })?;
+        let gate = NasEntry {
+            secret: Zeroizing::new(RADSEC_SECRET.to_vec()),
+            proof: NasProof::default(),
+            ..NasEntry::clone(&nas)
+        };
+        Ok(gate.into())
+    }
+}

@@ -1,0 +1,361 @@
+//! The port for RADIUS over TLS: who may connect, and how many.
+//!
+//! Nobody gets past the handshake without a certificate of a trusted authority, nor past the next moment without one that a gate's
+//! record names. All that strangers can take are places for handshakes: few from one address, each for a few seconds.
+
+mod connection;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accounting::AccountingDoor;
+use super::authentication::AuthenticationDoor;
+use super::{Centre, Counts};
+use crate::clock;
+use crate::listener::lock;
+use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, Versions};
+use connection::Connection;
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1024;
+/// After so long without a packet the system asks whether the other end is still there.
+const KEEPALIVE: Duration = Duration::from_mins(1);
+/// For work under way when told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where and how to listen.
+#[derive(Debug, Clone)]
+pub struct RadsecConfig {
+    /// Address and port, by convention 2083; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What is shown, and whose certificates are taken.
+    pub files: TlsFiles,
+    /// What is spoken.
+    pub versions: Versions,
+    /// What a client may take.
+    pub limits: RadsecLimits,
+}
+
+/// Bounds on connections.
+#[derive(Debug, Clone, Copy)]
+pub struct RadsecLimits {
+    /// Connections at once, handshakes included. Further ones are closed at once.
+    pub connections: usize,
+    /// Of these, from one address.
+    pub per_source: usize,
+    /// Requests of one connection under way at once. Further ones wait in the connection.
+    pub outstanding: usize,
+    /// For the handshake.
+    pub handshake: Duration,
+    /// For a packet, from its first octet to its last; and for answers to be taken.
+    pub packet: Duration,
+    /// A connection on which nothing is said for so long is closed.
+    pub idle: Duration,
+    /// Between looks at the certificate files.
+    pub look_every: Duration,
+}
+
+impl Default for RadsecLimits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            per_source: 64,
+            outstanding: 256,
+            handshake: Duration::from_secs(10),
+            packet: Duration::from_secs(10),
+            idle: Duration::from_mins(15),
+            look_every: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why the port cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RadsecError {
+    /// It is taken, or the address is not ours.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct RadsecCounts {
+    /// Connections closed because there were too many, in all or from one address.
+    pub too_many: AtomicU64,
+    /// Handshakes that failed or took too long: no certificate, one of another authority, expired, revoked, TLS 1.2.
+    pub no_handshake: AtomicU64,
+    /// Connections with a trusted certificate that no gate's record names.
+    pub no_gate: AtomicU64,
+    /// Connections closed because something that is no packet, or was not signed, came over them.
+    pub broken: AtomicU64,
+    /// Handshakes that were good.
+    pub connected: AtomicU64,
+}
+
+impl RadsecCounts {
+    /// Logs what was refused since `before`, if anything was, and returns what there is now.
+    pub(super) fn log_since(&self, before: [u64; 4]) -> [u64; 4] {
+        let refused = [&self.too_many, &self.no_handshake, &self.no_gate, &self.broken];
+        let now = refused.map(|count| count.load(Ordering::Relaxed));
+        let [too_many, no_handshake, no_gate, broken] =
+            std::array::from_fn(|at| now.get(at).zip(before.get(at)).map_or(0, |(now, before)| now - before));
+        if now != before {
+            tracing::warn!(
+                too_many,
+                no_handshake,
+                no_gate,
+                broken,
+                "RadSec connections refused or ended since the last such line"
+            );
+        }
+        now
+    }
+}
+
+/// The open port.
+pub(super) struct Radsec {
+    listener: TcpListener,
+    certificates: Arc<Kept<ServerConfig>>,
+    versions: Versions,
+    limits: RadsecLimits,
+    counts: Arc<RadsecCounts>,
+    places: Arc<Places>,
+}
+
+/// What stands behind every connection.
+pub(super) struct Hall<C> {
+    pub(super) centre: Arc<C>,
+    pub(super) auth: Arc<AuthenticationDoor<C>>,
+    pub(super) acct: Arc<AccountingDoor<C>>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) links: Arc<GateLinks>,
+    /// Requests under way, of all connections.
+    pub(super) under_way: Arc<Semaphore>,
+}
+
+impl Radsec {
+    pub(super) fn bind(config: RadsecConfig) -> Result<Self, RadsecError> {
+        let RadsecConfig {
+            listen,
+            files,
+            versions,
+            limits,
+        } = config;
+        let certificates = Kept::open(files, move |files| files.server(versions))?;
+        Ok(Self {
+            listener: open(listen).map_err(|error| RadsecError::Listen(listen, error))?,
+            certificates: Arc::new(certificates),
+            versions,
+            limits,
+            counts: Arc::default(),
+            places: Arc::new(Places {
+                all: Arc::new(Semaphore::new(limits.connections)),
+                per_source: limits.per_source,
+                by_source: Mutex::default(),
+            }),
+        })
+    }
+
+    pub(super) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    pub(super) fn counts(&self) -> Arc<RadsecCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Serves until cancelled, then finishes what was begun.
+    pub(super) async fn serve<C: Centre>(self, hall: Hall<C>, cancel: CancellationToken) {
+        let hall = Arc::new(hall);
+        let tasks = TaskTracker::new();
+        let certificates = Arc::clone(&self.certificates);
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = certificates.watch(self.limits.look_every, &cancel) => {}
+            () = self.accept(&hall, &tasks, &cancel) => {}
+        }
+        tasks.close();
+        if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+            tracing::warn!(unfinished = tasks.len(), "stopped with RadSec connections open");
+        }
+    }
+
+    async fn accept<C: Centre>(&self, hall: &Arc<Hall<C>>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        loop {
+            let (stream, from) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: what is open goes on.
+                    tracing::warn!(%error, "cannot take a RadSec connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let Some(place) = self.places.take(from.ip().to_canonical()) else {
+                self.counts.too_many.fetch_add(1, Ordering::Relaxed);
+                refused(from, &"too many connections");
+                continue;
+            };
+            let guest = Guest {
+                acceptor: TlsAcceptor::from(self.certificates.current()),
+                versions: self.versions,
+                limits: self.limits,
+                counts: Arc::clone(&self.counts),
+            };
+            let (hall, cancel) = (Arc::clone(hall), cancel.clone());
+            tasks.spawn(async move {
+                let _place = place;
+                guest.welcome(stream, from, hall, cancel).await;
+            });
+        }
+    }
+}
+
+/// One who knocked.
+struct Guest {
+    acceptor: TlsAcceptor,
+    versions: Versions,
+    limits: RadsecLimits,
+    counts: Arc<RadsecCounts>,
+}
+
+impl Guest {
+    async fn welcome<C: Centre>(
+        self,
+        stream: TcpStream,
+        from: SocketAddr,
+        hall: Arc<Hall<C>>,
+        cancel: CancellationToken,
+    ) {
+        // Small packets must not wait for each other. What the system refuses here is no reason to refuse the gate.
+        _ = stream.set_nodelay(true);
+        _ = SockRef::from(&stream)
+            .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6));
+        let shaken = tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream));
+        let stream = tokio::select! {
+            () = cancel.cancelled() => return,
+            shaken = shaken => match shaken {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return self.no_handshake(from, &error),
+                Err(_) => return self.no_handshake(from, &"the handshake took too long"),
+            },
+        };
+        let Some(version) = self.versions.agreed(stream.get_ref().1.alpn_protocol()) else {
+            return self.no_handshake(from, &"no common version of RADIUS");
+        };
+        self.counts.connected.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection {
+            hall,
+            from,
+            version,
+            limits: self.limits,
+            counts: self.counts,
+        };
+        connection.run(stream, cancel).await;
+    }
+
+    fn no_handshake(&self, from: SocketAddr, why: &impl std::fmt::Display) {
+        self.counts.no_handshake.fetch_add(1, Ordering::Relaxed);
+        refused(from, why);
+    }
+}
+
+/// At most one line a second, since anybody can knock; the rest is counted. The address is a machine's, not a person's.
+fn refused(from: SocketAddr, why: &impl std::fmt::Display) {
+    static LOGGED_IN_SEC: AtomicI64 = AtomicI64::new(i64::MIN);
+    let sec = clock::now().as_secs();
+    if LOGGED_IN_SEC.swap(sec, Ordering::Relaxed) != sec {
+        tracing::warn!(%from, %why, "refused a RadSec connection");
+    }
+}
+
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a former process may linger.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Places for connections.
+struct Places {
+    all: Arc<Semaphore>,
+    per_source: usize,
+    by_source: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One of them, free again when dropped.
+struct Place {
+    places: Arc<Places>,
+    source: IpAddr,
+    _one: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn take(self: &Arc<Self>, source: IpAddr) -> Option<Place> {
+        let one = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let mut by_source = lock(&self.by_source);
+        let taken = by_source.entry(source).or_default();
+        if *taken >= self.per_source {
+            return None;
+        }
+        *taken += 1;
+        Some(Place {
+            places: Arc::clone(self),
+            source,
+            _one: one,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_source = lock(&self.places.by_source);
+        if let Some(taken) = by_source.get_mut(&self.source) {
+            *taken -= 1;
+            if *taken == 0 {
+                by_source.remove(&self.source);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_few_for_one_source_and_come_back() {
+        let places = Arc::new(Places {
+            all: Arc::new(Semaphore::new(3)),
+            per_source: 2,
+            by_source: Mutex::default(),
+        });
+        let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let first = places.take(one).unwrap();
+        let _second = places.take(one).unwrap();
+        assert!(places.take(one).is_none(), "two of one source");
+        let _third = places.take(other).unwrap();
+        assert!(places.take(other).is_none(), "three in all");
+        drop(first);
+        let again = places.take(one);
+        assert!(again.is_some());
+        assert_eq!(lock(&places.by_source).len(), 2);
+    }
+}

@@ -1,0 +1,312 @@
+//! A gate's connection to a server: kept up from the start, so that orders can come down it, and brought back when it is lost.
+//!
+//! Questions belong to the link, not to one connection: those not answered are sent again, octet for octet, when a new connection
+//! stands. Over one connection nothing is sent twice, since TCP loses nothing (RFC 6613 §2.6.1). Whether the other end lives is asked by
+//! Status-Server, when nothing was heard for a while or a question waits (the watchdog of RFC 3539 §3.4); if that finds no answer the
+//! connection is given up.
+
+mod talk;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::flights::{Asked, Flights, MOST};
+use super::pipe::{Inbox, write_all};
+use super::{Kept, TlsError, TlsFiles, Version, Versions};
+use crate::NasIdentity;
+use crate::listener::lock;
+use crate::wire::{Code, Draft, EncodeError, Packet};
+
+/// Orders worked on at once.
+const MOST_ORDERS: usize = 64;
+/// Places that accounting does not take: a backlog of reports keeps no login waiting.
+const RESERVED: usize = 64;
+/// Packets on their way to the connection; every question and every answer to an order has room.
+const OUTBOX: usize = MOST + MOST_ORDERS + 16;
+
+/// Which server, and how.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// `HOST:PORT`, by convention port 2083; a name is looked up for every connection.
+    pub address: String,
+    /// The name in the server's certificate: a DNS name or an address.
+    pub server_name: ServerName<'static>,
+    /// What is shown, and whose certificates are taken.
+    pub files: TlsFiles,
+    /// What may be spoken.
+    pub versions: Versions,
+    /// Who we are, for Status-Server.
+    pub nas: NasIdentity,
+    /// Patience.
+    pub times: LinkTimes,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkTimes {
+    /// For a connection, handshake included.
+    pub connect: Duration,
+    /// After a connection that failed; doubled each time, give or take a quarter, so that gates which lost the same server do not
+    /// return in step.
+    pub first_wait: Duration,
+    /// The longest such wait.
+    pub longest_wait: Duration,
+    /// Without a word from the server before it is asked whether it lives.
+    pub quiet: Duration,
+    /// For an answer, before the same; and for the answer to that.
+    pub answer: Duration,
+    /// Between looks at the certificate files.
+    pub look_every: Duration,
+}
+
+impl Default for LinkTimes {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(30),
+            quiet: Duration::from_secs(30),
+            answer: Duration::from_secs(5),
+            look_every: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("no answer")]
+    NoAnswer,
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// What a gate makes of an order that came over a link, in the form of RADIUS/1.0; `None` is silence.
+pub(crate) type OrderDesk =
+    Arc<dyn Fn(Vec<u8>) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
+
+/// A link to one server. Closed when dropped.
+pub struct Link {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    config: LinkConfig,
+    certificates: Kept<ClientConfig>,
+    state: Mutex<State>,
+    /// For questions, as many as a connection tells apart.
+    places: Semaphore,
+    /// Of these, for reports.
+    report_places: Semaphore,
+    desk: OnceLock<OrderDesk>,
+    order_places: Arc<Semaphore>,
+}
+
+struct State {
+    flights: Flights,
+    up: Option<Up>,
+    /// The last attempt to connect failed.
+    is_down: bool,
+}
+
+/// A connection that stands.
+struct Up {
+    version: Version,
+    outbox: mpsc::Sender<Vec<u8>>,
+    heard_at: Instant,
+    has_answered: bool,
+}
+
+impl Link {
+    /// Begins to connect, and keeps connecting. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// The certificates cannot be used.
+    pub fn open(config: LinkConfig) -> Result<Self, TlsError> {
+        let versions = config.versions;
+        let certificates = Kept::open(config.files.clone(), move |files| files.client(versions))?;
+        let shared = Arc::new(Shared {
+            config,
+            certificates,
+            state: Mutex::new(State {
+                flights: Flights::new(),
+                up: None,
+                is_down: false,
+            }),
+            places: Semaphore::new(MOST),
+            report_places: Semaphore::new(MOST - RESERVED),
+            desk: OnceLock::new(),
+            order_places: Arc::new(Semaphore::new(MOST_ORDERS)),
+        });
+        let task = tokio::spawn(Arc::clone(&shared).keep()).abort_handle();
+        Ok(Self { shared, task })
+    }
+
+    /// `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.shared.config.address
+    }
+
+    /// Whether a connection stands.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        lock(&self.shared.state).up.is_some()
+    }
+
+    /// Whom orders that come down the link are for. Until then they are not answered.
+    pub(crate) fn take_orders(&self, desk: OrderDesk) {
+        _ = self.shared.desk.set(desk);
+    }
+
+    /// Asks the server, over as many connections as it takes.
+    pub(crate) async fn ask(&self, code: Code, draft: Draft, patience: Duration) -> Result<Packet, LinkError> {
+        self.shared.ask(code, draft, patience).await
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    async fn ask(&self, code: Code, draft: Draft, patience: Duration) -> Result<Packet, LinkError> {
+        let work = async {
+            let _report = if code == Code::AccountingRequest {
+                Some(self.report_places.acquire().await)
+            } else {
+                None
+            };
+            let _place = self.places.acquire().await;
+            let Asked { token, answer } = self.put(code, draft)?;
+            let _waiting = Waiting { shared: self, token };
+            answer.await.map_err(|_| LinkError::NoAnswer)
+        };
+        timeout(patience, work).await.map_err(|_| LinkError::NoAnswer)?
+    }
+
+    /// Under one lock with the coming and going of connections: every question goes over each of them once.
+    fn put(&self, code: Code, draft: Draft) -> Result<Asked, LinkError> {
+        let mut state = lock(&self.state);
+        let asked = state.flights.begin(code, draft).ok_or(LinkError::NoAnswer)??;
+        if let Some(up) = &state.up
+            && let Some(packet) = state.flights.on_wire(asked.token, up.version)
+        {
+            // A full outbox: the other end does not read, and the connection will be given up.
+            _ = up.outbox.try_send(packet);
+        }
+        Ok(asked)
+    }
+
+    async fn keep(self: Arc<Self>) {
+        let never = CancellationToken::new();
+        let watch = self.certificates.watch(self.config.times.look_every, &never);
+        tokio::join!(watch, self.reconnect());
+    }
+
+    async fn reconnect(self: &Arc<Self>) {
+        let times = self.config.times;
+        let mut wait = times.first_wait;
+        loop {
+            let (had_answers, why) = match timeout(times.connect, self.connect()).await {
+                Ok(Ok((stream, version))) => self.talk(stream, version).await,
+                Ok(Err(error)) => (false, error.to_string()),
+                Err(_) => (false, "it takes too long to connect".to_owned()),
+            };
+            if had_answers {
+                wait = times.first_wait;
+            }
+            let server = self.config.address.as_str();
+            let was_down = std::mem::replace(&mut lock(&self.state).is_down, !had_answers);
+            if was_down && !had_answers {
+                tracing::debug!(server, why, "still no RadSec connection");
+            } else {
+                tracing::warn!(server, why, "no RadSec connection: it is tried again");
+            }
+            sleep(wait.mul_f64(0.75 + 0.5 * rand::random::<f64>())).await;
+            wait = (wait * 2).min(times.longest_wait);
+        }
+    }
+
+    async fn connect(&self) -> io::Result<(TlsStream<TcpStream>, Version)> {
+        let mut last = io::Error::other("the name of the server has no address");
+        for address in lookup_host(&self.config.address).await? {
+            let stream = match TcpStream::connect(address).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            _ = stream.set_nodelay(true);
+            let idle = TcpKeepalive::new().with_time(self.config.times.quiet);
+            _ = SockRef::from(&stream).set_tcp_keepalive(&idle);
+            let connector = TlsConnector::from(self.certificates.current());
+            let stream = connector.connect(self.config.server_name.clone(), stream).await?;
+            let agreed = self.config.versions.agreed(stream.get_ref().1.alpn_protocol());
+            let version = agreed.ok_or_else(|| io::Error::other("no common version of RADIUS"))?;
+            return Ok((stream, version));
+        }
+        Err(last)
+    }
+
+    /// Until the connection ends: whether anything was answered, and why it ended.
+    async fn talk(self: &Arc<Self>, stream: TlsStream<TcpStream>, version: Version) -> (bool, String) {
+        let times = self.config.times;
+        let (reading, writing) = tokio::io::split(stream);
+        let (outbox, packets) = mpsc::channel(OUTBOX);
+        {
+            let mut state = lock(&self.state);
+            for packet in state.flights.all_on_wire(version) {
+                _ = outbox.try_send(packet);
+            }
+            state.up = Some(Up {
+                version,
+                outbox: outbox.clone(),
+                heard_at: Instant::now(),
+                has_answered: false,
+            });
+        }
+        tracing::info!(server = self.config.address, ?version, "RadSec connection stands");
+        // The watchdog is what tells an idle server from a dead one.
+        let inbox = Inbox::new(reading, times.quiet + times.answer * 4, times.answer * 2);
+        let why = tokio::select! {
+            why = self.hear(inbox, version, &outbox) => why,
+            result = write_all(packets, writing, times.answer * 2) => match result {
+                Ok(()) => "it was closed".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            () = self.watch_over() => "Status-Server is not answered".to_owned(),
+        };
+        let up = lock(&self.state).up.take();
+        (up.is_some_and(|up| up.has_answered), why)
+    }
+}
+
+/// A question somebody waits for; forgotten when dropped.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    token: u32,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.state).flights.end(self.token);
+    }
+}

@@ -1,0 +1,245 @@
+//! `kavadam radius sniff`: RADIUS packets as they pass, decoded.
+//!
+//! Root opens the socket and hands it to the owner of the state, who reads the gates' secrets and everything that comes from the
+//! network: octets of strangers are never parsed with root's rights.
+
+mod wire;
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Context as _, bail};
+use kavadam_access::Access;
+use kavadam_domain::Timestamp;
+use kavadam_radius::capture::{CaptureFile, Datagram, KnownGate, Proof, Seen, Trace};
+use kavadam_radius::tell;
+use kavadam_radius::wire::{Code, Malformed, Secret, Unverified};
+use serde_json::json;
+
+use super::say;
+use crate::cli::RadiusSniff;
+use crate::config::Config;
+use crate::owner::PACKETS_HANDED;
+use crate::{centre, clock, units};
+
+/// By convention: authentication, accounting, CoA and Disconnect.
+const PORTS: [u16; 3] = [1812, 1813, 3799];
+
+/// Opens what packets come from: the capture, or a socket that hears every interface.
+///
+/// # Errors
+/// It cannot be opened; the message says what it takes.
+pub(crate) fn open(wanted: &RadiusSniff) -> anyhow::Result<OwnedFd> {
+    match &wanted.file {
+        Some(file) => Ok(File::open(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .into()),
+        None => Ok(wire::open()?.into()),
+    }
+}
+
+/// Shows packets until the capture ends, enough were shown, or it is interrupted.
+pub(super) async fn run(config: &Config, wanted: &RadiusSniff) -> anyhow::Result<()> {
+    let input = if std::env::var_os(PACKETS_HANDED).is_some() {
+        std::io::stdin().as_fd().try_clone_to_owned()?
+    } else {
+        open(wanted)?
+    };
+    let access = centre::look(config).await?;
+    let gates = access.gate_entries().await?;
+    let now = clock::now();
+    let known = gates.iter().flat_map(|gate| {
+        gate.secrets(now).map(|(_, secret)| KnownGate {
+            name: gate.name.clone(),
+            source: gate.source,
+            secret: Secret::new(secret),
+        })
+    });
+    let trace = Trace::new(known.collect());
+    let mut screen = Screen {
+        filter: Filter::new(config, wanted, &access).await?,
+        trace,
+        wanted,
+        shown: 0,
+    };
+    // Packets come one by one from a socket or file that blocks: nothing else is to be done meanwhile.
+    tokio::task::block_in_place(|| match wanted.file {
+        Some(_) => screen.show_file(input),
+        None => screen.show_wire(input),
+    })
+}
+
+struct Screen<'a> {
+    filter: Filter,
+    trace: Trace,
+    wanted: &'a RadiusSniff,
+    shown: u64,
+}
+
+impl Screen<'_> {
+    fn show_file(&mut self, input: OwnedFd) -> anyhow::Result<()> {
+        for datagram in CaptureFile::open(File::from(input))? {
+            if !self.show(&datagram?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn show_wire(&mut self, input: OwnedFd) -> anyhow::Result<()> {
+        let mut wire = wire::Wire::new(input);
+        while self.show(&wire.next()?)? {}
+        Ok(())
+    }
+
+    /// Whether to go on.
+    fn show(&mut self, datagram: &Datagram) -> anyhow::Result<bool> {
+        if !self.filter.takes_ports(datagram) {
+            return Ok(true);
+        }
+        let seen = self.trace.see(datagram);
+        if !self.filter.takes(datagram, seen.as_ref().ok()) {
+            return Ok(true);
+        }
+        if self.wanted.output.json {
+            say(&json_of(datagram, &seen, self.wanted.show_personal).to_string())?;
+        } else {
+            for line in lines_of(datagram, &seen, self.wanted.show_personal) {
+                say(&line)?;
+            }
+        }
+        self.shown += 1;
+        Ok(self.wanted.count.is_none_or(|count| self.shown < count))
+    }
+}
+
+/// What is to be shown.
+struct Filter {
+    ports: Vec<u16>,
+    /// Networks of the gate.
+    nas: Option<Vec<ipnet::IpNet>>,
+    user: Option<String>,
+    code: Option<Code>,
+}
+
+impl Filter {
+    async fn new(config: &Config, wanted: &RadiusSniff, access: &Access) -> anyhow::Result<Self> {
+        let mut ports = wanted.port.clone();
+        if ports.is_empty() {
+            let (auth, acct) = config.radius_listen;
+            ports = PORTS.into_iter().chain([auth.port(), acct.port()]).collect();
+            ports.extend(access.gate_entries().await?.iter().map(|gate| gate.coa_port));
+        }
+        let nas = match &wanted.nas {
+            None => None,
+            Some(nas) => Some(match (access.nas_by_name(nas).await?, units::network(nas)) {
+                (Some(gate), _) => vec![gate.source],
+                (None, Ok(network)) => vec![network],
+                (None, Err(_)) => match nas.parse::<IpAddr>() {
+                    Ok(address) => vec![address.into()],
+                    Err(_) => bail!(super::missing("gate", nas)),
+                },
+            }),
+        };
+        let code = match &wanted.code {
+            None => None,
+            Some(name) => Some(tell::code_named(name).with_context(|| {
+                let names: Vec<&str> = Code::ALL.into_iter().map(tell::code_name).collect();
+                format!("no code is called `{name}`: there are {}", names.join(", "))
+            })?),
+        };
+        Ok(Self {
+            ports,
+            nas,
+            user: wanted.user.clone(),
+            code,
+        })
+    }
+
+    fn takes_ports(&self, datagram: &Datagram) -> bool {
+        self.ports.contains(&datagram.from.port()) || self.ports.contains(&datagram.to.port())
+    }
+
+    fn takes(&self, datagram: &Datagram, seen: Option<&Seen>) -> bool {
+        let is_at = |networks: &Vec<ipnet::IpNet>| {
+            let at = |address: IpAddr| networks.iter().any(|network| network.contains(&address.to_canonical()));
+            at(datagram.from.ip()) || at(datagram.to.ip())
+        };
+        let is_of = |user: &String| seen.and_then(|seen| seen.user.as_ref()) == Some(user);
+        let is_code = |code: Code| seen.is_some_and(|seen| seen.packet.code() == code);
+        self.nas.as_ref().is_none_or(is_at) && self.user.as_ref().is_none_or(is_of) && self.code.is_none_or(is_code)
+    }
+}
+
+fn time_of(datagram: &Datagram) -> String {
+    let at = datagram.at_micros.and_then(|micros| Timestamp(micros).to_jiff());
+    at.map_or_else(
+        || "--:--:--.---".to_owned(),
+        |at| at.strftime("%H:%M:%S%.3f").to_string(),
+    )
+}
+
+fn lines_of(datagram: &Datagram, seen: &Result<Seen, Malformed>, is_personal: bool) -> Vec<String> {
+    let head = format!("{} {} > {}", time_of(datagram), datagram.from, datagram.to);
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(error) => {
+            let octets = datagram.octets.len();
+            return vec![
+                format!("{head}"),
+                format!("  no RADIUS packet: {error} ({octets} octets)"),
+                String::new(),
+            ];
+        }
+    };
+    let packet = &seen.packet;
+    let gate = seen.gate.as_ref().map_or_else(String::new, |gate| format!(" [{gate}]"));
+    let copy = if seen.is_copy { ", COPY" } else { "" };
+    let after = seen.after_micros.map_or_else(String::new, |micros| {
+        format!(", after {}.{:03} ms", micros / 1000, micros.rem_euclid(1000))
+    });
+    let mut lines = vec![
+        format!("{head}{gate}"),
+        format!(
+            "  {} id {}{copy}{after}, {}",
+            tell::code_name(packet.code()),
+            packet.identifier(),
+            proof_text(seen.proof)
+        ),
+    ];
+    let attributes = tell::attributes(packet, is_personal).into_iter();
+    lines.extend(attributes.map(|(name, value)| format!("    {name} = {value}")));
+    lines.push(String::new());
+    lines
+}
+
+fn json_of(datagram: &Datagram, seen: &Result<Seen, Malformed>, is_personal: bool) -> serde_json::Value {
+    let mut line = json!({
+        "at_micros": datagram.at_micros, "from": datagram.from.to_string(), "to": datagram.to.to_string(),
+        "octets": datagram.octets.len(),
+    });
+    let more = match seen {
+        Err(error) => json!({ "malformed": error.to_string() }),
+        Ok(seen) => json!({
+            "code": tell::code_name(seen.packet.code()), "identifier": seen.packet.identifier(),
+            "nas": seen.gate, "proof": proof_text(seen.proof), "is_copy": seen.is_copy,
+            "after_micros": seen.after_micros, "attributes": tell::attributes(&seen.packet, is_personal),
+        }),
+    };
+    if let (Some(line), serde_json::Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
+    line
+}
+
+const fn proof_text(proof: Proof) -> &'static str {
+    match proof {
+        Proof::Right => "verified",
+        Proof::Wrong(Unverified::Authenticator) => "WRONG authenticator: another secret, or forged",
+        Proof::Wrong(Unverified::MessageAuthenticator) => "WRONG Message-Authenticator: another secret, or forged",
+        Proof::Wrong(Unverified::NoMessageAuthenticator) => "NO Message-Authenticator",
+        Proof::NoSecret => "not verified: no gate of ours",
+        Proof::NoRequest => "not verified: its request was not seen",
+    }
+}

@@ -1,0 +1,82 @@
+//! What is there just now, in figures; and what belongs to one person or device, for whoever asks why.
+
+use kavadam_domain::{Mac, NasId, SubscriberId};
+
+use crate::sql::{Figure, row, rows};
+use crate::{DeviceRow, Result, TicketRow, Tx};
+
+row! {
+    /// How many sessions a gate has open.
+    pub struct OnlineRow {
+        /// Which gate.
+        pub nas_id: NasId,
+        /// Sessions not ended.
+        pub figure: u64,
+    }
+}
+
+impl Tx {
+    /// Sessions not ended, of every gate that has some.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn online_by_nas(&mut self) -> Result<Vec<OnlineRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT nas_id, COUNT(*) AS figure FROM session WHERE state <> 'ended' GROUP BY nas_id",
+        )
+    }
+
+    /// Messages that wait to be sent, or to be sent again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn waiting_sms(&mut self) -> Result<u64> {
+        let found: Figure = rows!(
+            self,
+            fetch_one,
+            "SELECT COUNT(*) AS figure FROM sms_outbox WHERE next_at IS NOT NULL",
+        )?;
+        Ok(found.figure)
+    }
+
+    /// Orders that gates have not obeyed yet.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn waiting_orders(&mut self) -> Result<u64> {
+        let found: Figure = rows!(
+            self,
+            fetch_one,
+            "SELECT COUNT(*) AS figure FROM session WHERE order_action IS NOT NULL",
+        )?;
+        Ok(found.figure)
+    }
+
+    /// Everybody with whom a device was seen, remembered or not, the last first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn devices_with(&mut self, mac: Mac) -> Result<Vec<DeviceRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM device WHERE mac = $1 ORDER BY last_seen_at DESC, id DESC",
+            mac,
+        )
+    }
+
+    /// The last login of a person that was made for a gate.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_ticket_of(&mut self, subscriber: SubscriberId) -> Result<Option<TicketRow>> {
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM ticket WHERE subscriber_id = $1 ORDER BY expires_at DESC LIMIT 1",
+            subscriber,
+        )
+    }
+}
