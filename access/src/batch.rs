@@ -27,6 +27,7 @@ pub enum Question {
 }
 
 /// The answer to a [`Question`], of the same kind.
+#[expect(clippy::large_enum_variant, reason = "it lives as long as it takes to send it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// To [`Question::Authorize`].
@@ -84,8 +85,13 @@ impl Access {
     /// Makes sure that somebody clears the queue; not the one who asks, who may give up at any time.
     fn see_to(&self, queue: &Queue) {
         if !queue.is_busy.swap(true, Ordering::AcqRel) {
-            let duty = Duty(self.clone(), queue.lane);
+            let mut duty = Duty {
+                access: self.clone(),
+                lane: queue.lane,
+                is_begun: false,
+            };
             tokio::spawn(async move {
+                duty.is_begun = true;
                 // What is asked at this moment comes along.
                 tokio::task::yield_now().await;
                 loop {
@@ -93,7 +99,7 @@ impl Access {
                     if batches.is_empty() {
                         break;
                     }
-                    duty.0.clear(batches, duty.1).await;
+                    duty.access.clear(batches, duty.lane).await;
                 }
             });
         }
@@ -167,11 +173,15 @@ impl Access {
 }
 
 /// Clearing the queue; when this ends, however it does, the duty is another's.
-struct Duty(Access, usize);
+struct Duty {
+    access: Access,
+    lane: usize,
+    is_begun: bool,
+}
 
 impl Duty {
     fn queue(&self) -> Option<&Queue> {
-        self.0.0.queues.get(self.1)
+        self.access.0.queues.get(self.lane)
     }
 }
 
@@ -179,9 +189,9 @@ impl Drop for Duty {
     fn drop(&mut self) {
         let Some(queue) = self.queue() else { return };
         queue.is_busy.store(false, Ordering::Release);
-        // Somebody may have come after the last look, and relied on this one; not while the runtime ends.
-        if !queue.lock().is_empty() && tokio::runtime::Handle::try_current().is_ok() {
-            self.0.see_to(queue);
+        // Somebody may have come after the last look, and relied on this one. A runtime that ends begins nothing any more.
+        if self.is_begun && !queue.lock().is_empty() && tokio::runtime::Handle::try_current().is_ok() {
+            self.access.see_to(queue);
         }
     }
 }

@@ -59,6 +59,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 pub struct Lab {
+    pub url: String,
     pub access: Access,
     pub store: Store,
     pub sealer: Sealer,
@@ -120,6 +121,7 @@ impl Lab {
             .await
             .unwrap();
         Self {
+            url,
             access,
             store,
             sealer,

@@ -1,0 +1,171 @@
+//! Many questions at once, and what is remembered between them, on both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+
+use std::time::Duration;
+
+use kavadam_access::Access;
+use kavadam_access::Settings;
+use kavadam_access::api::*;
+use kavadam_access::batch::{Answer, Question};
+use kavadam_domain::Reason;
+use kavadam_store::Store;
+use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
+
+cases! {
+    reports_that_come_at_once_are_charged_once_each_in_their_order,
+    whoever_gives_up_waiting_takes_nobody_along,
+    a_grant_that_was_never_begun_is_given_again,
+    what_another_process_changed_is_seen_at_once,
+    two_processes_charge_one_session_by_turns,
+    what_was_undone_is_not_remembered,
+}
+
+/// A centre in another process.
+async fn another(lab: &Lab) -> Access {
+    let store = Store::open(&lab.url).await.unwrap();
+    Access::new(store, lab.sealer.clone(), Settings::default())
+}
+
+fn report(lab: &Lab, name: &str, octets: u64, secs: u32) -> Question {
+    Question::Account(AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Interim,
+        acct_session_id: name.to_owned(),
+        class: None,
+        user_name: None,
+        mac: Some(MAC),
+        ip: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: secs,
+            ..Counters::default()
+        },
+        at: lab.now,
+    })
+}
+
+fn charged(answers: &[Result<Answer, kavadam_access::AccessError>]) -> Vec<u64> {
+    let octets = |answer: &Result<Answer, _>| match answer {
+        Ok(Answer::Accounted(Accounted::Charged(octets))) => *octets,
+        other => panic!("{other:?}"),
+    };
+    answers.iter().map(octets).collect()
+}
+
+async fn reports_that_come_at_once_are_charged_once_each_in_their_order(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.online(OTHER_MAC, "s2").await;
+    lab.pass(Duration::from_mins(1));
+    // More than a transaction takes, of two sessions, each report twice.
+    let questions: Vec<Question> = (1..=600_u64)
+        .flat_map(|step| [("s1", step), ("s2", step), ("s1", step), ("s2", step)])
+        .map(|(name, step)| report(&lab, name, step * 1000, u32::try_from(step).unwrap()))
+        .collect();
+    let answers = lab.access.answer(questions, lab.now).await;
+    let octets = charged(&answers);
+    assert_eq!(octets.len(), 2400);
+    assert_eq!(octets.iter().sum::<u64>(), 1_200_000);
+    assert!(octets.chunks(4).all(|each| each == [1000, 1000, 0, 0]));
+    assert_eq!(lab.used_and_promised().await.0, 1_200_000);
+}
+
+async fn whoever_gives_up_waiting_takes_nobody_along(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let impatient: Vec<_> = (1..=20_u64)
+        .map(|step| {
+            let (access, question, now) = (lab.access.clone(), report(&lab, "s1", step, 1), lab.now);
+            tokio::spawn(async move { access.answer(vec![question], now).await })
+        })
+        .collect();
+    let patient = lab.access.answer(vec![report(&lab, "s1", 5000, 2)], lab.now);
+    for asker in impatient {
+        asker.abort();
+    }
+    let octets = charged(&patient.await);
+    assert!(octets[0] <= 5000);
+    assert_eq!(
+        lab.used_and_promised().await.0,
+        5000,
+        "whatever else was charged before"
+    );
+}
+
+async fn a_grant_that_was_never_begun_is_given_again(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s0").await;
+    lab.report(AccountingKind::Stop(1), "s0", MB, 1).await;
+    let first = granted(lab.authorize(MAC, Service::CallCheck, "", "s1").await);
+    lab.pass(Duration::from_secs(40));
+    let second = granted(lab.authorize(MAC, Service::CallCheck, "", "s2").await);
+    assert_eq!((second.session, &second.class), (first.session, &first.class));
+    assert_eq!(
+        second.limits.max_total_octets, first.limits.max_total_octets,
+        "promised once"
+    );
+    let (used, promised) = lab.used_and_promised().await;
+    assert_eq!((used, Some(promised)), (MB, first.limits.max_total_octets));
+    // Begun, it is in use: the next is another.
+    lab.report(AccountingKind::Start, "s2", 0, 0).await;
+    let third = granted(lab.authorize(MAC, Service::CallCheck, "", "s3").await);
+    assert_ne!(third.session, first.session);
+}
+
+async fn what_another_process_changed_is_seen_at_once(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    let other = another(&lab).await;
+    lab.online(MAC, "s1").await;
+    granted(lab.authorize(MAC, Service::CallCheck, "", "s1").await);
+    other
+        .block(&NUMBER.parse().unwrap(), true, "test", lab.now)
+        .await
+        .unwrap();
+    let reason = refused(lab.authorize(MAC, Service::CallCheck, "", "s1").await);
+    assert_eq!(reason, Reason::Blocked);
+    other
+        .block(&NUMBER.parse().unwrap(), false, "test", lab.now)
+        .await
+        .unwrap();
+    granted(lab.authorize(MAC, Service::CallCheck, "", "s2").await);
+    other
+        .set_site("Vizhinjam bus stand", false, "citizen", "test", lab.now)
+        .await
+        .unwrap();
+    let reason = refused(lab.authorize(MAC, Service::CallCheck, "", "s3").await);
+    assert_eq!(reason, Reason::SiteClosed);
+}
+
+async fn two_processes_charge_one_session_by_turns(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let other = another(&lab).await;
+    lab.online(MAC, "s1").await;
+    for step in 1..=6_u32 {
+        lab.pass(Duration::from_secs(10));
+        let question = report(&lab, "s1", u64::from(step) * 1000, step * 10);
+        let centre = if step % 2 == 0 { &lab.access } else { &other };
+        assert_eq!(charged(&centre.answer(vec![question], lab.now).await), [1000]);
+    }
+    assert_eq!(lab.used_and_promised().await.0, 6000);
+}
+
+async fn what_was_undone_is_not_remembered(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    let grant = lab.online(MAC, "s1").await;
+    let mut tx = lab.store.write_many(0).await.unwrap();
+    let session = tx.session(grant.session).await.unwrap().unwrap();
+    tx.lock_subscriber(session.subscriber_id).await.unwrap();
+    tx.charge(session.entitlement_id, session.lease_id, 7777).await.unwrap();
+    drop(tx);
+    assert_eq!(lab.used_and_promised().await.0, 0);
+    lab.report(AccountingKind::Interim, "s1", 1000, 1).await;
+    assert_eq!(lab.used_and_promised().await.0, 1000);
+}
