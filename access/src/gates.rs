@@ -131,6 +131,13 @@ impl Access {
         Ok(self.gates().await?.at(source))
     }
 
+    /// Whether certainly no gate's requests come from there; `false` too where that is not known at this moment. Never waits.
+    #[must_use]
+    pub fn is_stranger(&self, source: IpAddr) -> bool {
+        let last = self.0.gates.last.read().unwrap_or_else(PoisonError::into_inner);
+        self.age_of(&last).is_some_and(|age| age < FRESH_FOR) && last.table.at(source).all().is_empty()
+    }
+
     /// The gate an order is for, if that is the gate to be reached there: another may have its old address by now, and must not hear of
     /// this one's sessions.
     ///

@@ -27,6 +27,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// What stands behind a port.
 pub(crate) trait Door: Send + Sync + 'static {
+    /// Whether whoever is there gets silence, whatever it sends. Asked before a datagram is looked at, so it takes next to no time.
+    fn turns_away(&self, from: SocketAddr) -> bool {
+        _ = from;
+        false
+    }
+
     /// The answer; `None` is silence.
     fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> impl Future<Output = Option<Arc<[u8]>>> + Send;
 }
@@ -49,19 +55,22 @@ pub(crate) async fn serve(socket: UdpSocket, door: Arc<impl Door>, cancel: Cance
     let receive = async {
         let mut buffer = [0; MAX_PACKET_OCTETS];
         while let Ok(place) = Arc::clone(&places).acquire_many_owned(AT_ONCE).await {
-            let first = match socket.recv_from(&mut buffer).await {
-                Ok((length, from)) => (buffer.get(..length).unwrap_or_default().to_vec(), from),
+            let came = match socket.readable().await {
+                Ok(()) => receive_many(&socket, door.as_ref(), &mut buffer),
+                Err(error) => Err(error),
+            };
+            let datagrams = match came {
+                Ok(datagrams) => datagrams,
                 Err(error) => {
                     tracing::warn!(%error, "cannot receive");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             };
-            let mut datagrams = vec![first];
-            while datagrams.len() < AT_ONCE as usize
-                && let Ok((length, from)) = socket.try_recv_from(&mut buffer)
-            {
-                datagrams.push((buffer.get(..length).unwrap_or_default().to_vec(), from));
+            if datagrams.is_empty() {
+                // A flood of strangers must not keep others from this thread.
+                tokio::task::consume_budget().await;
+                continue;
             }
             tasks.spawn(work(Arc::clone(&door), Arc::clone(&socket), datagrams, place));
         }
@@ -71,6 +80,24 @@ pub(crate) async fn serve(socket: UdpSocket, door: Arc<impl Door>, cancel: Cance
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         tracing::warn!(unfinished = tasks.len(), "stopped with work under way");
     }
+}
+
+/// What has come, without those that are turned away.
+fn receive_many(
+    socket: &UdpSocket,
+    door: &impl Door,
+    buffer: &mut [u8],
+) -> std::io::Result<Vec<(Vec<u8>, SocketAddr)>> {
+    let mut datagrams = Vec::new();
+    for _ in 0..AT_ONCE {
+        match socket.try_recv_from(buffer) {
+            Ok((_, from)) if door.turns_away(from) => {}
+            Ok((length, from)) => datagrams.push((buffer.get(..length).unwrap_or_default().to_vec(), from)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock || !datagrams.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(datagrams)
 }
 
 /// Works on what came at once. Each answer is sent as soon as it is there; a panic over one leaves the others alone.

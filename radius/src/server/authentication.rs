@@ -193,6 +193,14 @@ fn code_of(packet: &[u8]) -> Code {
 }
 
 impl<C: Centre> Door for AuthenticationDoor<C> {
+    fn turns_away(&self, from: SocketAddr) -> bool {
+        let is_stranger = self.centre.is_stranger(from.ip());
+        if is_stranger {
+            self.counts.add_stranger(from.ip());
+        }
+        is_stranger
+    }
+
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
         let gates = match self.centre.gates_at(from.ip()).await.map_err(failed) {
             Ok(gates) => gates,

@@ -15,6 +15,12 @@ pub trait Centre: Send + Sync + 'static {
     /// The gates whose requests may come from there. Asked for every datagram, so they should be remembered in memory.
     fn gates_at(&self, source: IpAddr) -> impl Future<Output = Result<Candidates, Self::Error>> + Send;
 
+    /// Whether certainly no gate's requests come from there. Must not wait.
+    fn is_stranger(&self, source: IpAddr) -> bool {
+        _ = source;
+        false
+    }
+
     /// The gate that is tied to a certificate with these names. Asked for every packet over TLS. Without it there is none.
     fn nas_by_certificate(
         &self,
@@ -52,6 +58,10 @@ impl Centre for Access {
 
     async fn gates_at(&self, source: IpAddr) -> Result<Candidates, AccessError> {
         Self::gates_at(self, source).await
+    }
+
+    fn is_stranger(&self, source: IpAddr) -> bool {
+        Self::is_stranger(self, source)
     }
 
     async fn nas_by_certificate(&self, names: &[CertificateName]) -> Result<Option<Arc<NasEntry>>, AccessError> {
