@@ -28,6 +28,7 @@ pub enum Question {
 
 /// The answer to a [`Question`], of the same kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for each question, and never kept")]
 pub enum Answer {
     /// To [`Question::Authorize`].
     Decision(Decision),

@@ -254,6 +254,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn save_nas_proof(&mut self, nas: NasId, proof: &NasProof) -> Result<()> {
+        self.change_places().await?;
         execute!(
             self,
             "UPDATE nas SET old_secret_sealed = $2, old_secret_until = $3, unsigned_until = $4 WHERE id = $1",
