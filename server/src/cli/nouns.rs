@@ -60,6 +60,7 @@ pub struct SiteSettings {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "read once, at the start")]
 pub enum NasCommand {
     /// All gates
     #[command(after_help = "Example:\n  kavadam nas list")]

@@ -44,6 +44,7 @@ pub enum Question {
 /// What is told.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one for each question, and never kept")]
 pub enum Told {
     /// To [`Question::Picture`].
     Picture(Picture),

@@ -51,6 +51,7 @@ struct Report {
 }
 
 impl Report {
+    #[expect(clippy::many_single_char_names, reason = "the octets of two numbers")]
     fn of(record: &[u8; RECORD_OCTETS]) -> Self {
         let [
             flags,
@@ -81,7 +82,7 @@ impl Report {
     }
 
     const fn is_start(&self) -> bool {
-        self.flags & 3 == 0
+        self.flags.is_multiple_of(4)
     }
 
     const fn has_gigawords(&self) -> bool {
