@@ -74,6 +74,8 @@ pub fn until(text: &str) -> Result<Timestamp, String> {
 }
 
 fn end_of_day(date: &str) -> Option<Timestamp> {
+    // With a time of day it would be taken for the day alone.
+    let date = Some(date).filter(|date| date.len() == "2027-03-31".len())?;
     let next = date.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
     let end = jiff::tz::TimeZone::system().to_timestamp(next.into()).ok()?;
     Some(Timestamp(end.as_microsecond()))

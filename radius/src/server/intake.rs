@@ -38,6 +38,10 @@ pub(super) enum Port {
 }
 
 /// What to do.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and boxing would cost every request an allocation"
+)]
 pub(super) enum Taken {
     /// Say nothing.
     Drop(DropReason),

@@ -88,12 +88,11 @@ impl Draft {
 
     /// Adds a tagged attribute with a number below 2^24; others are refused.
     pub fn tagged_u24(&mut self, attribute: AVPType, tag: Option<Tag>, value: u32) -> &mut Self {
-        match value.to_be_bytes() {
-            [0, high, middle, low] => self.octets(attribute, &[octet(tag), high, middle, low]),
-            _ => {
-                self.refuse(attribute);
-                self
-            }
+        if let [0, high, middle, low] = value.to_be_bytes() {
+            self.octets(attribute, &[octet(tag), high, middle, low])
+        } else {
+            self.refuse(attribute);
+            self
         }
     }
 

@@ -1,6 +1,6 @@
 //! Sites and gates.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView};
 use kavadam_domain::Timestamp;
 use serde_json::{Value, json};
@@ -113,6 +113,9 @@ impl Desk {
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
             return Ok(());
+        }
+        if change.old_secret_until.is_some() {
+            bail!("a new gate has no old secret");
         }
         let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
         let nas = NasSetting {
