@@ -136,6 +136,50 @@ fn what_is_changed_is_printed_as_it_is_afterwards() {
 }
 
 #[test]
+fn a_gates_exceptions_have_dates_that_are_shown_and_nagged_about() {
+    let desk = furnished();
+    let next = desk.file("next", "another-secret-of-thirty-two-oct");
+    let except = |date| desk.json(&["nas", "set", "gate-1", "--no-message-authenticator-until", date]);
+    let check = || desk::text(&desk.run(&["check"]).stdout);
+    assert!(!check().contains("gate-1"));
+    let nas = except("14d");
+    assert!(nas["no_message_authenticator_until"].as_i64().unwrap() > 1_700_000_000);
+    let said = check();
+    assert!(
+        said.contains("note     the gate `gate-1` may do without Message-Authenticator until 20"),
+        "{said}"
+    );
+    let shown = desk.done(&["nas", "show", "gate-1"]);
+    assert!(shown.contains("without Message-Authenticator  until 20"), "{shown}");
+    desk.refused(
+        &["nas", "set", "gate-1", "--no-message-authenticator-until", "2999-01-01"],
+        1,
+        "within a year",
+    );
+    assert_eq!(except("now")["no_message_authenticator_until"], Value::Null);
+    desk.refused(
+        &["nas", "set", "gate-1", "--old-secret-until", "2d"],
+        1,
+        "no old secret",
+    );
+    let change = [
+        "nas",
+        "set",
+        "gate-1",
+        "--secret-file",
+        &next,
+        "--old-secret-until",
+        "2d",
+    ];
+    assert!(desk.json(&change)["old_secret_until"].is_i64());
+    assert!(check().contains("the old secret of the gate `gate-1` is valid until 20"));
+    let ended = desk.json(&["nas", "set", "gate-1", "--old-secret-until", "now"]);
+    assert_eq!(ended["old_secret_until"], Value::Null);
+    let audit = desk.done(&["audit", "list"]);
+    assert!(audit.contains("10.7.0.2/32, old secret valid until 20"), "{audit}");
+}
+
+#[test]
 fn what_is_needed_is_not_ended_and_what_ended_is_gone() {
     let desk = furnished();
     desk.refused(&["plan", "end", "citizen"], 1, "site `Stand`");

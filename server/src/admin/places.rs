@@ -1,6 +1,6 @@
 //! Sites and gates.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView};
 use kavadam_domain::Timestamp;
 use kavadam_domain::gate::OWN_PROFILE;
@@ -114,6 +114,9 @@ impl Desk {
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
             return self.tie_nas(settings).await;
+        }
+        if change.old_secret_until.is_some() {
+            bail!("a new gate has no old secret");
         }
         let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
         let profile = change.profile.unwrap_or(OWN_PROFILE);
