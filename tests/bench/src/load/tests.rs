@@ -218,6 +218,16 @@ fn silence_is_told_as_loss() {
     let words = "--scenario acct --devices 40 --rate 100 --seconds 0.3 --tries 2";
     let (told, _) = once(Manner::Silent, words);
     assert_eq!((&told["lost"], &told["answered"]), (&told["due"], &0.into()));
+    assert_eq!(told["due"], 30);
+}
+
+#[test]
+fn what_a_slow_server_left_no_room_to_send_is_told() {
+    // Ten devices, each waiting 200 ms for nothing: 50 requests a second can be sent.
+    let words = "--scenario acct --devices 10 --rate 1000 --seconds 1 --tries 2";
+    let (told, _) = once(Manner::Silent, words);
+    let (due, unsent) = (told["due"].as_u64().unwrap(), told["unsent"].as_u64().unwrap());
+    assert!(due + unsent == 1000 && unsent > 800, "{due} {unsent}");
 }
 
 #[test]
