@@ -17,7 +17,7 @@ case $for_what in
     [ "$(id -u)" = 0 ] || fail "root is needed, for network namespaces and packages: sudo make $for_what"
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
-  test) packages+=(postgresql-15 freeradius-utils chromium chromium-driver fonts-noto-core) ;;
+  test) packages+=(postgresql-15 sqlite3 freeradius-utils chromium chromium-driver fonts-noto-core) ;;
   bench) packages+=(freeradius) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
   run) ;;

@@ -245,7 +245,7 @@ impl<'a> Pump<'a> {
             // The answer to an earlier request with this identifier must not pass for that to a later one.
             let is_checked = slot.tries > 1 || load.check > 0 && turn.is_multiple_of(load.check);
             if is_checked && !writer.is_genuine(reply, &slot.authenticator) {
-                return tally.forged(now);
+                return tally.forged(slot.due);
             }
             let expected = if slot.step == Step::Login {
                 code == packet::ACCESS_ACCEPT || code == packet::ACCESS_REJECT
@@ -253,7 +253,7 @@ impl<'a> Pump<'a> {
                 code == packet::ACCOUNTING_RESPONSE
             };
             if !expected {
-                return tally.forged(now);
+                return tally.forged(slot.due);
             }
             let Some(slot) = slots.take(place) else { return };
             if code == packet::ACCESS_REJECT {

@@ -127,8 +127,8 @@ impl Tally {
     }
 
     /// An answer that its secret does not bear out, or of the wrong kind.
-    pub const fn forged(&mut self, now: u64) {
-        self.counts.forged += self.is_inside(now) as u64;
+    pub const fn forged(&mut self, due: u64) {
+        self.counts.forged += self.is_inside(due) as u64;
     }
 
     /// Takes another thread's in.
