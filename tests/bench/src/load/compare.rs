@@ -20,7 +20,7 @@ const STORM_DEVICES: u32 = 303_000;
 const STORM_SECS: u32 = 120;
 const FLOOD_RATE: u32 = 200_000;
 /// Of the gates that are served meanwhile: what either server can do easily.
-const RATE_BESIDE_FLOOD: u32 = 500;
+const RATE_BESIDE_FLOOD: u32 = 1_000;
 /// Of datagrams from no gate, where the cost of one is sought.
 const RATE_OF_UNKNOWN: u32 = 50_000;
 

@@ -238,6 +238,17 @@ fn an_answer_under_another_secret_is_none() {
 }
 
 #[test]
+fn of_a_fresh_population_nobody_reports_before_the_login() {
+    let words =
+        "--fresh --user-name user{number} --password user{number} --scenario mix --devices 20 --rate 200 --seconds 0.5";
+    let (told, [logins, reports]) = once(Manner::Sound, words);
+    assert_eq!((&told["answered"], logins.copies.len()), (&told["due"], 20));
+    assert_eq!(reports.statuses[&1], 20);
+    let names: HashSet<_> = logins.copies.keys().map(|(_, packet)| attribute(packet, 1)).collect();
+    assert!(names.contains(&Some(b"user19".to_vec())));
+}
+
+#[test]
 fn a_refusal_is_neither_loss_nor_success() {
     let (told, _) = once(
         Manner::Refusing,
