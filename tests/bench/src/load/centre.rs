@@ -14,7 +14,7 @@ use super::target::Gates;
 use super::world::{wait_for_port, write_secret};
 
 /// Begins the Class of every session loaded; the device's number follows.
-const CLASS: &[u8; 12] = b"kavadam-load";
+pub const CLASS: &[u8; 12] = b"kavadam-load";
 const PLAN_ZONE: &str = "Asia/Kolkata";
 /// More than anybody uses up here.
 const QUOTA_OCTETS: u64 = 1_000_000_000_000;
@@ -72,7 +72,7 @@ fn configure(dir: &Path, database: &Database) -> anyhow::Result<String> {
 }
 
 /// Everybody with a remembered device, and an open session of it at its gate.
-fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::Result<String> {
+pub fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::Result<String> {
     let now = jiff::Timestamp::now();
     let zone = TimeZone::get(PLAN_ZONE)?;
     let today = now.to_zoned_datetime(zone.clone()).date();

@@ -19,6 +19,8 @@ mod world;
 mod yardstick;
 
 #[cfg(test)]
+mod loaded;
+#[cfg(test)]
 mod tests;
 
 use std::io::Write as _;

@@ -66,7 +66,7 @@ impl Life {
     }
 }
 
-/// A text with `{n}` and `{mac}` in it.
+/// A text with `{number}` and `{mac}` in it.
 #[derive(Debug, Clone)]
 pub struct Template(String);
 
@@ -85,7 +85,7 @@ impl Template {
         while let Some((before, after)) = rest.split_once('{') {
             into.push_str(before);
             // Writing to a String cannot fail.
-            rest = if let Some(after) = after.strip_prefix("n}") {
+            rest = if let Some(after) = after.strip_prefix("number}") {
                 let _ = write!(into, "{number}");
                 after
             } else if let Some(after) = after.strip_prefix("mac}") {
@@ -130,6 +130,15 @@ impl Population {
     /// All online, as the loader left them.
     pub fn loaded(count: u32) -> Self {
         Self((0..count).map(Life::loaded).collect())
+    }
+
+    /// Nobody online.
+    pub fn fresh(count: u32) -> Self {
+        let mut all = Self::loaded(count);
+        for life in &mut all.0 {
+            life.come_again();
+        }
+        all
     }
 
     /// As an earlier run left it.

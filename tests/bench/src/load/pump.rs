@@ -74,10 +74,8 @@ impl<'a> Pump<'a> {
 
     /// Until the time is up (or the story over) and everything sent is answered or given up.
     pub fn run(mut self) -> (Tally, Population) {
-        let end = self.tally.end();
         loop {
-            let now = self.now();
-            let is_sending = now < end && !(self.story.is_over() && self.slots.in_flight() == 0);
+            let is_sending = self.is_sending();
             if !is_sending && self.slots.in_flight() == 0 {
                 break;
             }
@@ -92,7 +90,24 @@ impl<'a> Pump<'a> {
             }
             self.ask_again();
         }
+        if let (Pace::Rate(rate), false) = (self.load.pace(), self.story.is_over()) {
+            self.tally
+                .unsent(number_due(self.tally.end(), rate).saturating_sub(self.begun));
+        }
         (self.tally, self.people)
+    }
+
+    /// At a fixed rate whatever was due in time is sent, however late: left out, it would make the rest look better.
+    fn is_sending(&self) -> bool {
+        let (now, end) = (self.now(), self.tally.end());
+        let is_time = match self.load.pace() {
+            Pace::InFlight(_) => now < end,
+            Pace::Rate(rate) => {
+                let patience = nanos(self.load.retry()) * u64::from(self.load.tries);
+                due(self.begun, rate) < end && now < end + patience
+            }
+        };
+        is_time && !(self.story.is_over() && self.slots.in_flight() == 0)
     }
 
     /// Sends at most a burst. Returns when the next request is due, if that is known.
@@ -106,6 +121,9 @@ impl<'a> Pump<'a> {
                     let due = due(self.begun, rate);
                     if due > now {
                         return Some(due);
+                    }
+                    if due >= self.tally.end() {
+                        return None;
                     }
                     due
                 }
@@ -227,7 +245,7 @@ impl<'a> Pump<'a> {
             // The answer to an earlier request with this identifier must not pass for that to a later one.
             let is_checked = slot.tries > 1 || load.check > 0 && turn.is_multiple_of(load.check);
             if is_checked && !writer.is_genuine(reply, &slot.authenticator) {
-                return tally.forged(now);
+                return tally.forged(slot.due);
             }
             let expected = if slot.step == Step::Login {
                 code == packet::ACCESS_ACCEPT || code == packet::ACCESS_REJECT
@@ -235,7 +253,7 @@ impl<'a> Pump<'a> {
                 code == packet::ACCOUNTING_RESPONSE
             };
             if !expected {
-                return tally.forged(now);
+                return tally.forged(slot.due);
             }
             let Some(slot) = slots.take(place) else { return };
             if code == packet::ACCESS_REJECT {
@@ -286,6 +304,18 @@ fn due(number: u64, rate: f64) -> u64 {
     )]
     let due = (number as f64 * 1e9 / rate) as u64;
     due
+}
+
+/// How many requests are due by then.
+fn number_due(by: u64, rate: f64) -> u64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "exact for a run of weeks"
+    )]
+    let number = (by as f64 * rate / 1e9) as u64;
+    number
 }
 
 /// Nanoseconds of centuries.

@@ -36,6 +36,7 @@ struct Counts {
     lost: u64,
     asked_again: u64,
     choked: u64,
+    unsent: u64,
     stray: u64,
     forged: u64,
     /// Nanoseconds from the run's start.
@@ -115,14 +116,19 @@ impl Tally {
         self.counts.choked += self.is_inside(due) as u64;
     }
 
+    /// Due, but the server was so slow that they were not even sent.
+    pub const fn unsent(&mut self, count: u64) {
+        self.counts.unsent += count;
+    }
+
     /// An answer to nothing that waits.
     pub const fn stray(&mut self, now: u64) {
         self.counts.stray += self.is_inside(now) as u64;
     }
 
     /// An answer that its secret does not bear out, or of the wrong kind.
-    pub const fn forged(&mut self, now: u64) {
-        self.counts.forged += self.is_inside(now) as u64;
+    pub const fn forged(&mut self, due: u64) {
+        self.counts.forged += self.is_inside(due) as u64;
     }
 
     /// Takes another thread's in.
@@ -135,6 +141,7 @@ impl Tally {
         sum.lost += one.lost;
         sum.asked_again += one.asked_again;
         sum.choked += one.choked;
+        sum.unsent += one.unsent;
         sum.stray += one.stray;
         sum.forged += one.forged;
         sum.last_answer = sum.last_answer.max(one.last_answer);
@@ -176,6 +183,7 @@ impl Tally {
             "lost_by_step": self.lost_by_step,
             "asked_again": counts.asked_again,
             "no_identifier_left": counts.choked,
+            "unsent": counts.unsent,
             "stray_answers": counts.stray,
             "bad_answers": counts.forged,
             "latency": self.all.as_ref().map(latencies),

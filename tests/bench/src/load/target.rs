@@ -63,9 +63,7 @@ impl Port {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot open a socket")?;
         socket.set_nonblocking(true)?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        // A smaller buffer works too, less well.
-        let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER_OCTETS);
-        let _ = setsockopt(&socket, sockopt::SndBufForce, &BUFFER_OCTETS);
+        enlarge(&socket);
         Ok(Self {
             socket,
             server: server.into(),
@@ -120,6 +118,12 @@ impl Port {
         }
         count
     }
+}
+
+/// Gives a socket room for bursts. As root; a smaller buffer works too, less well.
+pub fn enlarge(socket: &UdpSocket) {
+    let _ = setsockopt(socket, sockopt::RcvBufForce, &BUFFER_OCTETS);
+    let _ = setsockopt(socket, sockopt::SndBufForce, &BUFFER_OCTETS);
 }
 
 /// Waits until one of the ports has something, and tells which; at most this long.

@@ -94,13 +94,16 @@ pub struct Load {
     /// How many devices there are
     #[arg(long, default_value_t = 10_000)]
     devices: u32,
+    /// Nobody is online at first: each device logs in before it reports
+    #[arg(long)]
+    fresh: bool,
     /// How many gates they are at
     #[arg(long, default_value_t = 1)]
     gates: u32,
     /// Address of the first gate, if they have addresses of their own, one after the other; on loopback any of 127.0.0.0/8
     #[arg(long)]
     first_gate: Option<Ipv4Addr>,
-    /// User-Name; {n} is the device's number from 0, {mac} its MAC
+    /// User-Name; {number} is the device's number from 0, {mac} its MAC
     #[arg(long, default_value = "{mac}")]
     pub user_name: Template,
     /// User-Password, likewise
@@ -219,6 +222,7 @@ impl Load {
     fn people(&self) -> anyhow::Result<Population> {
         match &self.state {
             Some(path) if path.exists() => Population::read(path, self.devices),
+            _ if self.fresh => Ok(Population::fresh(self.devices)),
             _ => Ok(Population::loaded(self.devices)),
         }
     }

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::packet::{self, MAX_OCTETS, Writer};
+use super::target;
 
 /// The least a server can do.
 #[derive(Debug, Args)]
@@ -30,7 +31,11 @@ impl Yardstick {
         let path = &self.secret_file;
         let secret = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let writer = Writer::new(secret.trim_ascii_end())?;
-        let open = |port| UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+        let open = |port| {
+            let socket = UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+            target::enlarge(&socket);
+            anyhow::Ok(socket)
+        };
         let (auth, acct) = (open(self.auth_port)?, open(self.acct_port)?);
         thread::scope(|scope| {
             scope.spawn(|| serve(&auth, packet::ACCESS_ACCEPT, &writer));
