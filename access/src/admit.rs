@@ -208,13 +208,16 @@ fn is_same_session(session: &SessionRow, asking: &Asking) -> bool {
         && session.acct_session_id == asking.acct_session_id
 }
 
-/// What the same device was granted at the same gate and never began: a gate that lost our answer, or asks for a visit that comes to nothing,
-/// asks once more. The grant is given again rather than another beside it.
+/// What the same device was granted at the same gate and never began, where the gate names no visits: it lost our answer, or the visit came
+/// to nothing. The grant is given again rather than another beside it. A gate that names another visit has begun the one before, even if
+/// its Start is not here yet.
 fn is_unused_grant(session: &SessionRow, asking: &Asking) -> bool {
     session.state == SessionState::Granted
         && session.nas_id == asking.nas
         && session.mac.is_some()
         && session.mac == asking.mac
+        && session.acct_session_id.is_none()
+        && asking.acct_session_id.is_none()
         && session.is_renewable == asking.is_renewable
         && session.order_action.is_none()
 }
@@ -313,14 +316,6 @@ async fn grant_again(
     terms: &Terms<'_>,
     now: Timestamp,
 ) -> Result<(SessionId, [u8; 16]), AccessError> {
-    let name = asking
-        .acct_session_id
-        .as_deref()
-        .filter(|name| session.acct_session_id.as_deref() != Some(*name));
-    if let Some(name) = name {
-        end_namesake(tx, asking.nas, name, Some(session.id), now).await?;
-        session.acct_session_id = Some(name.to_owned());
-    }
     session.entitlement_id = terms.standing.entitlement.id;
     session.lease_id = terms.lease_id;
     session.granted_octets = terms.granted_octets;
