@@ -52,6 +52,7 @@ pub fn start(
         say(&[&place[..], &["--secret-file", &secret, "--uam-secret-file", &secret]].concat())?;
     }
     database.load(dir, &population_of(database, gates.count, devices)?)?;
+    database.settle(dir)?;
     let server = netns.start(&dir.join("kavadam.log"), &program, &["-c", &config, "run"])?;
     wait_for_port(netns, 1812).context("kavadam does not start: see kavadam.log")?;
     Ok(server)

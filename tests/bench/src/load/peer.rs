@@ -43,6 +43,7 @@ pub fn start(
     database.run(dir, &schema)?;
     database.run(dir, &adapted(database))?;
     database.load(dir, &population_of(database, gates, devices))?;
+    database.settle(dir)?;
     let words = ["-f", "-d", &dir.display().to_string(), "-D", "/usr/share/freeradius"];
     let server = netns.start(&dir.join("said.log"), "freeradius", &words)?;
     wait_for_port(netns, 1812).with_context(|| {
