@@ -282,6 +282,10 @@ impl Tx {
         if let Some(number) = self.numbers(table).pop() {
             return Ok(number);
         }
+        if self.is_sqlite() {
+            // The largest there is counts those that are only here yet.
+            self.settle().await?;
+        }
         let found: Vec<Number> = match &mut self.db {
             Db::Sqlite(tx) => {
                 let text = match table {

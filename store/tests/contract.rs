@@ -81,6 +81,7 @@ cases! {
     gates_may_share_a_source_and_each_keeps_how_it_is_proven,
     the_record_is_listed_by_subscriber_site_and_whether_live,
     unknown_reports_are_bounded_by_number_and_by_time,
+    whatever_is_made_in_one_transaction_has_a_number_of_its_own,
 }
 
 struct World {
@@ -681,4 +682,30 @@ async fn the_seal_check_is_the_first_one_for_good(world: World) {
     tx.add_seal_check(b"second").await.unwrap();
     assert_eq!(tx.seal_check().await.unwrap(), Some(b"first".to_vec()));
     tx.commit().await.unwrap();
+}
+
+async fn whatever_is_made_in_one_transaction_has_a_number_of_its_own(world: World) {
+    // More than are taken from the database at once.
+    const MANY: u32 = 1300;
+    let mut tx = world.store.write_many(0).await.unwrap();
+    tx.lock_subscriber(world.subscriber).await.unwrap();
+    let mut numbers = std::collections::HashSet::new();
+    for number in 0..MANY {
+        let lease = tx
+            .add_lease(world.entitlement, world.nas, false, Lease::default())
+            .await
+            .unwrap();
+        let mut new = NewSession {
+            lease_id: Some(lease.id),
+            ..world.session(1, &format!("{number:08x}"))
+        };
+        new.class[..4].copy_from_slice(&number.to_be_bytes());
+        let id = tx.add_session(&new).await.unwrap();
+        assert!(numbers.insert((id, lease.id)));
+    }
+    tx.commit().await.unwrap();
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let live = tx.live_sessions_of(world.subscriber).await.unwrap();
+    let found: std::collections::HashSet<_> = live.iter().map(|row| (row.id, row.lease_id.unwrap())).collect();
+    assert_eq!(found, numbers);
 }
