@@ -7,8 +7,8 @@ use sqlx::AssertSqlSafe;
 use crate::column::Bind;
 use crate::tx::Db;
 
-/// Rows in a statement of SQLite: each size is a statement of its own, prepared once, and the next larger is filled up with rows of NULL. A
-/// statement costs more than a hundred rows: it goes to the thread of the connection and back.
+/// Rows in a statement of SQLite: each size is a statement of its own, prepared once, and the next larger is filled up with rows of NULL. Each
+/// statement goes to the thread of the connection and back.
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// A column's type in PostgreSQL, as an array.

@@ -19,11 +19,6 @@ use crate::{Error, Result, Tx};
 
 /// Enough for every statement there is.
 const STATEMENTS_KEPT: usize = 256;
-/// Reports come for sessions all over the tables, and SQLite writes a page for each row they change: small ones.
-const PAGE_OCTETS: u32 = 1024;
-/// Of the log, before its pages are written back into the tables: 32 MiB. A batch changes a thousand pages, and with SQLite's own thousand
-/// each batch waited for three flushes of the disk instead of one.
-const PAGES_IN_LOG: &str = "32768";
 /// Batches under way at once on PostgreSQL: while one is being committed the other is decided. More would only wait for the disk.
 const LANES: usize = 2;
 /// How long a use case waits for a connection before it fails (and the gate is left to ask again).
@@ -185,8 +180,6 @@ async fn open_sqlite(url: &str) -> Result<Pool> {
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .page_size(PAGE_OCTETS)
-        .pragma("wal_autocheckpoint", PAGES_IN_LOG)
         .foreign_keys(true)
         .busy_timeout(WAIT_FOR_CONNECTION)
         .statement_cache_capacity(STATEMENTS_KEPT);

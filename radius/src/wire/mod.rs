@@ -1,7 +1,7 @@
 //! RADIUS packets on the wire (RFC 2865 §3, §5), and the only place that knows the codec crate.
 //!
 //! The codec names the attributes and judges in tests. Packets are read where they lie and written in one piece: the codec makes a buffer of
-//! its own for each attribute, which was a third of the time of an answer. It lacks, or gets wrong, authenticators, Message-Authenticator,
+//! its own for each attribute. It lacks, or gets wrong, authenticators, Message-Authenticator,
 //! hidden passwords, vendor attributes, packets of up to 4096 octets with padding behind them.
 
 mod attribute;
