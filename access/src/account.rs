@@ -97,7 +97,7 @@ async fn charge(
         // A gate's clock may be behind; nothing flowed before the grant or in its first instant.
         let at = report.at.max(session.granted_at + Duration::from_micros(1));
         let period = period_of(tx, &session, at).await?;
-        tx.charge(period, session.lease_id, octets).await?;
+        tx.charge(&session, period, octets).await?;
     }
     let mut has_orders = false;
     if let AccountingKind::Stop(cause) = report.kind {

@@ -341,9 +341,8 @@ async fn open(
     terms: &Terms<'_>,
     now: Timestamp,
 ) -> Result<(SessionId, [u8; 16]), AccessError> {
-    let class = rand::random();
     let new = NewSession {
-        class,
+        nonce: rand::random(),
         subscriber_id: subscriber.id,
         entitlement_id: terms.standing.entitlement.id,
         lease_id: terms.lease_id,
@@ -358,5 +357,6 @@ async fn open(
         ends_at: terms.ends_at(now),
         granted_octets: terms.granted_octets,
     };
-    Ok((tx.add_session(&new).await?, class))
+    let session = tx.add_session(&new).await?;
+    Ok((session.id, session.class))
 }

@@ -27,7 +27,6 @@ pub enum Question {
 }
 
 /// The answer to a [`Question`], of the same kind.
-#[expect(clippy::large_enum_variant, reason = "it lives as long as it takes to send it")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one for each question, and never kept")]
 pub enum Answer {

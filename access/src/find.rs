@@ -65,7 +65,7 @@ pub async fn follow_on(
     end_namesake(tx, report.nas, name, None, now).await?;
     let began_at = report.at - Duration::from_secs(report.counters.session_secs.into());
     let new = NewSession {
-        class: rand::random(),
+        nonce: rand::random(),
         subscriber_id: renamed.subscriber_id,
         entitlement_id: renamed.entitlement_id,
         lease_id: renamed.lease_id,
@@ -80,8 +80,8 @@ pub async fn follow_on(
         ends_at: renamed.ends_at,
         granted_octets: renamed.granted_octets.saturating_sub(renamed.meter().total_octets()),
     };
-    let id = tx.add_session(&new).await?;
-    let mut follower = tx.session(id).await?.ok_or_else(missing)?;
+    let mut follower = tx.add_session(&new).await?;
+    let id = follower.id;
     follower.state = SessionState::Open;
     follower.heard_at = now;
     take_over(tx, &mut follower, renamed, now).await?;

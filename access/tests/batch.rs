@@ -172,7 +172,7 @@ async fn what_was_undone_is_not_remembered(database: Database) {
     let mut tx = lab.store.write_many(0).await.unwrap();
     let session = tx.session(grant.session).await.unwrap().unwrap();
     tx.lock_subscriber(session.subscriber_id).await.unwrap();
-    tx.charge(session.entitlement_id, session.lease_id, 7777).await.unwrap();
+    tx.charge(&session, session.entitlement_id, 7777).await.unwrap();
     drop(tx);
     assert_eq!(lab.used_and_promised().await.0, 0);
     lab.report(AccountingKind::Interim, "s1", 1000, 1).await;

@@ -119,10 +119,13 @@ CREATE TABLE ticket (
 ) STRICT;
 CREATE INDEX ticket_by_expiry ON ticket (expires_at);
 
+-- Of the tables that every login writes, nothing refers to another by a constraint: each would be a look-up, and on PostgreSQL a lock in the
+-- other table, for every row. Nothing is ever deleted from them or from what they refer to, and rows are written with their
+-- subscriber held.
 CREATE TABLE entitlement (
     id               INTEGER PRIMARY KEY NOT NULL,
-    subscriber_id    INTEGER NOT NULL REFERENCES subscriber (id),
-    plan_id          INTEGER NOT NULL REFERENCES plan (id),
+    subscriber_id    INTEGER NOT NULL,
+    plan_id          INTEGER NOT NULL,
     window_start     INTEGER NOT NULL,
     window_end       INTEGER, -- NULL: never
     topped_up_octets INTEGER NOT NULL DEFAULT 0 CHECK (topped_up_octets >= 0),
@@ -132,25 +135,24 @@ CREATE TABLE entitlement (
 
 CREATE TABLE lease (
     id             INTEGER PRIMARY KEY NOT NULL,
-    subscriber_id  INTEGER NOT NULL REFERENCES subscriber (id),
-    entitlement_id INTEGER NOT NULL REFERENCES entitlement (id),
-    nas_id         INTEGER NOT NULL REFERENCES nas (id),
+    subscriber_id  INTEGER NOT NULL,
+    entitlement_id INTEGER NOT NULL,
+    nas_id         INTEGER NOT NULL,
     is_shared      INTEGER NOT NULL CHECK (is_shared IN (0, 1)), -- by the subscriber's sessions at this NAS
     granted_octets INTEGER NOT NULL CHECK (granted_octets >= 0),
     used_octets    INTEGER NOT NULL DEFAULT 0 CHECK (used_octets >= 0),
     is_closed      INTEGER NOT NULL DEFAULT FALSE CHECK (is_closed IN (0, 1))
 ) STRICT;
-CREATE INDEX lease_open ON lease (entitlement_id) WHERE is_closed = FALSE;
 CREATE INDEX lease_open_of_subscriber ON lease (subscriber_id) WHERE is_closed = FALSE;
 
 CREATE TABLE session (
     id                INTEGER PRIMARY KEY NOT NULL,
-    class             BLOB    NOT NULL UNIQUE,
-    subscriber_id     INTEGER NOT NULL REFERENCES subscriber (id),
-    entitlement_id    INTEGER NOT NULL REFERENCES entitlement (id),
-    lease_id          INTEGER REFERENCES lease (id), -- NULL: not metered against a quota
-    nas_id            INTEGER NOT NULL REFERENCES nas (id),
-    site_id           INTEGER NOT NULL REFERENCES site (id),
+    class             BLOB    NOT NULL, -- has the id in it
+    subscriber_id     INTEGER NOT NULL,
+    entitlement_id    INTEGER NOT NULL,
+    lease_id          INTEGER, -- NULL: not metered against a quota
+    nas_id            INTEGER NOT NULL,
+    site_id           INTEGER NOT NULL,
     acct_session_id   TEXT,
     mac               BLOB,
     ip                TEXT,
@@ -162,10 +164,11 @@ CREATE TABLE session (
     reported_at       INTEGER, -- the gate's time of its furthest report
     heard_at          INTEGER NOT NULL, -- our time of its last report or request
     ends_at           INTEGER,
-    ended_at          INTEGER,
+    ended_at          INTEGER CHECK ((ended_at IS NULL) = (state <> 'ended')),
     terminate_cause   INTEGER,
     is_presumed_ended INTEGER NOT NULL DEFAULT FALSE CHECK (is_presumed_ended IN (0, 1)), -- it fell silent
     granted_octets    INTEGER NOT NULL, -- cumulative from the session's start
+    pending_octets    INTEGER NOT NULL DEFAULT 0, -- used of entitlement and lease beyond what they say themselves; none once ended
     up_octets         INTEGER NOT NULL DEFAULT 0,
     down_octets       INTEGER NOT NULL DEFAULT 0,
     base_up_octets    INTEGER NOT NULL DEFAULT 0, -- before the gate's counters last began at zero
@@ -180,20 +183,18 @@ CREATE TABLE session (
     order_next_at     INTEGER,
     trouble           TEXT
 ) STRICT;
+-- What is live and what is over have indexes of their own, so that a session's end writes few: most of the work of a login. None has the
+-- state in it: where no column of an index changes, PostgreSQL leaves them all alone.
 -- A gate may use an Acct-Session-Id again after a restart, but never for two live sessions.
-CREATE UNIQUE INDEX session_live_at_nas ON session (nas_id, acct_session_id) WHERE state <> 'ended';
-CREATE INDEX session_by_acct_session_id ON session (nas_id, acct_session_id, id);
-CREATE INDEX session_by_device ON session (site_id, mac, id);
-CREATE INDEX session_of_subscriber ON session (subscriber_id, id);
-CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE state <> 'ended';
-CREATE INDEX session_live ON session (id) WHERE state <> 'ended';
-CREATE INDEX session_live_of_site ON session (site_id) WHERE state <> 'ended';
-CREATE INDEX session_live_of_lease ON session (lease_id) WHERE state <> 'ended';
+CREATE UNIQUE INDEX session_live_at_nas ON session (nas_id, acct_session_id) WHERE ended_at IS NULL;
+CREATE INDEX session_ended_at_nas ON session (nas_id, acct_session_id, id) WHERE ended_at IS NOT NULL;
+CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE ended_at IS NULL;
+CREATE INDEX session_ended_of_subscriber ON session (subscriber_id, granted_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;
 
 -- A session at a vendor's gate: the limits it was told, and what it says in its own words.
 CREATE TABLE session_vendor (
-    session_id        INTEGER PRIMARY KEY NOT NULL REFERENCES session (id),
+    session_id        INTEGER PRIMARY KEY NOT NULL,
     max_total_octets  INTEGER,
     up_bits_per_sec   INTEGER,
     down_bits_per_sec INTEGER,

@@ -178,7 +178,7 @@ pub(crate) mod tables {
             id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state, is_renewable,
             is_throttled, granted_at, started_at, reported_at, heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended,
             granted_octets, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets, session_secs,
-            is_wide, order_action, order_number, order_attempts, order_next_at, trouble,
+            is_wide, order_action, order_number, order_attempts, order_next_at, trouble, pending_octets,
         }
         upsert_vendors: upsert "session_vendor", VendorRow {
             session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle, ssid,
@@ -187,14 +187,32 @@ pub(crate) mod tables {
         /// What reports move on; no index has these columns.
         update_meters: update "session", SessionRow {
             id, ip, reported_at, heard_at, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets,
-            session_secs, is_wide,
+            session_secs, is_wide, pending_octets,
+        }
+        /// As granted: the other columns have their defaults.
+        insert_fresh_sessions: insert "session", SessionRow {
+            id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state, is_renewable,
+            is_throttled, granted_at, heard_at, ends_at, granted_octets,
+        }
+        /// SQLite writes every index that has one of the columns named, changed or not: no index has these.
+        settle_sessions: update "session", SessionRow {
+            id, ip, reported_at, heard_at, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets,
+            session_secs, is_wide, pending_octets, entitlement_id, lease_id, state, is_throttled, started_at, ends_at,
+            granted_octets, order_number, order_attempts, trouble,
+        }
+        /// What did nothing since but end.
+        end_sessions: update "session", SessionRow { id, state, ended_at, terminate_cause, is_presumed_ended }
+        end_moved_sessions: update "session", SessionRow {
+            id, ip, reported_at, heard_at, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets,
+            session_secs, is_wide, pending_octets, entitlement_id, lease_id, state, is_throttled, started_at, ends_at,
+            granted_octets, order_number, order_attempts, trouble, ended_at, terminate_cause, is_presumed_ended,
         }
         /// Whatever of a session may change after its grant.
         update_sessions: update "session", SessionRow {
-            id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, started_at, reported_at, heard_at, ends_at,
+            id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, granted_at, started_at, reported_at, heard_at, ends_at,
             ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
             base_down_octets, up_packets, down_packets, session_secs, is_wide, order_action, order_number, order_attempts,
-            order_next_at, trouble,
+            order_next_at, trouble, pending_octets,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use kavadam_domain::{Mac, NasId, Plan, PlanId, SiteId, SubscriberId};
+use kavadam_domain::{Mac, NasId, Plan, PlanId, SessionId, SiteId, SubscriberId};
 use serde::{Deserialize, Serialize};
 
 use crate::working::{Keys, Whole, Working};
@@ -20,8 +20,10 @@ const MOST: usize = 1 << 21;
 #[derive(Debug, Default)]
 pub(crate) struct Carry {
     people: HashMap<SubscriberId, Box<[u8]>>,
-    by_class: HashMap<u64, SubscriberId>,
+    by_session: HashMap<SessionId, SubscriberId>,
     by_name: HashMap<u64, SubscriberId>,
+    /// Every name of a live session is known, on SQLite.
+    knows_all_names: bool,
     names: RandomState,
     /// By address; `None` if nobody's is remembered.
     pub(crate) devices: HashMap<Mac, Option<DeviceRow>>,
@@ -83,14 +85,35 @@ impl Carry {
         Some((unpacked.subscriber, whole))
     }
 
-    /// Who may have the session of that Class.
-    pub(crate) fn owner_of_class(&self, class: &[u8]) -> Option<SubscriberId> {
-        self.by_class.get(&class_key(class.try_into().ok()?)).copied()
+    /// Who has that live session.
+    pub(crate) fn owner_of_session(&self, id: SessionId) -> Option<SubscriberId> {
+        self.by_session.get(&id).copied()
     }
 
     /// Who may have the live session of that name.
     pub(crate) fn owner_of_name(&self, nas: NasId, name: &str) -> Option<SubscriberId> {
         self.by_name.get(&self.names.hash_one((nas, name))).copied()
+    }
+
+    /// Whether no live session had that name when the transaction began: certain, but for names that a hash of 64 bits takes for one.
+    pub(crate) fn lacks_name(&self, nas: NasId, name: &str) -> bool {
+        self.knows_all_names && self.owner_of_name(nas, name).is_none()
+    }
+
+    pub(crate) const fn knows_all_names(&self) -> bool {
+        self.knows_all_names
+    }
+
+    /// Every live session that has a name.
+    pub(crate) fn learn_all_names(&mut self, all: impl Iterator<Item = (SubscriberId, NasId, String)>) {
+        let keyed = all.map(|(owner, nas, name)| (self.names.hash_one((nas, name.as_str())), owner));
+        self.by_name = keyed.collect();
+        self.knows_all_names = true;
+    }
+
+    /// Names may have changed unseen.
+    pub(crate) fn doubt_names(&mut self) {
+        self.knows_all_names = false;
     }
 
     /// After the commit: those who were held, as they are now.
@@ -99,11 +122,13 @@ impl Carry {
         if self.devices.len() > MOST {
             self.devices.clear();
         }
-        for (subscriber, whole, known_by) in working.into_wholes() {
+        for left in working.into_left() {
+            let (subscriber, whole) = (left.row, left.whole);
             let id = subscriber.id;
             let keys: Vec<Keys> = whole.sessions.iter().map(Keys::from).collect();
-            if keys != known_by {
-                self.forget_keys(id, &known_by);
+            if !left.is_carried || keys != left.known_by {
+                self.forget_keys(id, &left.known_by);
+                self.learn_keys(id, &keys);
             }
             if keys.is_empty() || (self.people.len() >= MOST && !self.people.contains_key(&id)) {
                 self.people.remove(&id);
@@ -116,26 +141,24 @@ impl Carry {
                 entitlements: whole.entitlements,
             };
             match postcard::to_allocvec(&packed) {
-                Ok(octets) => {
-                    self.people.insert(id, octets.into());
-                    if keys != known_by {
-                        self.learn_keys(id, &keys);
-                    }
-                }
-                Err(_) => {
-                    self.people.remove(&id);
-                }
+                Ok(octets) => _ = self.people.insert(id, octets.into()),
+                Err(_) => _ = self.people.remove(&id),
             }
         }
     }
 
-    /// Forgets a subscriber, who is changed without being held.
+    /// Forgets a subscriber, whom another process has held since.
     pub(crate) fn forget(&mut self, id: SubscriberId) {
         if let Some((_, whole)) = self.subscriber(id) {
             let keys: Vec<Keys> = whole.sessions.iter().map(Keys::from).collect();
             self.forget_keys(id, &keys);
         }
         self.people.remove(&id);
+    }
+
+    /// Forgets what subscribers do: rows of whoever are about to change. Their sessions' names do not.
+    pub(crate) fn forget_people(&mut self) {
+        self.people.clear();
     }
 
     /// A transaction begins: what one before changed and did not commit was never so.
@@ -148,10 +171,7 @@ impl Carry {
 
     fn forget_keys(&mut self, owner: SubscriberId, keys: &[Keys]) {
         for keys in keys {
-            let key = class_key(&keys.class);
-            if self.by_class.get(&key) == Some(&owner) {
-                self.by_class.remove(&key);
-            }
+            self.by_session.remove(&keys.id);
             if let Some(name) = &keys.name {
                 let key = self.names.hash_one((name.0, &*name.1));
                 if self.by_name.get(&key) == Some(&owner) {
@@ -163,15 +183,10 @@ impl Carry {
 
     fn learn_keys(&mut self, owner: SubscriberId, keys: &[Keys]) {
         for keys in keys {
-            self.by_class.insert(class_key(&keys.class), owner);
+            self.by_session.insert(keys.id, owner);
             if let Some(name) = &keys.name {
                 self.by_name.insert(self.names.hash_one((name.0, &*name.1)), owner);
             }
         }
     }
-}
-
-/// A Class is random: half of it tells it from all others but for one in 2^64, and who has it is looked at anyway.
-fn class_key(class: &[u8; 16]) -> u64 {
-    class.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use kavadam_domain::{Mac, NasId, SubscriberId};
+use kavadam_domain::{EntitlementId, Mac, NasId, SubscriberId};
 
+use crate::session::session_in;
 use crate::sql::{row, rows};
 use crate::tx::Db;
 use crate::working::Whole;
-use crate::{DeviceRow, EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow, Tx};
+use crate::{DeviceRow, EntitlementRow, Error, LeaseRow, Result, SessionRow, SubscriberRow, Tx};
 
-/// Identifiers taken from the database at once by a transaction whose memory lasts.
+/// Identifiers taken from the database at once: by how many the sequences of PostgreSQL go on.
 const NUMBERS: i64 = 512;
 
 /// What a batch of requests names: whoever is behind that will be held.
@@ -74,6 +75,19 @@ impl Tx {
         if self.is_reading() {
             return rows!(self, fetch_one, "SELECT * FROM subscriber WHERE id = $1", id);
         }
+        self.hold(id).await?;
+        let row = self.working.subscriber(id).cloned();
+        row.ok_or(Error::Database(sqlx::Error::RowNotFound))
+    }
+
+    /// Nothing of a subscriber's sessions, leases and entitlements is changed but under this.
+    pub(crate) async fn hold(&mut self, id: SubscriberId) -> Result<()> {
+        if self.working.holds(id) {
+            return Ok(());
+        }
+        if self.is_reading() {
+            return Err(Error::ReadOnly);
+        }
         if self.is_sqlite() {
             self.hold_carried(id);
         } else if self.carried.is_shared() {
@@ -82,8 +96,7 @@ impl Tx {
         if !self.working.holds(id) {
             self.hold_read(id).await?;
         }
-        let row = self.working.subscriber(id).cloned();
-        row.ok_or(crate::Error::Database(sqlx::Error::RowNotFound))
+        Ok(())
     }
 
     /// Holds everybody behind what a batch of requests names, where that takes fewer statements than one by one. Nobody is missed by
@@ -120,18 +133,24 @@ impl Tx {
     }
 
     async fn owners_of_classes(&mut self, classes: &[Vec<u8>]) -> Result<BTreeSet<SubscriberId>> {
-        let carry = self.carried.get();
-        let (known, unknown): (Vec<_>, Vec<_>) = classes
-            .iter()
-            .map(|class| carry.owner_of_class(class).ok_or(class))
-            .partition(std::result::Result::is_ok);
-        let mut owners: BTreeSet<SubscriberId> = known.into_iter().filter_map(std::result::Result::ok).collect();
-        let unknown: Vec<Vec<u8>> = unknown.into_iter().filter_map(|class| class.err().cloned()).collect();
+        let mut owners = BTreeSet::new();
+        let (mut ids, mut unknown) = (Vec::new(), Vec::new());
+        for class in classes {
+            let Some(id) = session_in(class) else { continue };
+            if let Some(owner) = self.carried.get().owner_of_session(id) {
+                owners.insert(owner);
+            } else {
+                ids.push(id.0);
+                unknown.push(class.as_slice());
+            }
+        }
         if let Db::Postgres(tx) = &mut self.db
-            && !unknown.is_empty()
+            && !ids.is_empty()
         {
-            let text = "SELECT subscriber_id FROM session WHERE class = ANY($1)";
-            let found: Vec<Owner> = sqlx::query_as(text).bind(unknown).fetch_all(&mut **tx).await?;
+            let text = "SELECT s.subscriber_id FROM unnest($1::bigint[], $2::bytea[]) AS v (id, class)
+                 JOIN session s ON s.id = v.id AND s.class = v.class";
+            let query = sqlx::query_as(text).bind(ids).bind(unknown);
+            let found: Vec<Owner> = query.fetch_all(&mut **tx).await?;
             owners.extend(found.into_iter().map(|row| row.subscriber_id));
         }
         Ok(owners)
@@ -151,7 +170,7 @@ impl Tx {
         {
             let text = "SELECT s.subscriber_id, s.nas_id, s.acct_session_id AS name
                  FROM unnest($1::bigint[], $2::text[]) AS v (nas_id, name)
-                 JOIN session s ON s.nas_id = v.nas_id AND s.acct_session_id = v.name AND s.state <> 'ended'";
+                 JOIN session s ON s.nas_id = v.nas_id AND s.acct_session_id = v.name AND s.ended_at IS NULL";
             let gates: Vec<i64> = unknown.iter().map(|(nas, _)| nas.0).collect();
             let texts: Vec<&str> = unknown.iter().map(|(_, name)| name.as_str()).collect();
             let query = sqlx::query_as(text).bind(gates).bind(texts);
@@ -202,7 +221,7 @@ impl Tx {
             .bind(holder)
             .fetch_all(&mut **tx)
             .await?;
-        let text = "SELECT * FROM session WHERE subscriber_id = ANY($1) AND state <> 'ended' ORDER BY id";
+        let text = "SELECT * FROM session WHERE subscriber_id = ANY($1) AND ended_at IS NULL ORDER BY id";
         let sessions: Vec<SessionRow> = sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?;
         let text = "SELECT * FROM lease WHERE subscriber_id = ANY($1) AND is_closed = FALSE ORDER BY id";
         let leases: Vec<LeaseRow> = sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?;
@@ -224,7 +243,7 @@ impl Tx {
         for person in people {
             let whole = wholes.remove(&person.id).unwrap_or_default();
             self.carried.get().forget(person.id);
-            self.working.hold(person, whole, false);
+            self.working.hold(person, whole.with_pending(), false);
         }
         Ok(())
     }
@@ -247,24 +266,34 @@ impl Tx {
         };
         let row: SubscriberRow = rows!(self, fetch_one, text, id)?;
         self.release(id).await?;
-        let sessions = rows!(
+        let sessions: Vec<SessionRow> = rows!(
             self,
             fetch_all,
-            "SELECT * FROM session WHERE subscriber_id = $1 AND state <> 'ended' ORDER BY id",
+            "SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NULL ORDER BY id",
             id
         )?;
-        let leases = rows!(
+        let leases: Vec<LeaseRow> = rows!(
             self,
             fetch_all,
             "SELECT * FROM lease WHERE subscriber_id = $1 AND is_closed = FALSE ORDER BY id",
             id
         )?;
+        let mut periods: Vec<EntitlementId> = sessions.iter().map(|row| row.entitlement_id).collect();
+        periods.extend(leases.iter().map(|row| row.entitlement_id));
+        periods.sort_unstable();
+        periods.dedup();
+        let mut entitlements = Vec::with_capacity(periods.len());
+        for period in periods {
+            let found: Option<EntitlementRow> =
+                rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", period)?;
+            entitlements.extend(found);
+        }
         let whole = Whole {
             sessions,
             leases,
-            entitlements: Vec::new(),
+            entitlements,
         };
-        self.working.hold(row, whole, false);
+        self.working.hold(row, whole.with_pending(), false);
         Ok(())
     }
 
@@ -286,31 +315,28 @@ impl Tx {
             // The largest there is counts those that are only here yet.
             self.settle().await?;
         }
-        let found: Vec<Number> = match &mut self.db {
+        let first: Number = match &mut self.db {
             Db::Sqlite(tx) => {
                 let text = match table {
                     Numbered::Sessions => "SELECT COALESCE(MAX(id), 0) + 1 AS id FROM session",
                     Numbered::Leases => "SELECT COALESCE(MAX(id), 0) + 1 AS id FROM lease",
                     Numbered::Entitlements => "SELECT COALESCE(MAX(id), 0) + 1 AS id FROM entitlement",
                 };
-                let first: Number = sqlx::query_as(text).fetch_one(&mut **tx).await?;
-                (first.id..first.id + NUMBERS).map(|id| Number { id }).collect()
+                sqlx::query_as(text).fetch_one(&mut **tx).await?
             }
             Db::Postgres(tx) => {
-                let text = "SELECT nextval(pg_get_serial_sequence($1, 'id')) AS id FROM generate_series(1, $2)";
+                let text = "SELECT nextval(pg_get_serial_sequence($1, 'id')) AS id";
                 let name = match table {
                     Numbered::Sessions => "session",
                     Numbered::Leases => "lease",
                     Numbered::Entitlements => "entitlement",
                 };
-                let most = if self.carried.is_shared() { NUMBERS } else { 1 };
-                let query = sqlx::query_as(text).bind(name).bind(most);
-                query.fetch_all(&mut **tx).await?
+                sqlx::query_as(text).bind(name).fetch_one(&mut **tx).await?
             }
         };
         let numbers = self.numbers(table);
-        numbers.extend(found.into_iter().rev().map(|row| row.id));
-        numbers.pop().ok_or(crate::Error::Database(sqlx::Error::RowNotFound))
+        numbers.extend((first.id..first.id + NUMBERS).rev());
+        numbers.pop().ok_or(Error::Database(sqlx::Error::RowNotFound))
     }
 
     fn numbers(&mut self, table: Numbered) -> &mut Vec<i64> {

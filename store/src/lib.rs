@@ -22,6 +22,7 @@ mod quota;
 mod record;
 mod seal_check;
 mod session;
+mod sessions;
 mod site;
 mod subscriber;
 mod vendor;
@@ -62,6 +63,9 @@ pub enum Error {
     /// The schema cannot be brought up to date.
     #[error("database migration: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// A transaction that only reads was asked to change something.
+    #[error("a transaction that only reads cannot change anything")]
+    ReadOnly,
     /// A statement failed, or the database is out of reach.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

@@ -11,6 +11,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
+use kavadam_domain::{NasId, SubscriberId};
+use sqlx::{Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::carry::{Carry, Places};
@@ -127,6 +129,9 @@ impl Store {
                 let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *tx).await?;
                 carry.is_of_version((connections.load(Ordering::Relaxed), version));
                 carry.begin();
+                if !carry.knows_all_names() {
+                    learn_names(&mut carry, &mut tx).await?;
+                }
                 Ok(Tx::writing(Db::Sqlite(tx), Carried::Shared(carry), 0))
             }
             Pool::Postgres { pool, lanes } => {
@@ -165,6 +170,16 @@ impl Store {
 async fn hold(carry: &Arc<Mutex<Carry>>) -> Result<OwnedMutexGuard<Carry>> {
     let held = tokio::time::timeout(WAIT_FOR_CONNECTION, Arc::clone(carry).lock_owned()).await;
     held.map_err(|_| Error::Database(sqlx::Error::PoolTimedOut))
+}
+
+/// Of every live session on SQLite, so that a new name costs no look-up.
+async fn learn_names(carry: &mut Carry, tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
+    let text = "SELECT subscriber_id, nas_id, acct_session_id FROM session
+         WHERE ended_at IS NULL AND acct_session_id IS NOT NULL";
+    let all: Vec<(i64, i64, String)> = sqlx::query_as(text).fetch_all(&mut **tx).await?;
+    let all = all.into_iter();
+    carry.learn_all_names(all.map(|(owner, nas, name)| (SubscriberId(owner), NasId(nas), name)));
+    Ok(())
 }
 
 async fn open_sqlite(url: &str) -> Result<Pool> {

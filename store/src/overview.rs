@@ -21,10 +21,11 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn online_by_nas(&mut self) -> Result<Vec<OnlineRow>> {
+        self.settle().await?;
         rows!(
             self,
             fetch_all,
-            "SELECT nas_id, COUNT(*) AS figure FROM session WHERE state <> 'ended' GROUP BY nas_id",
+            "SELECT nas_id, COUNT(*) AS figure FROM session WHERE ended_at IS NULL GROUP BY nas_id",
         )
     }
 
@@ -46,6 +47,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn waiting_orders(&mut self) -> Result<u64> {
+        self.settle().await?;
         let found: Figure = rows!(
             self,
             fetch_one,

@@ -176,7 +176,7 @@ impl Tx {
                 self,
                 "SELECT id FROM subscriber WHERE id IN
                      (SELECT s.subscriber_id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-                      WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)
+                      WHERE s.ended_at IS NULL AND COALESCE(u.plan_id, p.plan_id) = $1)
                  ORDER BY id FOR NO KEY UPDATE",
                 plan
             )?;

@@ -5,9 +5,8 @@ use kavadam_domain::quota::Lease;
 use kavadam_domain::{EntitlementId, LeaseId, NasId, PlanId, SubscriberId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::bulk::tables;
 use crate::gather::Numbered;
-use crate::sql::{Figure, row, rows};
+use crate::sql::{row, rows};
 use crate::working::plus;
 use crate::{Result, SessionRow, Tx};
 
@@ -55,6 +54,33 @@ row! {
     }
 }
 
+/// Entitlements in the case given, with what is pending in sessions.
+macro_rules! entitlement {
+    ($case:literal) => {
+        concat!(
+            "SELECT e.id, e.subscriber_id, e.plan_id, e.window_start, e.window_end, e.topped_up_octets, CAST(e.used_octets + COALESCE(
+                 (SELECT SUM(s.pending_octets) FROM session s
+                  WHERE s.subscriber_id = e.subscriber_id AND s.ended_at IS NULL AND s.entitlement_id = e.id), 0) AS BIGINT) AS used_octets
+             FROM entitlement e ",
+            $case
+        )
+    };
+}
+
+/// Leases in the case given, likewise.
+macro_rules! lease {
+    ($case:literal) => {
+        concat!(
+            "SELECT l.id, l.subscriber_id, l.entitlement_id, l.nas_id, l.is_shared, l.granted_octets, CAST(l.used_octets + COALESCE(
+                 (SELECT SUM(s.pending_octets) FROM session s
+                  WHERE s.subscriber_id = l.subscriber_id AND s.ended_at IS NULL AND s.lease_id = l.id), 0) AS BIGINT) AS used_octets,
+                 l.is_closed
+             FROM lease l ",
+            $case
+        )
+    };
+}
+
 impl LeaseRow {
     /// The part of it that decides.
     #[must_use]
@@ -80,31 +106,18 @@ impl Tx {
         if let Some(found) = self.entitlement_of(subscriber, plan, window).await? {
             return Ok(found);
         }
-        if self.working.holds(subscriber) {
-            let made = EntitlementRow {
-                id: EntitlementId(self.number(Numbered::Entitlements).await?),
-                subscriber_id: subscriber,
-                plan_id: plan,
-                window_start: window.start,
-                window_end: window.end,
-                topped_up_octets: 0,
-                used_octets: 0,
-            };
-            self.working.add_entitlement(made.clone(), true);
-            return Ok(made);
-        }
-        self.carried.get().numbers.entitlements.clear();
-        rows!(
-            self,
-            fetch_one,
-            "INSERT INTO entitlement (subscriber_id, plan_id, window_start, window_end) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (subscriber_id, plan_id, window_start) DO UPDATE SET window_end = excluded.window_end
-             RETURNING *",
-            subscriber,
-            plan,
-            window.start,
-            window.end,
-        )
+        self.hold(subscriber).await?;
+        let made = EntitlementRow {
+            id: EntitlementId(self.number(Numbered::Entitlements).await?),
+            subscriber_id: subscriber,
+            plan_id: plan,
+            window_start: window.start,
+            window_end: window.end,
+            topped_up_octets: 0,
+            used_octets: 0,
+        };
+        self.working.add_entitlement(made.clone(), true);
+        Ok(made)
     }
 
     /// The allowance of a period, if it was used yet.
@@ -125,7 +138,7 @@ impl Tx {
         let found: Option<EntitlementRow> = rows!(
             self,
             fetch_optional,
-            "SELECT * FROM entitlement WHERE subscriber_id = $1 AND plan_id = $2 AND window_start = $3",
+            entitlement!("WHERE e.subscriber_id = $1 AND e.plan_id = $2 AND e.window_start = $3"),
             subscriber,
             plan,
             window.start,
@@ -144,7 +157,7 @@ impl Tx {
         if let Some(row) = self.working.entitlement(id) {
             return Ok(Some(row.clone()));
         }
-        let found: Option<EntitlementRow> = rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", id)?;
+        let found: Option<EntitlementRow> = rows!(self, fetch_optional, entitlement!("WHERE e.id = $1"), id)?;
         if let Some(row) = &found {
             self.working.add_entitlement(row.clone(), false);
         }
@@ -159,24 +172,35 @@ impl Tx {
         if let Some(octets) = self.working.promised_octets(entitlement) {
             return Ok(octets);
         }
-        let sum: Figure = rows!(
+        let open: Vec<LeaseRow> = rows!(
             self,
-            fetch_one,
-            "SELECT CAST(COALESCE(SUM(granted_octets - used_octets), 0) AS BIGINT) AS figure FROM lease
-             WHERE entitlement_id = $1 AND is_closed = FALSE AND granted_octets > used_octets",
+            fetch_all,
+            lease!(
+                "WHERE l.entitlement_id = $1 AND l.is_closed = FALSE
+                     AND l.subscriber_id = (SELECT subscriber_id FROM entitlement WHERE id = $1)"
+            ),
             entitlement,
         )?;
-        Ok(sum.figure)
+        let promised = open.iter().map(|row| row.lease().promised_octets());
+        Ok(promised.fold(0, u64::saturating_add))
     }
 
-    /// Charges octets to an allowance and, where there is one, to the lease they came out of.
+    /// Charges octets of a session to an allowance and, where it has one, to the lease they came out of.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn charge(&mut self, entitlement: EntitlementId, lease: Option<LeaseId>, octets: u64) -> Result<()> {
+    pub async fn charge(&mut self, session: &SessionRow, entitlement: EntitlementId, octets: u64) -> Result<()> {
+        self.hold(session.subscriber_id).await?;
+        let is_its_own = |known: &SessionRow| {
+            known.entitlement_id == entitlement
+                && (known.entitlement_id, known.lease_id) == (session.entitlement_id, session.lease_id)
+        };
+        if self.working.session(session.id).is_some_and(is_its_own) && self.working.charge_pending(session.id, octets) {
+            return Ok(());
+        }
         let charge = |row: &mut EntitlementRow| row.used_octets = plus(row.used_octets, octets);
         self.change_entitlement(entitlement, charge).await?;
-        if let Some(lease) = lease {
+        if let Some(lease) = session.lease_id {
             self.change_lease(lease, |row| row.used_octets = plus(row.used_octets, octets))
                 .await?;
         }
@@ -209,10 +233,12 @@ impl Tx {
         rows!(
             self,
             fetch_optional,
-            "SELECT l.* FROM lease l
-             WHERE l.is_closed = FALSE AND l.is_shared = TRUE AND l.nas_id = $2 AND l.id IN
-                 (SELECT lease_id FROM session WHERE subscriber_id = $1 AND state <> 'ended' AND (ends_at IS NULL OR ends_at > $3))
-             ORDER BY l.id DESC LIMIT 1",
+            lease!(
+                "WHERE l.is_closed = FALSE AND l.is_shared = TRUE AND l.nas_id = $2 AND l.id IN
+                     (SELECT lease_id FROM session
+                      WHERE subscriber_id = $1 AND ended_at IS NULL AND (ends_at IS NULL OR ends_at > $3))
+                 ORDER BY l.id DESC LIMIT 1"
+            ),
             subscriber,
             nas,
             now,
@@ -227,7 +253,7 @@ impl Tx {
         if let Some(row) = self.working.lease(id) {
             return Ok(Some(row.clone()));
         }
-        rows!(self, fetch_optional, "SELECT * FROM lease WHERE id = $1", id)
+        rows!(self, fetch_optional, lease!("WHERE l.id = $1"), id)
     }
 
     /// Makes a lease with what is promised, and used, to begin with.
@@ -253,12 +279,8 @@ impl Tx {
             used_octets: lease.used_octets,
             is_closed: false,
         };
-        if self.working.holds(owner) {
-            self.working.add_lease(row.clone(), true);
-        } else {
-            self.carried.get().forget(owner);
-            tables::insert_leases(&mut self.db, &[&row]).await?;
-        }
+        self.hold(owner).await?;
+        self.working.add_lease(row.clone(), true);
         Ok(row)
     }
 
@@ -308,33 +330,30 @@ impl Tx {
         if self.working.change_entitlement(id, &change) {
             return Ok(());
         }
-        let Some(mut row) = self.entitlement(id).await? else {
+        let Some(row) = self.entitlement(id).await? else {
             return Ok(());
         };
-        // Read just now, and its owner is held.
-        if self.working.change_entitlement(id, &change) {
-            return Ok(());
+        self.hold(row.subscriber_id).await?;
+        if self.working.entitlement(id).is_none() {
+            self.working.add_entitlement(row, false);
         }
-        change(&mut row);
-        self.carried.get().forget(row.subscriber_id);
-        tables::update_entitlements(&mut self.db, &[&row]).await
+        self.working.change_entitlement(id, &change);
+        Ok(())
     }
 
     async fn change_lease(&mut self, id: LeaseId, change: impl Fn(&mut LeaseRow)) -> Result<()> {
         if self.working.change_lease(id, &change) {
             return Ok(());
         }
-        let Some(mut row) = self.lease(id).await? else {
+        let Some(row) = self.lease(id).await? else {
             return Ok(());
         };
-        if self.working.holds(row.subscriber_id) {
+        self.hold(row.subscriber_id).await?;
+        if self.working.lease(id).is_none() {
             // It was closed; it may be open from now on.
             self.working.add_lease(row, false);
-            self.working.change_lease(id, &change);
-            return Ok(());
         }
-        change(&mut row);
-        self.carried.get().forget(row.subscriber_id);
-        tables::update_leases(&mut self.db, &[&row]).await
+        self.working.change_lease(id, &change);
+        Ok(())
     }
 }

@@ -28,7 +28,12 @@ impl Tx {
         rows!(
             self,
             fetch_optional,
-            "SELECT * FROM session WHERE subscriber_id = $1 ORDER BY id DESC LIMIT 1",
+            "SELECT * FROM session WHERE id IN
+                 (SELECT id FROM session WHERE subscriber_id = $1 AND ended_at IS NULL
+                  UNION ALL
+                  SELECT id FROM (SELECT id FROM session WHERE subscriber_id = $1 AND ended_at IS NOT NULL
+                                  ORDER BY granted_at DESC LIMIT 1) AS ended)
+             ORDER BY granted_at DESC, id DESC LIMIT 1",
             subscriber
         )
     }
@@ -44,37 +49,58 @@ impl Tx {
         is_live: bool,
         most: u32,
     ) -> Result<Vec<SessionListing>> {
-        rows!(
+        self.settle().await?;
+        let mut live: Vec<SessionListing> = rows!(
             self,
             fetch_all,
             listing!(
-                "WHERE s.subscriber_id = $1 AND ($2 IS NULL OR s.site_id = $2) AND ($3 = FALSE OR s.state <> 'ended')
-                 ORDER BY s.id DESC LIMIT $4"
+                "WHERE s.subscriber_id = $1 AND ($2 IS NULL OR s.site_id = $2) AND s.ended_at IS NULL
+                 ORDER BY s.granted_at DESC, s.id DESC LIMIT $3"
             ),
             subscriber,
             site,
-            is_live,
             most,
-        )
+        )?;
+        if !is_live {
+            let ended: Vec<SessionListing> = rows!(
+                self,
+                fetch_all,
+                listing!(
+                    "WHERE s.subscriber_id = $1 AND ($2 IS NULL OR s.site_id = $2) AND s.ended_at IS NOT NULL
+                     ORDER BY s.granted_at DESC, s.id DESC LIMIT $3"
+                ),
+                subscriber,
+                site,
+                most,
+            )?;
+            live.extend(ended);
+            live.sort_by_key(|found| std::cmp::Reverse((found.session.granted_at, found.session.id)));
+            live.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        }
+        Ok(live)
     }
 
-    /// Lists live sessions, everywhere or at a site, the newest first.
+    /// Lists live sessions, everywhere or at the gates of a site, the newest first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn live_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
+        self.settle().await?;
         match site {
             Some(site) => rows!(
                 self,
                 fetch_all,
-                listing!("WHERE s.site_id = $1 AND s.state <> 'ended' ORDER BY s.id DESC LIMIT $2"),
+                listing!(
+                    "WHERE s.nas_id IN (SELECT id FROM nas WHERE site_id = $1) AND s.ended_at IS NULL
+                     ORDER BY s.id DESC LIMIT $2"
+                ),
                 site,
                 most,
             ),
             None => rows!(
                 self,
                 fetch_all,
-                listing!("WHERE s.state <> 'ended' ORDER BY s.id DESC LIMIT $1"),
+                listing!("WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT $1"),
                 most,
             ),
         }
@@ -85,6 +111,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn last_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
+        self.settle().await?;
         match site {
             Some(site) => rows!(
                 self,
@@ -102,6 +129,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn session_listing(&mut self, id: SessionId) -> Result<Option<SessionListing>> {
+        self.settle().await?;
         rows!(self, fetch_optional, listing!("WHERE s.id = $1"), id)
     }
 }

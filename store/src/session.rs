@@ -4,17 +4,12 @@ use std::net::IpAddr;
 
 use kavadam_domain::accounting::{Meter, Reading};
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{
-    EntitlementId, LeaseId, Mac, MobileNumber, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp,
-};
+use kavadam_domain::{EntitlementId, LeaseId, Mac, MobileNumber, NasId, SessionId, SiteId, SubscriberId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::error::BoxDynError;
 
-use crate::bulk::tables;
 use crate::column::{Bind, Read, known};
-use crate::gather::Numbered;
-use crate::sql::{Id, execute, row, rows};
-use crate::{Result, Tx};
+use crate::sql::row;
 
 row! {
     /// A session.
@@ -22,7 +17,7 @@ row! {
     pub struct SessionRow {
         /// Identifier.
         pub id: SessionId,
-        /// Random, sent to the gate as Class, which sends it back.
+        /// Sent to the gate as Class, which sends it back: eight random octets, and the identifier.
         pub class: [u8; 16],
         /// Whose.
         pub subscriber_id: SubscriberId,
@@ -65,6 +60,8 @@ row! {
         pub is_presumed_ended: bool,
         /// Octets granted to it, cumulative from its start.
         pub granted_octets: u64,
+        /// Charged, but not yet added to what its entitlement and lease say in the database ([`crate::working`]). Theirs in memory have it.
+        pub(crate) pending_octets: u64,
         /// From the device, as last reported.
         pub up_octets: u64,
         /// To the device, as last reported.
@@ -122,23 +119,62 @@ impl SessionRow {
         self.base_down_octets = meter.base_down_octets;
     }
 
-    /// Whether `other` is this session with nothing moved on but what reports move.
-    pub(crate) fn differs_only_in_meters(&self, other: &Self) -> bool {
-        let moved = Self {
-            ip: other.ip,
-            reported_at: other.reported_at,
-            heard_at: other.heard_at,
-            up_octets: other.up_octets,
-            down_octets: other.down_octets,
-            base_up_octets: other.base_up_octets,
-            base_down_octets: other.base_down_octets,
-            up_packets: other.up_packets,
-            down_packets: other.down_packets,
-            session_secs: other.session_secs,
-            is_wide: other.is_wide,
-            ..self.clone()
-        };
-        moved == *other
+    /// What is to be written of this session, now that it is `other`.
+    pub(crate) fn change_to(&self, other: &Self) -> Change {
+        let part = |is_changed: bool, part: Change| if is_changed { part } else { Change::default() };
+        let change = part(self.meters() != other.meters(), Change::METERS)
+            | part(self.terms() != other.terms(), Change::TERMS)
+            | part(self.end() != other.end(), Change::END)
+            | part(self.rest() != other.rest(), Change::REST);
+        // An end has the state in it; else it goes with the terms.
+        if self.state != other.state && !change.has(Change::END) {
+            return change | Change::TERMS;
+        }
+        change
+    }
+
+    fn meters(&self) -> impl PartialEq + use<> {
+        let packets = (self.up_packets, self.down_packets);
+        (self.meter(), self.ip, self.pending_octets, self.heard_at, packets)
+    }
+
+    fn terms(&self) -> impl PartialEq + use<'_> {
+        (
+            (self.entitlement_id, self.lease_id, self.granted_octets),
+            (self.is_throttled, self.started_at, self.ends_at),
+            (self.order_number, self.order_attempts, self.trouble.as_deref()),
+        )
+    }
+
+    fn end(&self) -> (Option<Timestamp>, Option<u32>, bool) {
+        (self.ended_at, self.terminate_cause, self.is_presumed_ended)
+    }
+
+    fn rest(&self) -> impl PartialEq + use<'_> {
+        (
+            (self.class, self.subscriber_id, self.nas_id, self.site_id),
+            (
+                self.acct_session_id.as_deref(),
+                self.mac,
+                self.is_renewable,
+                self.granted_at,
+            ),
+            (self.order_action, self.order_next_at),
+        )
+    }
+
+    /// Whether nothing has been heard of it since it was granted, nor asked of its gate.
+    pub(crate) fn is_fresh(&self) -> bool {
+        let is_untold = self.meter() == Meter::default() && self.pending_octets == 0 && self.started_at.is_none();
+        let is_unordered = self.order_action.is_none() && (self.order_number, self.order_attempts) == (0, 0);
+        self.state == SessionState::Granted
+            && is_untold
+            && is_unordered
+            && self.heard_at == self.granted_at
+            && (self.up_packets, self.down_packets) == (0, 0)
+            && self.end() == (None, None, false)
+            && self.order_next_at.is_none()
+            && self.trouble.is_none()
     }
 
     /// Asks its gate for something from `now` on, instead of whatever it was asked before. An end is never taken back.
@@ -159,6 +195,37 @@ impl SessionRow {
         self.order_attempts = 0;
         self.order_next_at = None;
         self.trouble = None;
+    }
+}
+
+/// Which columns of a session changed: groups that have statements of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Change(u8);
+
+impl Change {
+    /// What reports move on.
+    pub(crate) const METERS: Self = Self(1);
+    /// What it was granted, and how it stands; nothing that an index has.
+    pub(crate) const TERMS: Self = Self(2);
+    /// That it ended, or did not after all.
+    pub(crate) const END: Self = Self(4);
+    /// Anything else.
+    pub(crate) const REST: Self = Self(8);
+
+    pub(crate) const fn has(self, part: Self) -> bool {
+        self.0 & part.0 == part.0
+    }
+
+    /// Nothing but these.
+    pub(crate) const fn is_within(self, whole: Self) -> bool {
+        self.0 & !whole.0 == 0
+    }
+}
+
+impl std::ops::BitOr for Change {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -194,8 +261,8 @@ impl Read for OrderKind {
 /// A session about to be granted; see [`SessionRow`].
 #[derive(Debug, Clone)]
 pub struct NewSession {
-    /// Random.
-    pub class: [u8; 16],
+    /// Random: with the identifier, its Class.
+    pub nonce: [u8; 8],
     /// Whose.
     pub subscriber_id: SubscriberId,
     /// What it is charged to.
@@ -225,10 +292,10 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    fn row(&self, id: SessionId) -> SessionRow {
+    pub(crate) fn row(&self, id: SessionId) -> SessionRow {
         SessionRow {
             id,
-            class: self.class,
+            class: class_of(id, self.nonce),
             subscriber_id: self.subscriber_id,
             entitlement_id: self.entitlement_id,
             lease_id: self.lease_id,
@@ -249,6 +316,7 @@ impl NewSession {
             terminate_cause: None,
             is_presumed_ended: false,
             granted_octets: self.granted_octets,
+            pending_octets: 0,
             up_octets: 0,
             down_octets: 0,
             base_up_octets: 0,
@@ -264,6 +332,22 @@ impl NewSession {
             trouble: None,
         }
     }
+}
+
+/// The Class of a session: what nobody guesses, then where to look it up.
+fn class_of(id: SessionId, nonce: [u8; 8]) -> [u8; 16] {
+    let mut class = [0; 16];
+    let (front, back) = class.split_at_mut(nonce.len());
+    front.copy_from_slice(&nonce);
+    back.copy_from_slice(&id.0.to_be_bytes());
+    class
+}
+
+/// The session that a Class names, if it is one of ours; whether its Class is that one is yet to be seen.
+pub(crate) fn session_in(class: &[u8]) -> Option<SessionId> {
+    let class: &[u8; 16] = class.try_into().ok()?;
+    let id = class.last_chunk::<8>().copied().map(i64::from_be_bytes)?;
+    (id > 0).then_some(SessionId(id))
 }
 
 /// A session in a list, with the names that belong to it.
@@ -302,276 +386,3 @@ macro_rules! listing {
 
 listing!(sqlx::sqlite::SqliteRow);
 listing!(sqlx::postgres::PgRow);
-
-impl Tx {
-    /// Grants a session.
-    ///
-    /// # Errors
-    /// The gate has a live session of that Acct-Session-Id, or the database failed.
-    pub async fn add_session(&mut self, new: &NewSession) -> Result<SessionId> {
-        if self.working.holds(new.subscriber_id) {
-            let id = SessionId(self.number(Numbered::Sessions).await?);
-            self.working.add_session(new.row(id));
-            return Ok(id);
-        }
-        self.carried.get().forget(new.subscriber_id);
-        self.carried.get().numbers.sessions.clear();
-        let made: Id = rows!(
-            self,
-            fetch_one,
-            "INSERT INTO session (class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip,
-                 state, is_renewable, is_throttled, granted_at, heard_at, ends_at, granted_octets)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'granted', $10, $11, $12, $12, $13, $14)
-             RETURNING id",
-            new.class,
-            new.subscriber_id,
-            new.entitlement_id,
-            new.lease_id,
-            new.nas_id,
-            new.site_id,
-            new.acct_session_id,
-            new.mac,
-            new.ip,
-            new.is_renewable,
-            new.is_throttled,
-            new.granted_at,
-            new.ends_at,
-            new.granted_octets,
-        )?;
-        Ok(SessionId(made.id))
-    }
-
-    /// One session.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn session(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
-        if let Some(row) = self.working.session(id) {
-            return Ok(Some(row.clone()));
-        }
-        rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
-    }
-
-    /// The session a gate means: the one granted with that Class, if it is this gate's; else the live one of that Acct-Session-Id, or the
-    /// last.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn session_at(
-        &mut self,
-        nas: NasId,
-        class: Option<&[u8]>,
-        acct_session_id: Option<&str>,
-    ) -> Result<Option<SessionRow>> {
-        if let Some(class) = class
-            && let Some(found) = self.session_of_class(class).await?
-            && found.nas_id == nas
-        {
-            return Ok(Some(found));
-        }
-        let Some(name) = acct_session_id else {
-            return Ok(None);
-        };
-        if let Some(live) = self.live_session_named(nas, name).await? {
-            return Ok(Some(live));
-        }
-        let found: Option<SessionRow> = rows!(
-            self,
-            fetch_optional,
-            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2
-             ORDER BY CASE WHEN state = 'ended' THEN 1 ELSE 0 END, id DESC LIMIT 1",
-            nas,
-            name,
-        )?;
-        let found = found
-            .map(|row| self.working.session(row.id).cloned().unwrap_or(row))
-            .filter(|row| row.acct_session_id.as_deref() == Some(name));
-        let in_hand = self.working.session_named(nas, name).cloned();
-        Ok(found.into_iter().chain(in_hand).max_by_key(|row| row.id))
-    }
-
-    async fn session_of_class(&mut self, class: &[u8]) -> Result<Option<SessionRow>> {
-        if let Some(found) = self.working.session_of_class(class) {
-            return Ok(Some(found.clone()));
-        }
-        if self.is_sqlite()
-            && let Some(owner) = self.carried.get().owner_of_class(class)
-            && !self.working.holds(owner)
-            && self.hold_carried(owner)
-            && let Some(found) = self.working.session_of_class(class)
-        {
-            return Ok(Some(found.clone()));
-        }
-        rows!(self, fetch_optional, "SELECT * FROM session WHERE class = $1", class)
-    }
-
-    /// The live session of that Acct-Session-Id at a gate.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn live_session_named(&mut self, nas: NasId, name: &str) -> Result<Option<SessionRow>> {
-        if let Some(found) = self.working.live_session_named(nas, name) {
-            return Ok(Some(found.clone()));
-        }
-        if self.is_sqlite()
-            && let Some(owner) = self.carried.get().owner_of_name(nas, name)
-            && !self.working.holds(owner)
-            && self.hold_carried(owner)
-            && let Some(found) = self.working.live_session_named(nas, name)
-        {
-            return Ok(Some(found.clone()));
-        }
-        if !self.absent_names.is_empty() && self.absent_names.contains(&(nas, name.to_owned())) {
-            return Ok(None);
-        }
-        let found: Option<SessionRow> = rows!(
-            self,
-            fetch_optional,
-            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 AND state <> 'ended'",
-            nas,
-            name,
-        )?;
-        // One that is here goes by that name no more.
-        Ok(found.filter(|row| self.working.session(row.id).is_none()))
-    }
-
-    /// The last session of a device at a site.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn last_session_of_device(&mut self, site: SiteId, mac: Mac) -> Result<Option<SessionRow>> {
-        self.settle().await?;
-        rows!(
-            self,
-            fetch_optional,
-            "SELECT * FROM session WHERE site_id = $1 AND mac = $2 ORDER BY id DESC LIMIT 1",
-            site,
-            mac,
-        )
-    }
-
-    /// A subscriber's sessions that are not over.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn live_sessions_of(&mut self, subscriber: SubscriberId) -> Result<Vec<SessionRow>> {
-        if let Some(live) = self.working.live_sessions_of(subscriber) {
-            let mut live: Vec<SessionRow> = live.cloned().collect();
-            live.sort_unstable_by_key(|row| row.id);
-            return Ok(live);
-        }
-        rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM session WHERE subscriber_id = $1 AND state <> 'ended' ORDER BY id",
-            subscriber,
-        )
-    }
-
-    /// The live sessions under a lease.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn live_sessions_under(&mut self, lease: LeaseId) -> Result<Vec<SessionRow>> {
-        if let Some(live) = self.working.live_sessions_under(lease) {
-            return Ok(live);
-        }
-        self.settle().await?;
-        rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM session WHERE lease_id = $1 AND state <> 'ended' ORDER BY id",
-            lease
-        )
-    }
-
-    /// Asks for new limits for the live sessions of everybody whose plan this is, by their own or by the site's. Tells how many.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
-        self.settle_and_forget().await?;
-        execute!(
-            self,
-            "UPDATE subscriber SET holder = NULL WHERE holder IS NOT NULL AND id IN
-                 (SELECT s.subscriber_id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-                  WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)",
-            plan,
-        )?;
-        execute!(
-            self,
-            "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
-                 trouble = NULL
-             WHERE state <> 'ended' AND (order_action IS NULL OR order_action <> 'end') AND id IN
-                 (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-                  WHERE s.state <> 'ended' AND COALESCE(u.plan_id, p.plan_id) = $1)",
-            plan,
-            now,
-        )
-    }
-
-    /// The sessions of a gate that were granted up to `at` and are not over: what a restart of the gate at `at` ends.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn live_sessions_at(&mut self, nas: NasId, at: Timestamp) -> Result<Vec<SessionRow>> {
-        self.settle().await?;
-        rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM session WHERE nas_id = $1 AND state <> 'ended' AND granted_at <= $2 ORDER BY id",
-            nas,
-            at,
-        )
-    }
-
-    /// The sessions not heard of since: granted ones since `granted_before`, open ones since `open_before`, which is no later (`None`:
-    /// not these). At most `most`, those silent longest first.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn silent_sessions(
-        &mut self,
-        granted_before: Option<Timestamp>,
-        open_before: Option<Timestamp>,
-        most: u32,
-    ) -> Result<Vec<SessionRow>> {
-        self.settle().await?;
-        rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM session
-             WHERE state <> 'ended' AND heard_at < $1 AND (state = 'granted' OR heard_at < $2) ORDER BY heard_at, id LIMIT $3",
-            granted_before,
-            open_before,
-            most,
-        )
-    }
-
-    /// The sessions whose gate is to be asked for something by `now`.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn ordered_sessions(&mut self, now: Timestamp, most: u32) -> Result<Vec<SessionRow>> {
-        self.settle().await?;
-        rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1 ORDER BY order_next_at, id LIMIT $2",
-            now,
-            most,
-        )
-    }
-
-    /// Saves whatever of a session may change after its grant.
-    ///
-    /// # Errors
-    /// The gate has another live session of that Acct-Session-Id, or the database failed.
-    pub async fn save_session(&mut self, row: &SessionRow) -> Result<()> {
-        if self.working.save_session(row) {
-            return Ok(());
-        }
-        self.carried.get().forget(row.subscriber_id);
-        tables::update_sessions(&mut self.db, &[row]).await
-    }
-}

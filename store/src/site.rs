@@ -187,7 +187,7 @@ impl Tx {
         rows!(
             self,
             fetch_all,
-            "SELECT * FROM session WHERE site_id = $1 AND state <> 'ended' ORDER BY subscriber_id, id",
+            "SELECT * FROM session WHERE site_id = $1 AND ended_at IS NULL ORDER BY subscriber_id, id",
             site
         )
     }

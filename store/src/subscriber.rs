@@ -118,6 +118,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn save_subscriber(&mut self, row: &SubscriberRow) -> Result<()> {
+        self.hold(row.id).await?;
         execute!(
             self,
             "UPDATE subscriber SET plan_id = $2, is_blocked = $3, language = $4, consent_at = $5, totp_sealed = $6,
@@ -131,9 +132,8 @@ impl Tx {
             row.totp_sealed,
             row.totp_last_step,
         )?;
-        match self.working.subscriber_mut(row.id) {
-            Some(known) => known.clone_from(row),
-            None => self.carried.get().forget(row.id),
+        if let Some(known) = self.working.subscriber_mut(row.id) {
+            known.clone_from(row);
         }
         Ok(())
     }

@@ -116,8 +116,11 @@ impl Tx {
     /// Before a statement that changes rows of whoever: what is remembered of them would be wrong.
     pub(crate) async fn settle_and_forget(&mut self) -> Result<()> {
         self.settle().await?;
-        self.working.clear();
-        self.carried.get().clear();
+        if !self.working.is_empty() {
+            self.working.clear();
+            self.carried.get().doubt_names();
+        }
+        self.carried.get().forget_people();
         Ok(())
     }
 }

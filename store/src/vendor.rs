@@ -108,11 +108,12 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn troubled_sessions(&mut self) -> Result<u64> {
+        self.settle().await?;
         let found: crate::sql::Figure = rows!(
             self,
             fetch_one,
             "SELECT count(*) AS figure FROM session
-             WHERE order_action IS NOT NULL AND state <> 'ended' AND trouble IS NOT NULL"
+             WHERE order_action IS NOT NULL AND ended_at IS NULL AND trouble IS NOT NULL"
         )?;
         Ok(found.figure)
     }

@@ -1,16 +1,18 @@
 //! The rows a writing transaction works on.
 //!
 //! Of a subscriber who is held, *all* live sessions and open leases are here, so that lists and sums are complete, and the entitlements
-//! that were asked for. Other rows are in the database only. No IO but for [`Working::write`].
+//! they are charged to. Other rows are in the database only. No IO but in [`write`].
 
 use std::collections::HashMap;
 
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, LeaseId, NasId, SessionId, SubscriberId, Timestamp};
 
-use crate::bulk::tables;
-use crate::tx::Db;
-use crate::{EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow, VendorRow};
+use crate::session::Change;
+use crate::{EntitlementRow, LeaseRow, SessionRow, SubscriberRow, VendorRow};
+
+mod pending;
+mod write;
 
 /// The largest figure a column keeps; more stands still there.
 const LARGEST: u64 = i64::MAX as u64;
@@ -19,7 +21,6 @@ const LARGEST: u64 = i64::MAX as u64;
 #[derive(Debug, Default)]
 pub(crate) struct Working {
     held: HashMap<SubscriberId, Held>,
-    classes: HashMap<[u8; 16], SessionId>,
     /// Of live sessions; may be out of date: a look at the session tells.
     names: HashMap<(NasId, Box<str>), SessionId>,
     sessions: HashMap<SessionId, Tracked<SessionRow>>,
@@ -48,12 +49,25 @@ struct Held {
     entitlements: Vec<EntitlementId>,
     /// How sessions could be found before this transaction.
     known_by: Vec<Keys>,
+    /// Held as remembered, not as read.
+    is_carried: bool,
+}
+
+/// A subscriber who was held, as they are now.
+pub(crate) struct Left {
+    pub(crate) row: SubscriberRow,
+    /// Only what is going on.
+    pub(crate) whole: Whole,
+    /// See [`Held`].
+    pub(crate) known_by: Vec<Keys>,
+    /// See [`Held`].
+    pub(crate) is_carried: bool,
 }
 
 /// How a session can be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
-    pub(crate) class: [u8; 16],
+    pub(crate) id: SessionId,
     pub(crate) name: Option<(NasId, Box<str>)>,
 }
 
@@ -61,7 +75,7 @@ impl From<&SessionRow> for Keys {
     fn from(row: &SessionRow) -> Self {
         let name = row.acct_session_id.as_deref();
         Self {
-            class: row.class,
+            id: row.id,
             name: name.map(|name| (row.nas_id, name.into())),
         }
     }
@@ -77,9 +91,8 @@ struct Tracked<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Same,
-    /// Only what reports move on.
-    Metered,
-    Changed,
+    /// Of leases and entitlements, whatever.
+    Changed(Change),
     New,
 }
 
@@ -89,11 +102,13 @@ impl<R> Tracked<R> {
     }
 
     /// `true` if this is its first change since it was last written.
-    fn touch(&mut self) -> bool {
+    fn change(&mut self, more: Change) -> bool {
         let is_first = self.fate == Fate::Same;
-        if is_first {
-            self.fate = Fate::Changed;
-        }
+        self.fate = match self.fate {
+            Fate::Same => Fate::Changed(more),
+            Fate::Changed(change) => Fate::Changed(change | more),
+            Fate::New => Fate::New,
+        };
         is_first
     }
 }
@@ -104,6 +119,8 @@ macro_rules! pick {
         $ids.iter().filter_map(|id| $map.get(id)).map(|tracked| &tracked.row)
     };
 }
+
+use pick;
 
 impl Working {
     pub(crate) fn holds(&self, id: SubscriberId) -> bool {
@@ -118,13 +135,18 @@ impl Working {
         self.held.get_mut(&id).map(|held| &mut held.row)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Holds a subscriber; `is_carried` as remembered, else as read.
     pub(crate) fn hold(&mut self, row: SubscriberRow, whole: Whole, is_carried: bool) {
         let held = Held {
             sessions: whole.sessions.iter().map(|row| row.id).collect(),
             leases: whole.leases.iter().map(|row| row.id).collect(),
             entitlements: whole.entitlements.iter().map(|row| row.id).collect(),
-            known_by: whole.sessions.iter().filter(|_| is_carried).map(Keys::from).collect(),
+            known_by: whole.sessions.iter().map(Keys::from).collect(),
+            is_carried,
             row,
         };
         self.held.insert(held.row.id, held);
@@ -141,11 +163,6 @@ impl Working {
 
     pub(crate) fn session(&self, id: SessionId) -> Option<&SessionRow> {
         self.sessions.get(&id).map(|tracked| &tracked.row)
-    }
-
-    pub(crate) fn session_of_class(&self, class: &[u8]) -> Option<&SessionRow> {
-        let class: &[u8; 16] = class.try_into().ok()?;
-        self.classes.get(class).and_then(|id| self.session(*id))
     }
 
     /// The live session of that name at a gate, if its owner is held.
@@ -166,39 +183,45 @@ impl Working {
         Some(pick!(self.sessions, held.sessions).filter(|row| row.state != SessionState::Ended))
     }
 
-    /// Saves a session of somebody who is held. `false` if nobody is.
-    pub(crate) fn save_session(&mut self, row: &SessionRow) -> bool {
-        let Some(held) = self.held.get_mut(&row.subscriber_id) else {
-            return false;
+    /// Saves a session of somebody who is held, but for what is pending, which is ours alone.
+    pub(crate) fn save_session(&mut self, row: &SessionRow) {
+        let Some(known) = self.sessions.get_mut(&row.id) else {
+            self.save_ended_session(row);
+            return;
         };
-        if let Some(known) = self.sessions.get_mut(&row.id) {
-            if known.row == *row {
-                return true;
-            }
-            let is_first = known.fate == Fate::Same;
-            if is_first && known.row.differs_only_in_meters(row) {
-                known.fate = Fate::Metered;
-            } else if known.fate != Fate::New && !(known.fate == Fate::Metered && known.row.differs_only_in_meters(row))
-            {
-                known.fate = Fate::Changed;
-            }
-            known.row.clone_from(row);
-            if is_first {
-                self.changed_sessions.push(row.id);
-            }
-            self.note_keys(row);
-            return true;
+        let row = &SessionRow {
+            pending_octets: known.row.pending_octets,
+            ..row.clone()
+        };
+        if known.row == *row {
+            return;
         }
-        // One that had ended.
-        held.sessions.push(row.id);
-        let changed = Tracked {
-            row: row.clone(),
-            fate: Fate::Changed,
-        };
+        let was = (known.row.entitlement_id, known.row.lease_id);
+        let change = known.row.change_to(row);
+        let is_first = known.change(change);
+        known.row.clone_from(row);
+        if !change.is_within(Change::METERS) && std::mem::take(&mut known.row.pending_octets) > 0 {
+            self.touch(was);
+        }
+        if is_first {
+            self.changed_sessions.push(row.id);
+        }
         self.note_keys(row);
-        self.sessions.insert(row.id, changed);
+    }
+
+    /// One that had ended when its owner was held.
+    fn save_ended_session(&mut self, row: &SessionRow) {
+        if let Some(held) = self.held.get_mut(&row.subscriber_id) {
+            held.sessions.push(row.id);
+        }
+        let row = SessionRow {
+            pending_octets: 0,
+            ..row.clone()
+        };
+        self.note_keys(&row);
         self.changed_sessions.push(row.id);
-        true
+        let fate = Fate::Changed(Change::REST);
+        self.sessions.insert(row.id, Tracked { row, fate });
     }
 
     /// Adds a session of somebody who is held.
@@ -212,7 +235,6 @@ impl Working {
     }
 
     fn note_keys(&mut self, row: &SessionRow) {
-        self.classes.insert(row.class, row.id);
         if let (Some(name), true) = (&row.acct_session_id, row.state != SessionState::Ended) {
             self.names.insert((row.nas_id, name.as_str().into()), row.id);
         }
@@ -228,8 +250,12 @@ impl Working {
             return false;
         };
         change(&mut known.row);
-        if known.touch() {
+        if known.change(Change::REST) {
             self.changed_leases.push(id);
+        }
+        if known.row.is_closed {
+            let owner = known.row.subscriber_id;
+            self.settle_pending_under(id, owner);
         }
         true
     }
@@ -289,7 +315,7 @@ impl Working {
             return false;
         };
         change(&mut known.row);
-        if known.touch() {
+        if known.change(Change::REST) {
             self.changed_entitlements.push(id);
         }
         true
@@ -312,57 +338,13 @@ impl Working {
         Some(under)
     }
 
-    /// Writes what changed.
-    pub(crate) async fn write(&mut self, db: &mut Db) -> Result<()> {
-        if self.changed_sessions.is_empty() && self.changed_leases.is_empty() && self.changed_entitlements.is_empty() {
-            return self.write_vendors(db).await;
-        }
-        let (new, changed) = parted(&self.entitlements, &self.changed_entitlements);
-        tables::insert_entitlements(db, &new).await?;
-        tables::update_entitlements(db, &changed).await?;
-        let (new, changed) = parted(&self.leases, &self.changed_leases);
-        tables::insert_leases(db, &new).await?;
-        tables::update_leases(db, &changed).await?;
-        let (new, changed) = parted(&self.sessions, &self.changed_sessions);
-        let is_metered = |row: &&SessionRow| self.sessions.get(&row.id).is_some_and(|it| it.fate == Fate::Metered);
-        let (metered, changed): (Vec<&SessionRow>, Vec<&SessionRow>) = changed.into_iter().partition(is_metered);
-        tables::update_meters(db, &metered).await?;
-        // An ended session leaves its name to another.
-        let (ended, live): (Vec<&SessionRow>, Vec<&SessionRow>) =
-            changed.into_iter().partition(|row| row.state == SessionState::Ended);
-        tables::update_sessions(db, &ended).await?;
-        tables::update_sessions(db, &live).await?;
-        tables::insert_sessions(db, &new).await?;
-        self.write_vendors(db).await?;
-        for id in self.changed_sessions.drain(..) {
-            self.sessions.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
-        }
-        for id in self.changed_leases.drain(..) {
-            self.leases.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
-        }
-        for id in self.changed_entitlements.drain(..) {
-            self.entitlements
-                .entry(id)
-                .and_modify(|tracked| tracked.fate = Fate::Same);
-        }
-        Ok(())
-    }
-
-    async fn write_vendors(&mut self, db: &mut Db) -> Result<()> {
-        let mut rows: Vec<&VendorRow> = self.vendors.values().collect();
-        rows.sort_unstable_by_key(|row| row.session_id);
-        tables::upsert_vendors(db, &rows).await?;
-        self.vendors.clear();
-        Ok(())
-    }
-
     /// Forgets everything. What changed must have been written.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Everybody who was held, as they are now: only what is going on.
-    pub(crate) fn into_wholes(mut self) -> impl Iterator<Item = (SubscriberRow, Whole, Vec<Keys>)> {
+    /// Everybody who was held.
+    pub(crate) fn into_left(mut self) -> impl Iterator<Item = Left> {
         let held = std::mem::take(&mut self.held);
         held.into_values().map(move |held| {
             let take = |id| self.sessions.remove(id).map(|tracked| tracked.row);
@@ -382,7 +364,12 @@ impl Working {
                 leases,
                 entitlements,
             };
-            (held.row, whole, held.known_by)
+            Left {
+                row: held.row,
+                whole,
+                known_by: held.known_by,
+                is_carried: held.is_carried,
+            }
         })
     }
 }
@@ -390,18 +377,4 @@ impl Working {
 /// A figure plus more, as a column keeps it.
 pub(crate) fn plus(figure: u64, more: u64) -> u64 {
     figure.saturating_add(more).min(LARGEST)
-}
-
-/// The new ones, and the others that changed. In the order of their identifiers, so that everybody writes them in one order.
-fn parted<'a, I: Copy + Eq + std::hash::Hash + Ord, R>(
-    rows: &'a HashMap<I, Tracked<R>>,
-    changed: &[I],
-) -> (Vec<&'a R>, Vec<&'a R>) {
-    let mut changed = changed.to_vec();
-    changed.sort_unstable();
-    changed.dedup();
-    let tracked = changed.iter().filter_map(|id| rows.get(id));
-    let (new, old): (Vec<_>, Vec<_>) = tracked.partition(|tracked| tracked.fate == Fate::New);
-    let rows = |part: Vec<&'a Tracked<R>>| part.into_iter().map(|tracked| &tracked.row).collect();
-    (rows(new), rows(old))
 }

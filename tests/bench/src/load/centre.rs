@@ -14,7 +14,7 @@ use super::target::Gates;
 use super::world::{wait_for_port, write_secret};
 
 /// Begins the Class of every session loaded; the device's number follows.
-pub const CLASS: &[u8; 12] = b"kavadam-load";
+pub const CLASS: &[u8; 12] = b"loadtest\0\0\0\x01";
 const PLAN_ZONE: &str = "Asia/Kolkata";
 /// More than anybody uses up here.
 const QUOTA_OCTETS: u64 = 1_000_000_000_000;
@@ -85,7 +85,9 @@ pub fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::R
     let (remembered, ends, heard) = (hours(14 * 24), hours(4), hours(2));
     let numbers = database.numbers(devices);
     let mac = database.blob_of_n(&[0x02, 0x4C]);
+    // A Class ends with the session's identifier.
     let class = database.blob_of_n(CLASS);
+    let id = "4294967296 + (((n >> 21) & 127) << 24) + (((n >> 14) & 127) << 16) + (((n >> 7) & 127) << 8) + (n & 127)";
     let hex = database.hex_of_n();
     let granted = QUOTA_OCTETS / 2;
     let plan = "(SELECT id FROM plan WHERE name = 'citizen')";
@@ -102,14 +104,14 @@ pub fn population_of(database: &Database, gates: u32, devices: u32) -> anyhow::R
             SELECT n + 1, n + 1, n + 1, nas.id, FALSE, {granted} FROM {numbers} JOIN nas ON nas.name = 'gate-' || (n % {gates});
          INSERT INTO session (id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state,
                 is_renewable, is_throttled, granted_at, started_at, heard_at, ends_at, granted_octets)
-            SELECT n + 1, {class}, n + 1, n + 1, n + 1, nas.id, nas.site_id, {hex} || '0000', {mac}, {address}, 'open',
+            SELECT {id}, {class}, n + 1, n + 1, n + 1, nas.id, nas.site_id, {hex} || '0000', {mac}, {address}, 'open',
                 FALSE, FALSE, {now}, {now}, {heard}, {ends}, {granted} FROM {numbers} JOIN nas ON nas.name = 'gate-' || (n % {gates});\n"
     );
     if matches!(database, Database::Postgres { .. }) {
         for table in ["subscriber", "device", "entitlement", "lease", "session"] {
             writeln!(
                 work,
-                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), {devices});"
+                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT MAX(id) FROM {table}));"
             )?;
         }
     }

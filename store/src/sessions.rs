@@ -1,0 +1,257 @@
+//! Finding and keeping sessions.
+
+use kavadam_domain::{LeaseId, Mac, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp};
+
+use crate::gather::Numbered;
+use crate::session::session_in;
+use crate::sql::{execute, rows};
+use crate::{NewSession, Result, SessionRow, Tx};
+
+impl Tx {
+    /// Grants a session.
+    ///
+    /// # Errors
+    /// The gate has a live session of that Acct-Session-Id, or the database failed.
+    pub async fn add_session(&mut self, new: &NewSession) -> Result<SessionRow> {
+        self.hold(new.subscriber_id).await?;
+        let row = new.row(SessionId(self.number(Numbered::Sessions).await?));
+        self.working.add_session(row.clone());
+        Ok(row)
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn session(&mut self, id: SessionId) -> Result<Option<SessionRow>> {
+        if let Some(row) = self.working.session(id) {
+            return Ok(Some(row.clone()));
+        }
+        rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
+    }
+
+    /// The session a gate means: the one granted with that Class, if it is this gate's; else the live one of that Acct-Session-Id, or the
+    /// last.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn session_at(
+        &mut self,
+        nas: NasId,
+        class: Option<&[u8]>,
+        acct_session_id: Option<&str>,
+    ) -> Result<Option<SessionRow>> {
+        if let Some(class) = class
+            && let Some(found) = self.session_of_class(class).await?
+            && found.nas_id == nas
+        {
+            return Ok(Some(found));
+        }
+        let Some(name) = acct_session_id else {
+            return Ok(None);
+        };
+        if let Some(live) = self.live_session_named(nas, name).await? {
+            return Ok(Some(live));
+        }
+        let found: Option<SessionRow> = rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 AND ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",
+            nas,
+            name,
+        )?;
+        let found = found
+            .map(|row| self.working.session(row.id).cloned().unwrap_or(row))
+            .filter(|row| row.acct_session_id.as_deref() == Some(name));
+        let in_hand = self.working.session_named(nas, name).cloned();
+        Ok(found.into_iter().chain(in_hand).max_by_key(|row| row.id))
+    }
+
+    async fn session_of_class(&mut self, class: &[u8]) -> Result<Option<SessionRow>> {
+        let Some(id) = session_in(class) else { return Ok(None) };
+        if self.is_sqlite()
+            && self.working.session(id).is_none()
+            && let Some(owner) = self.carried.get().owner_of_session(id)
+            && !self.working.holds(owner)
+        {
+            self.hold_carried(owner);
+        }
+        Ok(self.session(id).await?.filter(|row| row.class == class))
+    }
+
+    /// The live session of that Acct-Session-Id at a gate.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_session_named(&mut self, nas: NasId, name: &str) -> Result<Option<SessionRow>> {
+        if let Some(found) = self.working.live_session_named(nas, name) {
+            return Ok(Some(found.clone()));
+        }
+        if self.is_sqlite()
+            && let Some(owner) = self.carried.get().owner_of_name(nas, name)
+            && !self.working.holds(owner)
+            && self.hold_carried(owner)
+            && let Some(found) = self.working.live_session_named(nas, name)
+        {
+            return Ok(Some(found.clone()));
+        }
+        if self.absent_names.contains(&(nas, name.to_owned())) || self.carried.get().lacks_name(nas, name) {
+            return Ok(None);
+        }
+        let found: Option<SessionRow> = rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 AND ended_at IS NULL",
+            nas,
+            name,
+        )?;
+        // One that is here goes by that name no more.
+        Ok(found.filter(|row| self.working.session(row.id).is_none()))
+    }
+
+    /// The last session of a device at a site, of whoever it is known to have been with.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_session_of_device(&mut self, site: SiteId, mac: Mac) -> Result<Option<SessionRow>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_optional,
+            "SELECT * FROM session WHERE id IN
+                 (SELECT (SELECT s.id FROM session s
+                          WHERE s.subscriber_id = d.subscriber_id AND s.ended_at IS NOT NULL AND s.site_id = $1 AND s.mac = $2
+                          ORDER BY s.granted_at DESC LIMIT 1)
+                  FROM device d WHERE d.mac = $2
+                  UNION ALL
+                  SELECT s.id FROM device d JOIN session s ON s.subscriber_id = d.subscriber_id AND s.ended_at IS NULL
+                  WHERE d.mac = $2 AND s.site_id = $1 AND s.mac = $2)
+             ORDER BY granted_at DESC, id DESC LIMIT 1",
+            site,
+            mac,
+        )
+    }
+
+    /// A subscriber's sessions that are not over.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_of(&mut self, subscriber: SubscriberId) -> Result<Vec<SessionRow>> {
+        if let Some(live) = self.working.live_sessions_of(subscriber) {
+            let mut live: Vec<SessionRow> = live.cloned().collect();
+            live.sort_unstable_by_key(|row| row.id);
+            return Ok(live);
+        }
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NULL ORDER BY id",
+            subscriber,
+        )
+    }
+
+    /// The live sessions under a lease.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_under(&mut self, lease: LeaseId) -> Result<Vec<SessionRow>> {
+        if let Some(live) = self.working.live_sessions_under(lease) {
+            return Ok(live);
+        }
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE lease_id = $1 AND ended_at IS NULL ORDER BY id",
+            lease
+        )
+    }
+
+    /// Asks for new limits for the live sessions of everybody whose plan this is, by their own or by the site's. Tells how many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
+        self.settle_and_forget().await?;
+        execute!(
+            self,
+            "UPDATE subscriber SET holder = NULL WHERE holder IS NOT NULL AND id IN
+                 (SELECT s.subscriber_id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+                  WHERE s.ended_at IS NULL AND COALESCE(u.plan_id, p.plan_id) = $1)",
+            plan,
+        )?;
+        execute!(
+            self,
+            "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
+                 trouble = NULL
+             WHERE ended_at IS NULL AND (order_action IS NULL OR order_action <> 'end') AND id IN
+                 (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+                  WHERE s.ended_at IS NULL AND COALESCE(u.plan_id, p.plan_id) = $1)",
+            plan,
+            now,
+        )
+    }
+
+    /// The sessions of a gate that were granted up to `at` and are not over: what a restart of the gate at `at` ends.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_at(&mut self, nas: NasId, at: Timestamp) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE nas_id = $1 AND ended_at IS NULL AND granted_at <= $2 ORDER BY id",
+            nas,
+            at,
+        )
+    }
+
+    /// The sessions not heard of since: granted ones since `granted_before`, open ones since `open_before`, which is no later (`None`:
+    /// not these). At most `most`, those silent longest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn silent_sessions(
+        &mut self,
+        granted_before: Option<Timestamp>,
+        open_before: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session
+             WHERE ended_at IS NULL AND heard_at < $1 AND (state = 'granted' OR heard_at < $2) ORDER BY heard_at, id LIMIT $3",
+            granted_before,
+            open_before,
+            most,
+        )
+    }
+
+    /// The sessions whose gate is to be asked for something by `now`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ordered_sessions(&mut self, now: Timestamp, most: u32) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1 ORDER BY order_next_at, id LIMIT $2",
+            now,
+            most,
+        )
+    }
+
+    /// Saves whatever of a session may change after its grant.
+    ///
+    /// # Errors
+    /// The gate has another live session of that Acct-Session-Id, or the database failed.
+    pub async fn save_session(&mut self, row: &SessionRow) -> Result<()> {
+        self.hold(row.subscriber_id).await?;
+        self.working.save_session(row);
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Writing what changed, in a few statements for however many rows.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use kavadam_domain::SubscriberId;
+use kavadam_domain::session::SessionState;
+
+use super::{Fate, Tracked, Working, pick};
+use crate::bulk::tables;
+use crate::session::Change;
+use crate::tx::Db;
+use crate::{EntitlementRow, LeaseRow, Result, SessionRow, VendorRow};
+
+impl Working {
+    /// Writes what changed.
+    pub(crate) async fn write(&mut self, db: &mut Db) -> Result<()> {
+        if self.changed_sessions.is_empty() && self.changed_leases.is_empty() && self.changed_entitlements.is_empty() {
+            return self.write_vendors(db).await;
+        }
+        self.write_allowances(db).await?;
+        self.write_sessions(db).await?;
+        self.write_vendors(db).await?;
+        for id in self.changed_sessions.drain(..) {
+            self.sessions.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
+        }
+        for id in self.changed_leases.drain(..) {
+            self.leases.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
+        }
+        for id in self.changed_entitlements.drain(..) {
+            self.entitlements
+                .entry(id)
+                .and_modify(|tracked| tracked.fate = Fate::Same);
+        }
+        Ok(())
+    }
+
+    /// Entitlements and leases, without what is pending in sessions.
+    async fn write_allowances(&self, db: &mut Db) -> Result<()> {
+        let pending = |owner: SubscriberId, is_theirs: &dyn Fn(&SessionRow) -> bool| -> u64 {
+            let sessions = self
+                .held
+                .get(&owner)
+                .map(|held| held.sessions.as_slice())
+                .unwrap_or_default();
+            let theirs = pick!(self.sessions, sessions).filter(|row| is_theirs(row));
+            theirs.map(|row| row.pending_octets).sum()
+        };
+        let bare = |row: &&EntitlementRow| {
+            let octets = pending(row.subscriber_id, &|session| session.entitlement_id == row.id);
+            EntitlementRow {
+                used_octets: row.used_octets.saturating_sub(octets),
+                ..(*row).clone()
+            }
+        };
+        let (new, changed) = parted(&self.entitlements, &self.changed_entitlements);
+        let (new, changed): (Vec<_>, Vec<_>) = (new.iter().map(bare).collect(), changed.iter().map(bare).collect());
+        tables::insert_entitlements(db, &new.iter().collect::<Vec<_>>()).await?;
+        tables::update_entitlements(db, &changed.iter().collect::<Vec<_>>()).await?;
+        let bare = |row: &&LeaseRow| {
+            let octets = pending(row.subscriber_id, &|session| session.lease_id == Some(row.id));
+            LeaseRow {
+                used_octets: row.used_octets.saturating_sub(octets),
+                ..(*row).clone()
+            }
+        };
+        let (new, changed) = parted(&self.leases, &self.changed_leases);
+        let (new, changed): (Vec<_>, Vec<_>) = (new.iter().map(bare).collect(), changed.iter().map(bare).collect());
+        tables::insert_leases(db, &new.iter().collect::<Vec<_>>()).await?;
+        tables::update_leases(db, &changed.iter().collect::<Vec<_>>()).await
+    }
+
+    /// An ended session leaves its name to another: ends come first.
+    async fn write_sessions(&self, db: &mut Db) -> Result<()> {
+        let (new, changed) = parted(&self.sessions, &self.changed_sessions);
+        let mut of = Statements::default();
+        for row in changed {
+            let Some(Fate::Changed(change)) = self.sessions.get(&row.id).map(|it| it.fate) else {
+                continue;
+            };
+            let is_ended = row.state == SessionState::Ended;
+            let rows = match change {
+                change if change.is_within(Change::METERS) => &mut of.meters,
+                change if change.is_within(Change::METERS | Change::TERMS) => &mut of.terms,
+                change if change.is_within(Change::END) => of.ends.at(is_ended),
+                change if change.has(Change::REST) => of.all.at(is_ended),
+                _ => of.moved_ends.at(is_ended),
+            };
+            rows.push(row);
+        }
+        let (fresh, other): (Vec<&SessionRow>, Vec<&SessionRow>) = new.into_iter().partition(|row| row.is_fresh());
+        tables::update_meters(db, &of.meters).await?;
+        tables::settle_sessions(db, &of.terms).await?;
+        tables::end_sessions(db, &of.ends.over).await?;
+        tables::end_moved_sessions(db, &of.moved_ends.over).await?;
+        tables::update_sessions(db, &of.all.over).await?;
+        tables::end_sessions(db, &of.ends.live).await?;
+        tables::end_moved_sessions(db, &of.moved_ends.live).await?;
+        tables::update_sessions(db, &of.all.live).await?;
+        tables::insert_fresh_sessions(db, &fresh).await?;
+        tables::insert_sessions(db, &other).await
+    }
+
+    async fn write_vendors(&mut self, db: &mut Db) -> Result<()> {
+        let mut rows: Vec<&VendorRow> = self.vendors.values().collect();
+        rows.sort_unstable_by_key(|row| row.session_id);
+        tables::upsert_vendors(db, &rows).await?;
+        self.vendors.clear();
+        Ok(())
+    }
+}
+
+/// The new ones, and the others that changed. In the order of their identifiers, so that everybody writes them in one order.
+fn parted<'a, I: Copy + Eq + Hash + Ord, R>(
+    rows: &'a HashMap<I, Tracked<R>>,
+    changed: &[I],
+) -> (Vec<&'a R>, Vec<&'a R>) {
+    let mut changed = changed.to_vec();
+    changed.sort_unstable();
+    changed.dedup();
+    let tracked = changed.iter().filter_map(|id| rows.get(id));
+    let (new, old): (Vec<_>, Vec<_>) = tracked.partition(|tracked| tracked.fate == Fate::New);
+    let rows = |part: Vec<&'a Tracked<R>>| part.into_iter().map(|tracked| &tracked.row).collect();
+    (rows(new), rows(old))
+}
+
+/// Sessions by the statement that writes what changed of them.
+#[derive(Default)]
+struct Statements<'a> {
+    meters: Vec<&'a SessionRow>,
+    terms: Vec<&'a SessionRow>,
+    ends: ByEnd<'a>,
+    moved_ends: ByEnd<'a>,
+    all: ByEnd<'a>,
+}
+
+#[derive(Default)]
+struct ByEnd<'a> {
+    over: Vec<&'a SessionRow>,
+    live: Vec<&'a SessionRow>,
+}
+
+impl<'a> ByEnd<'a> {
+    const fn at(&mut self, is_ended: bool) -> &mut Vec<&'a SessionRow> {
+        if is_ended { &mut self.over } else { &mut self.live }
+    }
+}

@@ -1,0 +1,186 @@
+//! Sessions.
+
+use super::*;
+
+pub async fn two_live_sessions_at_a_gate_never_share_a_name(world: World) {
+    let mut tx = world.write().await;
+    let first = tx.add_session(&world.session(1, "0001")).await.unwrap().id;
+    let mut session = tx.session(first).await.unwrap().unwrap();
+    session.state = SessionState::Ended;
+    session.ended_at = Some(NOW);
+    tx.save_session(&session).await.unwrap();
+    let second = tx.add_session(&world.session(2, "0001")).await.unwrap().id;
+    let found = tx.session_at(world.nas, None, Some("0001")).await.unwrap().unwrap();
+    assert_eq!(found.id, second, "the last of that name");
+    tx.add_session(&world.session(3, "0001")).await.unwrap();
+    assert!(tx.commit().await.unwrap_err().is_conflict());
+}
+
+pub async fn a_session_is_found_by_class_at_its_own_gate_only(world: World) {
+    let mut tx = world.write().await;
+    let other = tx.save_nas(&gate("gate-2", world.site)).await.unwrap();
+    let SessionRow { id, class, .. } = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    let mut guessed = class;
+    guessed[0] ^= 1;
+    assert_eq!(tx.session_at(world.nas, Some(&guessed), None).await.unwrap(), None);
+    assert_eq!(
+        tx.session_at(world.nas, Some(&class), None).await.unwrap().unwrap().id,
+        id
+    );
+    assert_eq!(tx.session_at(other, Some(&class), Some("0001")).await.unwrap(), None);
+    assert_eq!(
+        tx.session_at(world.nas, Some(b"not ours"), Some("0001"))
+            .await
+            .unwrap()
+            .unwrap()
+            .id,
+        id
+    );
+}
+
+pub async fn an_end_once_ordered_is_not_softened(world: World) {
+    let mut tx = world.write().await;
+    let id = tx.add_session(&world.session(1, "0001")).await.unwrap().id;
+    let mut session = tx.session(id).await.unwrap().unwrap();
+    session.order(OrderKind::End, NOW);
+    tx.save_session(&session).await.unwrap();
+    assert_eq!(tx.order_change_on_plan(world.plan.id, NOW).await.unwrap(), 0);
+    session.order(OrderKind::Change, NOW);
+    assert_eq!(session.order_action, Some(OrderKind::End));
+    assert_eq!(tx.ordered_sessions(later(1), 9).await.unwrap(), [session.clone()]);
+    session.settle_order();
+    tx.save_session(&session).await.unwrap();
+    assert!(tx.ordered_sessions(later(1), 9).await.unwrap().is_empty());
+    assert_eq!(
+        tx.order_change_on_plan(world.plan.id, NOW).await.unwrap(),
+        1,
+        "by the site's plan"
+    );
+}
+
+pub async fn the_record_is_listed_by_subscriber_site_and_whether_live(world: World) {
+    let mut tx = world.write().await;
+    let number = "9876543211".parse().unwrap();
+    let other = tx.ensure_subscriber(&number, "other", Language::En, NOW).await.unwrap();
+    let first = tx.add_session(&world.session(1, "0001")).await.unwrap().id;
+    let second = tx.add_session(&world.session(2, "0002")).await.unwrap().id;
+    let theirs = NewSession {
+        subscriber_id: other.id,
+        ..world.session(3, "0003")
+    };
+    let third = tx.add_session(&theirs).await.unwrap().id;
+    let mut session = tx.session(second).await.unwrap().unwrap();
+    (session.state, session.ended_at) = (SessionState::Ended, Some(NOW));
+    tx.save_session(&session).await.unwrap();
+    let last = tx.last_sessions(None, 1).await.unwrap();
+    assert_eq!(
+        (last[0].nas.as_str(), last[0].site.as_str(), last[0].number.digits()),
+        ("gate-1", "Vizhinjam", "9876543211")
+    );
+    let ids = |rows: Vec<SessionListing>| rows.into_iter().map(|row| row.session.id).collect::<Vec<_>>();
+    let (who, here) = (world.subscriber, Some(world.site));
+    for (site, is_live, most, expected) in [
+        (None, false, 9, vec![second, first]),
+        (here, false, 9, vec![second, first]),
+        (None, true, 9, vec![first]),
+        (None, false, 1, vec![second]),
+        (Some(SiteId(99)), false, 9, vec![]),
+    ] {
+        let found = tx.sessions_of(who, site, is_live, most).await.unwrap();
+        assert_eq!(ids(found), expected, "{site:?} {is_live} {most}");
+    }
+    for site in [None, here] {
+        assert_eq!(ids(tx.live_sessions(site, 9).await.unwrap()), [third, first]);
+        assert_eq!(ids(tx.last_sessions(site, 2).await.unwrap()), [third, second]);
+    }
+    assert!(tx.live_sessions(Some(SiteId(99)), 9).await.unwrap().is_empty());
+    assert!(tx.last_sessions(Some(SiteId(99)), 9).await.unwrap().is_empty());
+    assert_eq!(
+        tx.last_session_of(world.subscriber).await.unwrap().map(|row| row.id),
+        Some(second)
+    );
+}
+
+pub async fn whatever_is_made_in_one_transaction_has_a_number_of_its_own(world: World) {
+    // More than are taken from the database at once.
+    const MANY: u32 = 1300;
+    let mut tx = world.store.write_many(0).await.unwrap();
+    tx.lock_subscriber(world.subscriber).await.unwrap();
+    let mut numbers = std::collections::HashSet::new();
+    for number in 0..MANY {
+        let lease = tx
+            .add_lease(world.entitlement, world.nas, false, Lease::default())
+            .await
+            .unwrap();
+        let mut new = NewSession {
+            lease_id: Some(lease.id),
+            ..world.session(1, &format!("{number:08x}"))
+        };
+        new.nonce[..4].copy_from_slice(&number.to_be_bytes());
+        let id = tx.add_session(&new).await.unwrap().id;
+        assert!(numbers.insert((id, lease.id)));
+    }
+    tx.commit().await.unwrap();
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let live = tx.live_sessions_of(world.subscriber).await.unwrap();
+    let found: std::collections::HashSet<_> = live.iter().map(|row| (row.id, row.lease_id.unwrap())).collect();
+    assert_eq!(found, numbers);
+}
+
+/// One column each, and what an end, a renewal and a report change together.
+const CHANGES: [fn(&mut SessionRow); 24] = [
+    |row| row.entitlement_id.0 += 1,
+    |row| row.lease_id = Some(LeaseId(99)),
+    |row| row.acct_session_id = Some("another".into()),
+    |row| row.mac = Some(Mac([2, 0, 0, 0, 0, 9])),
+    |row| row.ip = None,
+    |row| row.state = SessionState::Open,
+    |row| (row.state, row.ended_at) = (SessionState::Ended, Some(NOW)),
+    |row| row.is_throttled = true,
+    |row| row.granted_at = later(5),
+    |row| row.started_at = Some(later(6)),
+    |row| row.reported_at = Some(later(7)),
+    |row| row.heard_at = later(8),
+    |row| row.ends_at = Some(later(9)),
+    |row| row.terminate_cause = Some(4),
+    |row| row.is_presumed_ended = true,
+    |row| row.granted_octets = 11,
+    |row| (row.up_octets, row.down_octets) = (12, 13),
+    |row| (row.base_up_octets, row.base_down_octets) = (14, 15),
+    |row| (row.up_packets, row.down_packets) = (16, 17),
+    |row| (row.session_secs, row.is_wide) = (18, true),
+    |row| row.order_action = Some(OrderKind::End),
+    |row| (row.order_number, row.order_attempts) = (19, 20),
+    |row| row.order_next_at = Some(later(21)),
+    |row| row.trouble = Some("no answer".into()),
+];
+
+pub async fn whatever_changes_of_a_session_is_written(world: World) {
+    let pairs = (0..CHANGES.len()).flat_map(|one| (0..=one).map(move |other| (one, other)));
+    for (number, (one, other)) in pairs.enumerate() {
+        let mut tx = world.store.write_many(0).await.unwrap();
+        let mut row = tx
+            .add_session(&world.session(1, &format!("{number:04x}")))
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = world.store.write_many(0).await.unwrap();
+        tx.lock_subscriber(world.subscriber).await.unwrap();
+        for change in [one, other] {
+            CHANGES[change](&mut row);
+            tx.save_session(&row).await.unwrap();
+        }
+        if row.state != SessionState::Ended {
+            row.ended_at = None;
+            tx.save_session(&row).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let found = world.store.read().await.unwrap().session(row.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&row), "changes {one} and {other}");
+        // Out of the way of the next one, which may go by the same name.
+        let mut tx = world.store.write_many(0).await.unwrap();
+        (row.state, row.ended_at) = (SessionState::Ended, Some(NOW));
+        tx.save_session(&row).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
