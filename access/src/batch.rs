@@ -233,22 +233,23 @@ impl Queue {
 }
 
 /// Whoever the questions may be about.
-fn wanted(batches: &[Batch]) -> Wanted {
-    let mut wanted = Wanted::default();
-    for question in batches.iter().flat_map(|batch| &batch.questions) {
-        let (nas, class, name) = match question {
-            Question::Authorize(request) => {
-                if let (Service::CallCheck, Some(mac)) = (&request.service, request.mac) {
-                    wanted.macs.push(mac);
-                }
-                let name = request.acct_session_id.as_ref();
-                (request.nas, request.class.as_ref(), name)
-            }
-            Question::Account(report) => (report.nas, report.class.as_ref(), Some(&report.acct_session_id)),
-        };
-        wanted.classes.extend(class.cloned());
-        let name = name.filter(|name| !name.is_empty() && !name.contains('\0'));
-        wanted.names.extend(name.map(|name| (nas, name.clone())));
+fn wanted(batches: &[Batch]) -> Vec<Wanted<'_>> {
+    let questions = batches.iter().flat_map(|batch| &batch.questions);
+    questions.map(wanted_by).collect()
+}
+
+fn wanted_by(question: &Question) -> Wanted<'_> {
+    let (mac, class, name) = match question {
+        Question::Authorize(request) => {
+            let mac = request.mac.filter(|_| matches!(request.service, Service::CallCheck));
+            (mac, &request.class, request.acct_session_id.as_deref())
+        }
+        Question::Account(report) => (None, &report.class, Some(report.acct_session_id.as_str())),
+    };
+    let name = name.filter(|name| !name.is_empty() && !name.contains('\0'));
+    Wanted {
+        mac,
+        class: class.as_deref(),
+        name: name.map(|name| (question.nas(), name)),
     }
-    wanted
 }

@@ -25,8 +25,8 @@ pub(crate) struct Carry {
     /// Every name of a live session is known, on SQLite.
     knows_all_names: bool,
     names: RandomState,
-    /// By address; `None` if nobody's is remembered.
-    pub(crate) devices: HashMap<Mac, Option<DeviceRow>>,
+    /// By address.
+    pub(crate) devices: HashMap<Mac, DeviceRow>,
     /// A transaction changed devices or places and did not commit yet.
     pub(crate) is_uncertain: bool,
     pub(crate) places: Places,

@@ -3,28 +3,28 @@
 //! On PostgreSQL, `subscriber.holder` names the process that remembers a subscriber. Whoever else locks the row takes that away; so a
 //! process that finds its own name there, once it has the lock, remembers rightly.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
 
-use kavadam_domain::{EntitlementId, Mac, NasId, SubscriberId};
+use kavadam_domain::{Mac, NasId, SubscriberId};
 
+use crate::many;
 use crate::session::session_in;
 use crate::sql::{row, rows};
 use crate::tx::Db;
-use crate::working::Whole;
-use crate::{DeviceRow, EntitlementRow, Error, LeaseRow, Result, SessionRow, SubscriberRow, Tx};
+use crate::{Error, Result, SubscriberRow, Tx};
 
 /// Identifiers taken from the database at once: by how many the sequences of PostgreSQL go on.
 const NUMBERS: i64 = 512;
 
-/// What a batch of requests names: whoever is behind that will be held.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Devices that may be remembered.
-    pub macs: Vec<Mac>,
-    /// Classes that gates sent.
-    pub classes: Vec<Vec<u8>>,
-    /// Names of sessions, with their gates.
-    pub names: Vec<(NasId, String)>,
+/// What a request names: whoever is behind that will be held.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// A device that may be remembered.
+    pub mac: Option<Mac>,
+    /// The Class that a gate sent.
+    pub class: Option<&'a [u8]>,
+    /// The name of a session, with its gate.
+    pub name: Option<(NasId, &'a str)>,
 }
 
 row! {
@@ -91,7 +91,7 @@ impl Tx {
         if self.is_sqlite() {
             self.hold_carried(id);
         } else if self.carried.is_shared() {
-            self.hold_many(&[id].into()).await?;
+            self.hold_many(vec![id]).await?;
         }
         if !self.working.holds(id) {
             self.hold_read(id).await?;
@@ -104,99 +104,103 @@ impl Tx {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn gather(&mut self, wanted: &Wanted) -> Result<()> {
-        // A statement of the embedded database costs no journey: one by one is as good.
-        if self.is_sqlite() || !self.carried.is_shared() {
+    pub async fn gather(&mut self, wanted: &[Wanted<'_>]) -> Result<()> {
+        if !self.carried.is_shared() {
             return Ok(());
         }
-        let mut owners = self.owners_of_devices(&wanted.macs).await?;
-        owners.extend(self.owners_of_classes(&wanted.classes).await?);
-        owners.extend(self.owners_of_names(&wanted.names).await?);
-        self.hold_many(&owners).await
+        let carry = self.carried.get();
+        let mut owners = Vec::with_capacity(wanted.len());
+        let (mut macs, mut classes, mut names) = (Vec::new(), Vec::new(), HashSet::new());
+        for one in wanted {
+            if let Some(mac) = one.mac {
+                match carry.devices.get(&mac) {
+                    Some(device) => owners.push(device.subscriber_id),
+                    None => macs.push(mac),
+                }
+            }
+            // A Class leads to its session whatever that is called.
+            if let Some((id, class)) = one.class.and_then(|class| Some((session_in(class)?, class))) {
+                match carry.owner_of_session(id) {
+                    Some(owner) => {
+                        owners.push(owner);
+                        continue;
+                    }
+                    None => classes.push((id.0, class)),
+                }
+            }
+            if let Some(name) = one.name {
+                match carry.owner_of_name(name.0, name.1) {
+                    Some(owner) => owners.push(owner),
+                    None => _ = names.insert(name),
+                }
+            }
+        }
+        owners.extend(self.owners_of_devices(&macs).await?);
+        owners.extend(self.owners_of_classes(classes).await?);
+        owners.extend(self.owners_of_names(names).await?);
+        owners.sort_unstable();
+        owners.dedup();
+        self.hold_many(owners).await
     }
 
-    async fn owners_of_devices(&mut self, macs: &[Mac]) -> Result<BTreeSet<SubscriberId>> {
-        if macs.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let Db::Postgres(tx) = &mut self.db else {
-            return Ok(BTreeSet::new());
-        };
-        let raw: Vec<Vec<u8>> = macs.iter().map(|mac| mac.0.to_vec()).collect();
-        let text = "SELECT * FROM device WHERE mac = ANY($1) AND remembered_until IS NOT NULL";
-        let found: Vec<DeviceRow> = sqlx::query_as(text).bind(raw).fetch_all(&mut **tx).await?;
-        let devices = &mut self.carried.get().devices;
-        devices.extend(macs.iter().map(|mac| (*mac, None)));
+    async fn owners_of_devices(&mut self, macs: &[Mac]) -> Result<Vec<SubscriberId>> {
+        let found = many::remembered_devices(&mut self.db, macs).await?;
         let owners = found.iter().map(|device| device.subscriber_id).collect();
-        devices.extend(found.into_iter().map(|device| (device.mac, Some(device))));
+        let devices = &mut self.carried.get().devices;
+        devices.extend(found.into_iter().map(|device| (device.mac, device)));
+        let absent = macs.iter().filter(|mac| !devices.contains_key(mac));
+        self.absent_devices.extend(absent);
         Ok(owners)
     }
 
-    async fn owners_of_classes(&mut self, classes: &[Vec<u8>]) -> Result<BTreeSet<SubscriberId>> {
-        let mut owners = BTreeSet::new();
-        let (mut ids, mut unknown) = (Vec::new(), Vec::new());
-        for class in classes {
-            let Some(id) = session_in(class) else { continue };
-            if let Some(owner) = self.carried.get().owner_of_session(id) {
-                owners.insert(owner);
-            } else {
-                ids.push(id.0);
-                unknown.push(class.as_slice());
-            }
+    /// On SQLite, names tell.
+    async fn owners_of_classes(&mut self, classes: Vec<(i64, &[u8])>) -> Result<Vec<SubscriberId>> {
+        let Db::Postgres(tx) = &mut self.db else {
+            return Ok(Vec::new());
+        };
+        if classes.is_empty() {
+            return Ok(Vec::new());
         }
-        if let Db::Postgres(tx) = &mut self.db
-            && !ids.is_empty()
-        {
-            let text = "SELECT s.subscriber_id FROM unnest($1::bigint[], $2::bytea[]) AS v (id, class)
-                 JOIN session s ON s.id = v.id AND s.class = v.class";
-            let query = sqlx::query_as(text).bind(ids).bind(unknown);
-            let found: Vec<Owner> = query.fetch_all(&mut **tx).await?;
-            owners.extend(found.into_iter().map(|row| row.subscriber_id));
-        }
-        Ok(owners)
+        let text = "SELECT s.subscriber_id FROM unnest($1::bigint[], $2::bytea[]) AS v (id, class)
+             JOIN session s ON s.id = v.id AND s.class = v.class";
+        let (ids, classes): (Vec<i64>, Vec<&[u8]>) = classes.into_iter().unzip();
+        let query = sqlx::query_as(text).bind(ids).bind(classes);
+        let found: Vec<Owner> = query.fetch_all(&mut **tx).await?;
+        Ok(found.into_iter().map(|row| row.subscriber_id).collect())
     }
 
-    async fn owners_of_names(&mut self, names: &[(NasId, String)]) -> Result<BTreeSet<SubscriberId>> {
-        let mut owners = BTreeSet::new();
-        let mut unknown: HashSet<&(NasId, String)> = HashSet::new();
-        for name in names {
-            match self.carried.get().owner_of_name(name.0, &name.1) {
-                Some(owner) => _ = owners.insert(owner),
-                None => _ = unknown.insert(name),
-            }
+    /// On SQLite, all are known.
+    async fn owners_of_names(&mut self, names: HashSet<(NasId, &str)>) -> Result<Vec<SubscriberId>> {
+        let Db::Postgres(tx) = &mut self.db else {
+            return Ok(Vec::new());
+        };
+        if names.is_empty() {
+            return Ok(Vec::new());
         }
-        if let Db::Postgres(tx) = &mut self.db
-            && !unknown.is_empty()
-        {
-            let text = "SELECT s.subscriber_id, s.nas_id, s.acct_session_id AS name
-                 FROM unnest($1::bigint[], $2::text[]) AS v (nas_id, name)
-                 JOIN session s ON s.nas_id = v.nas_id AND s.acct_session_id = v.name AND s.ended_at IS NULL";
-            let gates: Vec<i64> = unknown.iter().map(|(nas, _)| nas.0).collect();
-            let texts: Vec<&str> = unknown.iter().map(|(_, name)| name.as_str()).collect();
-            let query = sqlx::query_as(text).bind(gates).bind(texts);
-            let found: Vec<NamedOwner> = query.fetch_all(&mut **tx).await?;
-            let there: HashSet<(NasId, &str)> = found.iter().map(|row| (row.nas_id, row.name.as_str())).collect();
-            let absent = unknown
-                .into_iter()
-                .filter(|(nas, name)| !there.contains(&(*nas, name.as_str())));
-            self.absent_names.extend(absent.cloned());
-            owners.extend(found.into_iter().map(|row| row.subscriber_id));
-        }
-        Ok(owners)
+        let text = "SELECT s.subscriber_id, s.nas_id, s.acct_session_id AS name
+             FROM unnest($1::bigint[], $2::text[]) AS v (nas_id, name)
+             JOIN session s ON s.nas_id = v.nas_id AND s.acct_session_id = v.name AND s.ended_at IS NULL";
+        let (gates, texts): (Vec<i64>, Vec<&str>) = names.iter().map(|(nas, name)| (nas.0, *name)).unzip();
+        let query = sqlx::query_as(text).bind(gates).bind(texts);
+        let found: Vec<NamedOwner> = query.fetch_all(&mut **tx).await?;
+        let there: HashSet<(NasId, &str)> = found.iter().map(|row| (row.nas_id, row.name.as_str())).collect();
+        let absent = names.difference(&there).map(|(nas, name)| (*nas, (*name).to_owned()));
+        self.absent_names.extend(absent);
+        Ok(found.into_iter().map(|row| row.subscriber_id).collect())
     }
 
     /// Locks everybody in one order, believes what is remembered of those this process still holds, and reads the others.
-    async fn hold_many(&mut self, wanted: &BTreeSet<SubscriberId>) -> Result<()> {
-        let wanted: Vec<i64> = wanted
-            .iter()
-            .filter(|id| !self.working.holds(**id))
-            .map(|id| id.0)
-            .collect();
+    async fn hold_many(&mut self, mut wanted: Vec<SubscriberId>) -> Result<()> {
+        wanted.retain(|id| !self.working.holds(*id));
         let holder = self.holder;
-        let Db::Postgres(tx) = &mut self.db else { return Ok(()) };
+        let Db::Postgres(tx) = &mut self.db else {
+            wanted.retain(|id| !self.hold_carried(*id));
+            return self.read_many(&wanted).await;
+        };
         if wanted.is_empty() {
             return Ok(());
         }
+        let wanted: Vec<i64> = wanted.iter().map(|id| id.0).collect();
         let text = "SELECT id, holder FROM subscriber WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
         let locked: Vec<Holder> = sqlx::query_as(text).bind(wanted).fetch_all(&mut **tx).await?;
         let mut others = Vec::new();
@@ -209,40 +213,11 @@ impl Tx {
     }
 
     async fn read_many(&mut self, ids: &[SubscriberId]) -> Result<()> {
-        let holder = self.holder;
-        let Db::Postgres(tx) = &mut self.db else { return Ok(()) };
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let raw: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let text = "UPDATE subscriber SET holder = $2 WHERE id = ANY($1) RETURNING *";
-        let people: Vec<SubscriberRow> = sqlx::query_as(text)
-            .bind(&raw)
-            .bind(holder)
-            .fetch_all(&mut **tx)
-            .await?;
-        let text = "SELECT * FROM session WHERE subscriber_id = ANY($1) AND ended_at IS NULL ORDER BY id";
-        let sessions: Vec<SessionRow> = sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?;
-        let text = "SELECT * FROM lease WHERE subscriber_id = ANY($1) AND is_closed = FALSE ORDER BY id";
-        let leases: Vec<LeaseRow> = sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?;
-        let mut periods: Vec<i64> = sessions.iter().map(|row| row.entitlement_id.0).collect();
-        periods.extend(leases.iter().map(|row| row.entitlement_id.0));
-        let text = "SELECT * FROM entitlement WHERE id = ANY($1)";
-        let entitlements: Vec<EntitlementRow> = sqlx::query_as(text).bind(periods).fetch_all(&mut **tx).await?;
-
-        let mut wholes: HashMap<SubscriberId, Whole> = HashMap::new();
-        for row in sessions {
-            wholes.entry(row.subscriber_id).or_default().sessions.push(row);
-        }
-        for row in leases {
-            wholes.entry(row.subscriber_id).or_default().leases.push(row);
-        }
-        for row in entitlements {
-            wholes.entry(row.subscriber_id).or_default().entitlements.push(row);
-        }
+        let people = many::people(&mut self.db, ids, self.holder).await?;
+        let mut live = many::live(&mut self.db, ids).await?;
         for person in people {
-            let whole = wholes.remove(&person.id).unwrap_or_default();
             self.carried.get().forget(person.id);
+            let whole = live.remove(&person.id).unwrap_or_default();
             self.working.hold(person, whole.with_pending(), false);
         }
         Ok(())
@@ -266,33 +241,7 @@ impl Tx {
         };
         let row: SubscriberRow = rows!(self, fetch_one, text, id)?;
         self.release(id).await?;
-        let sessions: Vec<SessionRow> = rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NULL ORDER BY id",
-            id
-        )?;
-        let leases: Vec<LeaseRow> = rows!(
-            self,
-            fetch_all,
-            "SELECT * FROM lease WHERE subscriber_id = $1 AND is_closed = FALSE ORDER BY id",
-            id
-        )?;
-        let mut periods: Vec<EntitlementId> = sessions.iter().map(|row| row.entitlement_id).collect();
-        periods.extend(leases.iter().map(|row| row.entitlement_id));
-        periods.sort_unstable();
-        periods.dedup();
-        let mut entitlements = Vec::with_capacity(periods.len());
-        for period in periods {
-            let found: Option<EntitlementRow> =
-                rows!(self, fetch_optional, "SELECT * FROM entitlement WHERE id = $1", period)?;
-            entitlements.extend(found);
-        }
-        let whole = Whole {
-            sessions,
-            leases,
-            entitlements,
-        };
+        let whole = many::live(&mut self.db, &[id]).await?.remove(&id).unwrap_or_default();
         self.working.hold(row, whole.with_pending(), false);
         Ok(())
     }

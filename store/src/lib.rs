@@ -16,6 +16,7 @@ mod working;
 
 mod audit;
 mod login;
+mod many;
 mod overview;
 mod plan;
 mod quota;

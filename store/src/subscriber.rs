@@ -158,7 +158,10 @@ impl Tx {
     pub async fn remembered_device(&mut self, mac: Mac, now: Timestamp) -> Result<Option<DeviceRow>> {
         let is_remembered = |device: &DeviceRow| device.remembered_until.is_some_and(|until| until > now);
         if let Some(known) = self.carried.get().devices.get(&mac) {
-            return Ok(known.clone().filter(is_remembered));
+            return Ok(Some(known.clone()).filter(is_remembered));
+        }
+        if self.absent_devices.contains(&mac) {
+            return Ok(None);
         }
         let found: Option<DeviceRow> = rows!(
             self,
@@ -170,13 +173,14 @@ impl Tx {
         if let Some(device) = &found
             && self.is_sqlite()
         {
-            self.carried.get().devices.insert(mac, Some(device.clone()));
+            self.carried.get().devices.insert(mac, device.clone());
         }
         Ok(found)
     }
 
     /// What is remembered of a device is about to change.
     fn doubt_device(&mut self, mac: Mac) {
+        self.absent_devices.remove(&mac);
         let carry = self.carried.get();
         carry.devices.remove(&mac);
         carry.is_uncertain = true;

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use kavadam_domain::NasId;
+use kavadam_domain::{Mac, NasId};
 use sqlx::Transaction;
 use sqlx::postgres::Postgres;
 use sqlx::sqlite::Sqlite;
@@ -24,6 +24,8 @@ pub struct Tx {
     pub(crate) carried: Carried,
     /// On PostgreSQL, who remembers.
     pub(crate) holder: i64,
+    /// Devices known not to be remembered.
+    pub(crate) absent_devices: HashSet<Mac>,
     /// Names known to be no live session's when this transaction began.
     pub(crate) absent_names: HashSet<(NasId, String)>,
     /// It cannot write: nothing needs to be held or remembered.
@@ -75,6 +77,7 @@ impl Tx {
             working: Working::default(),
             carried,
             holder,
+            absent_devices: HashSet::new(),
             absent_names: HashSet::new(),
             is_reading: false,
         }
