@@ -3,6 +3,7 @@
 mod centre;
 mod compare;
 mod flood;
+mod packaged;
 mod packet;
 mod peer;
 mod population;

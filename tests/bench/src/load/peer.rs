@@ -11,7 +11,8 @@ use super::target::Gates;
 use super::world::{SECRET, wait_for_port, write_secret};
 
 const CONFIG: &str = include_str!("peer.conf");
-const SHIPPED: &str = "/etc/freeradius/3.0/mods-config/sql/main";
+/// Where the package keeps its schemas.
+pub const SHIPPED: &str = "/etc/freeradius/3.0/mods-config/sql/main";
 /// On SQLite there is one writer at a time: more threads would only wait for each other's locks, in sleeps of milliseconds.
 const THREADS_SQLITE: u32 = 4;
 const THREADS_POSTGRES: u32 = 32;
@@ -46,14 +47,19 @@ pub fn start(
     database.settle(dir)?;
     let words = ["-f", "-d", &dir.display().to_string(), "-D", "/usr/share/freeradius"];
     let server = netns.start(&dir.join("said.log"), "freeradius", &words)?;
-    wait_for_port(netns, 1812).with_context(|| {
-        let log = fs::read_to_string(dir.join("freeradius.log")).unwrap_or_default();
-        format!("FreeRADIUS does not start: {log}")
-    })?;
+    wait_for_port(netns, 1812).with_context(|| format!("FreeRADIUS does not start: {}", log_of(dir)))?;
     Ok(server)
 }
 
-const fn dialect(database: &Database) -> &'static str {
+/// What it wrote down, or said.
+pub fn log_of(dir: &Path) -> String {
+    ["freeradius.log", "radius.log", "said.log"]
+        .map(|name| fs::read_to_string(dir.join(name)).unwrap_or_default())
+        .concat()
+}
+
+/// As it calls the database.
+pub const fn dialect(database: &Database) -> &'static str {
     match database {
         Database::Sqlite(_) => "sqlite",
         Database::Postgres { .. } => "postgresql",

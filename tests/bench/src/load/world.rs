@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::sql::{Database, Engine};
 use super::target::Gates;
-use super::{centre, peer, process};
+use super::{centre, packaged, peer, process};
 
 /// Of every gate, in a namespace that nobody else reaches.
 pub const SECRET: &str = "a-secret-of-all-gates";
@@ -29,16 +29,27 @@ const FIRST_GATE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 pub enum Who {
     /// This project's binary
     Kavadam,
-    /// Debian's package
+    /// Debian's FreeRADIUS, trimmed to what is needed
     Freeradius,
+    /// The same as it is packaged
+    Packaged,
 }
 
 impl Who {
-    /// As it is called in reports, and as its process is.
+    /// As it is called in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kavadam => "kavadam",
             Self::Freeradius => "freeradius",
+            Self::Packaged => "packaged",
+        }
+    }
+
+    /// As its process is called.
+    const fn process(self) -> &'static str {
+        match self {
+            Self::Kavadam => "kavadam",
+            Self::Freeradius | Self::Packaged => "freeradius",
         }
     }
 
@@ -47,6 +58,7 @@ impl Who {
         match self {
             Self::Kavadam => 'k',
             Self::Freeradius => 'f',
+            Self::Packaged => 'p',
         }
     }
 }
@@ -101,6 +113,11 @@ impl World {
                 let server = peer::start(&netns, dir.path(), &database, sizes)?;
                 (database, server)
             }
+            Who::Packaged => {
+                let database = Database::make(plan.engine, dir.path(), "packaged")?;
+                let server = packaged::start(&netns, dir.path(), &database, plan.devices)?;
+                (database, server)
+            }
         };
         Ok(Self {
             server,
@@ -113,7 +130,7 @@ impl World {
 
     /// The server's process.
     pub fn pid(&self) -> anyhow::Result<u32> {
-        let name = self.plan.who.name();
+        let name = self.plan.who.process();
         let inside = self.netns.processes()?;
         inside
             .into_iter()
