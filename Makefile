@@ -33,7 +33,7 @@ bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radiu
 	@target/release/kavadam-bench $(PART)
 
 .PHONY: bench-radius
-bench-radius: ## Measure RADIUS under load beside FreeRADIUS, half an hour (QUICK=1: 3 to 5 minutes; WRITE=1: tables into docs/benchmarks.md)
+bench-radius: ## Measure RADIUS under load beside FreeRADIUS, an hour (QUICK=1: 8 minutes; WRITE=1: tables into docs/benchmarks.md)
 	@tests/setup.sh bench-radius
 	@cargo build --release --locked -p kavadam-server -p kavadam-bench --bins >&2
 	@tests/postgres.sh target/release/kavadam-load compare $(if $(QUICK),--quick) $(if $(WRITE),--write docs/benchmarks.md)

@@ -38,10 +38,6 @@ pub(super) enum Port {
 }
 
 /// What to do.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each request, and nearly all of them are work"
-)]
 pub(super) enum Taken {
     /// Say nothing.
     Drop(DropReason),

@@ -29,7 +29,7 @@ const RATE_OF_UNKNOWN: u32 = 50_000;
 /// Measures both.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// 3 to 5 minutes: 10,000 devices, short runs, a storm of 10,000. Without it: 10,000, 303,000 and 1,000,000, half an hour
+    /// 8 minutes: 10,000 devices, short runs, a storm of 10,000. Without it: 10,000, 303,000 and 1,000,000, an hour or so
     #[arg(long)]
     quick: bool,
     /// One of them alone

@@ -183,8 +183,21 @@ fn or_dash(of: Option<&Value>, show: impl FnOnce(&Value) -> String) -> String {
     of.map_or_else(|| "–".into(), show)
 }
 
+/// A server that says no to people who may come in has no rate.
 fn rate(of: Option<&Value>) -> String {
+    if is_refusing(of) {
+        return "refuses".into();
+    }
     or_dash(of, |of| thousands(figure(of, "/rate")))
+}
+
+/// More than one in a hundred.
+fn is_refusing(of: Option<&Value>) -> bool {
+    let runs = of.and_then(|of| of.get("runs")).and_then(Value::as_array);
+    runs.is_some_and(|runs| {
+        runs.iter()
+            .any(|run| figure(run, "/rejected") * 100.0 > figure(run, "/due"))
+    })
 }
 
 /// The median of the runs' ratios, since the two took turns.
@@ -195,6 +208,9 @@ fn ratio(ours: Option<&Value>, theirs: Option<&Value>) -> String {
             .cloned()
             .unwrap_or_default()
     };
+    if is_refusing(ours) || is_refusing(theirs) {
+        return "–".into();
+    }
     let each = runs(ours);
     let ratios: Vec<f64> = each
         .iter()
@@ -279,6 +295,17 @@ mod tests {
         let (ours, theirs) = (runs([40_000, 40_000, 9]), runs([4_000, 4_000, 1_000]));
         assert_eq!(ratio(Some(&ours), Some(&theirs)), "**10.0**");
         assert_eq!(ratio(Some(&ours), None), "–");
+    }
+
+    #[test]
+    fn whoever_refuses_has_no_rate() {
+        let ours = runs([40_000, 40_000, 40_000]);
+        let theirs = json!({ "rate": 500, "runs": [{ "rate": 500, "rejected": 90, "due": 500 }] });
+        assert_eq!(
+            (rate(Some(&theirs)).as_str(), ratio(Some(&ours), Some(&theirs)).as_str()),
+            ("refuses", "–")
+        );
+        assert_eq!(rate(Some(&ours)), "40,000");
     }
 
     #[test]
