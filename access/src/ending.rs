@@ -3,12 +3,17 @@
 //! A Stop, the gate's restart, its word that it has no such session, and a newer session in the same place are final. Silence is not:
 //! the gate may be cut off, or the centre have been. What the sweep ends is *presumed* over, and the next sign of life takes that back.
 
+use std::time::Duration;
+
 use kavadam_domain::quota::Lease;
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{NasId, SessionId, Timestamp};
+use kavadam_domain::{LeaseId, NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx};
 
 use crate::AccessError;
+
+/// How far a gate's clock may be from ours where the order of a grant and an end matters.
+const CLOCKS_WITHIN: Duration = Duration::from_mins(1);
 
 /// Ends a session and gives back what its lease no longer needs. The first word on an end stands, except that any word is better than a
 /// presumption.
@@ -98,15 +103,44 @@ pub async fn end_namesake(
 }
 
 /// Closes the lease of an ended session unless others are open under it.
+///
+/// Those granted and not heard of yet may have begun at the gate before this one ended, so that the shared quota lived on with them: their
+/// Start is under way, and a gate reports in order for each device only. What is left of the lease stays promised then, until they end.
 async fn give_back(tx: &mut Tx, session: &SessionRow) -> Result<(), AccessError> {
     let Some(lease) = session.lease_id else { return Ok(()) };
     let left = tx.live_sessions_under(lease).await?;
     if left.iter().any(|session| session.state == SessionState::Open) {
         return Ok(());
     }
+    let ended_at = session.ended_at.unwrap_or(session.granted_at);
+    if left.iter().any(|other| other.granted_at <= ended_at + CLOCKS_WITHIN) {
+        let following = tx.follow_lease(lease, sum_of(&left)).await?;
+        return move_under(tx, left, following.id).await;
+    }
     tx.close_lease(lease).await?;
-    begin_anew(tx, session, left).await?;
+    if !left.is_empty() {
+        // The gate's shared quota died with its last session; those let in since then begin one of their own.
+        let own = tx
+            .add_lease(session.entitlement_id, session.nas_id, true, sum_of(&left))
+            .await?;
+        move_under(tx, left, own.id).await?;
+    }
     quicken(tx, session).await
+}
+
+fn sum_of(sessions: &[SessionRow]) -> Lease {
+    Lease {
+        granted_octets: sessions.iter().map(|session| session.granted_octets).sum(),
+        used_octets: sessions.iter().map(|session| session.meter().total_octets()).sum(),
+    }
+}
+
+async fn move_under(tx: &mut Tx, sessions: Vec<SessionRow>, lease: LeaseId) -> Result<(), AccessError> {
+    for mut session in sessions {
+        session.lease_id = Some(lease);
+        tx.save_session(&session).await?;
+    }
+    Ok(())
 }
 
 /// Those of the person who were slowed because this gate held the rest may get it now.
@@ -117,23 +151,6 @@ async fn quicken(tx: &mut Tx, ended: &SessionRow) -> Result<(), AccessError> {
             session.order(OrderKind::Change, now);
             tx.save_session(&session).await?;
         }
-    }
-    Ok(())
-}
-
-/// The gate's shared quota died with its last session; those let in since then begin one of their own.
-async fn begin_anew(tx: &mut Tx, ended: &SessionRow, mut left: Vec<SessionRow>) -> Result<(), AccessError> {
-    if left.is_empty() {
-        return Ok(());
-    }
-    let octets = Lease {
-        granted_octets: left.iter().map(|session| session.granted_octets).sum(),
-        used_octets: left.iter().map(|session| session.meter().total_octets()).sum(),
-    };
-    let lease = tx.add_lease(ended.entitlement_id, ended.nas_id, true, octets).await?;
-    for session in &mut left {
-        session.lease_id = Some(lease.id);
-        tx.save_session(session).await?;
     }
     Ok(())
 }

@@ -139,6 +139,7 @@ CREATE TABLE lease (
     entitlement_id BIGINT NOT NULL,
     nas_id         BIGINT NOT NULL,
     is_shared      BOOLEAN NOT NULL, -- by the subscriber's sessions at this NAS
+    prior_id       BIGINT, -- a lease before it, whose rest the NAS may still let through
     granted_octets BIGINT NOT NULL CHECK (granted_octets >= 0),
     used_octets    BIGINT NOT NULL DEFAULT 0 CHECK (used_octets >= 0),
     is_closed      BOOLEAN NOT NULL DEFAULT FALSE

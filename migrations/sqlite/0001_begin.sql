@@ -139,6 +139,7 @@ CREATE TABLE lease (
     entitlement_id INTEGER NOT NULL,
     nas_id         INTEGER NOT NULL,
     is_shared      INTEGER NOT NULL CHECK (is_shared IN (0, 1)), -- by the subscriber's sessions at this NAS
+    prior_id       INTEGER, -- a lease before it, whose rest the NAS may still let through
     granted_octets INTEGER NOT NULL CHECK (granted_octets >= 0),
     used_octets    INTEGER NOT NULL DEFAULT 0 CHECK (used_octets >= 0),
     is_closed      INTEGER NOT NULL DEFAULT FALSE CHECK (is_closed IN (0, 1))

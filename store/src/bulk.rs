@@ -171,7 +171,7 @@ pub(crate) mod tables {
         }
         update_entitlements: update "entitlement", EntitlementRow { id, window_end, topped_up_octets, used_octets }
         insert_leases: insert "lease", LeaseRow {
-            id, subscriber_id, entitlement_id, nas_id, is_shared, granted_octets, used_octets, is_closed,
+            id, subscriber_id, entitlement_id, nas_id, is_shared, prior_id, granted_octets, used_octets, is_closed,
         }
         update_leases: update "lease", LeaseRow { id, entitlement_id, granted_octets, used_octets, is_closed }
         insert_sessions: insert "session", SessionRow {
@@ -209,8 +209,8 @@ pub(crate) mod tables {
         }
         /// Whatever of a session may change after its grant.
         update_sessions: update "session", SessionRow {
-            id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, granted_at, started_at, reported_at, heard_at, ends_at,
-            ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
+            id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, granted_at, started_at, reported_at,
+            heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
             base_down_octets, up_packets, down_packets, session_secs, is_wide, order_action, order_number, order_attempts,
             order_next_at, trouble, pending_octets,
         }

@@ -45,6 +45,8 @@ row! {
         pub nas_id: NasId,
         /// To all of the subscriber's sessions there, else to one.
         pub is_shared: bool,
+        /// The lease before it, whose rest the gate may still let through: open as long as this one is.
+        pub prior_id: Option<LeaseId>,
         /// Promised since it was made.
         pub granted_octets: u64,
         /// Used since.
@@ -71,7 +73,7 @@ macro_rules! entitlement {
 macro_rules! lease {
     ($case:literal) => {
         concat!(
-            "SELECT l.id, l.subscriber_id, l.entitlement_id, l.nas_id, l.is_shared, l.granted_octets, CAST(l.used_octets + COALESCE(
+            "SELECT l.id, l.subscriber_id, l.entitlement_id, l.nas_id, l.is_shared, l.prior_id, l.granted_octets, CAST(l.used_octets + COALESCE(
                  (SELECT SUM(s.pending_octets) FROM session s
                   WHERE s.subscriber_id = l.subscriber_id AND s.ended_at IS NULL AND s.lease_id = l.id), 0) AS BIGINT) AS used_octets,
                  l.is_closed
@@ -103,10 +105,12 @@ impl Tx {
         plan: PlanId,
         window: Window,
     ) -> Result<EntitlementRow> {
+        // Before the look, lest two make it at once.
+        let is_held = self.hold(subscriber).await;
         if let Some(found) = self.entitlement_of(subscriber, plan, window).await? {
             return Ok(found);
         }
-        self.hold(subscriber).await?;
+        is_held?;
         let made = EntitlementRow {
             id: EntitlementId(self.number(Numbered::Entitlements).await?),
             subscriber_id: subscriber,
@@ -275,11 +279,31 @@ impl Tx {
             entitlement_id: entitlement,
             nas_id: nas,
             is_shared,
+            prior_id: None,
             granted_octets: lease.granted_octets,
             used_octets: lease.used_octets,
             is_closed: false,
         };
         self.hold(owner).await?;
+        self.working.add_lease(row.clone(), true);
+        Ok(row)
+    }
+
+    /// Makes a lease that follows on from another, which stays promised as long as this one is open.
+    ///
+    /// # Errors
+    /// There is no such lease, or the database failed.
+    pub async fn follow_lease(&mut self, prior: LeaseId, lease: Lease) -> Result<LeaseRow> {
+        let before = self.lease(prior).await?.ok_or(sqlx::Error::RowNotFound)?;
+        self.hold(before.subscriber_id).await?;
+        let row = LeaseRow {
+            id: LeaseId(self.number(Numbered::Leases).await?),
+            prior_id: Some(prior),
+            granted_octets: lease.granted_octets,
+            used_octets: lease.used_octets,
+            is_closed: false,
+            ..before
+        };
         self.working.add_lease(row.clone(), true);
         Ok(row)
     }
@@ -307,7 +331,7 @@ impl Tx {
             session.entitlement_id = to;
             self.save_session(&session).await?;
         }
-        self.change_lease(id, |row| row.entitlement_id = to).await
+        self.change_leases(id, |row| row.entitlement_id = to).await
     }
 
     /// Ends a lease: what was not used has come back.
@@ -315,7 +339,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn close_lease(&mut self, id: LeaseId) -> Result<()> {
-        self.change_lease(id, |row| row.is_closed = true).await
+        self.change_leases(id, |row| row.is_closed = true).await
     }
 
     /// Takes the end of a lease back: what was not used is promised again.
@@ -323,7 +347,17 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn reopen_lease(&mut self, id: LeaseId) -> Result<()> {
-        self.change_lease(id, |row| row.is_closed = false).await
+        self.change_leases(id, |row| row.is_closed = false).await
+    }
+
+    /// A lease and those before it.
+    async fn change_leases(&mut self, id: LeaseId, change: impl Fn(&mut LeaseRow)) -> Result<()> {
+        let mut next = Some(id);
+        while let Some(id) = next {
+            self.change_lease(id, &change).await?;
+            next = self.lease(id).await?.and_then(|row| row.prior_id);
+        }
+        Ok(())
     }
 
     async fn change_entitlement(&mut self, id: EntitlementId, change: impl Fn(&mut EntitlementRow)) -> Result<()> {
@@ -334,9 +368,8 @@ impl Tx {
             return Ok(());
         };
         self.hold(row.subscriber_id).await?;
-        if self.working.entitlement(id).is_none() {
-            self.working.add_entitlement(row, false);
-        }
+        // What was read without holding its owner may be out of date: once more, into the working set.
+        self.entitlement(id).await?;
         self.working.change_entitlement(id, &change);
         Ok(())
     }
@@ -351,7 +384,8 @@ impl Tx {
         self.hold(row.subscriber_id).await?;
         if self.working.lease(id).is_none() {
             // It was closed; it may be open from now on.
-            self.working.add_lease(row, false);
+            let row = self.lease(id).await?;
+            self.working.add_lease(row.ok_or(sqlx::Error::RowNotFound)?, false);
         }
         self.working.change_lease(id, &change);
         Ok(())

@@ -199,7 +199,7 @@ impl SessionRow {
 }
 
 /// Which columns of a session changed: groups that have statements of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Change(u8);
 
 impl Change {

@@ -179,8 +179,7 @@ impl Model {
             report,
             session: index,
             passed,
-            is_sure: is_sure || session.gate == SHARING,
-            has_arrived: false,
+            is_sure,
         });
     }
 
@@ -188,7 +187,7 @@ impl Model {
         if self.reports.is_empty() {
             return;
         }
-        let index = self.turn_of(usize::from(pick) % self.reports.len());
+        let index = usize::from(pick) % self.reports.len();
         let sent = self.reports[index].clone();
         let is_lost = fate.is_multiple_of(8) && !sent.is_sure;
         if !is_lost {
@@ -199,33 +198,19 @@ impl Model {
                 .await
                 .unwrap();
             self.arrived(&sent, accounted);
-            self.reports[index].has_arrived = true;
         }
         if fate % 8 != 1 {
             self.reports.remove(index);
         }
     }
 
-    /// The gate that shares a quota is ours: it keeps what it has to say until it is acknowledged, and says it in order. (What it said may
-    /// come again later.) Its pool dies with its last session, which the centre tells from the order.
-    fn turn_of(&self, picked: usize) -> usize {
-        let is_ours = |sent: &Sent| self.sessions[sent.session].gate == SHARING;
-        if !is_ours(&self.reports[picked]) || self.reports[picked].has_arrived {
-            return picked;
-        }
-        let first = self.reports.iter().position(|sent| is_ours(sent) && !sent.has_arrived);
-        first.unwrap_or(picked)
-    }
-
     /// At one moment, decided in one go.
     pub async fn deliver_many(&mut self, picks: &[u8]) {
-        let mut picked = Vec::new();
-        let picks = if self.reports.is_empty() { &[] } else { picks };
-        for pick in picks {
-            let index = self.turn_of(usize::from(*pick) % self.reports.len());
-            self.reports[index].has_arrived = true;
-            picked.push(self.reports[index].clone());
-        }
+        let picked: Vec<Sent> = picks
+            .iter()
+            .filter(|_| !self.reports.is_empty())
+            .map(|pick| self.reports[usize::from(*pick) % self.reports.len()].clone())
+            .collect();
         let questions = picked
             .iter()
             .map(|sent| Question::Account(sent.report.clone()))

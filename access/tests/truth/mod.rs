@@ -67,8 +67,6 @@ pub struct Sent {
     pub passed: u64,
     /// The gate will see to it that it arrives.
     pub is_sure: bool,
-    /// It arrived once, and comes again.
-    pub has_arrived: bool,
 }
 
 pub struct Model {

@@ -95,6 +95,10 @@ cases! {
     whatever_changes_of_a_session_is_written,
     what_live_sessions_used_is_whole_for_every_reader,
     nothing_is_pending_under_a_lease_that_is_closed_or_changed,
+    whoever_asks_at_once_for_a_period_gets_the_same_one_and_loses_no_top_up,
+    a_top_up_of_somebody_not_held_waits_for_whoever_holds_them,
+    a_lease_is_closed_and_opened_with_those_before_it,
+    numbers_given_out_in_two_places_are_never_the_same,
 }
 
 struct World {

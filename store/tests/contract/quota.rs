@@ -129,6 +129,79 @@ pub async fn nothing_is_pending_under_a_lease_that_is_closed_or_changed(world: W
     assert_eq!((used, next.used_octets, lease.used_octets), (115, 2, 117));
 }
 
+pub async fn whoever_asks_at_once_for_a_period_gets_the_same_one_and_loses_no_top_up(world: World) {
+    let mut tx = world.write().await;
+    let first = tx
+        .ensure_entitlement(world.subscriber, world.plan.id, next_window())
+        .await
+        .unwrap();
+    tx.top_up(first.id, 5).await.unwrap();
+    let store = world.store.clone();
+    let (subscriber, plan) = (world.subscriber, world.plan.id);
+    let other = tokio::spawn(async move {
+        let mut tx = store.write().await.unwrap();
+        let found = tx.ensure_entitlement(subscriber, plan, next_window()).await.unwrap();
+        tx.top_up(found.id, 7).await.unwrap();
+        tx.commit().await.unwrap();
+        found.id
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tx.commit().await.unwrap();
+    assert_eq!(other.await.unwrap(), first.id);
+    let found = world.store.read().await.unwrap().entitlement(first.id).await.unwrap();
+    assert_eq!(found.unwrap().topped_up_octets, 12);
+}
+
+pub async fn a_top_up_of_somebody_not_held_waits_for_whoever_holds_them(world: World) {
+    let mut tx = world.write().await;
+    tx.top_up(world.entitlement, 5).await.unwrap();
+    let (store, entitlement) = (world.store.clone(), world.entitlement);
+    let other = tokio::spawn(async move {
+        let mut tx = store.write().await.unwrap();
+        tx.top_up(entitlement, 7).await.unwrap();
+        tx.commit().await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tx.commit().await.unwrap();
+    other.await.unwrap();
+    let found = world
+        .store
+        .read()
+        .await
+        .unwrap()
+        .entitlement(entitlement)
+        .await
+        .unwrap();
+    assert_eq!(found.unwrap().topped_up_octets, 12);
+}
+
+pub async fn a_lease_is_closed_and_opened_with_those_before_it(world: World) {
+    let octets = Lease {
+        granted_octets: 100,
+        used_octets: 40,
+    };
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let (_, first) = metered(&mut tx, &world, octets).await;
+    let following = tx.follow_lease(first, Lease::default()).await.unwrap();
+    assert_eq!((following.prior_id, following.nas_id), (Some(first), world.nas));
+    tx.commit().await.unwrap();
+    let promised = async || {
+        let mut tx = world.store.read().await.unwrap();
+        tx.promised_octets(world.entitlement).await.unwrap()
+    };
+    assert_eq!(promised().await, 60);
+    for (is_closed, octets) in [(true, 0), (false, 60)] {
+        let mut tx = world.store.write_many(0).await.unwrap();
+        if is_closed {
+            tx.close_lease(following.id).await.unwrap();
+        } else {
+            tx.reopen_lease(following.id).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(promised().await, octets);
+    }
+}
+
 fn next_window() -> Window {
     Window {
         start: window().start + Duration::from_hours(24 * 7),

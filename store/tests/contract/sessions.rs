@@ -184,3 +184,19 @@ pub async fn whatever_changes_of_a_session_is_written(world: World) {
         tx.commit().await.unwrap();
     }
 }
+
+pub async fn numbers_given_out_in_two_places_are_never_the_same(world: World) {
+    let mut seen = std::collections::HashSet::new();
+    for turn in 0..6_u8 {
+        let mut tx = match turn % 3 {
+            0 => world.store.write_many(0).await.unwrap(),
+            1 => world.store.write_many(1).await.unwrap(),
+            _ => world.write().await,
+        };
+        for number in 0..3 {
+            let new = world.session(turn, &format!("{turn}-{number}"));
+            assert!(seen.insert(tx.add_session(&new).await.unwrap().id));
+        }
+        tx.commit().await.unwrap();
+    }
+}
