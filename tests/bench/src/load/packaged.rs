@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use kavadam_lab::netns::{Netns, Process};
 
-use super::peer::{SHIPPED, dialect, log_of};
+use super::peer::{SHIPPED, address_of, counter, dialect, log_of};
 use super::sql::Database;
 use super::world::{SECRET, wait_for_port, write_secret};
 
@@ -54,14 +54,6 @@ fn configure(config: &Path, dir: &Path, database: &Database) -> anyhow::Result<(
             ("\nmax_requests = 16384\n", "\nmax_requests = 262144\n"),
         ],
     )?;
-    let (place, day) = match database {
-        Database::Sqlite(_) => (format!("\t\tfilename = \"{here}/radius.db\"\n"), "%%b"),
-        Database::Postgres { .. } => ("\t\tfilename = \"unused\"\n".to_owned(), "TO_TIMESTAMP(%%b)"),
-    };
-    let name = match database {
-        Database::Sqlite(_) => "radius".to_owned(),
-        Database::Postgres { host, user, name } => format!("host={} user={user} dbname={name}", host.display()),
-    };
     let sql = config.join("mods-enabled/sql");
     fs::copy(config.join("mods-available/sql"), &sql)?;
     edit(
@@ -72,15 +64,21 @@ fn configure(config: &Path, dir: &Path, database: &Database) -> anyhow::Result<(
                 "\n\tdriver = \"rlm_sql_null\"\n",
                 "\n\tdriver = \"rlm_sql_${dialect}\"\n",
             ),
-            ("\t\tfilename = \"/tmp/freeradius.db\"\n", &place),
-            ("\n\tradius_db = \"radius\"\n", &format!("\n\tradius_db = \"{name}\"\n")),
+            (
+                "\t\tfilename = \"/tmp/freeradius.db\"\n",
+                &format!("\t\tfilename = \"{here}/radius.db\"\n"),
+            ),
+            (
+                "\n\tradius_db = \"radius\"\n",
+                &format!("\n\tradius_db = \"{}\"\n", address_of(database)),
+            ),
         ],
     )?;
     let counter = format!(
         "sqlcounter dailyoctets {{\n\tsql_module_instance = sql\n\tdialect = ${{modules.sql.dialect}}\n\tcounter_name = Daily-Octets\n\
-         \tcheck_name = Max-Daily-Octets\n\treply_name = ChilliSpot-Max-Total-Octets\n\tkey = User-Name\n\treset = daily\n\tquery = \"\
-         SELECT COALESCE(SUM(acctinputoctets + acctoutputoctets), 0) FROM radacct WHERE username = '%{{${{key}}}}' AND acctstarttime \
-         > {day}\"\n}}\n"
+         \tcheck_name = Max-Daily-Octets\n\treply_name = ChilliSpot-Max-Total-Octets\n\tkey = User-Name\n\treset = daily\n\
+         \tquery = \"{}\"\n}}\n",
+        counter(database)
     );
     fs::write(config.join("mods-enabled/dailyoctets"), counter)?;
     edit(

@@ -67,28 +67,40 @@ pub const fn dialect(database: &Database) -> &'static str {
 }
 
 fn configure(dir: &Path, database: &Database) -> anyhow::Result<()> {
-    let (threads, address, day) = match database {
-        Database::Sqlite(_) => (THREADS_SQLITE, "radius".to_owned(), "%%b"),
-        Database::Postgres { host, user, name } => (
-            THREADS_POSTGRES,
-            format!("host={} user={user} dbname={name}", host.display()),
-            "TO_TIMESTAMP(%%b)",
-        ),
+    let threads = match database {
+        Database::Sqlite(_) => THREADS_SQLITE,
+        Database::Postgres { .. } => THREADS_POSTGRES,
     };
-    let counter = format!(
-        "SELECT COALESCE(SUM(acctinputoctets + acctoutputoctets), 0) FROM radacct WHERE username = '%{{${{key}}}}' AND acctstarttime \
-         >= {day}"
-    );
     let config = CONFIG
         .replace("@DIR@", &dir.display().to_string())
         .replace("@SECRET@", SECRET)
         .replace("@DIALECT@", dialect(database))
-        .replace("@DATABASE@", &address)
+        .replace("@DATABASE@", &address_of(database))
         .replace("@THREADS@", &threads.to_string())
-        .replace("@COUNTER@", &counter);
+        .replace("@COUNTER@", &counter(database));
     // It asks for one; its counter makes the attributes it needs itself.
     fs::write(dir.join("dictionary"), "")?;
     Ok(fs::write(dir.join("radiusd.conf"), config)?)
+}
+
+/// As its SQL module takes it.
+pub fn address_of(database: &Database) -> String {
+    match database {
+        Database::Sqlite(_) => "radius".to_owned(),
+        Database::Postgres { host, user, name } => format!("host={} user={user} dbname={name}", host.display()),
+    }
+}
+
+/// The query of a daily octet counter.
+pub fn counter(database: &Database) -> String {
+    let day = match database {
+        Database::Sqlite(_) => "%%b",
+        Database::Postgres { .. } => "TO_TIMESTAMP(%%b)",
+    };
+    format!(
+        "SELECT COALESCE(SUM(acctinputoctets + acctoutputoctets), 0) FROM radacct WHERE username = '%{{${{key}}}}' AND acctstarttime \
+         >= {day}"
+    )
 }
 
 /// What a careful administrator would do to the shipped schema for this use.
