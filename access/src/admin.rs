@@ -49,6 +49,8 @@ pub struct NasChange<'a> {
     pub old_secret_until: Option<Timestamp>,
     /// Until when its Access-Requests may lack Message-Authenticator; a time that is past ends that at once.
     pub unsigned_until: Option<Timestamp>,
+    /// Whether MS-CHAPv2 is taken there as a proof of a code or ticket. For a gate that is new: not.
+    pub is_ms_chap_allowed: Option<bool>,
     /// UAM secret.
     pub uam_secret: Option<&'a [u8]>,
     /// UDP port for CoA and Disconnect.

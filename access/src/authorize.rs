@@ -3,7 +3,7 @@
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Language, Mac, Reason, SiteId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
+use kavadam_store::{NasRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
 
 use crate::account::without_nul;
 use crate::admit::{Asking, admit};
@@ -52,7 +52,7 @@ impl Access {
         let mut proven = Proven::default();
         let identified = match &request.service {
             Service::Login(proof) => {
-                let logged_in = self.log_in(tx, &request, nas.site_id, proof, now).await?;
+                let logged_in = self.log_in(tx, &request, &nas, proof, now).await?;
                 logged_in.map(|(subscriber, by)| {
                     proven = by;
                     (subscriber, None)
@@ -95,18 +95,18 @@ impl Access {
         &self,
         tx: &mut Tx,
         request: &AuthorizeRequest,
-        site: SiteId,
+        nas: &NasRow,
         proof: &Proof,
         now: Timestamp,
     ) -> Result<LoggedIn, AccessError> {
-        if matches!(proof, Proof::MsChapV2(_)) && !self.settings().is_ms_chap_allowed {
+        if matches!(proof, Proof::MsChapV2(_)) && !nas.is_ms_chap_allowed {
             let number = request.user_name.parse().ok();
-            let language = language_of(tx, site, request.mac, number.as_ref()).await?;
+            let language = language_of(tx, nas.site_id, request.mac, number.as_ref()).await?;
             return Ok(Err((Reason::UnsupportedMethod, language)));
         }
         match login::ticket_id(&request.user_name) {
             Some(id) => self.redeem_ticket(tx, request, &id, proof, now).await,
-            None => self.log_in_by_number(tx, request, site, proof, now).await,
+            None => self.log_in_by_number(tx, request, nas.site_id, proof, now).await,
         }
     }
 

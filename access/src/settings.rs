@@ -23,8 +23,6 @@ pub struct Settings {
     pub site: Rate,
     /// How long a ticket is good.
     pub ticket_life: Duration,
-    /// MS-CHAPv2 is taken as a proof of a code or ticket.
-    pub is_ms_chap_allowed: bool,
     /// How long a report that belongs to no session is kept.
     pub unknown_reports_kept: Duration,
     /// What the gates of each vendor's profile can be held to.
@@ -50,7 +48,6 @@ impl Default for Settings {
             address: rate(10, Duration::from_mins(10)),
             site: rate(120, Duration::from_mins(1)),
             ticket_life: Duration::from_mins(1),
-            is_ms_chap_allowed: false,
             unknown_reports_kept: Duration::from_hours(30 * 24),
             abilities: BTreeMap::from([(OWN_PROFILE.to_owned(), Abilities::ALL)]),
         }

@@ -11,8 +11,9 @@ mod lab;
 
 use std::time::Duration;
 
+use kavadam_access::admin::NasChange;
 use kavadam_access::api::*;
-use kavadam_access::{Access, Settings, ms_chap};
+use kavadam_access::ms_chap;
 use kavadam_domain::{Language, Mac, Reason, challenge};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 use md5::{Digest, Md5};
@@ -202,13 +203,18 @@ async fn ms_chap_is_refused_until_it_is_allowed_and_costs_no_try(database: Datab
     granted(by_password(&lab, MAC, NUMBER, &code, "s1").await);
 }
 
+/// At the lab's gate.
+async fn allow_ms_chap(lab: &Lab, is_allowed: bool) {
+    let change = NasChange {
+        is_ms_chap_allowed: Some(is_allowed),
+        ..NasChange::default()
+    };
+    lab.access.change_nas("gate-1", &change, "test", lab.now).await.unwrap();
+}
+
 async fn ms_chap_logs_in_with_a_ticket_and_with_a_code_and_the_server_proves_itself(database: Database) {
     let mut lab = Lab::new(database, &plan(20 * MB)).await;
-    let settings = Settings {
-        is_ms_chap_allowed: true,
-        ..Settings::default()
-    };
-    lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
+    allow_ms_chap(&lab, true).await;
     let ticket = lab.ticket(MAC).await;
     let grant = granted(by_ms_chap(&lab, &ticket.user_name, &ticket.password, "s1").await);
     let expected = ms_chap::respond(7, CHALLENGE, [9; 16], &ticket.user_name, &ticket.password);
@@ -230,6 +236,9 @@ async fn ms_chap_logs_in_with_a_ticket_and_with_a_code_and_the_server_proves_its
             .ms_chap2_success
             .is_some()
     );
+    allow_ms_chap(&lab, false).await;
+    let taken_back = by_ms_chap(&lab, NUMBER, &code, "s3").await;
+    assert_eq!(refused(taken_back), Reason::UnsupportedMethod);
 }
 
 async fn refusals_are_in_the_language_of_the_person_as_far_as_it_is_known(database: Database) {

@@ -39,6 +39,7 @@ CREATE TABLE nas (
     old_secret_sealed BYTEA,                    -- valid besides until old_secret_until
     old_secret_until  BIGINT,
     unsigned_until    BIGINT,                 -- until then its Access-Requests may lack Message-Authenticator
+    is_ms_chap_allowed BOOLEAN NOT NULL DEFAULT FALSE, -- whoever is at this gate may prove their code by MS-CHAPv2
     certificate_name  TEXT,                  -- in its TLS certificate: DNS name, URI or sha256:…
     last_seen_address TEXT,
     last_seen_at      BIGINT,

@@ -39,6 +39,7 @@ CREATE TABLE nas (
     old_secret_sealed BLOB,                    -- valid besides until old_secret_until
     old_secret_until  INTEGER,
     unsigned_until    INTEGER,                 -- until then its Access-Requests may lack Message-Authenticator
+    is_ms_chap_allowed INTEGER NOT NULL DEFAULT FALSE CHECK (is_ms_chap_allowed IN (0, 1)), -- whoever is at this gate may prove their code by MS-CHAPv2
     certificate_name  TEXT,                  -- in its TLS certificate: DNS name, URI or sha256:…
     last_seen_address TEXT,
     last_seen_at      INTEGER,

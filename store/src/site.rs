@@ -52,6 +52,8 @@ row! {
         pub old_secret_until: Option<Timestamp>,
         /// See [`NasProof::unsigned_until`].
         pub unsigned_until: Option<Timestamp>,
+        /// See [`NasProof::is_ms_chap_allowed`].
+        pub is_ms_chap_allowed: bool,
         /// By what in its TLS certificate it is known; `None`: by its source alone.
         pub certificate_name: Option<CertificateName>,
         /// Where its last request came from.
@@ -84,7 +86,7 @@ pub struct NewNas {
     pub is_renewing: bool,
 }
 
-/// How requests are proven to be a gate's, besides by its secret.
+/// How requests are proven to be a gate's, besides by its secret, and by what weak proof those behind it may log in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NasProof {
     /// The secret it had before, sealed, while that is being changed.
@@ -93,6 +95,8 @@ pub struct NasProof {
     pub old_secret_until: Option<Timestamp>,
     /// Until when its Access-Requests may lack Message-Authenticator.
     pub unsigned_until: Option<Timestamp>,
+    /// Whether MS-CHAPv2 is taken there as a proof of a code or ticket.
+    pub is_ms_chap_allowed: bool,
 }
 
 impl NasRow {
@@ -103,6 +107,7 @@ impl NasRow {
             old_secret_sealed: self.old_secret_sealed.clone(),
             old_secret_until: self.old_secret_until,
             unsigned_until: self.unsigned_until,
+            is_ms_chap_allowed: self.is_ms_chap_allowed,
         }
     }
 }
@@ -257,11 +262,13 @@ impl Tx {
         self.change_places().await?;
         execute!(
             self,
-            "UPDATE nas SET old_secret_sealed = $2, old_secret_until = $3, unsigned_until = $4 WHERE id = $1",
+            "UPDATE nas SET old_secret_sealed = $2, old_secret_until = $3, unsigned_until = $4, is_ms_chap_allowed = $5
+             WHERE id = $1",
             nas,
             proof.old_secret_sealed,
             proof.old_secret_until,
             proof.unsigned_until,
+            proof.is_ms_chap_allowed,
         )?;
         Ok(())
     }
@@ -290,7 +297,7 @@ impl Tx {
         execute!(
             self,
             "UPDATE nas SET is_retired = TRUE, old_secret_sealed = NULL, old_secret_until = NULL, unsigned_until = NULL,
-                 certificate_name = NULL
+                 is_ms_chap_allowed = FALSE, certificate_name = NULL
              WHERE id = $1",
             nas
         )?;

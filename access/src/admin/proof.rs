@@ -34,6 +34,9 @@ pub(super) fn proof_after(known: &NasRow, change: &NasChange<'_>, now: Timestamp
     if let Some(until) = change.unsigned_until {
         proof.unsigned_until = lasting(until, now)?;
     }
+    if let Some(is_allowed) = change.is_ms_chap_allowed {
+        proof.is_ms_chap_allowed = is_allowed;
+    }
     Ok(proof)
 }
 
@@ -89,5 +92,10 @@ pub(super) fn describe(row: &NewNas, proof: &NasProof) -> String {
         Some(format!("{what} until {until:.0}"))
     });
     let source = row.source.to_string();
-    std::iter::once(source).chain(dates).collect::<Vec<_>>().join(", ")
+    let ms_chap = proof.is_ms_chap_allowed.then(|| "MS-CHAPv2 allowed".to_owned());
+    std::iter::once(source)
+        .chain(dates)
+        .chain(ms_chap)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

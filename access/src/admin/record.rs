@@ -46,6 +46,8 @@ pub struct NasView {
     pub old_secret_until: Option<Timestamp>,
     /// Until when its Access-Requests may lack Message-Authenticator, or might.
     pub unsigned_until: Option<Timestamp>,
+    /// Whether MS-CHAPv2 is taken there as a proof of a code or ticket.
+    pub is_ms_chap_allowed: bool,
     /// By what in its TLS certificate it is known.
     pub certificate_name: Option<CertificateName>,
     /// Where its last authentic request came from, and when that was noted (within a minute).
@@ -114,6 +116,7 @@ impl Access {
                 is_renewing: row.is_renewing,
                 old_secret_until: row.old_secret_until,
                 unsigned_until: row.unsigned_until,
+                is_ms_chap_allowed: row.is_ms_chap_allowed,
                 certificate_name: row.certificate_name,
                 last_seen: row.last_seen_address.zip(row.last_seen_at),
             })

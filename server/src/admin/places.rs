@@ -105,6 +105,7 @@ impl Desk {
             secret: secret.as_ref().map(|secret| secret.as_bytes()),
             old_secret_until: settings.old_secret_until,
             unsigned_until: settings.no_message_authenticator_until,
+            is_ms_chap_allowed: settings.ms_chap,
             uam_secret: uam_secret.as_ref().map(|secret| secret.as_bytes()),
             coa_port: settings.coa_port,
             coa_host: settings.coa_host.as_deref(),
@@ -132,9 +133,10 @@ impl Desk {
             is_renewing: change.is_renewing.unwrap_or(false),
         };
         self.access.set_nas(&nas, &self.actor, self.now).await?;
-        if change.unsigned_until.is_some() {
+        if change.unsigned_until.is_some() || change.is_ms_chap_allowed.is_some() {
             let exception = NasChange {
                 unsigned_until: change.unsigned_until,
+                is_ms_chap_allowed: change.is_ms_chap_allowed,
                 ..NasChange::default()
             };
             self.access.change_nas(name, &exception, &self.actor, self.now).await?;
@@ -171,6 +173,10 @@ impl Desk {
                 ("last seen", seen),
                 ("old secret valid", until(nas.old_secret_until, self.now)),
                 ("without Message-Authenticator", until(nas.unsigned_until, self.now)),
+                (
+                    "MS-CHAPv2",
+                    if nas.is_ms_chap_allowed { "yes" } else { "no" }.to_owned(),
+                ),
             ];
             let cannot = self.cannot(&nas.profile);
             if !cannot.is_empty() {
@@ -231,6 +237,7 @@ fn nas_json(nas: &NasView) -> Value {
         "coa_host": nas.coa_host, "vendor": nas.profile, "is_renewing": nas.is_renewing,
         "old_secret_until": nas.old_secret_until.map(Timestamp::as_secs),
         "no_message_authenticator_until": nas.unsigned_until.map(Timestamp::as_secs),
+        "is_ms_chap_allowed": nas.is_ms_chap_allowed,
         "certificate_name": nas.certificate_name.as_ref().map(ToString::to_string),
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),

@@ -36,6 +36,11 @@ fn look_at(nas: &NasView, now: Timestamp, findings: &mut Findings) {
             );
         }
     }
+    if nas.is_ms_chap_allowed {
+        findings.note(&format!(
+            "the gate `{name}` may log people in by MS-CHAPv2: whoever records one can find the password; use PAP or CHAP, then `kavadam nas set {name} --ms-chap=false`"
+        ));
+    }
     if let Some((until, date)) = dated(nas.old_secret_until)
         && now < until
     {
@@ -55,7 +60,21 @@ mod tests {
     use super::*;
 
     fn found(unsigned_until: Option<Timestamp>, old_secret_until: Option<Timestamp>) -> Findings {
-        let nas = NasView {
+        looked_at(&NasView {
+            unsigned_until,
+            old_secret_until,
+            ..gate()
+        })
+    }
+
+    fn looked_at(nas: &NasView) -> Findings {
+        let mut findings = Findings::default();
+        look_at(nas, NOW, &mut findings);
+        findings
+    }
+
+    fn gate() -> NasView {
+        NasView {
             name: "stand-7".into(),
             site: "Vizhinjam".into(),
             source: "10.7.0.2/32".parse().unwrap(),
@@ -63,14 +82,12 @@ mod tests {
             coa_host: None,
             profile: "kavadam".into(),
             is_renewing: false,
-            old_secret_until,
-            unsigned_until,
+            old_secret_until: None,
+            unsigned_until: None,
+            is_ms_chap_allowed: false,
             certificate_name: None,
             last_seen: None,
-        };
-        let mut findings = Findings::default();
-        look_at(&nas, NOW, &mut findings);
-        findings
+        }
     }
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -98,5 +115,20 @@ mod tests {
     fn tells_of_an_old_secret_while_it_is_valid() {
         assert_eq!(found(None, Some(NOW + Duration::from_hours(1))).lines.len(), 1);
         assert!(found(None, Some(NOW)).lines.is_empty());
+    }
+
+    #[test]
+    fn nags_about_ms_chap_where_it_is_allowed() {
+        let allowed = NasView {
+            is_ms_chap_allowed: true,
+            ..gate()
+        };
+        let findings = looked_at(&allowed);
+        assert!(
+            findings.lines[0].contains("stand-7 --ms-chap=false"),
+            "{:?}",
+            findings.lines
+        );
+        assert_eq!(findings.bad, 0);
     }
 }

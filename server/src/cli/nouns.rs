@@ -74,7 +74,7 @@ pub enum NasCommand {
     },
     /// Make a gate known, or change what is given of one
     #[command(
-        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs --site, --source and both secrets.\n\nExamples:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u --vendor mikrotik\n  kavadam nas set stand-7 --secret-file new --old-secret-until 2d\n  kavadam nas set stand-7 --no-message-authenticator-until 2027-03-31"
+        after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs --site, --source and both secrets.\n\nExamples:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u --vendor mikrotik\n  kavadam nas set stand-7 --secret-file new --old-secret-until 2d\n  kavadam nas set stand-7 --no-message-authenticator-until 2027-03-31\n  kavadam nas set stand-7 --ms-chap"
     )]
     Set(NasSettings),
     /// The vendors whose gates are known, with what each can be held to
@@ -118,6 +118,10 @@ pub struct NasSettings {
     /// source, that is to be upgraded or replaced; `now` ends it
     #[arg(long, value_name = "DATE", value_parser = units::until)]
     pub no_message_authenticator_until: Option<Timestamp>,
+    /// Take MS-CHAPv2 there as a proof of a code or ticket: whoever records one can find the password. For a gate that can speak nothing
+    /// else; `--ms-chap=false` takes it back
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub ms_chap: Option<bool>,
     /// File with the UAM secret, at least 16 characters
     #[arg(long)]
     pub uam_secret_file: Option<PathBuf>,

@@ -110,7 +110,6 @@ section! {
         auth_listen: String = "127.0.0.1:1812".into(),
         acct_listen: String = "127.0.0.1:1813".into(),
         profiles: PathBuf = PathBuf::new(),
-        ms_chap: bool = false,
         tls: RadiusTls = RadiusTls::default(),
     }
 }

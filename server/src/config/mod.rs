@@ -214,7 +214,6 @@ impl Config {
             address: rate(limits.address_per_10_min, ten_minutes),
             site: rate(limits.site_per_minute, Duration::from_mins(1)),
             abilities: self.profiles.abilities(),
-            is_ms_chap_allowed: self.file.radius.ms_chap,
             ..Settings::default()
         }
     }

@@ -344,6 +344,7 @@ async fn gates_may_share_a_source_and_each_keeps_how_it_is_proven(world: World) 
         old_secret_sealed: Some(vec![1, 2, 3]),
         old_secret_until: Some(NOW),
         unsigned_until: Some(NOW + Duration::from_secs(1)),
+        is_ms_chap_allowed: true,
     };
     let mut tx = world.write().await;
     let twin_id = tx.save_nas(&twin).await.unwrap();

@@ -17,6 +17,7 @@ mod proxies;
 mod quota;
 mod speed;
 mod stranger;
+mod tunnelled;
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -13,10 +13,10 @@ use crate::{
     ENDLESS, MERGED_PACKET, NUMBER, beside_others, end, is_online, is_over, log_in, octets, phone, sessions, world_with,
 };
 
-const PROXY: u16 = 11_812;
+pub const PROXY: u16 = 11_812;
 
 /// A world whose gate asks a proxy, with more configuration.
-fn world(more: &str) -> World {
+pub fn world(more: &str) -> World {
     let acct = PROXY + 1;
     let extra = format!(
         "[gateway.radius]\nauth_servers = [\"127.0.0.1:{PROXY}\"]\nacct_servers = [\"127.0.0.1:{acct}\"]\n{more}"
@@ -25,7 +25,7 @@ fn world(more: &str) -> World {
 }
 
 /// The secret that gate and centre share, and the proxy with both.
-fn secret(world: &World) -> String {
+pub fn secret(world: &World) -> String {
     let path = world.dir().join("state/local-nas.secret");
     fs::read_to_string(path).unwrap().trim().to_owned()
 }
@@ -58,8 +58,8 @@ fn use_up(world: &World, phone: &Phone, tally: &Tally) {
     assert!(crossed > 20_000_000 - MERGED_PACKET, "{crossed} crossed");
 }
 
-/// FreeRADIUS at this port of the gate, before our centre.
-fn freeradius(world: &World) -> FreeRadius {
+/// FreeRADIUS at this port of the gate, before our centre, with a change of its configuration.
+pub fn freeradius(world: &World, change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> FreeRadius {
     let secret = secret(world);
     let mut proxy = FreeRadius::stock(&world.dir().join("freeradius")).unwrap();
     let client =
@@ -74,6 +74,7 @@ fn freeradius(world: &World) -> FreeRadius {
     );
     proxy.write("proxy.conf", &realm).unwrap();
     proxy.listen(PROXY).unwrap();
+    change(&proxy).unwrap();
     proxy.start(&world.gate).unwrap();
     proxy
 }
@@ -82,7 +83,7 @@ fn freeradius(world: &World) -> FreeRadius {
 fn a_citizens_day_passes_freeradius_as_proxy() {
     let _machine = beside_others();
     let mut world = world("");
-    let proxy = freeradius(&world);
+    let proxy = freeradius(&world, |_| Ok(()));
     a_day_through_the_proxy(&mut world);
     let detail = proxy.detail();
     assert!(detail.contains("Acct-Status-Type = Stop"), "it did not pass: {detail}");
@@ -92,7 +93,7 @@ fn a_citizens_day_passes_freeradius_as_proxy() {
 fn freeradius_as_proxy_sees_by_status_server_that_our_centre_is_back() {
     // Beside the others: it waits for some seconds and measures nothing.
     let mut world = world("");
-    let proxy = freeradius(&world);
+    let proxy = freeradius(&world, |_| Ok(()));
     world.gateway.stop().unwrap();
     let (request, secret) = (
         world.dir().join("request.txt"),
