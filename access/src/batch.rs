@@ -52,6 +52,13 @@ struct Batch {
 
 type Answers = Vec<Result<Answer, AccessError>>;
 
+/// Whether what is remembered is believed until the commit proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Given,
+    Withheld,
+}
+
 impl Access {
     /// Decides questions in their order; those of one gate together, since it is its gate that puts a question into a queue. When this returns, whatever was decided is committed. Needs a Tokio runtime.
     ///
@@ -106,7 +113,11 @@ impl Access {
     }
 
     async fn clear(&self, batches: Vec<Batch>, lane: usize) {
-        match self.decide_together(&batches, lane).await {
+        let mut decided = self.decide_together(&batches, lane, Trust::Given).await;
+        if let Err(AccessError::Store(kavadam_store::Error::Stale)) = decided {
+            decided = self.decide_together(&batches, lane, Trust::Withheld).await;
+        }
+        match decided {
             Ok(decided) => {
                 let mut decided = decided.into_iter();
                 for batch in batches {
@@ -128,8 +139,11 @@ impl Access {
         }
     }
 
-    async fn decide_together(&self, batches: &[Batch], lane: usize) -> Result<Vec<Answer>, AccessError> {
+    async fn decide_together(&self, batches: &[Batch], lane: usize, trust: Trust) -> Result<Vec<Answer>, AccessError> {
         let mut tx = self.write_many(lane).await?;
+        if trust == Trust::Withheld {
+            tx.begin().await?;
+        }
         tx.gather(&wanted(batches)).await?;
         let mut answers = Vec::new();
         let mut has_orders = false;
@@ -149,6 +163,7 @@ impl Access {
 
     async fn decide_alone(&self, question: Question, now: Timestamp, lane: usize) -> Result<Answer, AccessError> {
         let mut tx = self.write_many(lane).await?;
+        tx.begin().await?;
         let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
         tx.commit().await?;
         if has_orders {
@@ -251,5 +266,6 @@ fn wanted_by(question: &Question) -> Wanted<'_> {
         mac,
         class: class.as_deref(),
         name: name.map(|name| (question.nas(), name)),
+        is_beginning: matches!(question, Question::Authorize(_)),
     }
 }

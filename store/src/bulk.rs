@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sqlx::AssertSqlSafe;
 
 use crate::column::Bind;
-use crate::tx::Db;
+use crate::together::{Into, Part};
 
 /// Rows in a statement of SQLite: each size is a statement of its own, prepared once, and the next larger is filled up with rows of NULL. Each
 /// statement goes to the thread of the connection and back.
@@ -35,15 +35,20 @@ where
 
 /// The texts of one kind of statement.
 pub(crate) struct Texts {
-    postgres: String,
+    postgres: Part,
     sqlite: [String; SIZES.len()],
 }
 
 impl Texts {
     /// `INSERT` of those columns.
-    pub(crate) fn insert(table: &str, columns: &[(&str, &str)]) -> Self {
+    pub(crate) fn insert(table: &str, columns: &[(&str, &'static str)]) -> Self {
         let names = join(columns.iter().map(|(name, _)| (*name).to_owned()));
-        let postgres = format!("INSERT INTO {table} ({names}) SELECT * FROM {}", arrays(columns));
+        let postgres = Part {
+            head: format!("INSERT INTO {table} ({names}) SELECT * FROM"),
+            types: types(columns),
+            tail: " WHERE TRUE".to_owned(),
+            end: String::new(),
+        };
         let sqlite = SIZES.map(|size| {
             let values = values(columns.len(), size);
             format!("INSERT INTO {table} ({names}) SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL")
@@ -52,7 +57,7 @@ impl Texts {
     }
 
     /// `INSERT` of those columns, or `UPDATE` where the first, which is the key, is there.
-    pub(crate) fn upsert(table: &str, columns: &[(&str, &str)]) -> Self {
+    pub(crate) fn upsert(table: &str, columns: &[(&str, &'static str)]) -> Self {
         let key = columns.first().map_or("id", |(name, _)| name);
         let sets = join(
             columns
@@ -63,20 +68,25 @@ impl Texts {
         let more = format!(" ON CONFLICT ({key}) DO UPDATE SET {sets}");
         let Self { postgres, sqlite } = Self::insert(table, columns);
         Self {
-            postgres: postgres + &more,
+            postgres: Part {
+                end: more.clone(),
+                ..postgres
+            },
             sqlite: sqlite.map(|text| text + &more),
         }
     }
 
     /// `UPDATE` of those columns but the first, which is the key.
-    pub(crate) fn update(table: &str, columns: &[(&str, &str)]) -> Self {
+    pub(crate) fn update(table: &str, columns: &[(&str, &'static str)]) -> Self {
         let key = columns.first().map_or("id", |(name, _)| name);
         let sets = join(columns.iter().skip(1).map(|(name, _)| format!("{name} = v.{name}")));
         let names = join(columns.iter().map(|(name, _)| (*name).to_owned()));
-        let postgres = format!(
-            "UPDATE {table} AS t SET {sets} FROM {} AS v ({names}) WHERE t.{key} = v.{key}",
-            arrays(columns)
-        );
+        let postgres = Part {
+            head: format!("UPDATE {table} AS t SET {sets} FROM"),
+            types: types(columns),
+            tail: format!(" AS v ({names}) WHERE t.{key} = v.{key}"),
+            end: String::new(),
+        };
         let numbered = columns.iter().enumerate().skip(1);
         let sets = join(numbered.map(|(at, (name, _))| format!("{name} = v.column{}", at + 1)));
         let sqlite = SIZES.map(|size| {
@@ -93,10 +103,8 @@ fn join(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-fn arrays(columns: &[(&str, &str)]) -> String {
-    let numbered = columns.iter().enumerate();
-    let parameters = join(numbered.map(|(at, (_, kind))| format!("${}::{kind}", at + 1)));
-    format!("unnest({parameters})")
+fn types(columns: &[(&str, &'static str)]) -> Vec<&'static str> {
+    columns.iter().map(|(_, kind)| *kind).collect()
 }
 
 fn values(width: usize, rows: usize) -> String {
@@ -120,7 +128,7 @@ pub(crate) fn pieces<'a, R>(
 }
 
 impl Texts {
-    pub(crate) fn postgres(&'static self) -> &'static str {
+    pub(crate) const fn postgres(&'static self) -> &'static Part {
         &self.postgres
     }
 }
@@ -129,15 +137,15 @@ impl Texts {
 macro_rules! statements {
     ($($(#[$meta:meta])* $name:ident: $kind:ident $table:literal, $row:ty { $($column:ident),* $(,)? })*) => {$(
         $(#[$meta])*
-        pub(crate) async fn $name(db: &mut Db, rows: &[&$row]) -> crate::Result<()> {
+        pub(crate) async fn $name(into: &mut Into<'_>, rows: &[&$row]) -> crate::Result<()> {
             static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
                 Texts::$kind($table, &[$((stringify!($column), array_type(|row: &$row| &row.$column))),*])
             });
             if rows.is_empty() {
                 return Ok(());
             }
-            match db {
-                Db::Sqlite(tx) => {
+            match into {
+                Into::Sqlite(tx) => {
                     for (text, piece, missing) in pieces(&TEXTS, rows) {
                         let mut query = sqlx::query(AssertSqlSafe(text));
                         for row in piece {
@@ -146,13 +154,14 @@ macro_rules! statements {
                         for _ in 0..missing {
                             query = query$(.bind({ _ = stringify!($column); None::<i64> }))*;
                         }
-                        query.execute(&mut **tx).await?;
+                        query.execute(&mut ***tx).await?;
                     }
                 }
-                Db::Postgres(tx) => {
-                    sqlx::query(AssertSqlSafe(TEXTS.postgres()))
-                        $(.bind(rows.iter().map(|row| Bind::raw(&row.$column)).collect::<Vec<_>>()))*
-                        .execute(&mut **tx).await?;
+                Into::Postgres(together) => {
+                    together.add(TEXTS.postgres(), |arguments| {
+                        $(arguments.add(rows.iter().map(|row| Bind::raw(&row.$column)).collect::<Vec<_>>())?;)*
+                        Ok(())
+                    })?;
                 }
             }
             Ok(())
@@ -162,7 +171,9 @@ macro_rules! statements {
 
 /// The tables whose rows are remembered.
 pub(crate) mod tables {
-    use super::{AssertSqlSafe, Bind, Db, LazyLock, Texts, array_type, pieces};
+    use sqlx::Arguments as _;
+
+    use super::{AssertSqlSafe, Bind, Into, LazyLock, Texts, array_type, pieces};
     use crate::{EntitlementRow, LeaseRow, SessionRow, VendorRow};
 
     statements! {
@@ -225,8 +236,8 @@ mod tests {
     fn a_statement_for_each_database_and_size() {
         let texts = Texts::update("a", &[("id", "bigint[]"), ("name", "text[]")]);
         assert_eq!(
-            texts.postgres,
-            "UPDATE a AS t SET name = v.name FROM unnest($1::bigint[], $2::text[]) AS v (id, name) WHERE t.id = v.id"
+            texts.postgres.text(3, "fit"),
+            "UPDATE a AS t SET name = v.name FROM unnest($3::bigint[], $4::text[]) AS v (id, name) WHERE t.id = v.id AND fit"
         );
         let [one, four, ..] = &texts.sqlite;
         assert_eq!(
@@ -236,8 +247,15 @@ mod tests {
         assert!(four.contains("(VALUES (?, ?), (?, ?), (?, ?), (?, ?))"), "{four}");
         let texts = Texts::insert("a", &[("id", "bigint[]"), ("name", "text[]")]);
         assert_eq!(
-            texts.postgres,
-            "INSERT INTO a (id, name) SELECT * FROM unnest($1::bigint[], $2::text[])"
+            texts.postgres.text(1, "fit"),
+            "INSERT INTO a (id, name) SELECT * FROM unnest($1::bigint[], $2::text[]) WHERE TRUE AND fit"
+        );
+        let texts = Texts::upsert("a", &[("id", "bigint[]"), ("name", "text[]")]);
+        assert!(
+            texts
+                .postgres
+                .text(1, "fit")
+                .ends_with("AND fit ON CONFLICT (id) DO UPDATE SET name = excluded.name")
         );
     }
 

@@ -85,6 +85,11 @@ impl Carry {
         Some((unpacked.subscriber, whole))
     }
 
+    /// Whether everybody of these is remembered.
+    pub(crate) fn knows_all(&self, ids: &[SubscriberId]) -> bool {
+        ids.iter().all(|id| self.people.contains_key(id))
+    }
+
     /// Who has that live session.
     pub(crate) fn owner_of_session(&self, id: SessionId) -> Option<SubscriberId> {
         self.by_session.get(&id).copied()

@@ -15,6 +15,8 @@ use crate::{Error, Result, SubscriberRow, Tx};
 
 /// Identifiers taken from the database at once: by how many the sequences of PostgreSQL go on.
 const NUMBERS: i64 = 512;
+/// The next of them.
+const NEXT: &str = "SELECT nextval(pg_get_serial_sequence($1, 'id')) AS id";
 
 /// What a request names: whoever is behind that will be held.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Wanted<'a> {
     pub class: Option<&'a [u8]>,
     /// The name of a session, with its gate.
     pub name: Option<(NasId, &'a str)>,
+    /// It asks for a session: the name is most likely nobody's yet.
+    pub is_beginning: bool,
 }
 
 row! {
@@ -62,6 +66,16 @@ pub(crate) enum Numbered {
     Entitlements,
 }
 
+impl Numbered {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sessions => "session",
+            Self::Leases => "lease",
+            Self::Entitlements => "entitlement",
+        }
+    }
+}
+
 impl Tx {
     /// One subscriber, held until the transaction ends: whoever decides about somebody's quota or sessions takes this first, so that
     /// two gates asking at once are answered one after the other.
@@ -88,9 +102,11 @@ impl Tx {
         if self.is_reading() {
             return Err(Error::ReadOnly);
         }
-        if self.is_sqlite() {
+        if self.is_sqlite() || matches!(self.db, Db::NotBegun(_)) {
             self.hold_carried(id);
-        } else if self.carried.is_shared() {
+        }
+        if !self.working.holds(id) && !self.is_sqlite() && self.carried.is_shared() {
+            self.begin().await?;
             self.hold_many(vec![id]).await?;
         }
         if !self.working.holds(id) {
@@ -111,6 +127,7 @@ impl Tx {
         let carry = self.carried.get();
         let mut owners = Vec::with_capacity(wanted.len());
         let (mut macs, mut classes, mut names) = (Vec::new(), Vec::new(), HashSet::new());
+        let (is_in_trust, mut believed) = (matches!(self.db, Db::NotBegun(_)), HashSet::new());
         for one in wanted {
             if let Some(mac) = one.mac {
                 match carry.devices.get(&mac) {
@@ -131,10 +148,16 @@ impl Tx {
             if let Some(name) = one.name {
                 match carry.owner_of_name(name.0, name.1) {
                     Some(owner) => owners.push(owner),
+                    None if is_in_trust && one.is_beginning => _ = believed.insert(name),
                     None => _ = names.insert(name),
                 }
             }
         }
+        // Should it be somebody's after all, the database takes no second.
+        let believed = believed
+            .difference(&names)
+            .map(|(nas, name)| (*nas, (*name).to_owned()));
+        self.absent_names.extend(believed);
         owners.extend(self.owners_of_devices(&macs).await?);
         owners.extend(self.owners_of_classes(classes).await?);
         owners.extend(self.owners_of_names(names).await?);
@@ -155,26 +178,24 @@ impl Tx {
 
     /// On SQLite, names tell.
     async fn owners_of_classes(&mut self, classes: Vec<(i64, &[u8])>) -> Result<Vec<SubscriberId>> {
-        let Db::Postgres(tx) = &mut self.db else {
-            return Ok(Vec::new());
-        };
-        if classes.is_empty() {
+        if classes.is_empty() || self.is_sqlite() {
             return Ok(Vec::new());
         }
         let text = "SELECT s.subscriber_id FROM unnest($1::bigint[], $2::bytea[]) AS v (id, class)
              JOIN session s ON s.id = v.id AND s.class = v.class";
         let (ids, classes): (Vec<i64>, Vec<&[u8]>) = classes.into_iter().unzip();
         let query = sqlx::query_as(text).bind(ids).bind(classes);
-        let found: Vec<Owner> = query.fetch_all(&mut **tx).await?;
+        let found: Vec<Owner> = match &mut self.db {
+            Db::Postgres(tx) => query.fetch_all(&mut **tx).await?,
+            Db::NotBegun(pool) => query.fetch_all(&*pool).await?,
+            Db::Sqlite(_) => Vec::new(),
+        };
         Ok(found.into_iter().map(|row| row.subscriber_id).collect())
     }
 
     /// On SQLite, all are known.
     async fn owners_of_names(&mut self, names: HashSet<(NasId, &str)>) -> Result<Vec<SubscriberId>> {
-        let Db::Postgres(tx) = &mut self.db else {
-            return Ok(Vec::new());
-        };
-        if names.is_empty() {
+        if names.is_empty() || self.is_sqlite() {
             return Ok(Vec::new());
         }
         let text = "SELECT s.subscriber_id, s.nas_id, s.acct_session_id AS name
@@ -182,16 +203,30 @@ impl Tx {
              JOIN session s ON s.nas_id = v.nas_id AND s.acct_session_id = v.name AND s.ended_at IS NULL";
         let (gates, texts): (Vec<i64>, Vec<&str>) = names.iter().map(|(nas, name)| (nas.0, *name)).unzip();
         let query = sqlx::query_as(text).bind(gates).bind(texts);
-        let found: Vec<NamedOwner> = query.fetch_all(&mut **tx).await?;
+        let found: Vec<NamedOwner> = match &mut self.db {
+            Db::Postgres(tx) => query.fetch_all(&mut **tx).await?,
+            Db::NotBegun(pool) => query.fetch_all(&*pool).await?,
+            Db::Sqlite(_) => Vec::new(),
+        };
         let there: HashSet<(NasId, &str)> = found.iter().map(|row| (row.nas_id, row.name.as_str())).collect();
         let absent = names.difference(&there).map(|(nas, name)| (*nas, (*name).to_owned()));
         self.absent_names.extend(absent);
         Ok(found.into_iter().map(|row| row.subscriber_id).collect())
     }
 
-    /// Locks everybody in one order, believes what is remembered of those this process still holds, and reads the others.
+    /// Locks everybody in one order, believes what is remembered of those this process still holds, and reads the others. Where everybody
+    /// is remembered, in trust.
     async fn hold_many(&mut self, mut wanted: Vec<SubscriberId>) -> Result<()> {
         wanted.retain(|id| !self.working.holds(*id));
+        if matches!(self.db, Db::NotBegun(_)) {
+            if self.carried.get().knows_all(&wanted) {
+                wanted.retain(|id| !self.hold_carried(*id));
+            }
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            self.begin().await?;
+        }
         let holder = self.holder;
         let Db::Postgres(tx) = &mut self.db else {
             wanted.retain(|id| !self.hold_carried(*id));
@@ -237,7 +272,7 @@ impl Tx {
         let text = match &self.db {
             // SQLite's writer is alone as it is, and knows no such clause.
             Db::Sqlite(_) => "SELECT * FROM subscriber WHERE id = $1",
-            Db::Postgres(_) => "SELECT * FROM subscriber WHERE id = $1 FOR NO KEY UPDATE",
+            Db::Postgres(_) | Db::NotBegun(_) => "SELECT * FROM subscriber WHERE id = $1 FOR NO KEY UPDATE",
         };
         let row: SubscriberRow = rows!(self, fetch_one, text, id)?;
         self.release(id).await?;
@@ -274,14 +309,11 @@ impl Tx {
                 sqlx::query_as(text).fetch_one(&mut **tx).await?
             }
             Db::Postgres(tx) => {
-                let text = "SELECT nextval(pg_get_serial_sequence($1, 'id')) AS id";
-                let name = match table {
-                    Numbered::Sessions => "session",
-                    Numbered::Leases => "lease",
-                    Numbered::Entitlements => "entitlement",
-                };
-                sqlx::query_as(text).bind(name).fetch_one(&mut **tx).await?
+                let query = sqlx::query_as(NEXT).bind(table.name());
+                query.fetch_one(&mut **tx).await?
             }
+            // Numbers are taken, not given back: no transaction is needed.
+            Db::NotBegun(pool) => sqlx::query_as(NEXT).bind(table.name()).fetch_one(&*pool).await?,
         };
         let numbers = self.numbers(table);
         numbers.extend((first.id..first.id + NUMBERS).rev());

@@ -26,6 +26,7 @@ mod session;
 mod sessions;
 mod site;
 mod subscriber;
+mod together;
 mod vendor;
 mod voucher;
 
@@ -67,6 +68,10 @@ pub enum Error {
     /// A transaction that only reads was asked to change something.
     #[error("a transaction that only reads cannot change anything")]
     ReadOnly,
+    /// What was remembered is out of date, or at odds with what is there: nothing was done. To be decided anew in a transaction that is
+    /// [begun](Tx::begin) at once.
+    #[error("what was remembered is out of date")]
+    Stale,
     /// A statement failed, or the database is out of reach.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

@@ -6,7 +6,6 @@ use kavadam_domain::challenge::{Challenge, ChallengeState};
 use kavadam_domain::{ChallengeId, Language, Mac, MobileNumber, NasId, SiteId, SubscriberId, Timestamp};
 
 use crate::sql::{Id, execute, row, rows};
-use crate::tx::Db;
 use crate::{Result, Tx};
 
 row! {
@@ -260,8 +259,8 @@ impl Tx {
     /// The database failed.
     pub async fn take_sms(&mut self, now: Timestamp, retry_at: Timestamp) -> Result<Option<SmsRow>> {
         // Two workers on PostgreSQL must not take the same message.
-        let taken: Option<Id> = match &self.db {
-            Db::Sqlite(_) => rows!(
+        let taken: Option<Id> = if self.is_sqlite() {
+            rows!(
                 self,
                 fetch_optional,
                 "UPDATE sms_outbox SET attempts = attempts + 1, next_at = $2
@@ -269,8 +268,9 @@ impl Tx {
                  RETURNING id",
                 now,
                 retry_at,
-            ),
-            Db::Postgres(_) => rows!(
+            )
+        } else {
+            rows!(
                 self,
                 fetch_optional,
                 "UPDATE sms_outbox SET attempts = attempts + 1, next_at = $2
@@ -278,7 +278,7 @@ impl Tx {
                  RETURNING id",
                 now,
                 retry_at,
-            ),
+            )
         }?;
         let Some(taken) = taken else { return Ok(None) };
         rows!(

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::column::Bind;
-use crate::tx::Db;
+use crate::tx::{Db, not_begun};
 use crate::working::Whole;
 use crate::{DeviceRow, EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow};
 
@@ -25,7 +25,13 @@ pub(crate) async fn remembered_devices(db: &mut Db, macs: &[Mac]) -> Result<Vec<
             let query = sqlx::query_as(AssertSqlSafe(text)).bind(raw);
             Ok(query.fetch_all(&mut **tx).await?)
         }
-        Db::Postgres(_) => Ok(Vec::new()),
+        Db::NotBegun(pool) if !macs.is_empty() => {
+            let raw: Vec<Vec<u8>> = macs.iter().map(Bind::raw).collect();
+            let text = format!("SELECT * FROM device WHERE mac = ANY($1) {rest}");
+            let query = sqlx::query_as(AssertSqlSafe(text)).bind(raw);
+            Ok(query.fetch_all(&*pool).await?)
+        }
+        Db::Postgres(_) | Db::NotBegun(_) => Ok(Vec::new()),
         Db::Sqlite(_) => of_list(db, "device WHERE mac", rest, macs).await,
     }
 }
@@ -39,6 +45,7 @@ pub(crate) async fn people(db: &mut Db, ids: &[SubscriberId], holder: i64) -> Re
             Ok(sqlx::query_as(text).bind(raw).bind(holder).fetch_all(&mut **tx).await?)
         }
         Db::Postgres(_) => Ok(Vec::new()),
+        Db::NotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "subscriber WHERE id", "", ids).await,
     }
 }
@@ -57,6 +64,7 @@ pub(crate) async fn live(db: &mut Db, ids: &[SubscriberId]) -> Result<HashMap<Su
             let text = "SELECT * FROM lease WHERE subscriber_id = ANY($1) AND is_closed = FALSE ORDER BY id";
             (sessions, sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?)
         }
+        Db::NotBegun(_) => return Err(not_begun().into()),
         Db::Sqlite(_) => (
             of_list(
                 db,
@@ -98,6 +106,7 @@ async fn entitlements(db: &mut Db, ids: &[EntitlementId]) -> Result<Vec<Entitlem
             let text = "SELECT * FROM entitlement WHERE id = ANY($1)";
             Ok(sqlx::query_as(text).bind(raw).fetch_all(&mut **tx).await?)
         }
+        Db::NotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "entitlement WHERE id", "", ids).await,
     }
 }

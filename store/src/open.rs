@@ -12,10 +12,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use kavadam_domain::{NasId, SubscriberId};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::carry::{Carry, Places};
+use crate::carry::Carry;
 use crate::tx::{Carried, Db};
 use crate::{Error, Result, Tx};
 
@@ -23,6 +23,8 @@ use crate::{Error, Result, Tx};
 const STATEMENTS_KEPT: usize = 256;
 /// Batches under way at once on PostgreSQL: while one is being committed the other is decided. More would only wait for the disk.
 const LANES: usize = 2;
+/// A connection that was idle for no longer is not tested before it is used: that costs a way there and back.
+const UNTESTED: Duration = Duration::from_secs(1);
 /// How long a use case waits for a connection before it fails (and the gate is left to ask again).
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 
@@ -112,7 +114,8 @@ impl Store {
     }
 
     /// Begins a transaction for a batch of decisions. It remembers what the last such transaction of that lane knew, and waits for that to
-    /// end. Whoever is asked about in two lanes by turns is read anew each time.
+    /// end. Whoever is asked about in two lanes by turns is read anew each time. On PostgreSQL it is in trust, until [`Tx::begin`]: whatever it
+    /// does may fail with [`Error::Stale`].
     ///
     /// # Errors
     /// The database is out of reach.
@@ -138,18 +141,9 @@ impl Store {
                 let [first, second] = lanes;
                 let Lane { carry, holder } = if lane.is_multiple_of(LANES) { first } else { second };
                 let mut carry = hold(carry).await?;
-                let mut tx = pool.begin().await?;
-                let text = "SELECT places FROM revision WHERE id = 1";
-                let revision = sqlx::query_scalar(text).fetch_one(&mut *tx).await?;
                 carry.begin();
                 carry.devices.clear();
-                if carry.places.revision != revision {
-                    carry.places = Places {
-                        revision,
-                        ..Places::default()
-                    };
-                }
-                Ok(Tx::writing(Db::Postgres(tx), Carried::Shared(carry), *holder))
+                Ok(Tx::writing(Db::NotBegun(pool.clone()), Carried::Shared(carry), *holder))
             }
         }
     }
@@ -233,6 +227,15 @@ async fn open_postgres(url: &str) -> Result<Pool> {
     let pool = PgPoolOptions::new()
         .max_connections(16)
         .acquire_timeout(WAIT_FOR_CONNECTION)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > UNTESTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await?;
     sqlx::migrate!("../migrations/postgres").run(&pool).await?;

@@ -77,13 +77,13 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn plan(&mut self, id: PlanId) -> Result<Option<Plan>> {
-        if let Some(known) = self.carried.get().places.plans.get(&id) {
+        if let Some(known) = self.places().plans.get(&id) {
             return Ok(Some(known.clone()));
         }
         let found: Option<PlanRow> = rows!(self, fetch_optional, "SELECT * FROM plan WHERE id = $1", id)?;
         let found = found.map(Plan::from);
         if let Some(plan) = &found {
-            self.carried.get().places.plans.insert(id, plan.clone());
+            self.places().plans.insert(id, plan.clone());
         }
         Ok(found)
     }

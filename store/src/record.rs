@@ -86,24 +86,20 @@ impl Tx {
     /// The database failed.
     pub async fn live_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
         self.settle().await?;
-        match site {
-            Some(site) => rows!(
-                self,
-                fetch_all,
-                listing!(
-                    "WHERE s.nas_id IN (SELECT id FROM nas WHERE site_id = $1) AND s.ended_at IS NULL
-                     ORDER BY s.id DESC LIMIT $2"
-                ),
-                site,
-                most,
+        let Some(site) = site else {
+            let text = listing!("WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT $1");
+            return rows!(self, fetch_all, text, most);
+        };
+        rows!(
+            self,
+            fetch_all,
+            listing!(
+                "WHERE s.nas_id IN (SELECT id FROM nas WHERE site_id = $1) AND s.ended_at IS NULL
+                 ORDER BY s.id DESC LIMIT $2"
             ),
-            None => rows!(
-                self,
-                fetch_all,
-                listing!("WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT $1"),
-                most,
-            ),
-        }
+            site,
+            most,
+        )
     }
 
     /// Lists sessions, live or ended, everywhere or at a site, the newest first.
@@ -112,16 +108,16 @@ impl Tx {
     /// The database failed.
     pub async fn last_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
         self.settle().await?;
-        match site {
-            Some(site) => rows!(
-                self,
-                fetch_all,
-                listing!("WHERE s.site_id = $1 ORDER BY s.id DESC LIMIT $2"),
-                site,
-                most,
-            ),
-            None => rows!(self, fetch_all, listing!("ORDER BY s.id DESC LIMIT $1"), most),
-        }
+        let Some(site) = site else {
+            return rows!(self, fetch_all, listing!("ORDER BY s.id DESC LIMIT $1"), most);
+        };
+        rows!(
+            self,
+            fetch_all,
+            listing!("WHERE s.site_id = $1 ORDER BY s.id DESC LIMIT $2"),
+            site,
+            most,
+        )
     }
 
     /// One session with the names that belong to it.

@@ -1,7 +1,6 @@
 //! What the database holds, for the test that compares the two: a schema that differs is a bug waiting for the day of moving.
 
 use crate::sql::{row, rows};
-use crate::tx::Db;
 use crate::{Result, Tx};
 
 row! {
@@ -38,23 +37,20 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn columns(&mut self) -> Result<Vec<Column>> {
-        let text = match &self.db {
-            Db::Sqlite(_) => {
-                "SELECT m.name AS table_name, c.name AS column_name, c.\"notnull\" = 0 AS is_nullable,
+        let text = if self.is_sqlite() {
+            "SELECT m.name AS table_name, c.name AS column_name, c.\"notnull\" = 0 AS is_nullable,
                      CASE WHEN c.type = 'INTEGER' AND c.name LIKE 'is!_%' ESCAPE '!' THEN 'boolean'
                           WHEN c.type = 'INTEGER' THEN 'integer' WHEN c.type = 'TEXT' THEN 'text'
                           WHEN c.type = 'BLOB' THEN 'bytes' ELSE c.type END AS kind
                  FROM sqlite_schema m JOIN pragma_table_info(m.name) c
                  WHERE m.type = 'table' AND m.name NOT LIKE '!_%' ESCAPE '!' AND m.name NOT LIKE 'sqlite!_%' ESCAPE '!'
                  ORDER BY 1, 2"
-            }
-            Db::Postgres(_) => {
-                "SELECT table_name::text, column_name::text, is_nullable = 'YES' AS is_nullable,
+        } else {
+            "SELECT table_name::text, column_name::text, is_nullable = 'YES' AS is_nullable,
                      CASE data_type WHEN 'bigint' THEN 'integer' WHEN 'bytea' THEN 'bytes' ELSE data_type::text END AS kind
                  FROM information_schema.columns
                  WHERE table_schema = current_schema() AND table_name NOT LIKE '!_%' ESCAPE '!'
                  ORDER BY table_name::text COLLATE \"C\", column_name::text COLLATE \"C\""
-            }
         };
         rows!(self, fetch_all, text)
     }
@@ -64,9 +60,8 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn indexes(&mut self) -> Result<Vec<Index>> {
-        let text = match &self.db {
-            Db::Sqlite(_) => {
-                "SELECT table_name, columns, is_unique, is_partial FROM (
+        let text = if self.is_sqlite() {
+            "SELECT table_name, columns, is_unique, is_partial FROM (
                      SELECT m.name AS table_name, i.\"unique\" = 1 AS is_unique, i.partial = 1 AS is_partial,
                          (SELECT group_concat(name, ',') FROM (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) AS columns
                      FROM sqlite_schema m JOIN pragma_index_list(m.name) i
@@ -75,16 +70,14 @@ impl Tx {
                      SELECT m.name, 1, 0, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c
                      WHERE m.type = 'table' AND m.name NOT LIKE '!_%' ESCAPE '!' AND c.pk = 1 AND c.type = 'INTEGER')
                  ORDER BY 1, 2, 3, 4"
-            }
-            Db::Postgres(_) => {
-                "SELECT t.relname::text AS table_name, i.indisunique AS is_unique, i.indpred IS NOT NULL AS is_partial,
+        } else {
+            "SELECT t.relname::text AS table_name, i.indisunique AS is_unique, i.indpred IS NOT NULL AS is_partial,
                      (SELECT string_agg(a.attname::text, ',' ORDER BY k.position)
                       FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
                       JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum) AS columns
                  FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
                  WHERE n.nspname = current_schema() AND t.relname NOT LIKE '!_%' ESCAPE '!'
                  ORDER BY 1, 4, 2, 3"
-            }
         };
         rows!(self, fetch_all, text)
     }

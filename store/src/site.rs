@@ -130,12 +130,12 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn site(&mut self, id: SiteId) -> Result<Option<SiteRow>> {
-        if let Some(known) = self.carried.get().places.sites.get(&id) {
+        if let Some(known) = self.places().sites.get(&id) {
             return Ok(Some(known.clone()));
         }
         let found: Option<SiteRow> = rows!(self, fetch_optional, "SELECT * FROM site WHERE id = $1", id)?;
         if let Some(row) = &found {
-            self.carried.get().places.sites.insert(id, row.clone());
+            self.places().sites.insert(id, row.clone());
         }
         Ok(found)
     }
@@ -214,12 +214,12 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn nas(&mut self, id: NasId) -> Result<Option<NasRow>> {
-        if let Some(known) = self.carried.get().places.nases.get(&id) {
+        if let Some(known) = self.places().nases.get(&id) {
             return Ok(Some(known.clone()));
         }
         let found: Option<NasRow> = rows!(self, fetch_optional, "SELECT * FROM nas WHERE id = $1", id)?;
         if let Some(row) = &found {
-            self.carried.get().places.nases.insert(id, row.clone());
+            self.places().nases.insert(id, row.clone());
         }
         Ok(found)
     }
@@ -323,6 +323,7 @@ impl Tx {
 
     /// Plans, sites or gates are about to change: everybody reads them again.
     pub(crate) async fn change_places(&mut self) -> Result<()> {
+        self.begin().await?;
         let carry = self.carried.get();
         carry.places = Places::default();
         carry.is_uncertain = true;

@@ -3,7 +3,8 @@
 /// Runs one statement in a transaction and reads its rows: `rows!(tx, fetch_optional, "SELECT … WHERE id = $1", id)`.
 /// The row's type comes from where the result goes.
 macro_rules! rows {
-    ($tx:expr, $fetch:ident, $text:expr $(, $bind:expr)* $(,)?) => {
+    ($tx:expr, $fetch:ident, $text:expr $(, $bind:expr)* $(,)?) => {{
+        $tx.begin().await?;
         match &mut $tx.db {
             $crate::tx::Db::Sqlite(tx) => {
                 sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
@@ -11,14 +12,16 @@ macro_rules! rows {
             $crate::tx::Db::Postgres(tx) => {
                 sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
             }
+            $crate::tx::Db::NotBegun(_) => Err($crate::tx::not_begun()),
         }
         .map_err($crate::Error::from)
-    };
+    }};
 }
 
 /// Runs one statement in a transaction and tells how many rows it touched.
 macro_rules! execute {
-    ($tx:expr, $text:expr $(, $bind:expr)* $(,)?) => {
+    ($tx:expr, $text:expr $(, $bind:expr)* $(,)?) => {{
+        $tx.begin().await?;
         match &mut $tx.db {
             $crate::tx::Db::Sqlite(tx) => {
                 sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
@@ -28,9 +31,10 @@ macro_rules! execute {
                 sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
                     .map(|done| done.rows_affected())
             }
+            $crate::tx::Db::NotBegun(_) => Err($crate::tx::not_begun()),
         }
         .map_err($crate::Error::from)
-    };
+    }};
 }
 
 /// Declares a row and how to read it from either database, each column by its field's name.

@@ -3,18 +3,23 @@
 //! A writing transaction keeps the rows of each subscriber it holds in a [`Working`] set: it answers questions about them from there, and
 //! writes what became of them in a few statements at its end, so that a hundred decisions cost hardly more statements than one. What is
 //! known for certain after the commit is carried over to the next transaction ([`crate::carry`]).
+//!
+//! On PostgreSQL a batch begins in trust: as long as it needs nothing but what is remembered, there is no transaction yet. What it
+//! changed is then written by one statement, which sees to it that what was remembered is still so ([`crate::together`]).
 
 use std::collections::HashSet;
 
-use kavadam_domain::{Mac, NasId};
+use kavadam_domain::{Mac, NasId, SubscriberId};
 use sqlx::Transaction;
-use sqlx::postgres::Postgres;
+use sqlx::postgres::{PgPool, Postgres};
 use sqlx::sqlite::Sqlite;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::Result;
-use crate::carry::Carry;
+use crate::carry::{Carry, Places};
+use crate::column::Bind;
+use crate::together::{Guard, Into, Together};
 use crate::working::Working;
+use crate::{Error, Result};
 
 /// A transaction; dropped without [`Tx::commit`], it never happened.
 #[derive(Debug)]
@@ -26,8 +31,10 @@ pub struct Tx {
     pub(crate) holder: i64,
     /// Devices known not to be remembered.
     pub(crate) absent_devices: HashSet<Mac>,
-    /// Names known to be no live session's when this transaction began.
+    /// Names known, or in trust believed, to be no live session's when this transaction began.
     pub(crate) absent_names: HashSet<(NasId, String)>,
+    /// Remembered places were believed.
+    has_believed_places: bool,
     /// It cannot write: nothing needs to be held or remembered.
     is_reading: bool,
 }
@@ -39,6 +46,13 @@ pub(crate) enum Db {
     Sqlite(Transaction<'static, Sqlite>),
     /// On a server.
     Postgres(Transaction<'static, Postgres>),
+    /// On a server, in trust.
+    NotBegun(PgPool),
+}
+
+/// Never seen: whoever needs a transaction begins it.
+pub(crate) fn not_begun() -> sqlx::Error {
+    sqlx::Error::InvalidArgument("no transaction was begun".to_owned())
 }
 
 /// Where remembered rows come from and go to.
@@ -79,19 +93,86 @@ impl Tx {
             holder,
             absent_devices: HashSet::new(),
             absent_names: HashSet::new(),
+            has_believed_places: false,
             is_reading: false,
         }
+    }
+
+    /// Gives up trust: from now on whoever is held is locked, and what was believed so far is known to be so.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], or the database failed.
+    pub async fn begin(&mut self) -> Result<()> {
+        let Db::NotBegun(pool) = &self.db else { return Ok(()) };
+        let text = "WITH ours AS MATERIALIZED
+                 (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2 ORDER BY id FOR NO KEY UPDATE)
+             SELECT (SELECT count(*) FROM ours), places FROM revision WHERE id = 1";
+        let mut tx = pool.begin().await?;
+        let held = self.working.everybody();
+        let raw: Vec<i64> = held.iter().map(Bind::raw).collect();
+        let query = sqlx::query_as(text).bind(raw).bind(self.holder);
+        let (ours, revision): (i64, i64) = query.fetch_one(&mut *tx).await?;
+        self.db = Db::Postgres(tx);
+        if usize::try_from(ours) != Ok(held.len()) {
+            return Err(self.distrust(&held));
+        }
+        let carry = self.carried.get();
+        if carry.places.revision != revision {
+            carry.places = Places {
+                revision,
+                ..Places::default()
+            };
+            if self.has_believed_places {
+                return Err(Error::Stale);
+            }
+        }
+        Ok(())
+    }
+
+    fn distrust(&mut self, held: &[SubscriberId]) -> Error {
+        for id in held {
+            self.carried.get().forget(*id);
+        }
+        Error::Stale
+    }
+
+    /// Remembered plans, sites and gates.
+    pub(crate) fn places(&mut self) -> &mut Places {
+        self.has_believed_places = true;
+        &mut self.carried.get().places
     }
 
     /// Makes it lasting. Nothing may be acknowledged to anybody before this returns.
     ///
     /// # Errors
-    /// It is not lasting: the transaction is undone.
+    /// It is not lasting: the transaction is undone. [`Error::Stale`]: it was in trust, wrongly.
     pub async fn commit(mut self) -> Result<()> {
-        self.settle().await?;
+        if !matches!(self.db, Db::NotBegun(_)) {
+            self.settle().await?;
+        }
         let done = match self.db {
             Db::Sqlite(tx) => tx.commit().await,
             Db::Postgres(tx) => tx.commit().await,
+            Db::NotBegun(pool) => {
+                let guard = Guard {
+                    held: self.working.everybody(),
+                    holder: self.holder,
+                    places: self.carried.get().places.revision,
+                };
+                let mut together = Together::guarded(&guard)?;
+                self.working.write(&mut Into::Postgres(&mut together)).await?;
+                match together.run_alone(&pool).await {
+                    Ok(()) => Ok(()),
+                    Err(Error::Database(error)) => Err(error),
+                    Err(stale) => {
+                        for id in guard.held {
+                            self.carried.get().forget(id);
+                        }
+                        self.carried.get().places = Places::default();
+                        return Err(stale);
+                    }
+                }
+            }
         };
         if self.carried.is_shared() {
             match &done {
@@ -113,11 +194,23 @@ impl Tx {
 
     /// Before a statement that reads rows which may have changed in the working set only.
     pub(crate) async fn settle(&mut self) -> Result<()> {
-        self.working.write(&mut self.db).await
+        if self.working.is_changed() {
+            self.begin().await?;
+        }
+        match &mut self.db {
+            Db::Sqlite(tx) => self.working.write(&mut Into::Sqlite(tx)).await,
+            Db::Postgres(tx) => {
+                let mut together = Together::default();
+                self.working.write(&mut Into::Postgres(&mut together)).await?;
+                together.run(tx).await
+            }
+            Db::NotBegun(_) => Ok(()),
+        }
     }
 
     /// Before a statement that changes rows of whoever: what is remembered of them would be wrong.
     pub(crate) async fn settle_and_forget(&mut self) -> Result<()> {
+        self.begin().await?;
         self.settle().await?;
         if !self.working.is_empty() {
             self.working.clear();

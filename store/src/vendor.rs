@@ -2,7 +2,6 @@
 
 use kavadam_domain::{Limits, SessionId};
 
-use crate::bulk::tables;
 use crate::sql::{row, rows};
 use crate::{Result, Tx};
 
@@ -100,7 +99,8 @@ impl Tx {
             self.working.vendors.insert(row.session_id, row.clone());
             return Ok(());
         }
-        tables::upsert_vendors(&mut self.db, &[row]).await
+        self.working.vendors.insert(row.session_id, row.clone());
+        self.settle().await
     }
 
     /// How many live sessions have a gate that does not do what is asked of it.

@@ -139,6 +139,17 @@ impl Working {
         self.held.is_empty()
     }
 
+    /// Who is held.
+    pub(crate) fn everybody(&self) -> Vec<SubscriberId> {
+        self.held.keys().copied().collect()
+    }
+
+    /// Something is to be written.
+    pub(crate) fn is_changed(&self) -> bool {
+        let changed = self.changed_sessions.len() + self.changed_leases.len() + self.changed_entitlements.len();
+        changed + self.vendors.len() > 0
+    }
+
     /// Holds a subscriber; `is_carried` as remembered, else as read.
     pub(crate) fn hold(&mut self, row: SubscriberRow, whole: Whole, is_carried: bool) {
         let held = Held {

@@ -9,18 +9,18 @@ use kavadam_domain::session::SessionState;
 use super::{Fate, Tracked, Working, pick};
 use crate::bulk::tables;
 use crate::session::Change;
-use crate::tx::Db;
+use crate::together::Into;
 use crate::{EntitlementRow, LeaseRow, Result, SessionRow, VendorRow};
 
 impl Working {
     /// Writes what changed.
-    pub(crate) async fn write(&mut self, db: &mut Db) -> Result<()> {
+    pub(crate) async fn write(&mut self, into: &mut Into<'_>) -> Result<()> {
         if self.changed_sessions.is_empty() && self.changed_leases.is_empty() && self.changed_entitlements.is_empty() {
-            return self.write_vendors(db).await;
+            return self.write_vendors(into).await;
         }
-        self.write_allowances(db).await?;
-        self.write_sessions(db).await?;
-        self.write_vendors(db).await?;
+        self.write_allowances(into).await?;
+        self.write_sessions(into).await?;
+        self.write_vendors(into).await?;
         for id in self.changed_sessions.drain(..) {
             self.sessions.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
         }
@@ -36,7 +36,7 @@ impl Working {
     }
 
     /// Entitlements and leases, without what is pending in sessions.
-    async fn write_allowances(&self, db: &mut Db) -> Result<()> {
+    async fn write_allowances(&self, into: &mut Into<'_>) -> Result<()> {
         let pending = |owner: SubscriberId, is_theirs: &dyn Fn(&SessionRow) -> bool| -> u64 {
             let sessions = self
                 .held
@@ -55,8 +55,8 @@ impl Working {
         };
         let (new, changed) = parted(&self.entitlements, &self.changed_entitlements);
         let (new, changed): (Vec<_>, Vec<_>) = (new.iter().map(bare).collect(), changed.iter().map(bare).collect());
-        tables::insert_entitlements(db, &new.iter().collect::<Vec<_>>()).await?;
-        tables::update_entitlements(db, &changed.iter().collect::<Vec<_>>()).await?;
+        tables::insert_entitlements(into, &new.iter().collect::<Vec<_>>()).await?;
+        tables::update_entitlements(into, &changed.iter().collect::<Vec<_>>()).await?;
         let bare = |row: &&LeaseRow| {
             let octets = pending(row.subscriber_id, &|session| session.lease_id == Some(row.id));
             LeaseRow {
@@ -66,12 +66,12 @@ impl Working {
         };
         let (new, changed) = parted(&self.leases, &self.changed_leases);
         let (new, changed): (Vec<_>, Vec<_>) = (new.iter().map(bare).collect(), changed.iter().map(bare).collect());
-        tables::insert_leases(db, &new.iter().collect::<Vec<_>>()).await?;
-        tables::update_leases(db, &changed.iter().collect::<Vec<_>>()).await
+        tables::insert_leases(into, &new.iter().collect::<Vec<_>>()).await?;
+        tables::update_leases(into, &changed.iter().collect::<Vec<_>>()).await
     }
 
     /// An ended session leaves its name to another: ends come first.
-    async fn write_sessions(&self, db: &mut Db) -> Result<()> {
+    async fn write_sessions(&self, into: &mut Into<'_>) -> Result<()> {
         let (new, changed) = parted(&self.sessions, &self.changed_sessions);
         let mut of = Statements::default();
         for row in changed {
@@ -89,22 +89,22 @@ impl Working {
             rows.push(row);
         }
         let (fresh, other): (Vec<&SessionRow>, Vec<&SessionRow>) = new.into_iter().partition(|row| row.is_fresh());
-        tables::update_meters(db, &of.meters).await?;
-        tables::settle_sessions(db, &of.terms).await?;
-        tables::end_sessions(db, &of.ends.over).await?;
-        tables::end_moved_sessions(db, &of.moved_ends.over).await?;
-        tables::update_sessions(db, &of.all.over).await?;
-        tables::end_sessions(db, &of.ends.live).await?;
-        tables::end_moved_sessions(db, &of.moved_ends.live).await?;
-        tables::update_sessions(db, &of.all.live).await?;
-        tables::insert_fresh_sessions(db, &fresh).await?;
-        tables::insert_sessions(db, &other).await
+        tables::update_meters(into, &of.meters).await?;
+        tables::settle_sessions(into, &of.terms).await?;
+        tables::end_sessions(into, &of.ends.over).await?;
+        tables::end_moved_sessions(into, &of.moved_ends.over).await?;
+        tables::update_sessions(into, &of.all.over).await?;
+        tables::end_sessions(into, &of.ends.live).await?;
+        tables::end_moved_sessions(into, &of.moved_ends.live).await?;
+        tables::update_sessions(into, &of.all.live).await?;
+        tables::insert_fresh_sessions(into, &fresh).await?;
+        tables::insert_sessions(into, &other).await
     }
 
-    async fn write_vendors(&mut self, db: &mut Db) -> Result<()> {
+    async fn write_vendors(&mut self, into: &mut Into<'_>) -> Result<()> {
         let mut rows: Vec<&VendorRow> = self.vendors.values().collect();
         rows.sort_unstable_by_key(|row| row.session_id);
-        tables::upsert_vendors(db, &rows).await?;
+        tables::upsert_vendors(into, &rows).await?;
         self.vendors.clear();
         Ok(())
     }

@@ -25,6 +25,7 @@ mod logins;
 mod quota;
 mod reports;
 mod sessions;
+mod trust;
 
 use logins::*;
 use quota::*;

@@ -74,6 +74,7 @@ pub async fn what_live_sessions_used_is_whole_for_every_reader(world: World) {
     );
 
     let mut tx = world.store.write_many(0).await.unwrap();
+    tx.begin().await.unwrap();
     let mut ended = tx
         .lock_subscriber(world.subscriber)
         .await

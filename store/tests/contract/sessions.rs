@@ -193,6 +193,7 @@ pub async fn numbers_given_out_in_two_places_are_never_the_same(world: World) {
             1 => world.store.write_many(1).await.unwrap(),
             _ => world.write().await,
         };
+        tx.begin().await.unwrap();
         for number in 0..3 {
             let new = world.session(turn, &format!("{turn}-{number}"));
             assert!(seen.insert(tx.add_session(&new).await.unwrap().id));

@@ -1,0 +1,154 @@
+//! Everything that a transaction changed, in one statement of PostgreSQL: one way there and back instead of one for each table.
+//!
+//! Where no transaction was begun, the statement is the transaction: it locks those whose rows it changes and does nothing unless all that
+//! was remembered of them still holds ([`Guard`]).
+
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgPool};
+use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Sqlite, Transaction};
+
+use kavadam_domain::SubscriberId;
+
+use crate::column::Bind;
+use crate::{Error, Result};
+
+/// Where changed rows go.
+pub(crate) enum Into<'a> {
+    /// Each statement at once.
+    Sqlite(&'a mut Transaction<'static, Sqlite>),
+    /// To be run together.
+    Postgres(&'a mut Together),
+}
+
+/// A statement that writes many rows of one table, but for its numbers and its place among others.
+pub(crate) struct Part {
+    pub(crate) head: String,
+    pub(crate) types: Vec<&'static str>,
+    /// Ends with a condition.
+    pub(crate) tail: String,
+    /// Follows the conditions.
+    pub(crate) end: String,
+}
+
+impl Part {
+    /// With the parameters from `first` on, where `condition` is met.
+    pub(crate) fn text(&self, first: usize, condition: &str) -> String {
+        let numbered = self.types.iter().enumerate();
+        let parameters: Vec<String> = numbered.map(|(at, kind)| format!("${}::{kind}", first + at)).collect();
+        let (head, tail, end) = (&self.head, &self.tail, &self.end);
+        format!("{head} unnest({}){tail} AND {condition}{end}", parameters.join(", "))
+    }
+}
+
+/// What must still hold for a statement to be carried out.
+pub(crate) struct Guard {
+    /// Those believed as remembered.
+    pub(crate) held: Vec<SubscriberId>,
+    /// Who remembers them.
+    pub(crate) holder: i64,
+    /// The revision of the places believed.
+    pub(crate) places: i64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Together {
+    parts: Vec<String>,
+    arguments: PgArguments,
+    is_guarded: bool,
+}
+
+impl Together {
+    /// # Errors
+    /// The values cannot be sent.
+    pub(crate) fn guarded(guard: &Guard) -> Result<Self> {
+        let mut arguments = PgArguments::default();
+        let held: Vec<i64> = guard.held.iter().map(Bind::raw).collect();
+        let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
+        let add = || -> std::result::Result<(), BoxDynError> {
+            arguments.add(held)?;
+            arguments.add(guard.holder)?;
+            arguments.add(count)?;
+            arguments.add(guard.places)
+        };
+        add().map_err(sqlx::Error::Encode)?;
+        Ok(Self {
+            arguments,
+            is_guarded: true,
+            ..Self::default()
+        })
+    }
+
+    /// # Errors
+    /// The values cannot be sent.
+    pub(crate) fn add(
+        &mut self,
+        part: &Part,
+        bind: impl FnOnce(&mut PgArguments) -> std::result::Result<(), BoxDynError>,
+    ) -> Result<()> {
+        // One after the other: an ended session leaves its name to another.
+        let after = match self.parts.len() {
+            0 if self.is_guarded => "(SELECT is_fit FROM fit)".to_owned(),
+            0 => "TRUE".to_owned(),
+            count => format!("(SELECT count(*) FROM w{}) >= 0", count - 1),
+        };
+        let fit = if self.is_guarded && !self.parts.is_empty() {
+            " AND (SELECT is_fit FROM fit)"
+        } else {
+            ""
+        };
+        let text = part.text(self.arguments.len() + 1, &format!("{after}{fit}"));
+        self.parts.push(format!("{text} RETURNING 1"));
+        bind(&mut self.arguments).map_err(|source| Error::Database(sqlx::Error::Encode(source)))
+    }
+
+    /// In a transaction that was begun.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn run(self, tx: &mut Transaction<'static, Postgres>) -> Result<()> {
+        if self.parts.is_empty() {
+            return Ok(());
+        }
+        let text = format!("WITH {} SELECT TRUE", self.numbered());
+        sqlx::query_with(AssertSqlSafe(text), self.arguments)
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+
+    /// As a transaction of its own.
+    ///
+    /// # Errors
+    /// [`Error::Stale`]: nothing was done, because what the guard asks for does not hold, or the rows do not fit those there. Another:
+    /// nobody knows whether it was done.
+    pub(crate) async fn run_alone(self, pool: &PgPool) -> Result<()> {
+        let lock = if self.parts.is_empty() {
+            ""
+        } else {
+            " ORDER BY id FOR NO KEY UPDATE"
+        };
+        let parts = if self.parts.is_empty() {
+            String::new()
+        } else {
+            format!(", {}", self.numbered())
+        };
+        let text = format!(
+            "WITH ours AS MATERIALIZED (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2{lock}),
+             fit AS MATERIALIZED (SELECT count(*) = $3 AND (SELECT places FROM revision WHERE id = 1) = $4 AS is_fit FROM ours)
+             {parts} SELECT is_fit FROM fit"
+        );
+        let query = sqlx::query_scalar_with(AssertSqlSafe(text), self.arguments);
+        match query.fetch_one(pool).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(sqlx::Error::Database(_)) => Err(Error::Stale),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn numbered(&self) -> String {
+        let numbered = self.parts.iter().enumerate();
+        let parts: Vec<String> = numbered.map(|(at, text)| format!("w{at} AS ({text})")).collect();
+        parts.join(",\n")
+    }
+}

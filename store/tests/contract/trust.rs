@@ -1,0 +1,153 @@
+//! A batch on PostgreSQL begins in trust: what makes that fail, and that nothing has happened then.
+
+use kavadam_store::{Error, Wanted};
+
+use super::*;
+
+/// A world with a session that lane 0 remembers.
+async fn remembered() -> (World, SessionRow) {
+    let world = World::new(&fresh_postgres()).await;
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    tx.commit().await.unwrap();
+    (world, session)
+}
+
+async fn written(world: &World, session: &SessionRow) -> SessionRow {
+    let mut tx = world.store.read().await.unwrap();
+    tx.session(session.id).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn whoever_is_remembered_is_changed_in_trust() {
+    let (world, mut session) = remembered().await;
+    let mut tx = world.store.write_many(0).await.unwrap();
+    session.up_octets = 7;
+    tx.save_session(&session).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(written(&world, &session).await, session);
+}
+
+#[tokio::test]
+async fn what_another_took_since_is_not_written_over() {
+    let (world, mut session) = remembered().await;
+    let mut trusting = world.store.write_many(0).await.unwrap();
+    session.up_octets = 7;
+    trusting.save_session(&session).await.unwrap();
+
+    let mut other = world.store.write_many(1).await.unwrap();
+    other.lock_subscriber(world.subscriber).await.unwrap();
+    let mut theirs = session.clone();
+    theirs.up_octets = 3;
+    other.save_session(&theirs).await.unwrap();
+    other.commit().await.unwrap();
+
+    assert!(matches!(trusting.commit().await, Err(Error::Stale)));
+    assert_eq!(written(&world, &session).await, theirs);
+    // The next one knows better, in trust or not.
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let found = tx.lock_subscriber(world.subscriber).await.unwrap();
+    assert_eq!(
+        tx.live_sessions_of(found.id).await.unwrap(),
+        std::slice::from_ref(&theirs)
+    );
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_out_of_memory_that_another_changed_is_none() {
+    let (world, session) = remembered().await;
+    let mut trusting = world.store.write_many(0).await.unwrap();
+    trusting.lock_subscriber(world.subscriber).await.unwrap();
+    assert_eq!(trusting.session(session.id).await.unwrap().as_ref(), Some(&session));
+    // An administrator's command.
+    let mut other = world.write().await;
+    other.lock_subscriber(world.subscriber).await.unwrap();
+    other.commit().await.unwrap();
+    assert!(matches!(trusting.commit().await, Err(Error::Stale)));
+}
+
+#[tokio::test]
+async fn trust_given_up_late_notices_too() {
+    let (world, mut session) = remembered().await;
+    let mut trusting = world.store.write_many(0).await.unwrap();
+    session.up_octets = 7;
+    trusting.save_session(&session).await.unwrap();
+    let mut other = world.write().await;
+    other.lock_subscriber(world.subscriber).await.unwrap();
+    other.commit().await.unwrap();
+    assert!(matches!(trusting.begin().await, Err(Error::Stale)));
+    drop(trusting);
+    assert_eq!(written(&world, &session).await.up_octets, 0);
+}
+
+#[tokio::test]
+async fn a_place_that_was_changed_since_is_not_believed() {
+    let (world, mut session) = remembered().await;
+    // Read once, it is remembered.
+    let mut tx = world.store.write_many(0).await.unwrap();
+    tx.begin().await.unwrap();
+    let site = tx.site(session.site_id).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let mut admin = world.write().await;
+    admin.save_site(&site.name, false, site.plan_id).await.unwrap();
+    admin.commit().await.unwrap();
+
+    let mut trusting = world.store.write_many(0).await.unwrap();
+    assert!(trusting.site(session.site_id).await.unwrap().unwrap().is_open);
+    session.up_octets = 7;
+    trusting.save_session(&session).await.unwrap();
+    assert!(matches!(trusting.commit().await, Err(Error::Stale)));
+    assert_eq!(written(&world, &session).await.up_octets, 0);
+    let mut tx = world.store.write_many(0).await.unwrap();
+    tx.begin().await.unwrap();
+    assert!(!tx.site(session.site_id).await.unwrap().unwrap().is_open);
+}
+
+#[tokio::test]
+async fn a_name_believed_to_be_nobodys_is_not_given_twice() {
+    let (world, session) = remembered().await;
+    let mut tx = world.write().await;
+    let number = "9876500001".parse().unwrap();
+    let other = tx.ensure_subscriber(&number, "other", Language::En, NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    // Lane 1 remembers another subscriber, and knows nothing of the name.
+    let new = |name: &str| NewSession {
+        subscriber_id: other.id,
+        ..world.session(2, name)
+    };
+    let mut tx = world.store.write_many(1).await.unwrap();
+    tx.add_session(&new("0002")).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut trusting = world.store.write_many(1).await.unwrap();
+    let wanted = Wanted {
+        name: Some((world.nas, "0001")),
+        is_beginning: true,
+        ..Wanted::default()
+    };
+    trusting.gather(&[wanted]).await.unwrap();
+    assert_eq!(trusting.live_session_named(world.nas, "0001").await.unwrap(), None);
+    trusting.add_session(&new("0001")).await.unwrap();
+    assert!(matches!(trusting.commit().await, Err(Error::Stale)));
+    let mut knowing = world.store.write_many(1).await.unwrap();
+    knowing.begin().await.unwrap();
+    knowing.gather(&[wanted]).await.unwrap();
+    assert_eq!(
+        knowing.live_session_named(world.nas, "0001").await.unwrap(),
+        Some(session)
+    );
+}
+
+#[tokio::test]
+async fn an_end_and_a_beginning_of_one_name_are_written_in_that_order() {
+    let (world, mut session) = remembered().await;
+    let mut trusting = world.store.write_many(0).await.unwrap();
+    trusting.lock_subscriber(world.subscriber).await.unwrap();
+    let next = trusting.add_session(&world.session(1, "0001")).await;
+    let next = next.unwrap();
+    (session.state, session.ended_at) = (SessionState::Ended, Some(NOW));
+    trusting.save_session(&session).await.unwrap();
+    trusting.commit().await.unwrap();
+    assert_eq!(written(&world, &session).await, session);
+    assert_eq!(written(&world, &next).await, next);
+}
