@@ -1,4 +1,5 @@
-//! What is remembered from one writing transaction to the next, packed: of each subscriber who is online, everything that is going on.
+//! What is remembered from one writing transaction to the next, packed: of each subscriber who is online, everything that is going on;
+//! of some who were so last, what they were charged to.
 //!
 //! It equals what is committed. On SQLite one process has the one writer, so nobody else changes these rows but a command of an
 //! administrator, which [`Carry::is_of_version`] notices. On PostgreSQL a subscriber is remembered only as long as the row says that
@@ -15,11 +16,15 @@ use crate::{DeviceRow, EntitlementRow, LeaseRow, NasRow, SessionRow, SiteRow, Su
 
 /// Beyond so many subscribers nobody more is remembered.
 const MOST: usize = 1 << 21;
+/// So many who went offline last are surely remembered, and at most twice as many.
+const MOST_RESTING: usize = 8192;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Carry {
     people: HashMap<SubscriberId, Box<[u8]>>,
+    /// Those of whom nothing is going on, but may be soon: the next visit follows the last.
+    resting: [HashMap<SubscriberId, Box<[u8]>>; 2],
     by_session: HashMap<SessionId, SubscriberId>,
     by_name: HashMap<u64, SubscriberId>,
     /// Every name of a live session is known, on SQLite.
@@ -76,7 +81,9 @@ impl Carry {
     }
 
     pub(crate) fn subscriber(&self, id: SubscriberId) -> Option<(SubscriberRow, Whole)> {
-        let unpacked: Unpacked = postcard::from_bytes(self.people.get(&id)?).ok()?;
+        let [young, old] = &self.resting;
+        let packed = self.people.get(&id).or_else(|| young.get(&id)).or_else(|| old.get(&id));
+        let unpacked: Unpacked = postcard::from_bytes(packed?).ok()?;
         let whole = Whole {
             sessions: unpacked.sessions,
             leases: unpacked.leases,
@@ -87,7 +94,9 @@ impl Carry {
 
     /// Whether everybody of these is remembered.
     pub(crate) fn knows_all(&self, ids: &[SubscriberId]) -> bool {
-        ids.iter().all(|id| self.people.contains_key(id))
+        let [young, old] = &self.resting;
+        ids.iter()
+            .all(|id| self.people.contains_key(id) || young.contains_key(id) || old.contains_key(id))
     }
 
     /// Who has that live session.
@@ -135,8 +144,9 @@ impl Carry {
                 self.forget_keys(id, &left.known_by);
                 self.learn_keys(id, &keys);
             }
-            if keys.is_empty() || (self.people.len() >= MOST && !self.people.contains_key(&id)) {
-                self.people.remove(&id);
+            self.wake(id);
+            let is_resting = keys.is_empty();
+            if !is_resting && self.people.len() >= MOST && !self.people.contains_key(&id) {
                 continue;
             }
             let packed = Packed {
@@ -146,6 +156,7 @@ impl Carry {
                 entitlements: whole.entitlements,
             };
             match postcard::to_allocvec(&packed) {
+                Ok(octets) if is_resting => self.rest(id, octets.into()),
                 Ok(octets) => _ = self.people.insert(id, octets.into()),
                 Err(_) => _ = self.people.remove(&id),
             }
@@ -159,11 +170,28 @@ impl Carry {
             self.forget_keys(id, &keys);
         }
         self.people.remove(&id);
+        self.wake(id);
     }
 
     /// Forgets what subscribers do: rows of whoever are about to change. Their sessions' names do not.
     pub(crate) fn forget_people(&mut self) {
         self.people.clear();
+        self.resting = Default::default();
+    }
+
+    fn wake(&mut self, id: SubscriberId) {
+        for resting in &mut self.resting {
+            resting.remove(&id);
+        }
+    }
+
+    fn rest(&mut self, id: SubscriberId, packed: Box<[u8]>) {
+        self.people.remove(&id);
+        let [young, old] = &mut self.resting;
+        if young.len() >= MOST_RESTING {
+            *old = std::mem::take(young);
+        }
+        young.insert(id, packed);
     }
 
     /// A transaction begins: what one before changed and did not commit was never so.

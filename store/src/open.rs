@@ -14,6 +14,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use kavadam_domain::{NasId, SubscriberId};
 use sqlx::{Connection as _, Sqlite, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::carry::Carry;
 use crate::tx::{Carried, Db};
@@ -27,6 +29,11 @@ const LANES: usize = 2;
 const UNTESTED: Duration = Duration::from_secs(1);
 /// How long a use case waits for a connection before it fails (and the gate is left to ask again).
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
+/// How often SQLite's log is written back into its tables, beside the writer.
+const WRITE_BACK_EVERY: Duration = Duration::from_millis(200);
+/// From so many pages on (of 4 KiB: 64 MiB) the writer does it, which waits for the disk. It comes to that only as long as it writes without a
+/// pause, and has little left to do then; but without it the log would never begin anew.
+const LONGEST_LOG: &str = "16384";
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,6 +50,8 @@ enum Pool {
         carry: Arc<Mutex<Carry>>,
         /// Connections the writer had: versions compare within one only.
         connections: Arc<AtomicU64>,
+        /// As long as there is a store.
+        write_back: Arc<WriteBack>,
     },
     Postgres {
         pool: PgPool,
@@ -151,8 +160,14 @@ impl Store {
     /// Waits for the transactions under way and closes every connection.
     pub async fn close(&self) {
         match &self.pool {
-            Pool::Sqlite { writer, readers, .. } => {
+            Pool::Sqlite {
+                writer,
+                readers,
+                write_back,
+                ..
+            } => {
                 readers.close().await;
+                write_back.end().await;
                 writer.close().await;
             }
             Pool::Postgres { pool, .. } => pool.close().await,
@@ -189,6 +204,7 @@ async fn open_sqlite(url: &str) -> Result<Pool> {
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", LONGEST_LOG)
         .foreign_keys(true)
         .busy_timeout(WAIT_FOR_CONNECTION)
         .statement_cache_capacity(STATEMENTS_KEPT);
@@ -210,19 +226,59 @@ async fn open_sqlite(url: &str) -> Result<Pool> {
         .connect_with(options.clone())
         .await?;
     sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
+    let write_back = WriteBack::begin(pool().max_connections(1).connect_with(options.clone()).await?);
     let readers = pool().max_connections(4).connect_with(options.read_only(true)).await?;
     Ok(Pool::Sqlite {
         writer,
         readers,
         carry: Arc::default(),
         connections,
+        write_back: Arc::new(write_back),
     })
+}
+
+/// Writes SQLite's log back into its tables on a connection of its own, so that those who ask do not wait for that.
+#[derive(Debug)]
+struct WriteBack {
+    task: JoinHandle<()>,
+    pool: SqlitePool,
+}
+
+impl WriteBack {
+    fn begin(pool: SqlitePool) -> Self {
+        let own = pool.clone();
+        let task = tokio::spawn(async move {
+            let mut every = tokio::time::interval(WRITE_BACK_EVERY);
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                every.tick().await;
+                // It fails where the disk does, which whoever writes will hear of; and it is tried again.
+                if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&pool).await {
+                    tracing::debug!(%error, "the log is not written back");
+                }
+            }
+        });
+        Self { task, pool: own }
+    }
+
+    async fn end(&self) {
+        self.task.abort();
+        self.pool.close().await;
+    }
+}
+
+impl Drop for WriteBack {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 async fn open_postgres(url: &str) -> Result<Pool> {
     let options = PgConnectOptions::from_str(url).map_err(|_| Error::Url(without_password(url)))?;
     let options = options
         .application_name("kavadam")
+        // Every statement finds its rows by an index, however many it is given: planned once, not for each list of values.
+        .options([("plan_cache_mode", "force_generic_plan")])
         .statement_cache_capacity(STATEMENTS_KEPT);
     let pool = PgPoolOptions::new()
         .max_connections(16)

@@ -56,7 +56,7 @@ struct Held {
 /// A subscriber who was held, as they are now.
 pub(crate) struct Left {
     pub(crate) row: SubscriberRow,
-    /// Only what is going on.
+    /// Only what is going on; where nothing is, what was last charged.
     pub(crate) whole: Whole,
     /// See [`Held`].
     pub(crate) known_by: Vec<Keys>,
@@ -366,9 +366,11 @@ impl Working {
             leases.retain(|row| !row.is_closed);
             let take = |id| self.entitlements.remove(id).map(|tracked| tracked.row);
             let mut entitlements: Vec<_> = held.entitlements.iter().filter_map(take).collect();
+            let last = entitlements.iter().map(|row| row.id).max();
             entitlements.retain(|row| {
                 sessions.iter().any(|session| session.entitlement_id == row.id)
                     || leases.iter().any(|lease| lease.entitlement_id == row.id)
+                    || (sessions.is_empty() && leases.is_empty() && Some(row.id) == last)
             });
             let whole = Whole {
                 sessions,
