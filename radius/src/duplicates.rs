@@ -4,7 +4,7 @@
 //! twice, so a copy gets the first answer, octet for octet, or nothing while that is still being worked out (RFC 5080 §2.2.2).
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -62,20 +62,49 @@ impl Total {
     }
 }
 
-/// What an answer takes besides its own octets: its key twice, an instant, and the tables' spare room.
-const OVERHEAD_OCTETS: usize = 176;
+/// What an answer takes besides its own octets: its key twice, when it was given, and the tables' spare room.
+const OVERHEAD_OCTETS: usize = 160;
 /// What is left to each even if all the others remember more than their share: about the 256 requests that one port can have open.
 const KEPT_OCTETS: usize = 256 * (OVERHEAD_OCTETS + 200);
+
+/// A key as it is kept, of which there are hundreds of thousands: address (IPv4 as mapped into IPv6), port, identifier, authenticator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Packed([u8; 35]);
+
+impl From<&Key> for Packed {
+    fn from(key: &Key) -> Self {
+        let address = match key.source.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let mut packed = [0; 35];
+        let parts: [&[u8]; 4] = [
+            &address.octets(),
+            &key.source.port().to_be_bytes(),
+            &[key.identifier],
+            &key.authenticator,
+        ];
+        for (to, from) in packed.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        Self(packed)
+    }
+}
+
+/// A time in milliseconds, which begins anew every 49 days: far longer than anything is remembered.
+type Millis = u32;
 
 /// Remembers answers for a time, up to an amount; and what is being worked on for as long as that takes.
 pub(crate) struct Duplicates {
     bounds: Bounds,
     total: Arc<Total>,
     /// `None` while it is being worked on.
-    seen: HashMap<Key, Option<Arc<[u8]>>>,
+    seen: HashMap<Packed, Option<Arc<[u8]>>>,
     /// The answered ones and when, the oldest first.
-    answered: VecDeque<(Key, Instant)>,
+    answered: VecDeque<(Packed, Millis)>,
     octets: usize,
+    /// From when on times are counted.
+    since: Option<Instant>,
 }
 
 impl Duplicates {
@@ -87,11 +116,13 @@ impl Duplicates {
             seen: HashMap::new(),
             answered: VecDeque::new(),
             octets: 0,
+            since: None,
         }
     }
 
-    pub(crate) fn admit(&mut self, key: Key, now: Instant) -> Admission {
+    pub(crate) fn admit(&mut self, key: &Key, now: Instant) -> Admission {
         self.expire(now);
+        let key = Packed::from(key);
         match self.seen.get(&key) {
             Some(Some(reply)) => Admission::Replay(Arc::clone(reply)),
             Some(None) => Admission::InProgress,
@@ -104,8 +135,9 @@ impl Duplicates {
     }
 
     /// Keeps the answer for copies to come.
-    pub(crate) fn answered(&mut self, key: Key, reply: Arc<[u8]>, now: Instant) {
+    pub(crate) fn answered(&mut self, key: &Key, reply: Arc<[u8]>, now: Instant) {
         self.expire(now);
+        let key = Packed::from(key);
         let octets = OVERHEAD_OCTETS + reply.len();
         while self.octets + octets > self.bounds.octets || (self.total.is_used_up() && self.octets > KEPT_OCTETS) {
             let Some((oldest, _)) = self.answered.pop_front() else {
@@ -114,6 +146,7 @@ impl Duplicates {
             self.drop_answer(&oldest);
         }
         self.seen.insert(key, Some(reply));
+        let now = self.millis(now);
         self.answered.push_back((key, now));
         self.octets += octets;
         self.total.used.fetch_add(octets, Ordering::Relaxed);
@@ -121,7 +154,7 @@ impl Duplicates {
 
     /// There was no answer: a copy deserves another attempt.
     pub(crate) fn forget(&mut self, key: &Key) {
-        self.seen.remove(key);
+        self.seen.remove(&Packed::from(key));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -130,14 +163,20 @@ impl Duplicates {
 
     /// Forgets what is too old.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let lifetime = self.bounds.lifetime;
-        let is_old = |(_, at): &mut (Key, Instant)| now.duration_since(*at) >= lifetime;
+        let (now, lifetime) = (self.millis(now), self.bounds.lifetime.as_millis());
+        let is_old = |(_, at): &mut (Packed, Millis)| u128::from(now.wrapping_sub(*at)) >= lifetime;
         while let Some((key, _)) = self.answered.pop_front_if(is_old) {
             self.drop_answer(&key);
         }
     }
 
-    fn drop_answer(&mut self, key: &Key) {
+    fn millis(&mut self, now: Instant) -> Millis {
+        let since = self.since.get_or_insert(now);
+        let millis = now.duration_since(*since).as_millis() & u128::from(Millis::MAX);
+        Millis::try_from(millis).unwrap_or_default()
+    }
+
+    fn drop_answer(&mut self, key: &Packed) {
         if let Some(Some(reply)) = self.seen.remove(key) {
             let octets = OVERHEAD_OCTETS + reply.len();
             self.octets -= octets;
@@ -186,18 +225,18 @@ mod tests {
     fn a_copy_waits_while_the_first_is_worked_on_and_then_gets_its_answer() {
         let mut seen = duplicates(room_for(10));
         let now = Instant::now();
-        assert_eq!(seen.admit(key(1), now), Admission::New);
-        assert_eq!(seen.admit(key(1), now), Admission::InProgress);
+        assert_eq!(seen.admit(&key(1), now), Admission::New);
+        assert_eq!(seen.admit(&key(1), now), Admission::InProgress);
         let reply: Arc<[u8]> = Arc::from(&b"answer"[..]);
-        seen.answered(key(1), Arc::clone(&reply), now);
-        assert_eq!(seen.admit(key(1), now), Admission::Replay(reply));
+        seen.answered(&key(1), Arc::clone(&reply), now);
+        assert_eq!(seen.admit(&key(1), now), Admission::Replay(reply));
     }
 
     #[test]
     fn another_port_or_authenticator_is_another_request() {
         let mut seen = duplicates(room_for(10));
         let now = Instant::now();
-        assert_eq!(seen.admit(key(1), now), Admission::New);
+        assert_eq!(seen.admit(&key(1), now), Admission::New);
         let other_port = Key {
             source: (Ipv4Addr::LOCALHOST, 6).into(),
             ..key(1)
@@ -206,56 +245,91 @@ mod tests {
             authenticator: [8; 16],
             ..key(1)
         };
-        assert_eq!(seen.admit(other_port, now), Admission::New);
-        assert_eq!(seen.admit(other_authenticator, now), Admission::New);
+        assert_eq!(seen.admit(&other_port, now), Admission::New);
+        assert_eq!(seen.admit(&other_authenticator, now), Admission::New);
     }
 
     #[test]
     fn what_was_not_answered_may_be_tried_again() {
         let mut seen = duplicates(room_for(10));
         let now = Instant::now();
-        seen.admit(key(1), now);
+        seen.admit(&key(1), now);
         seen.forget(&key(1));
-        assert_eq!(seen.admit(key(1), now), Admission::New);
-        assert_eq!(seen.admit(key(1), now), Admission::InProgress);
+        assert_eq!(seen.admit(&key(1), now), Admission::New);
+        assert_eq!(seen.admit(&key(1), now), Admission::InProgress);
     }
 
     #[test]
     fn an_answer_is_remembered_from_when_it_was_given() {
         let mut seen = duplicates(room_for(10));
         let now = Instant::now();
-        seen.admit(key(1), now);
+        seen.admit(&key(1), now);
         let later = now + 3 * LIFETIME;
         assert_eq!(
-            seen.admit(key(1), later),
+            seen.admit(&key(1), later),
             Admission::InProgress,
             "however long it takes"
         );
-        seen.answered(key(1), Arc::from(&b"answer"[..]), later);
+        seen.answered(&key(1), Arc::from(&b"answer"[..]), later);
         let almost = later + Duration::from_secs(29);
-        assert!(matches!(seen.admit(key(1), almost), Admission::Replay(_)));
-        assert_eq!(seen.admit(key(1), later + LIFETIME), Admission::New);
+        assert!(matches!(seen.admit(&key(1), almost), Admission::Replay(_)));
+        assert_eq!(seen.admit(&key(1), later + LIFETIME), Admission::New);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_also_after_weeks_told_by_its_age() {
+        let mut seen = duplicates(room_for(10));
+        let now = Instant::now();
+        assert_eq!(seen.admit(&key(1), now), Admission::New);
+        // A second before the count of milliseconds begins anew.
+        let before = now + Duration::from_millis((1 << 32) - 1000);
+        seen.answered(&key(1), Arc::from(&b"answer"[..]), before);
+        assert!(matches!(
+            seen.admit(&key(1), before + Duration::from_secs(2)),
+            Admission::Replay(_)
+        ));
+        assert_eq!(seen.admit(&key(1), before + LIFETIME), Admission::New);
+    }
+
+    #[test]
+    fn an_address_of_either_family_is_told_apart_by_all_of_it() {
+        let mut seen = duplicates(room_for(10));
+        let now = Instant::now();
+        for source in [
+            "192.0.2.1:5",
+            "192.0.2.2:5",
+            "192.0.2.2:6",
+            "[2001:db8::1]:5",
+            "[2001:db8:1::1]:5",
+        ] {
+            let key = Key {
+                source: source.parse().unwrap(),
+                ..key(1)
+            };
+            assert_eq!(seen.admit(&key, now), Admission::New, "{source}");
+            assert_eq!(seen.admit(&key, now), Admission::InProgress, "{source}");
+        }
     }
 
     #[test]
     fn never_remembers_more_answers_than_it_has_room_for() {
         let mut seen = duplicates(room_for(4));
         let now = Instant::now();
-        assert_eq!(seen.admit(key(0), now), Admission::New);
+        assert_eq!(seen.admit(&key(0), now), Admission::New);
         for identifier in 1..=255 {
-            assert_eq!(seen.admit(key(identifier), now), Admission::New);
-            seen.answered(key(identifier), Arc::from(&b"answer"[..]), now);
+            assert_eq!(seen.admit(&key(identifier), now), Admission::New);
+            seen.answered(&key(identifier), Arc::from(&b"answer"[..]), now);
             assert!(seen.seen.len() <= 5 && seen.answered.len() <= 4);
         }
         assert_eq!(
-            seen.admit(key(0), now),
+            seen.admit(&key(0), now),
             Admission::InProgress,
             "work is never forgotten"
         );
-        assert!(matches!(seen.admit(key(255), now), Admission::Replay(_)));
-        seen.answered(key(0), vec![0; 2 * room_for(4)].into(), now);
+        assert!(matches!(seen.admit(&key(255), now), Admission::Replay(_)));
+        seen.answered(&key(0), vec![0; 2 * room_for(4)].into(), now);
         assert!(
-            matches!(seen.admit(key(0), now), Admission::Replay(_)) && seen.answered.len() == 1,
+            matches!(seen.admit(&key(0), now), Admission::Replay(_)) && seen.answered.len() == 1,
             "a single answer is kept whatever its size"
         );
     }
@@ -265,12 +339,12 @@ mod tests {
         let mut seen = duplicates(room_for(10));
         let now = Instant::now();
         for identifier in 0..10 {
-            assert_eq!(seen.admit(key(identifier), now), Admission::New);
+            assert_eq!(seen.admit(&key(identifier), now), Admission::New);
         }
-        assert_eq!(seen.admit(key(10), now), Admission::Full);
-        assert_eq!(seen.admit(key(9), now), Admission::InProgress);
-        seen.answered(key(0), Arc::from(&b"answer"[..]), now);
-        assert_eq!(seen.admit(key(10), now), Admission::New);
+        assert_eq!(seen.admit(&key(10), now), Admission::Full);
+        assert_eq!(seen.admit(&key(9), now), Admission::InProgress);
+        seen.answered(&key(0), Arc::from(&b"answer"[..]), now);
+        assert_eq!(seen.admit(&key(10), now), Admission::New);
     }
 
     #[test]
@@ -288,8 +362,8 @@ mod tests {
                     authenticator: u128::from(number).to_be_bytes(),
                     ..key(1)
                 };
-                assert_eq!(seen.admit(key, now), Admission::New);
-                seen.answered(key, vec![0; 200].into(), now);
+                assert_eq!(seen.admit(&key, now), Admission::New);
+                seen.answered(&key, vec![0; 200].into(), now);
             }
         };
         let mut quiet = Duplicates::new(bounds, &total);

@@ -153,7 +153,7 @@ impl Job {
     pub(crate) fn answered(mut self, reply: Vec<u8>) -> Arc<[u8]> {
         let reply: Arc<[u8]> = reply.into();
         if let Some(key) = self.key.take() {
-            lock(&self.seen).answered(key, Arc::clone(&reply), Instant::now());
+            lock(&self.seen).answered(&key, Arc::clone(&reply), Instant::now());
         }
         reply
     }

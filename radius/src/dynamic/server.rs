@@ -161,7 +161,7 @@ impl<H: DynamicHandler> DynamicDoor<H> {
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };
-        let admission = lock(&self.seen).admit(key, Instant::now());
+        let admission = lock(&self.seen).admit(&key, Instant::now());
         let job = match admission {
             Admission::New => Job::new(&self.seen, key),
             Admission::InProgress => return self.drop(&self.counts.duplicates),

@@ -114,7 +114,7 @@ impl Intake {
         };
         let seen = lock(&self.seen).of(sender.nas().id, now);
         // The lock ends with this statement: a job locks again when it is done or dropped.
-        let admission = lock(&seen).admit(key, now);
+        let admission = lock(&seen).admit(&key, now);
         match admission {
             Admission::New => Taken::Work(packet, sender, Job::new(&seen, key)),
             Admission::InProgress => Taken::Drop(DropReason::InProgress),
@@ -175,8 +175,8 @@ mod memory {
             identifier: 1,
             authenticator: [9; 16],
         };
-        lock(&one).admit(key, now);
-        lock(&one).answered(key, Arc::from(&b"answer"[..]), now);
+        lock(&one).admit(&key, now);
+        lock(&one).answered(&key, Arc::from(&b"answer"[..]), now);
         let weak = Arc::downgrade(&one);
         drop(one);
         seen.of(NasId(2), now + REMEMBERED);
