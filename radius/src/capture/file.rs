@@ -12,6 +12,10 @@ use super::datagram::Link;
 const BUFFER_OCTETS: usize = 1 << 17;
 /// Interfaces of a section at most: a file could name millions.
 const MOST_INTERFACES: usize = 4096;
+/// What a pcapng begins with: the type of its section header.
+const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// Type, length, and the length again.
+const SMALLEST_BLOCK_OCTETS: u32 = 12;
 
 /// The file cannot be read (further).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,7 @@ pub enum CaptureError {
 pub struct CaptureFile<'a> {
     reader: Box<dyn PcapReaderIterator + Send + 'a>,
     interfaces: Interfaces,
+    is_pcapng: bool,
     datagrams: u64,
     is_over: bool,
 }
@@ -38,8 +43,10 @@ impl<'a> CaptureFile<'a> {
     /// # Errors
     /// [`CaptureError::NoCapture`].
     pub fn open(source: impl Read + Send + 'a) -> Result<Self, CaptureError> {
+        let reader = create_reader(BUFFER_OCTETS, source).map_err(|_| CaptureError::NoCapture)?;
         Ok(Self {
-            reader: create_reader(BUFFER_OCTETS, source).map_err(|_| CaptureError::NoCapture)?,
+            is_pcapng: reader.data().starts_with(&SECTION_HEADER),
+            reader,
             interfaces: Interfaces::default(),
             datagrams: 0,
             is_over: false,
@@ -47,6 +54,9 @@ impl<'a> CaptureFile<'a> {
     }
 
     fn step(&mut self) -> Step {
+        if self.is_pcapng && says_less_than_a_block(self.reader.data()) {
+            return Step::Broken;
+        }
         match self.reader.next() {
             Ok((length, block)) => {
                 let datagram = self.interfaces.read(&block);
@@ -67,6 +77,13 @@ impl<'a> CaptureFile<'a> {
             Err(_) => Step::Broken,
         }
     }
+}
+
+/// Whether the block that begins there calls itself shorter than any can be: the reader would subtract below zero. Both orders of octets are
+/// tried, since what is so short in one is far too long in the other.
+fn says_less_than_a_block(octets: &[u8]) -> bool {
+    let length = octets.get(4..).and_then(<[u8]>::first_chunk::<4>);
+    length.is_some_and(|length| u32::from_le_bytes(*length).min(u32::from_be_bytes(*length)) < SMALLEST_BLOCK_OCTETS)
 }
 
 enum Step {
@@ -277,6 +294,25 @@ mod tests {
             for length in 0..whole.len() {
                 if let Ok(capture) = CaptureFile::open(&whole[..length]) {
                     assert!(capture.count() <= 3, "cut after {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_shorter_than_any_can_be_ends_the_reading_whatever_its_type() {
+        for kind in [3_u32, 6, 0x8000_0001, 0xbad] {
+            for length in 0..SMALLEST_BLOCK_OCTETS {
+                for told in [length.to_le_bytes(), length.to_be_bytes()] {
+                    let mut file = pcapng(&[ip(b"one")]);
+                    file.extend(kind.to_le_bytes());
+                    file.extend(told);
+                    file.extend([0; 40]);
+                    let all = read(&file);
+                    assert!(
+                        matches!(all.as_slice(), [Ok(_), Err(CaptureError::Broken(1))]),
+                        "type {kind:#x}, length {length}: {all:?}"
+                    );
                 }
             }
         }
