@@ -224,6 +224,25 @@ async fn what_was_recorded_long_ago_or_bears_no_time_is_ignored() {
 }
 
 #[tokio::test]
+async fn an_order_whose_answer_would_not_fit_is_not_obeyed() {
+    let lab = lab();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let with_states = |identifier, count| {
+        let mut draft = Draft::request(Code::DisconnectRequest, [0; 16]);
+        draft.text(attr::ACCT_SESSION_ID, "s1");
+        draft.u32(attr::EVENT_TIMESTAMP, u32::try_from(now().as_secs()).unwrap());
+        for _ in 0..count {
+            draft.octets(attr::PROXY_STATE, &[7; 253]);
+        }
+        draft.seal_request(identifier, SECRET.as_bytes()).unwrap()
+    };
+    assert_eq!(ask(&socket, lab.at, &with_states(1, 9)).await, None);
+    assert_eq!(*lab.gate.ended.lock().unwrap(), 0);
+    assert_eq!(lab.counts.malformed.load(Ordering::Relaxed), 1);
+    assert!(ask(&socket, lab.at, &with_states(2, 8)).await.is_some());
+}
+
+#[tokio::test]
 async fn rubbish_and_forgeries_end_nothing() {
     let lab = lab();
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -68,7 +68,7 @@ pub trait DynamicHandler: Send + Sync + 'static {
 pub struct DynamicCounts {
     /// From an address that may not give orders.
     pub unknown_source: AtomicU64,
-    /// Not a request of this kind, or no RADIUS at all.
+    /// Not a request of this kind, or no RADIUS at all, or with more Proxy-State than an answer has room for.
     pub malformed: AtomicU64,
     /// Not signed with the secret.
     pub unverified: AtomicU64,
@@ -176,7 +176,7 @@ impl<H: DynamicHandler> DynamicDoor<H> {
         Some(job.answered(reply))
     }
 
-    /// The packet, if it is a request, signed with the secret, and fresh.
+    /// The packet, if it is a request, signed with the secret, fresh, and can be answered.
     fn check(&self, datagram: &[u8], secret: &Secret, now: Timestamp) -> Option<Packet> {
         let packet = match Packet::parse(datagram) {
             Ok(packet) if matches!(packet.code(), Code::DisconnectRequest | Code::CoaRequest) => packet,
@@ -187,6 +187,10 @@ impl<H: DynamicHandler> DynamicDoor<H> {
         }
         if !is_fresh(&packet, now, self.config.is_strict) {
             return self.drop(&self.counts.stale);
+        }
+        // Obeyed but not answered, it would be obeyed again with every copy.
+        if !packet.fits_an_answer() {
+            return self.drop(&self.counts.malformed);
         }
         Some(packet)
     }

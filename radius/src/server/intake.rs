@@ -12,7 +12,7 @@ use super::DropReason;
 use super::sender::Sender;
 use crate::duplicates::{Admission, Bounds, Duplicates, Key, Total};
 use crate::listener::{Job, SharedDuplicates, lock};
-use crate::wire::{Code, Packet, attr};
+use crate::wire::{Code, Packet};
 
 /// Outlasts the retransmissions of common gates (MikroTik, CoovaChilli and ours give up within 20 seconds).
 const REMEMBERED: Duration = Duration::from_secs(30);
@@ -26,9 +26,6 @@ const OF_A_GATE: Bounds = Bounds {
 };
 /// Of all gates together: 200,000 common answers.
 const OF_ALL_OCTETS: usize = 64 << 20;
-/// Proxies on the way, and octets of the Proxy-States that an answer gives back: what is left of 4096 holds the longest answer.
-const MOST_PROXY_STATES: usize = 32;
-const MOST_PROXY_STATE_OCTETS: usize = 2048;
 
 /// Which port it came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,20 +130,11 @@ impl Intake {
             return Err(DropReason::WrongPort);
         }
         let sender = Sender::of(&packet, gates, clock)?;
-        if !fits_an_answer(&packet) {
+        if !packet.fits_an_answer() {
             return Err(DropReason::ProxyState);
         }
         Ok((packet, sender))
     }
-}
-
-/// Whether all its Proxy-States can be given back, as they must be (RFC 2865 §5.33).
-fn fits_an_answer(packet: &Packet) -> bool {
-    let states = packet.attributes().filter(|(kind, _)| *kind == attr::PROXY_STATE);
-    let (count, octets) = states.fold((0, 0), |(count, octets), (_, value)| {
-        (count + 1, octets + 2 + value.len())
-    });
-    count <= MOST_PROXY_STATES && octets <= MOST_PROXY_STATE_OCTETS
 }
 
 impl Port {

@@ -8,6 +8,10 @@ use super::attribute::{Code, attr, vendor::VendorAttr};
 use super::crypto::{DIGEST_OCTETS, message_authenticator, packet_digest};
 use super::{HEADER_OCTETS, MAX_PACKET_OCTETS, MAX_VALUE_OCTETS, Packet};
 
+/// Proxies on the way, and octets of the Proxy-States that an answer gives back: what is left of 4096 holds the longest answer.
+const MOST_PROXY_STATES: usize = 32;
+const MOST_PROXY_STATE_OCTETS: usize = 2048;
+
 /// What was put into the packet does not fit the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -224,6 +228,17 @@ impl Draft {
         };
         copy_to(&mut packet, 4, &authenticator);
         Ok(packet)
+    }
+}
+
+impl Packet {
+    /// Whether an answer can give all its Proxy-States back, as it must (RFC 2865 §5.33).
+    pub(crate) fn fits_an_answer(&self) -> bool {
+        let states = self.attributes().filter(|(kind, _)| *kind == attr::PROXY_STATE);
+        let (count, octets) = states.fold((0, 0), |(count, octets), (_, value)| {
+            (count + 1, octets + 2 + value.len())
+        });
+        count <= MOST_PROXY_STATES && octets <= MOST_PROXY_STATE_OCTETS
     }
 }
 
