@@ -167,7 +167,7 @@ enum Slot {
 }
 
 /// A question in flight.
-struct Question {
+pub(crate) struct Question {
     peer: SocketAddr,
     code: Code,
     authenticator: [u8; 16],
@@ -250,7 +250,24 @@ impl Lane {
 }
 
 impl Question {
-    fn judge(&self, datagram: &[u8], from: SocketAddr) -> Result<Packet, &'static str> {
+    pub(crate) fn new(
+        peer: &Peer<'_>,
+        code: Code,
+        authenticator: [u8; 16],
+        answer: Option<oneshot::Sender<Packet>>,
+    ) -> Self {
+        Self {
+            peer: peer.address,
+            code,
+            authenticator,
+            secret: peer.secret.clone(),
+            is_strict: peer.is_strict,
+            answer: Mutex::new(answer),
+            dropped: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn judge(&self, datagram: &[u8], from: SocketAddr) -> Result<Packet, &'static str> {
         if from.ip() != self.peer.ip() || from.port() != self.peer.port() {
             return Err("from another address");
         }
@@ -278,15 +295,7 @@ impl Claim {
     fn expect(&self, peer: &Peer<'_>, code: Code, packet: &[u8]) -> oneshot::Receiver<Packet> {
         let (sender, answer) = oneshot::channel();
         let authenticator = packet.get(4..).and_then(<[u8]>::first_chunk).copied();
-        let question = Question {
-            peer: peer.address,
-            code,
-            authenticator: authenticator.unwrap_or_default(),
-            secret: peer.secret.clone(),
-            is_strict: peer.is_strict,
-            answer: Mutex::new(Some(sender)),
-            dropped: Mutex::default(),
-        };
+        let question = Question::new(peer, code, authenticator.unwrap_or_default(), Some(sender));
         self.lane.set(self.identifier, Slot::Waiting(Arc::new(question)));
         answer
     }

@@ -17,6 +17,8 @@ mod clock;
 mod duplicates;
 pub mod dynamic;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod limits;
 mod listener;
 mod nas;

@@ -146,7 +146,9 @@ impl Probe {
         }
     }
 
-    fn judge(&self, datagram: &[u8], request: &Packet) -> Heard {
+    /// What came in place of an answer to the request, or as one.
+    #[must_use]
+    pub fn judge(&self, datagram: &[u8], request: &Packet) -> Heard {
         let Ok(packet) = Packet::parse(datagram) else {
             return Heard::Nonsense("it is no RADIUS packet");
         };

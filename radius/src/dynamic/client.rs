@@ -29,6 +29,17 @@ pub enum DynamicReply {
     NoAnswer,
 }
 
+impl DynamicReply {
+    /// What an answer says that was verified and is one to such a request.
+    #[must_use]
+    pub fn of(packet: &Packet) -> Self {
+        match packet.code() {
+            Code::DisconnectAck | Code::CoaAck => Self::Ack,
+            _ => Self::Nak(packet.u32(attr::ERROR_CAUSE).map(ErrorCause)),
+        }
+    }
+}
+
 /// Sends Disconnect- and CoA-Requests; many may be in flight at once. Needs a Tokio runtime.
 pub struct DynamicClient {
     exchange: Exchange,
@@ -69,7 +80,7 @@ impl DynamicClient {
     #[cfg(feature = "server")]
     pub async fn send_down_a_link(&self, nas: NasId, code: Code, draft: Draft) -> DynamicReply {
         let answer = self.links.ask(nas, code, draft, DOWN_A_LINK).await;
-        answer.map_or(DynamicReply::NoAnswer, |packet| reply_of(&packet))
+        answer.map_or(DynamicReply::NoAnswer, |packet| DynamicReply::of(&packet))
     }
 
     /// Sends a request and waits for what became of it.
@@ -92,19 +103,12 @@ impl DynamicClient {
             is_strict: false,
         };
         match self.exchange.ask(peer, code, draft, self.retry).await {
-            Ok(packet) => reply_of(&packet),
+            Ok(packet) => DynamicReply::of(&packet),
             Err(ExchangeError::NoAnswer(_)) => DynamicReply::NoAnswer,
             Err(error @ (ExchangeError::Encode(_) | ExchangeError::Socket(_))) => {
                 tracing::warn!(%error, peer = %to, "cannot ask the gate");
                 DynamicReply::NoAnswer
             }
         }
-    }
-}
-
-fn reply_of(packet: &Packet) -> DynamicReply {
-    match packet.code() {
-        Code::DisconnectAck | Code::CoaAck => DynamicReply::Ack,
-        _ => DynamicReply::Nak(packet.u32(attr::ERROR_CAUSE).map(ErrorCause)),
     }
 }

@@ -6,4 +6,6 @@ mod server;
 
 pub use client::{DynamicClient, DynamicReply};
 pub use message::{DynamicAction, DynamicRequest, Target};
+#[cfg(feature = "fuzzing")]
+pub(crate) use server::DynamicDoor;
 pub use server::{Authority, DynamicConfig, DynamicCounts, DynamicHandler, DynamicServer};

@@ -92,16 +92,9 @@ impl<H: DynamicHandler> DynamicServer<H> {
     /// # Errors
     /// The port is taken, or the address is not ours.
     pub fn bind(config: DynamicConfig, handler: H) -> std::io::Result<Self> {
-        let socket = listener::bind(config.listen)?;
-        let door = DynamicDoor {
-            config,
-            handler,
-            seen: Arc::new(Mutex::new(Duplicates::new(REMEMBERED, &Total::new(usize::MAX)))),
-            counts: Arc::default(),
-        };
         Ok(Self {
-            socket,
-            door: Arc::new(door),
+            socket: listener::bind(config.listen)?,
+            door: Arc::new(DynamicDoor::new(config, handler)),
         })
     }
 
@@ -125,7 +118,10 @@ impl<H: DynamicHandler> DynamicServer<H> {
         let door = Arc::clone(&self.door);
         Arc::new(move |order| {
             let door = Arc::clone(&door);
-            Box::pin(async move { door.answer_with(&order, &Secret::new(crate::wire::RADSEC_SECRET)).await })
+            Box::pin(async move {
+                let secret = Secret::new(crate::wire::RADSEC_SECRET);
+                door.answer_with(&order, &secret, clock::now()).await
+            })
         })
     }
 
@@ -135,7 +131,7 @@ impl<H: DynamicHandler> DynamicServer<H> {
     }
 }
 
-struct DynamicDoor<H> {
+pub(crate) struct DynamicDoor<H> {
     config: DynamicConfig,
     handler: H,
     seen: SharedDuplicates,
@@ -144,17 +140,30 @@ struct DynamicDoor<H> {
 
 impl<H: DynamicHandler> Door for DynamicDoor<H> {
     async fn answer(&self, datagram: Vec<u8>, from: SocketAddr) -> Option<Arc<[u8]>> {
-        let source = from.ip().to_canonical();
-        let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
-            return self.drop(&self.counts.unknown_source);
-        };
-        self.answer_with(&datagram, &authority.secret).await
+        self.answer_at(&datagram, from, clock::now()).await
     }
 }
 
 impl<H: DynamicHandler> DynamicDoor<H> {
-    async fn answer_with(&self, datagram: &[u8], secret: &Secret) -> Option<Arc<[u8]>> {
-        let packet = self.check(datagram, secret, clock::now())?;
+    pub(crate) fn new(config: DynamicConfig, handler: H) -> Self {
+        Self {
+            config,
+            handler,
+            seen: Arc::new(Mutex::new(Duplicates::new(REMEMBERED, &Total::new(usize::MAX)))),
+            counts: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn answer_at(&self, datagram: &[u8], from: SocketAddr, now: Timestamp) -> Option<Arc<[u8]>> {
+        let source = from.ip().to_canonical();
+        let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
+            return self.drop(&self.counts.unknown_source);
+        };
+        self.answer_with(datagram, &authority.secret, now).await
+    }
+
+    async fn answer_with(&self, datagram: &[u8], secret: &Secret, now: Timestamp) -> Option<Arc<[u8]>> {
+        let packet = self.check(datagram, secret, now)?;
         let key = Key {
             // Not where it came from: a recorded order played back from elsewhere is still a copy, as its authenticator tells.
             source: ANYWHERE,

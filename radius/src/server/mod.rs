@@ -8,6 +8,8 @@ mod accounting;
 mod authentication;
 mod centre;
 mod counts;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod intake;
 mod orders;
 mod radsec;

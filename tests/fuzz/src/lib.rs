@@ -3,18 +3,29 @@
 //! The corpora in `corpus/TARGET` are replayed by `cargo test`; `README.md` tells how to let libFuzzer look for more.
 
 mod accounting;
+mod answers;
+mod attributes;
+mod gates;
+mod judgement;
+mod orders;
 mod radius;
 mod radsec;
+mod signing;
 mod text;
 
 /// A parser under fire: panics where something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
+    ("radius_attributes", attributes::read),
+    ("radius_intake", gates::request),
+    ("radius_answers", answers::answer),
+    ("radius_judgement", judgement::reply),
+    ("radius_orders", orders::order),
     ("radius_accounting", accounting::reports),
     ("radius_capture", radius::capture),
     ("radius_dictionary", radius::dictionary),
