@@ -35,8 +35,11 @@ pub fn read(attributes: &[u8]) {
 
 fn extended(packet: &Packet, octets: &[u8]) {
     let all = packet.all_extended();
-    let held: usize = all.iter().map(|(_, value)| value.len()).sum();
-    assert!(held + signing::HEADER_OCTETS <= octets.len());
+    let found: Vec<_> = all
+        .iter()
+        .map(|(at, value)| (at.space.octet(), at.kind, value.clone()))
+        .collect();
+    assert_eq!(found, ends_of_extended(octets));
     for (attribute, value) in &all {
         assert!(packet.extended(*attribute).contains(value));
     }
@@ -59,6 +62,32 @@ fn extended(packet: &Packet, octets: &[u8]) {
     if let Some(again) = again {
         assert_eq!(again.all_extended(), all);
     }
+}
+
+/// Every extended attribute (RFC 6929 §2), looked for from its end: the fragments before one that is the last are of its type, marked, and
+/// follow one another.
+fn ends_of_extended(octets: &[u8]) -> Vec<(u8, u8, Vec<u8>)> {
+    let pieces: Vec<_> = signing::attributes(octets)
+        .map(|(kind, value)| match (kind, value) {
+            (241..=244, [inner, rest @ ..]) => Some((kind, *inner, false, rest)),
+            (245 | 246, [inner, flags, rest @ ..]) => Some((kind, *inner, flags & 0x80 != 0, rest)),
+            _ => None,
+        })
+        .collect();
+    let mut found = Vec::new();
+    for (at, piece) in pieces.iter().enumerate() {
+        let Some((kind, inner, false, last)) = piece else {
+            continue;
+        };
+        let before = pieces.iter().take(at).rev();
+        let mut parts: Vec<&[u8]> = before
+            .map_while(|piece| piece.filter(|(at, of, has_more, _)| (at, of, *has_more) == (kind, inner, true)))
+            .map(|(_, _, _, part)| part)
+            .collect();
+        parts.reverse();
+        found.push((*kind, *inner, [parts.concat().as_slice(), last].concat()));
+    }
+    found
 }
 
 fn joined(packet: &Packet) {
