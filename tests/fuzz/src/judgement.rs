@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use kavadam_domain::Limits;
 use kavadam_radius::dynamic::DynamicReply;
 use kavadam_radius::fuzzing::is_answer;
 use kavadam_radius::probe::{Heard, Probe};
-use kavadam_radius::wire::{Code, Draft, Packet, attr};
+use kavadam_radius::wire::{Code, Draft, Packet, attr, vendor};
 use kavadam_radius::{AccessReply, ErrorCause, Grant, NasIdentity, Secret};
 
 use crate::signing::{self, SECRET};
@@ -65,6 +66,9 @@ pub fn reply(input: &[u8]) {
         assert!(!is_believed(&reply, &other), "it answers another request");
     }
     if let (true, Ok(packet)) = (is_right, Packet::parse(&reply)) {
+        if let Some(AccessReply::Accept(grant)) = AccessReply::read(&packet) {
+            assert_held_to(&grant.limits, &reply);
+        }
         says_the_same(&packet, &request);
     }
 }
@@ -87,6 +91,23 @@ fn request(code: Code, number: u8) -> Option<Packet> {
     draft.octets(attr::CHARGEABLE_USER_IDENTITY, &[0]);
     draft.u32(attr::NAS_PORT, number.into());
     Packet::parse(&draft.seal_request(IDENTIFIER, SECRET).ok()?).ok()
+}
+
+/// The limits of an Access-Accept are those that stand in it. What cannot be read would have made it a refusal.
+fn assert_held_to(limits: &Limits, accept: &[u8]) {
+    let number = |value: Option<&&[u8]>| Some(u32::from_be_bytes((*value?).try_into().ok()?));
+    let plain = |kind| number(signing::values(accept, kind).first());
+    let of_vendor = |(vendor, kind)| number(signing::vendor_values(accept, vendor, kind).first());
+    assert_eq!(limits.session_secs, plain(attr::SESSION_TIMEOUT));
+    assert_eq!(limits.idle_secs, plain(attr::IDLE_TIMEOUT));
+    assert_eq!(limits.interim_secs, plain(attr::ACCT_INTERIM_INTERVAL));
+    let rate = |attribute| of_vendor(attribute).filter(|rate| *rate > 0).map(u64::from);
+    assert_eq!(limits.up_bits_per_sec, rate(vendor::WISPR_BANDWIDTH_MAX_UP));
+    assert_eq!(limits.down_bits_per_sec, rate(vendor::WISPR_BANDWIDTH_MAX_DOWN));
+    let low = of_vendor(vendor::CHILLISPOT_MAX_TOTAL_OCTETS).unwrap_or(0);
+    let high = of_vendor(vendor::CHILLISPOT_MAX_TOTAL_GIGAWORDS).unwrap_or(0);
+    let octets = u64::from(high) * (1 << 32) + u64::from(low);
+    assert_eq!(limits.max_total_octets, Some(octets).filter(|octets| *octets > 0));
 }
 
 fn says_the_same(packet: &Packet, request: &Packet) {

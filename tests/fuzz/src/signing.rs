@@ -7,6 +7,7 @@ use md5::{Digest as _, Md5};
 pub const SECRET: &[u8] = b"a secret for fuzzing";
 pub const MAX_PACKET_OCTETS: usize = 4096;
 pub const HEADER_OCTETS: usize = 20;
+const VENDOR_SPECIFIC: u8 = 26;
 pub const PROXY_STATE: u8 = 33;
 pub const MESSAGE_AUTHENTICATOR: u8 = 80;
 /// A Message-Authenticator to be filled in.
@@ -63,6 +64,16 @@ pub fn attributes(packet: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 /// Every value of a type.
 pub fn values(packet: &[u8], kind: u8) -> Vec<&[u8]> {
     attributes(packet)
+        .filter(|(at, _)| *at == kind)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// Every value of a vendor's type, where its attributes have the recommended layout (RFC 2865 §5.26).
+pub fn vendor_values(packet: &[u8], vendor: u32, kind: u8) -> Vec<&[u8]> {
+    let all = values(packet, VENDOR_SPECIFIC).into_iter();
+    all.filter_map(|value| value.strip_prefix(&vendor.to_be_bytes()))
+        .flat_map(walk)
         .filter(|(at, _)| *at == kind)
         .map(|(_, value)| value)
         .collect()
