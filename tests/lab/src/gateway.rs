@@ -107,6 +107,14 @@ impl Gateway {
     /// # Errors
     /// It does not come up; the end of its log is in the message.
     pub fn start(&mut self, netns: &Netns) -> anyhow::Result<()> {
+        self.start_and_ask(netns, "http://10.80.0.1:3990/prelogin")
+    }
+
+    /// The same with a kavadam whose pages are elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_and_ask(&mut self, netns: &Netns, url: &str) -> anyhow::Result<()> {
         let config = self.config.display().to_string();
         let program = self.program.display().to_string();
         let mut process = netns.start(
@@ -115,10 +123,7 @@ impl Gateway {
             &as_unit(&KAVADAM, &[&program, "--config", &config, "run"]),
         )?;
         let is_up = until(Duration::from_secs(20), || {
-            let answer = netns.output(
-                "curl",
-                &["-s", "-m", "1", "-o", "/dev/null", "http://10.80.0.1:3990/prelogin"],
-            );
+            let answer = netns.output("curl", &["-s", "-m", "1", "-o", "/dev/null", url]);
             answer.is_ok_and(|output| output.status.success()) || !process.is_running()
         });
         if !is_up || !process.is_running() {

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod accounting;
+pub mod branch;
 pub mod browser;
 pub mod certificates;
 pub mod citizen;

@@ -152,6 +152,11 @@ impl World {
         netns.run(&self.lab.display().to_string(), words)
     }
 
+    /// What the names of its namespaces begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn messages_file(&self) -> PathBuf {
         self.dir.join("messages")
     }
@@ -167,11 +172,20 @@ impl World {
     /// # Errors
     /// It cannot be made.
     pub fn phone(&mut self) -> anyhow::Result<Phone> {
+        let gate = self.gate.name().to_owned();
+        self.phone_at(&gate)
+    }
+
+    /// A new phone on the Wi-Fi of the gate in that namespace.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn phone_at(&mut self, gate: &str) -> anyhow::Result<Phone> {
         self.phones += 1;
         let number = self.phones;
         let mac = format!("02:00:5e:00:00:{number:02x}");
         let phone = Phone::new(&format!("{}-p{number}", self.prefix), &mac, &self.dir)?;
-        let (gate, own) = (self.gate.name(), phone.netns().name());
+        let own = phone.netns().name();
         let port = format!("ap{number}");
         sh(
             "ip",
@@ -179,7 +193,7 @@ impl World {
                 "link", "add", &port, "netns", gate, "type", "veth", "peer", "name", "eth0", "netns", own,
             ],
         )?;
-        self.gate.ip(&format!("link set {port} master lan0 up"))?;
+        sh("ip", &["-n", gate, "link", "set", &port, "master", "lan0", "up"])?;
         phone.netns().ip(&format!("link set eth0 address {mac} up"))?;
         Ok(phone)
     }
