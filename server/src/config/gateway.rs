@@ -99,13 +99,6 @@ fn numbers(file: &File, problems: &mut Problems) {
     }
 }
 
-/// Of a portal elsewhere that is named by its address: strangers must get there. One named otherwise is put into the garden by whoever
-/// knows where it is.
-fn portal_address(url: &str) -> Option<IpAddr> {
-    let url: axum::http::Uri = url.parse().ok()?;
-    url.host()?.trim_matches(['[', ']']).parse().ok()
-}
-
 fn addresses(file: &File, problems: &mut Problems) {
     let gateway = &file.gateway;
     let lan4: Option<Ipv4Net> = problems.read("gateway.lan4", &gateway.lan4, "ADDRESS/LENGTH, such as 10.80.0.1/16");
@@ -294,10 +287,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         uam_secret,
         is_strict: gateway.strict,
         max_sessions: gateway.max_sessions,
-        walled_garden: {
-            let garden = addresses(&gateway.walled_garden).context("gateway.walled_garden")?;
-            garden.into_iter().chain(portal_address(&gateway.portal_url)).collect()
-        },
+        walled_garden: addresses(&gateway.walled_garden).context("gateway.walled_garden")?,
         interim: Duration::from_secs(u64::from(gateway.interim_secs)),
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,
@@ -318,21 +308,4 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             domain: gateway.dnsmasq.domain.clone(),
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_portal_named_by_its_address_is_within_reach() {
-        for (url, address) in [
-            ("http://203.0.113.30:8081", "203.0.113.30"),
-            ("https://[2001:db8::1]", "2001:db8::1"),
-        ] {
-            assert_eq!(portal_address(url), Some(address.parse().unwrap()));
-        }
-        assert_eq!(portal_address("https://portal.example"), None);
-        assert_eq!(portal_address(""), None);
-    }
 }

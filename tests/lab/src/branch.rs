@@ -91,7 +91,7 @@ impl Centre {
 pub fn config(dir: &Path, gate: &str, own: &str, orders_from: &str) -> anyhow::Result<String> {
     let (radius, uam) = secrets(dir)?;
     Ok(format!(
-        "nas_identifier = \"{gate}\"\nportal_url = \"http://{CENTRE}:8081\"\nuam_secret_file = \"{uam}\"\n\
+        "nas_identifier = \"{gate}\"\nportal_url = \"http://{CENTRE}:8081\"\nwalled_garden = [\"{CENTRE}\"]\nuam_secret_file = \"{uam}\"\n\
          coa_listen = \"{own}:3799\"\n\
          [gateway.radius]\nsecret_file = \"{radius}\"\nauth_servers = [\"{CENTRE}:1812\"]\n\
          acct_servers = [\"{CENTRE}:1813\"]\norder_sources = [\"{orders_from}/32\"]\n"
