@@ -56,6 +56,8 @@ fn a_citizen_logs_in_with_a_real_browser_from_inside_the_phone() {
     let _machine = beside_others();
     let mut world = world(&["--quota", "100MB"]);
     let phone = phone(&mut world);
+    // Chromium gives up what it is loading when another address comes.
+    phone.slaac().unwrap();
     let browser = Browser::open(&phone, "ml", world.dir()).unwrap_or_else(|error| panic!("no browser: {error:#}"));
     browser.go("http://www.example.net/").unwrap();
     browser.wait_for("input[name=number]").unwrap();
