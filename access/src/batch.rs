@@ -266,6 +266,6 @@ fn wanted_by(question: &Question) -> Wanted<'_> {
         mac,
         class: class.as_deref(),
         name: name.map(|name| (question.nas(), name)),
-        is_beginning: matches!(question, Question::Authorize(_)),
+        is_beginning: matches!(question, Question::Authorize(request) if !matches!(request.service, Service::Renewal)),
     }
 }

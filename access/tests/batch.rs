@@ -24,6 +24,7 @@ cases! {
     whoever_gives_up_waiting_takes_nobody_along,
     a_grant_that_was_never_begun_is_given_again,
     what_another_process_changed_is_seen_at_once,
+    a_process_that_does_not_remember_a_session_renews_it_by_its_name_alone,
     two_processes_charge_one_session_by_turns,
     what_was_undone_is_not_remembered,
 }
@@ -151,6 +152,16 @@ async fn what_another_process_changed_is_seen_at_once(database: Database) {
         .unwrap();
     let reason = refused(lab.authorize(MAC, Service::CallCheck, "", "s3").await);
     assert_eq!(reason, Reason::SiteClosed);
+}
+
+/// After a restart, or at another centre: a gate need not send Class.
+async fn a_process_that_does_not_remember_a_session_renews_it_by_its_name_alone(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let session = lab.online(MAC, "s1").await.session;
+    lab.access = another(&lab).await;
+    // From here on it knows the gate.
+    refused(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
+    assert_eq!(granted(lab.renew(MAC, "s1").await).session, session);
 }
 
 async fn two_processes_charge_one_session_by_turns(database: Database) {
