@@ -103,8 +103,8 @@ pub(crate) struct Duplicates {
     /// The answered ones and when, the oldest first.
     answered: VecDeque<(Packed, Millis)>,
     octets: usize,
-    /// From when on times are counted.
-    since: Option<Instant>,
+    /// From when on times are counted, and the latest one seen.
+    times: Option<(Instant, Instant)>,
 }
 
 impl Duplicates {
@@ -116,7 +116,7 @@ impl Duplicates {
             seen: HashMap::new(),
             answered: VecDeque::new(),
             octets: 0,
-            since: None,
+            times: None,
         }
     }
 
@@ -170,9 +170,11 @@ impl Duplicates {
         }
     }
 
+    /// Never goes back: who comes with a time read a moment before another's would otherwise find that one's answer weeks old.
     fn millis(&mut self, now: Instant) -> Millis {
-        let since = self.since.get_or_insert(now);
-        let millis = now.duration_since(*since).as_millis() & u128::from(Millis::MAX);
+        let (since, latest) = self.times.get_or_insert((now, now));
+        *latest = now.max(*latest);
+        let millis = latest.duration_since(*since).as_millis() & u128::from(Millis::MAX);
         Millis::try_from(millis).unwrap_or_default()
     }
 
@@ -289,6 +291,15 @@ mod tests {
             Admission::Replay(_)
         ));
         assert_eq!(seen.admit(&key(1), before + LIFETIME), Admission::New);
+    }
+
+    #[test]
+    fn who_read_the_clock_before_another_was_answered_forgets_nothing() {
+        let mut seen = duplicates(room_for(10));
+        let now = Instant::now();
+        assert_eq!(seen.admit(&key(1), now), Admission::New);
+        seen.answered(&key(1), Arc::from(&b"answer"[..]), now + Duration::from_millis(5));
+        assert!(matches!(seen.admit(&key(1), now), Admission::Replay(_)));
     }
 
     #[test]
