@@ -183,8 +183,9 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     Some(octets)
 }
 
-/// The period to charge: the one in which the octets were counted, up to and with its last instant. A session ends with its period, so what is reported just after that
-/// flowed before. Octets of a session that went on across a boundary belong to the period of the report that first counts them.
+/// The period to charge: the one in which the octets were counted, up to and with its last instant. A session ends with its period, so
+/// what is reported just after that flowed before. Octets of a session that went on across a boundary belong to the period of the report
+/// that first counts them.
 async fn period_of(tx: &mut Tx, session: &SessionRow, at: Timestamp) -> Result<EntitlementId, AccessError> {
     let present = tx
         .entitlement(session.entitlement_id)

@@ -60,7 +60,8 @@ enum Trust {
 }
 
 impl Access {
-    /// Decides questions in their order; those of one gate together, since it is its gate that puts a question into a queue. When this returns, whatever was decided is committed. Needs a Tokio runtime.
+    /// Decides questions in their order; those of one gate together, since it is its gate that puts a question into a queue. When this
+    /// returns, whatever was decided is committed. Needs a Tokio runtime.
     ///
     /// # Errors
     /// One for each question that could not be decided: the gate is to be left without an answer, so that it asks again.

@@ -173,6 +173,13 @@ impl Carry {
         self.wake(id);
     }
 
+    /// Forgets these, whoever of them another process has held since.
+    pub(crate) fn forget_all(&mut self, ids: &[SubscriberId]) {
+        for id in ids {
+            self.forget(*id);
+        }
+    }
+
     /// Forgets what subscribers do: rows of whoever are about to change. Their sessions' names do not.
     pub(crate) fn forget_people(&mut self) {
         self.people.clear();
@@ -221,5 +228,31 @@ impl Carry {
                 self.by_name.insert(self.names.hash_one((name.0, &*name.1)), owner);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_those_who_went_offline_the_last_stay_and_the_first_are_forgotten() {
+        let mut carry = Carry::default();
+        let most = i64::try_from(MOST_RESTING).unwrap();
+        for id in 0..10 * most {
+            carry.rest(SubscriberId(id), Box::default());
+        }
+        let last: Vec<_> = (9 * most..10 * most).map(SubscriberId).collect();
+        assert!(carry.knows_all(&last));
+        assert!(!carry.knows_all(&[SubscriberId(0)]));
+        assert!(carry.resting.iter().map(HashMap::len).sum::<usize>() <= 2 * MOST_RESTING);
+    }
+
+    #[test]
+    fn whoever_is_online_again_rests_no_more() {
+        let mut carry = Carry::default();
+        carry.rest(SubscriberId(1), Box::default());
+        carry.wake(SubscriberId(1));
+        assert!(!carry.knows_all(&[SubscriberId(1)]));
     }
 }

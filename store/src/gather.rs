@@ -9,7 +9,7 @@ use kavadam_domain::{Mac, NasId, SubscriberId};
 
 use crate::many;
 use crate::session::session_in;
-use crate::sql::{row, rows};
+use crate::sql::{row, rows, unlocked_rows};
 use crate::tx::Db;
 use crate::{Error, Result, SubscriberRow, Tx};
 
@@ -185,11 +185,7 @@ impl Tx {
              JOIN session s ON s.id = v.id AND s.class = v.class";
         let (ids, classes): (Vec<i64>, Vec<&[u8]>) = classes.into_iter().unzip();
         let query = sqlx::query_as(text).bind(ids).bind(classes);
-        let found: Vec<Owner> = match &mut self.db {
-            Db::Postgres(tx) => query.fetch_all(&mut **tx).await?,
-            Db::NotBegun(pool) => query.fetch_all(&*pool).await?,
-            Db::Sqlite(_) => Vec::new(),
-        };
+        let found: Vec<Owner> = unlocked_rows!(&mut self.db, query)?;
         Ok(found.into_iter().map(|row| row.subscriber_id).collect())
     }
 
@@ -203,11 +199,7 @@ impl Tx {
              JOIN session s ON s.nas_id = v.nas_id AND s.acct_session_id = v.name AND s.ended_at IS NULL";
         let (gates, texts): (Vec<i64>, Vec<&str>) = names.iter().map(|(nas, name)| (nas.0, *name)).unzip();
         let query = sqlx::query_as(text).bind(gates).bind(texts);
-        let found: Vec<NamedOwner> = match &mut self.db {
-            Db::Postgres(tx) => query.fetch_all(&mut **tx).await?,
-            Db::NotBegun(pool) => query.fetch_all(&*pool).await?,
-            Db::Sqlite(_) => Vec::new(),
-        };
+        let found: Vec<NamedOwner> = unlocked_rows!(&mut self.db, query)?;
         let there: HashSet<(NasId, &str)> = found.iter().map(|row| (row.nas_id, row.name.as_str())).collect();
         let absent = names.difference(&there).map(|(nas, name)| (*nas, (*name).to_owned()));
         self.absent_names.extend(absent);

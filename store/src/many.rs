@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::column::Bind;
+use crate::sql::unlocked_rows;
 use crate::tx::{Db, not_begun};
 use crate::working::Whole;
 use crate::{DeviceRow, EntitlementRow, LeaseRow, Result, SessionRow, SubscriberRow};
@@ -18,22 +19,15 @@ const LENGTHS: [usize; 4] = [1, 8, 64, 256];
 /// The devices of those addresses that are still remembered, or were once and expired.
 pub(crate) async fn remembered_devices(db: &mut Db, macs: &[Mac]) -> Result<Vec<DeviceRow>> {
     let rest = "AND remembered_until IS NOT NULL ORDER BY last_seen_at, id";
-    match db {
-        Db::Postgres(tx) if !macs.is_empty() => {
-            let raw: Vec<Vec<u8>> = macs.iter().map(Bind::raw).collect();
-            let text = format!("SELECT * FROM device WHERE mac = ANY($1) {rest}");
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(raw);
-            Ok(query.fetch_all(&mut **tx).await?)
-        }
-        Db::NotBegun(pool) if !macs.is_empty() => {
-            let raw: Vec<Vec<u8>> = macs.iter().map(Bind::raw).collect();
-            let text = format!("SELECT * FROM device WHERE mac = ANY($1) {rest}");
-            let query = sqlx::query_as(AssertSqlSafe(text)).bind(raw);
-            Ok(query.fetch_all(&*pool).await?)
-        }
-        Db::Postgres(_) | Db::NotBegun(_) => Ok(Vec::new()),
-        Db::Sqlite(_) => of_list(db, "device WHERE mac", rest, macs).await,
+    if macs.is_empty() {
+        return Ok(Vec::new());
     }
+    if matches!(db, Db::Sqlite(_)) {
+        return of_list(db, "device WHERE mac", rest, macs).await;
+    }
+    let raw: Vec<Vec<u8>> = macs.iter().map(Bind::raw).collect();
+    let text = format!("SELECT * FROM device WHERE mac = ANY($1) {rest}");
+    unlocked_rows!(db, sqlx::query_as(AssertSqlSafe(text)).bind(raw))
 }
 
 /// Those subscribers. On PostgreSQL they are locked, and `holder` remembers them from now on.

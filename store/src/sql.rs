@@ -37,6 +37,18 @@ macro_rules! execute {
     }};
 }
 
+/// Reads rows by a query of PostgreSQL's, which needs no transaction: in trust there is none.
+macro_rules! unlocked_rows {
+    ($db:expr, $query:expr) => {
+        match $db {
+            $crate::tx::Db::Postgres(tx) => $query.fetch_all(&mut **tx).await,
+            $crate::tx::Db::NotBegun(pool) => $query.fetch_all(&*pool).await,
+            $crate::tx::Db::Sqlite(_) => Ok(Vec::new()),
+        }
+        .map_err($crate::Error::from)
+    };
+}
+
 /// Declares a row and how to read it from either database, each column by its field's name.
 macro_rules! row {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $see:vis $field:ident: $type:ty,)* }) => {
@@ -57,7 +69,7 @@ macro_rules! row {
     };
 }
 
-pub(crate) use {execute, row, rows};
+pub(crate) use {execute, row, rows, unlocked_rows};
 
 row! {
     /// A lone identifier, `SELECT … AS id` or `RETURNING id`.

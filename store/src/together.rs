@@ -86,18 +86,15 @@ impl Together {
         part: &Part,
         bind: impl FnOnce(&mut PgArguments) -> std::result::Result<(), BoxDynError>,
     ) -> Result<()> {
+        let mut conditions = vec!["TRUE".to_owned()];
+        if self.is_guarded {
+            conditions.push("(SELECT is_fit FROM fit)".to_owned());
+        }
         // One after the other: an ended session leaves its name to another.
-        let after = match self.parts.len() {
-            0 if self.is_guarded => "(SELECT is_fit FROM fit)".to_owned(),
-            0 => "TRUE".to_owned(),
-            count => format!("(SELECT count(*) FROM w{}) >= 0", count - 1),
-        };
-        let fit = if self.is_guarded && !self.parts.is_empty() {
-            " AND (SELECT is_fit FROM fit)"
-        } else {
-            ""
-        };
-        let text = part.text(self.arguments.len() + 1, &format!("{after}{fit}"));
+        if let Some(before) = self.parts.len().checked_sub(1) {
+            conditions.push(format!("(SELECT count(*) FROM w{before}) >= 0"));
+        }
+        let text = part.text(self.arguments.len() + 1, &conditions.join(" AND "));
         self.parts.push(format!("{text} RETURNING 1"));
         bind(&mut self.arguments).map_err(|source| Error::Database(sqlx::Error::Encode(source)))
     }

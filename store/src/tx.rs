@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use kavadam_domain::{Mac, NasId, SubscriberId};
+use kavadam_domain::{Mac, NasId};
 use sqlx::Transaction;
 use sqlx::postgres::{PgPool, Postgres};
 use sqlx::sqlite::Sqlite;
@@ -114,7 +114,8 @@ impl Tx {
         let (ours, revision): (i64, i64) = query.fetch_one(&mut *tx).await?;
         self.db = Db::Postgres(tx);
         if usize::try_from(ours) != Ok(held.len()) {
-            return Err(self.distrust(&held));
+            self.carried.get().forget_all(&held);
+            return Err(Error::Stale);
         }
         let carry = self.carried.get();
         if carry.places.revision != revision {
@@ -127,13 +128,6 @@ impl Tx {
             }
         }
         Ok(())
-    }
-
-    fn distrust(&mut self, held: &[SubscriberId]) -> Error {
-        for id in held {
-            self.carried.get().forget(*id);
-        }
-        Error::Stale
     }
 
     /// Remembered plans, sites and gates.
@@ -165,9 +159,7 @@ impl Tx {
                     Ok(()) => Ok(()),
                     Err(Error::Database(error)) => Err(error),
                     Err(stale) => {
-                        for id in guard.held {
-                            self.carried.get().forget(id);
-                        }
+                        self.carried.get().forget_all(&guard.held);
                         self.carried.get().places = Places::default();
                         return Err(stale);
                     }

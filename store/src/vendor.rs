@@ -95,11 +95,10 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn save_session_vendor(&mut self, row: &VendorRow) -> Result<()> {
+        self.working.vendors.insert(row.session_id, row.clone());
         if self.working.session(row.session_id).is_some() {
-            self.working.vendors.insert(row.session_id, row.clone());
             return Ok(());
         }
-        self.working.vendors.insert(row.session_id, row.clone());
         self.settle().await
     }
 

@@ -1,8 +1,9 @@
 //! Octets charged that wait in a session's row.
 //!
 //! A report moves on three figures: the session's meters, and what is used of its lease and its entitlement. Only the first is written: the
-//! octets stay *pending* in the session's row until it ends or changes otherwise. In memory all figures are whole; in the database, a lease's or entitlement's `used_octets` lacks what is pending in its live sessions. Octets are
-//! pending only in a live session, under the entitlement and lease that its row names, and under an open lease.
+//! octets stay *pending* in the session's row until it ends or changes otherwise. In memory all figures are whole; in the database, a
+//! lease's or entitlement's `used_octets` lacks what is pending in its live sessions. Octets are pending only in a live session, under
+//! the entitlement and lease that its row names, and under an open lease.
 
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, LeaseId, SessionId, SubscriberId};
