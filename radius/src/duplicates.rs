@@ -4,7 +4,8 @@
 //! twice, so a copy gets the first answer, octet for octet, or nothing while that is still being worked out (RFC 5080 §2.2.2).
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -62,34 +63,14 @@ impl Total {
     }
 }
 
-/// What an answer takes besides its own octets: its key twice, when it was given, and the tables' spare room.
-const OVERHEAD_OCTETS: usize = 160;
+/// What an answer takes besides its own octets: its key twice, when it was given, what counts its owners, and the tables' spare room.
+const OVERHEAD_OCTETS: usize = 120;
 /// What is left to each even if all the others remember more than their share: about the 256 requests that one port can have open.
 const KEPT_OCTETS: usize = 256 * (OVERHEAD_OCTETS + 200);
 
-/// A key as it is kept, of which there are hundreds of thousands: address (IPv4 as mapped into IPv6), port, identifier, authenticator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Packed([u8; 35]);
-
-impl From<&Key> for Packed {
-    fn from(key: &Key) -> Self {
-        let address = match key.source.ip() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
-        let mut packed = [0; 35];
-        let parts: [&[u8]; 4] = [
-            &address.octets(),
-            &key.source.port().to_be_bytes(),
-            &[key.identifier],
-            &key.authenticator,
-        ];
-        for (to, from) in packed.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
-        }
-        Self(packed)
-    }
-}
+/// A key as it is kept, of which there are a hundred thousand: its hash, by a secret of this process. Should two ever share one, the
+/// second is taken for a copy, and its gate drops the answer it cannot verify and asks anew.
+type Digest = u64;
 
 /// A time in milliseconds, which begins anew every 49 days: far longer than anything is remembered.
 type Millis = u32;
@@ -99,9 +80,10 @@ pub(crate) struct Duplicates {
     bounds: Bounds,
     total: Arc<Total>,
     /// `None` while it is being worked on.
-    seen: HashMap<Packed, Option<Arc<[u8]>>>,
+    seen: HashMap<Digest, Option<Arc<[u8]>>>,
+    digests: RandomState,
     /// The answered ones and when, the oldest first.
-    answered: VecDeque<(Packed, Millis)>,
+    answered: VecDeque<(Digest, Millis)>,
     octets: usize,
     /// From when on times are counted, and the latest one seen.
     times: Option<(Instant, Instant)>,
@@ -114,6 +96,7 @@ impl Duplicates {
             bounds,
             total: Arc::clone(total),
             seen: HashMap::new(),
+            digests: RandomState::new(),
             answered: VecDeque::new(),
             octets: 0,
             times: None,
@@ -122,7 +105,7 @@ impl Duplicates {
 
     pub(crate) fn admit(&mut self, key: &Key, now: Instant) -> Admission {
         self.expire(now);
-        let key = Packed::from(key);
+        let key = self.digests.hash_one(key);
         match self.seen.get(&key) {
             Some(Some(reply)) => Admission::Replay(Arc::clone(reply)),
             Some(None) => Admission::InProgress,
@@ -137,13 +120,13 @@ impl Duplicates {
     /// Keeps the answer for copies to come.
     pub(crate) fn answered(&mut self, key: &Key, reply: Arc<[u8]>, now: Instant) {
         self.expire(now);
-        let key = Packed::from(key);
+        let key = self.digests.hash_one(key);
         let octets = OVERHEAD_OCTETS + reply.len();
         while self.octets + octets > self.bounds.octets || (self.total.is_used_up() && self.octets > KEPT_OCTETS) {
             let Some((oldest, _)) = self.answered.pop_front() else {
                 break;
             };
-            self.drop_answer(&oldest);
+            self.drop_answer(oldest);
         }
         self.seen.insert(key, Some(reply));
         let now = self.millis(now);
@@ -154,9 +137,10 @@ impl Duplicates {
 
     /// There was no answer: a copy deserves another attempt.
     pub(crate) fn forget(&mut self, key: &Key) {
-        self.seen.remove(&Packed::from(key));
+        self.seen.remove(&self.digests.hash_one(key));
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn is_empty(&self) -> bool {
         self.seen.is_empty() && self.answered.is_empty()
     }
@@ -164,9 +148,9 @@ impl Duplicates {
     /// Forgets what is too old.
     pub(crate) fn expire(&mut self, now: Instant) {
         let (now, lifetime) = (self.millis(now), self.bounds.lifetime.as_millis());
-        let is_old = |(_, at): &mut (Packed, Millis)| u128::from(now.wrapping_sub(*at)) >= lifetime;
+        let is_old = |(_, at): &mut (Digest, Millis)| u128::from(now.wrapping_sub(*at)) >= lifetime;
         while let Some((key, _)) = self.answered.pop_front_if(is_old) {
-            self.drop_answer(&key);
+            self.drop_answer(key);
         }
     }
 
@@ -178,8 +162,8 @@ impl Duplicates {
         Millis::try_from(millis).unwrap_or_default()
     }
 
-    fn drop_answer(&mut self, key: &Packed) {
-        if let Some(Some(reply)) = self.seen.remove(key) {
+    fn drop_answer(&mut self, key: Digest) {
+        if let Some(Some(reply)) = self.seen.remove(&key) {
             let octets = OVERHEAD_OCTETS + reply.len();
             self.octets -= octets;
             self.total.used.fetch_sub(octets, Ordering::Relaxed);

@@ -158,15 +158,10 @@ impl Case {
 /// Of `245.1`.
 fn extended(rest: &str) -> ExtendedAttr {
     let (space, kind) = dotted(rest);
-    let spaces = [
-        ExtendedSpace::Extended1,
-        ExtendedSpace::Extended2,
-        ExtendedSpace::Extended3,
-        ExtendedSpace::Extended4,
-        ExtendedSpace::LongExtended1,
-        ExtendedSpace::LongExtended2,
-    ];
-    let space = spaces.into_iter().find(|at| u32::from(at.octet()) == space).unwrap();
+    let space = ExtendedSpace::ALL
+        .into_iter()
+        .find(|at| u32::from(at.octet()) == space)
+        .unwrap();
     ExtendedAttr { space, kind }
 }
 

@@ -43,7 +43,8 @@ const VENDOR_OCTETS: usize = MAX_VALUE_OCTETS - 6;
 const VENDOR_SPECIFIC: u8 = 26;
 
 impl ExtendedSpace {
-    const ALL: [Self; 6] = [
+    /// All there are, in the order of their types.
+    pub const ALL: [Self; 6] = [
         Self::Extended1,
         Self::Extended2,
         Self::Extended3,

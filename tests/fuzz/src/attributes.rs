@@ -8,14 +8,6 @@ use crate::signing::{self, SECRET};
 const TUNNEL_TYPE: u8 = 64;
 const TUNNEL_PRIVATE_GROUP_ID: u8 = 81;
 const WISPR: u32 = 14122;
-const EXTENDED: [ExtendedSpace; 6] = [
-    ExtendedSpace::Extended1,
-    ExtendedSpace::Extended2,
-    ExtendedSpace::Extended3,
-    ExtendedSpace::Extended4,
-    ExtendedSpace::LongExtended1,
-    ExtendedSpace::LongExtended2,
-];
 
 /// Attributes of an Access-Accept: whatever is read of them, written again and read, is the same; nothing comes of nothing.
 pub fn read(attributes: &[u8]) {
@@ -43,7 +35,7 @@ fn extended(packet: &Packet, octets: &[u8]) {
     for (attribute, value) in &all {
         assert!(packet.extended(*attribute).contains(value));
     }
-    let vendors: usize = EXTENDED
+    let vendors: usize = ExtendedSpace::ALL
         .iter()
         .map(|space| packet.extended_vendor(*space, (WISPR, 7)).len())
         .sum();
