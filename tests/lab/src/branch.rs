@@ -1,7 +1,6 @@
 //! More gates of ours at one internet, and a centre of ours in it that they all ask.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -9,6 +8,8 @@ use serde_json::Value;
 use crate::World;
 use crate::gateway::Gateway;
 use crate::netns::{Netns, sh};
+use crate::secrets::secret_file;
+use crate::world::noon_zone;
 
 /// Where the centre is.
 pub const CENTRE: &str = "203.0.113.30";
@@ -36,7 +37,8 @@ impl Centre {
         let mut kavadam = Gateway::new(program, &dir, "centre", &config)?;
         kavadam.start_and_ask(&world.internet, &format!("http://{CENTRE}:8081/"))?;
         let centre = Self { kavadam };
-        let settings = [&["plan", "set", "citizen"], plan].concat();
+        let zone = noon_zone(std::time::UNIX_EPOCH.elapsed()?);
+        let settings = [&["plan", "set", "citizen", "--time-zone", &zone], plan].concat();
         centre.admin(world, &settings)?;
         centre.admin(world, &["site", "set", "Town", "--plan", "citizen"])?;
         Ok(centre)
@@ -100,15 +102,9 @@ pub fn config(dir: &Path, gate: &str, own: &str, orders_from: &str) -> anyhow::R
 
 /// Files with the secrets of RADIUS and of the portal.
 fn secrets(dir: &Path) -> anyhow::Result<(String, String)> {
-    let file = |name: &str, secret: &str| -> anyhow::Result<String> {
-        let path = dir.join(name);
-        fs::write(&path, secret)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        Ok(path.display().to_string())
-    };
     Ok((
-        file("branch-radius.secret", RADIUS_SECRET)?,
-        file("branch-uam.secret", UAM_SECRET)?,
+        secret_file(dir, "branch-radius.secret", RADIUS_SECRET)?,
+        secret_file(dir, "branch-uam.secret", UAM_SECRET)?,
     ))
 }
 

@@ -1,7 +1,6 @@
 //! kavadam itself in its namespace, with a configuration and a database of its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use crate::netns::{Netns, Process, sh};
 use crate::operator;
+use crate::secrets::secret_file;
 use crate::world::until;
 
 /// With no more capabilities than its unit in `systemd/` leaves it; a clone may lie in a home that is closed to others, hence
@@ -61,18 +61,12 @@ impl Gateway {
             kavadam: None,
             dnsmasq: None,
         };
-        made.secret("password", operator::PASSWORD)?;
-        made.secret("secure-key", operator::SECURE_KEY)?;
+        secret_file(dir, "password", operator::PASSWORD)?;
+        secret_file(dir, "secure-key", operator::SECURE_KEY)?;
         let path = |name: &str| dir.join(name).display().to_string();
         certify(API_HOST, &path("api.key"), &path("api.pem"))?;
         fs::write(&made.config, made.text(role, extra))?;
         Ok(made)
-    }
-
-    fn secret(&self, name: &str, value: &str) -> anyhow::Result<()> {
-        let path = self.dir.join(name);
-        fs::write(&path, value)?;
-        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
     }
 
     /// The certificate that phones trust.

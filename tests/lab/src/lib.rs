@@ -19,6 +19,7 @@ pub mod internet;
 pub mod netns;
 pub mod operator;
 pub mod phone;
+pub mod secrets;
 pub mod tally;
 pub mod traces;
 pub mod world;

@@ -289,7 +289,7 @@ impl World {
 }
 
 /// Such as `Etc/GMT-5`, which is five hours ahead of UTC.
-fn noon_zone(since_epoch: Duration) -> String {
+pub(crate) fn noon_zone(since_epoch: Duration) -> String {
     let hour = since_epoch.as_secs() / 3600 % 24;
     match 12_i64 - i64::try_from(hour).unwrap_or(0) {
         ahead @ 1.. => format!("Etc/GMT-{ahead}"),

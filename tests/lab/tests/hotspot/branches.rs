@@ -6,6 +6,7 @@ use std::time::Duration;
 use kavadam_lab::branch::{self, Branch, Centre};
 use kavadam_lab::world::until;
 use kavadam_lab::{Citizen, Phone, Tally, World};
+use tempfile::TempDir;
 
 use crate::{ENDLESS, MERGED_PACKET, NUMBER, SINK, beside_others, is_online, octets, program};
 
@@ -17,6 +18,8 @@ struct Town {
     centre: Centre,
     phones: Vec<Phone>,
     world: World,
+    /// Of the world's own gate.
+    _secrets: TempDir,
 }
 
 impl Town {
@@ -59,6 +62,7 @@ impl Town {
             centre,
             phones,
             world,
+            _secrets: secrets,
         }
     }
 

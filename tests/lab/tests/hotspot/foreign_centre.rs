@@ -1,7 +1,6 @@
 //! Our gateway at somebody else's centre: FreeRADIUS as Debian configures it, and no portal of ours.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use kavadam_lab::certificates::Authority;
 use kavadam_lab::citizen::CHECK;
 use kavadam_lab::freeradius::FreeRadius;
+use kavadam_lab::secrets::secret_file;
 use kavadam_lab::world::until;
 use kavadam_lab::{Phone, Tally, World};
 use md5::{Digest as _, Md5};
@@ -52,7 +52,7 @@ impl Scene {
     /// FreeRADIUS with a change of its configuration.
     fn with(change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> Self {
         let secrets = tempfile::tempdir().unwrap();
-        let secret = secret(secrets.path(), "radius", RADIUS_SECRET);
+        let secret = secret_file(secrets.path(), "radius", RADIUS_SECRET).unwrap();
         let radius = format!(
             "[gateway.radius]\nsecret_file = \"{secret}\"\ntimeout_ms = 1500\nretries = 1\n\
              auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\n"
@@ -62,7 +62,7 @@ impl Scene {
 
     /// The same with a gate that finds its centre so.
     fn built(secrets: TempDir, radius: &str, change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> Self {
-        let uam = secret(secrets.path(), "uam", UAM_SECRET);
+        let uam = secret_file(secrets.path(), "uam", UAM_SECRET).unwrap();
         let config = format!(
             "portal_url = \"http://203.0.113.10\"\nuam_secret_file = \"{uam}\"\ncoa_listen = \"{GATE}:3799\"\n{radius}"
         );
@@ -82,14 +82,6 @@ impl Scene {
         centre.start(&world.internet).unwrap();
         Self { world, centre, secrets }
     }
-}
-
-/// A file that its owner alone can read.
-fn secret(dir: &Path, name: &str, value: &str) -> String {
-    let path = dir.join(name);
-    fs::write(&path, value).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    path.display().to_string()
 }
 
 /// What a portal of CoovaChilli's dialect does with the password: `/logon`, and where that leads.

@@ -2,11 +2,11 @@
 //! and the code within on to our centre; accounting and orders pass between hostapd and our centre themselves.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use kavadam_lab::freeradius::FreeRadius;
 use kavadam_lab::netns::{Netns, Process, sh};
+use kavadam_lab::secrets::secret_file;
 use kavadam_lab::world::until;
 use kavadam_lab::{Citizen, World};
 
@@ -38,10 +38,7 @@ impl Port {
     }
 
     fn register(&self, world: &World) {
-        let secret = world.dir().join("hostapd.secret");
-        fs::write(&secret, SECRET).unwrap();
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
-        let secret = secret.display().to_string();
+        let secret = secret_file(world.dir(), "hostapd.secret", SECRET).unwrap();
         let sites = world.admin_json(&["site", "list"]).unwrap();
         let (site, source) = (sites[0]["name"].as_str().unwrap(), format!("{NAS}/32"));
         let words = ["nas", "set", "port-1", "--site", site, "--source", &source];
