@@ -41,8 +41,13 @@ impl Machine {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| dir.path().join(name);
-        // A clone may lie in a home that is closed to others.
-        fs::copy(env!("CARGO_BIN_EXE_kavadam"), at("kavadam")).unwrap();
+        // A clone may lie in a home that is closed to others. By a process of its own: a file that this one has open to write is, for a
+        // moment, also open in whatever another test starts, and a file open to write cannot be started ("Text file busy").
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_kavadam"))
+            .arg(at("kavadam"))
+            .status();
+        assert!(copied.unwrap().success());
         fs::create_dir(at("state")).unwrap();
         fs::set_permissions(at("state"), fs::Permissions::from_mode(0o700)).unwrap();
         chown(at("state"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
