@@ -47,7 +47,7 @@ impl Access {
             ..report
         };
         match report.kind {
-            AccountingKind::On | AccountingKind::Off => Ok((end_all(tx, &report).await?, false)),
+            AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, &report)).await?, false)),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
                 let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
                 match find(tx, report.nas, report.class.as_deref(), name).await? {
@@ -61,7 +61,7 @@ impl Access {
                     }
                     Found::Renamed(found) => {
                         tx.lock_subscriber(found.subscriber_id).await?;
-                        let follower = follow_on(tx, found.id, &report, now).await?;
+                        let follower = Box::pin(follow_on(tx, found.id, &report, now)).await?;
                         charge(tx, &report, follower, now).await
                     }
                     Found::Nothing => {

@@ -52,7 +52,7 @@ impl Access {
         let mut proven = Proven::default();
         let identified = match &request.service {
             Service::Login(proof) => {
-                let logged_in = self.log_in(tx, &request, &nas, proof, now).await?;
+                let logged_in = Box::pin(self.log_in(tx, &request, &nas, proof, now)).await?;
                 logged_in.map(|(subscriber, by)| {
                     proven = by;
                     (subscriber, None)

@@ -177,7 +177,8 @@ impl Access {
     async fn decide_one(&self, tx: &mut Tx, question: Question, now: Timestamp) -> Result<(Answer, bool), AccessError> {
         match question {
             Question::Authorize(request) => {
-                let decision = self.decide_request(tx, request, now).await?;
+                // A report need not be moved with room for it.
+                let decision = Box::pin(self.decide_request(tx, request, now)).await?;
                 Ok((Answer::Decision(decision), false))
             }
             Question::Account(report) => {

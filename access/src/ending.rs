@@ -95,11 +95,15 @@ pub async fn end_namesake(
     let Some(found) = found.filter(is_other_and_live) else {
         return Ok(());
     };
-    tx.lock_subscriber(found.subscriber_id).await?;
-    if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
-        end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
-    }
-    Ok(())
+    // Rare, and large: on the heap it is not part of each login and report, which are moved with all they may come to.
+    Box::pin(async move {
+        tx.lock_subscriber(found.subscriber_id).await?;
+        if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
+            end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Closes the lease of an ended session unless others are open under it.

@@ -190,15 +190,16 @@ impl Access {
         if known.is_some_and(|(last, at)| last == address && now.since(at) < SEEN_EVERY) {
             return Ok(());
         }
+        // On the heap, lest every request have room for what one a minute does.
+        Box::pin(self.note_seen(nas, address, now)).await
+    }
+
+    async fn note_seen(&self, nas: NasId, address: IpAddr, now: Timestamp) -> Result<(), AccessError> {
         let mut tx = self.write().await?;
         tx.nas_seen(nas, address, now).await?;
         tx.commit().await?;
-        self.0
-            .gates
-            .seen
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(nas, (address, now));
+        let mut seen = self.0.gates.seen.write().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(nas, (address, now));
         Ok(())
     }
 
@@ -225,6 +226,11 @@ impl Access {
             }
             Some(_) | None => {}
         }
+        Box::pin(self.read_gates_in_turn()).await
+    }
+
+    /// One reads for all that ask meanwhile.
+    async fn read_gates_in_turn(&self) -> Result<Arc<Table>, AccessError> {
         let _reading = self.0.gates.reading.lock().await;
         let last = self.last_gates();
         match self.age_of(&last) {

@@ -105,7 +105,14 @@ impl Tx {
         if self.is_sqlite() || matches!(self.db, Db::NotBegun(_)) {
             self.hold_carried(id);
         }
-        if !self.working.holds(id) && !self.is_sqlite() && self.carried.is_shared() {
+        if !self.working.holds(id) {
+            Box::pin(self.hold_unknown(id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold_unknown(&mut self, id: SubscriberId) -> Result<()> {
+        if !self.is_sqlite() && self.carried.is_shared() {
             self.begin().await?;
             self.hold_many(vec![id]).await?;
         }

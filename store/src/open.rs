@@ -94,8 +94,10 @@ impl Store {
     /// The database is out of reach.
     pub async fn read(&self) -> Result<Tx> {
         match &self.pool {
-            Pool::Sqlite { readers, .. } => Ok(Tx::reading(Db::Sqlite(readers.begin().await?))),
-            Pool::Postgres { pool, .. } => Ok(Tx::reading(Db::Postgres(pool.begin_with("BEGIN READ ONLY").await?))),
+            Pool::Sqlite { readers, .. } => Ok(Tx::reading(Db::Sqlite(Box::pin(readers.begin()).await?))),
+            Pool::Postgres { pool, .. } => Ok(Tx::reading(Db::Postgres(
+                Box::pin(pool.begin_with("BEGIN READ ONLY")).await?,
+            ))),
         }
     }
 
@@ -107,7 +109,7 @@ impl Store {
         match &self.pool {
             Pool::Sqlite { .. } => self.write_many(0).await,
             Pool::Postgres { pool, .. } => {
-                let db = Db::Postgres(pool.begin().await?);
+                let db = Db::Postgres(Box::pin(pool.begin()).await?);
                 Ok(Tx::writing(db, Carried::Own(Box::default()), 0))
             }
         }
@@ -137,7 +139,7 @@ impl Store {
                 ..
             } => {
                 let mut carry = hold(carry).await?;
-                let mut tx = writer.begin_with("BEGIN IMMEDIATE").await?;
+                let mut tx = Box::pin(writer.begin_with("BEGIN IMMEDIATE")).await?;
                 let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *tx).await?;
                 carry.is_of_version((connections.load(Ordering::Relaxed), version));
                 carry.begin();

@@ -103,6 +103,14 @@ impl Tx {
     /// # Errors
     /// [`Error::Stale`], or the database failed.
     pub async fn begin(&mut self) -> Result<()> {
+        if matches!(self.db, Db::NotBegun(_)) {
+            // What waits for the database is large, and would be in everything that may, to be moved with it: better on the heap.
+            Box::pin(self.begin_now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin_now(&mut self) -> Result<()> {
         let Db::NotBegun(pool) = &self.db else { return Ok(()) };
         let text = "WITH ours AS MATERIALIZED
                  (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2 ORDER BY id FOR NO KEY UPDATE)
@@ -188,7 +196,12 @@ impl Tx {
     pub(crate) async fn settle(&mut self) -> Result<()> {
         if self.working.is_changed() {
             self.begin().await?;
+            Box::pin(self.write_changes()).await?;
         }
+        Ok(())
+    }
+
+    async fn write_changes(&mut self) -> Result<()> {
         match &mut self.db {
             Db::Sqlite(tx) => self.working.write(&mut Into::Sqlite(tx)).await,
             Db::Postgres(tx) => {
