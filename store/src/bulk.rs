@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use sqlx::AssertSqlSafe;
-
 use crate::column::Bind;
 use crate::together::{Into, Part};
 
@@ -137,7 +135,7 @@ impl Texts {
 macro_rules! statements {
     ($($(#[$meta:meta])* $name:ident: $kind:ident $table:literal, $row:ty { $($column:ident),* $(,)? })*) => {$(
         $(#[$meta])*
-        pub(crate) async fn $name(into: &mut Into<'_>, rows: &[&$row]) -> crate::Result<()> {
+        pub(crate) fn $name(into: &mut Into<'_>, rows: &[&$row]) -> crate::Result<()> {
             static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
                 Texts::$kind($table, &[$((stringify!($column), array_type(|row: &$row| &row.$column))),*])
             });
@@ -145,16 +143,19 @@ macro_rules! statements {
                 return Ok(());
             }
             match into {
-                Into::Sqlite(tx) => {
+                Into::Sqlite(statements) => {
                     for (text, piece, missing) in pieces(&TEXTS, rows) {
-                        let mut query = sqlx::query(AssertSqlSafe(text));
-                        for row in piece {
-                            query = query$(.bind(Bind::raw(&row.$column)))*;
-                        }
-                        for _ in 0..missing {
-                            query = query$(.bind({ _ = stringify!($column); None::<i64> }))*;
-                        }
-                        query.execute(&mut ***tx).await?;
+                        statements.add(text, |arguments| {
+                            let columns = [$(stringify!($column)),*].len();
+                            arguments.reserve((piece.len() + missing) * columns, 0);
+                            for row in piece {
+                                $(arguments.add(Bind::raw(&row.$column))?;)*
+                            }
+                            for _ in 0..missing * columns {
+                                arguments.add(None::<i64>)?;
+                            }
+                            Ok(())
+                        })?;
                     }
                 }
                 Into::Postgres(together) => {
@@ -173,7 +174,7 @@ macro_rules! statements {
 pub(crate) mod tables {
     use sqlx::Arguments as _;
 
-    use super::{AssertSqlSafe, Bind, Into, LazyLock, Texts, array_type, pieces};
+    use super::{Bind, Into, LazyLock, Texts, array_type, pieces};
     use crate::{EntitlementRow, LeaseRow, SessionRow, VendorRow};
 
     statements! {

@@ -7,10 +7,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 use kavadam_domain::{Mac, NasId, Plan, PlanId, SessionId, SiteId, SubscriberId};
 use serde::{Deserialize, Serialize};
 
+use crate::sqlite::Version;
 use crate::working::{Keys, Whole, Working};
 use crate::{DeviceRow, EntitlementRow, LeaseRow, NasRow, SessionRow, SiteRow, SubscriberRow};
 
@@ -36,7 +38,8 @@ pub(crate) struct Carry {
     pub(crate) is_uncertain: bool,
     pub(crate) places: Places,
     pub(crate) numbers: Numbers,
-    version: (u64, i64),
+    /// On SQLite, of the database it was read from. `None` while a transaction decided by it waits for the writer.
+    version: Option<Version>,
 }
 
 /// What administrators set: read often, changed seldom.
@@ -52,9 +55,9 @@ pub(crate) struct Places {
 /// Identifiers that nobody has yet.
 #[derive(Debug, Default)]
 pub(crate) struct Numbers {
-    pub(crate) sessions: Vec<i64>,
-    pub(crate) leases: Vec<i64>,
-    pub(crate) entitlements: Vec<i64>,
+    pub(crate) sessions: Range<i64>,
+    pub(crate) leases: Range<i64>,
+    pub(crate) entitlements: Range<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,12 +75,30 @@ impl Carry {
         *self = Self::default();
     }
 
-    /// Forgets everything unless this is the version of the database that it was read from.
-    pub(crate) fn is_of_version(&mut self, version: (u64, i64)) {
-        if self.version != version {
+    /// Whether everything is from after so many transactions were lost, and nothing of one whose fate is open.
+    pub(crate) fn is_after(&self, lost: u64) -> bool {
+        self.version.is_some_and(|version| version.lost() == lost)
+    }
+
+    /// Whether this is the version of the database that it was read from. If not, everything is forgotten.
+    pub(crate) fn is_of_version(&mut self, version: Version) -> bool {
+        let is_same = self.version == Some(version);
+        if !is_same {
             self.clear();
-            self.version = version;
+            self.version = Some(version);
         }
+        is_same
+    }
+
+    /// Before it knows more than the database, should the one who writes that give up.
+    pub(crate) const fn take_version(&mut self) -> Option<Version> {
+        self.version.take()
+    }
+
+    /// That it is of the version taken, if the database still is. If not, everything is forgotten.
+    pub(crate) fn is_still(&mut self, version: Option<Version>, present: Version) -> bool {
+        self.version = version;
+        self.is_of_version(present)
     }
 
     pub(crate) fn subscriber(&self, id: SubscriberId) -> Option<(SubscriberRow, Whole)> {

@@ -4,13 +4,14 @@
 //! process that finds its own name there, once it has the lock, remembers rightly.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use kavadam_domain::{Mac, NasId, SubscriberId};
 
 use crate::many;
 use crate::session::session_in;
 use crate::sql::{row, rows, unlocked_rows};
-use crate::tx::Db;
+use crate::tx::{Db, not_begun};
 use crate::{Error, Result, SubscriberRow, Tx};
 
 /// Identifiers taken from the database at once: by how many the sequences of PostgreSQL go on.
@@ -102,7 +103,7 @@ impl Tx {
         if self.is_reading() {
             return Err(Error::ReadOnly);
         }
-        if self.is_sqlite() || matches!(self.db, Db::NotBegun(_)) {
+        if self.is_sqlite() || self.db.is_in_trust() {
             self.hold_carried(id);
         }
         if !self.working.holds(id) {
@@ -134,7 +135,7 @@ impl Tx {
         let carry = self.carried.get();
         let mut owners = Vec::with_capacity(wanted.len());
         let (mut macs, mut classes, mut names) = (Vec::new(), Vec::new(), HashSet::new());
-        let (is_in_trust, mut believed) = (matches!(self.db, Db::NotBegun(_)), HashSet::new());
+        let (believes_names, mut believed) = (matches!(self.db, Db::NotBegun(_)), HashSet::new());
         for one in wanted {
             if let Some(mac) = one.mac {
                 match carry.devices.get(&mac) {
@@ -155,7 +156,7 @@ impl Tx {
             if let Some(name) = one.name {
                 match carry.owner_of_name(name.0, name.1) {
                     Some(owner) => owners.push(owner),
-                    None if is_in_trust && one.is_beginning => _ = believed.insert(name),
+                    None if believes_names && one.is_beginning => _ = believed.insert(name),
                     None => _ = names.insert(name),
                 }
             }
@@ -174,6 +175,12 @@ impl Tx {
     }
 
     async fn owners_of_devices(&mut self, macs: &[Mac]) -> Result<Vec<SubscriberId>> {
+        if macs.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.is_sqlite() {
+            self.begin().await?;
+        }
         let found = many::remembered_devices(&mut self.db, macs).await?;
         let owners = found.iter().map(|device| device.subscriber_id).collect();
         let devices = &mut self.carried.get().devices;
@@ -217,7 +224,7 @@ impl Tx {
     /// is remembered, in trust.
     async fn hold_many(&mut self, mut wanted: Vec<SubscriberId>) -> Result<()> {
         wanted.retain(|id| !self.working.holds(*id));
-        if matches!(self.db, Db::NotBegun(_)) {
+        if self.db.is_in_trust() {
             if self.carried.get().knows_all(&wanted) {
                 wanted.retain(|id| !self.hold_carried(*id));
             }
@@ -268,10 +275,11 @@ impl Tx {
 
     /// Locks and reads one, who is then remembered by no other process.
     async fn hold_read(&mut self, id: SubscriberId) -> Result<()> {
-        let text = match &self.db {
-            // SQLite's writer is alone as it is, and knows no such clause.
-            Db::Sqlite(_) => "SELECT * FROM subscriber WHERE id = $1",
-            Db::Postgres(_) | Db::NotBegun(_) => "SELECT * FROM subscriber WHERE id = $1 FOR NO KEY UPDATE",
+        let text = if self.is_sqlite() {
+            // Its writer is alone as it is, and knows no such clause.
+            "SELECT * FROM subscriber WHERE id = $1"
+        } else {
+            "SELECT * FROM subscriber WHERE id = $1 FOR NO KEY UPDATE"
         };
         let row: SubscriberRow = rows!(self, fetch_one, text, id)?;
         self.release(id).await?;
@@ -291,10 +299,15 @@ impl Tx {
 
     /// An identifier that nobody has.
     pub(crate) async fn number(&mut self, table: Numbered) -> Result<i64> {
-        if let Some(number) = self.numbers(table).pop() {
-            return Ok(number);
+        match self.numbers(table).next() {
+            Some(number) => Ok(number),
+            None => Box::pin(self.fetch_numbers(table)).await,
         }
+    }
+
+    async fn fetch_numbers(&mut self, table: Numbered) -> Result<i64> {
         if self.is_sqlite() {
+            self.begin().await?;
             // The largest there is counts those that are only here yet.
             self.settle().await?;
         }
@@ -313,13 +326,15 @@ impl Tx {
             }
             // Numbers are taken, not given back: no transaction is needed.
             Db::NotBegun(pool) => sqlx::query_as(NEXT).bind(table.name()).fetch_one(&*pool).await?,
+            Db::SqliteNotBegun(_) => return Err(not_begun().into()),
         };
-        let numbers = self.numbers(table);
-        numbers.extend((first.id..first.id + NUMBERS).rev());
-        numbers.pop().ok_or(Error::Database(sqlx::Error::RowNotFound))
+        // Whoever else adds rows to SQLite changes its version, and this is forgotten.
+        let end = if self.is_sqlite() { i64::MAX } else { first.id + NUMBERS };
+        *self.numbers(table) = first.id + 1..end;
+        Ok(first.id)
     }
 
-    fn numbers(&mut self, table: Numbered) -> &mut Vec<i64> {
+    fn numbers(&mut self, table: Numbered) -> &mut Range<i64> {
         let numbers = &mut self.carried.get().numbers;
         match table {
             Numbered::Sessions => &mut numbers.sessions,

@@ -11,6 +11,7 @@ mod carry;
 mod column;
 mod gather;
 mod sql;
+mod sqlite;
 mod tx;
 mod working;
 

@@ -22,7 +22,7 @@ pub(crate) async fn remembered_devices(db: &mut Db, macs: &[Mac]) -> Result<Vec<
     if macs.is_empty() {
         return Ok(Vec::new());
     }
-    if matches!(db, Db::Sqlite(_)) {
+    if db.is_sqlite() {
         return of_list(db, "device WHERE mac", rest, macs).await;
     }
     let raw: Vec<Vec<u8>> = macs.iter().map(Bind::raw).collect();
@@ -39,7 +39,7 @@ pub(crate) async fn people(db: &mut Db, ids: &[SubscriberId], holder: i64) -> Re
             Ok(sqlx::query_as(text).bind(raw).bind(holder).fetch_all(&mut **tx).await?)
         }
         Db::Postgres(_) => Ok(Vec::new()),
-        Db::NotBegun(_) => Err(not_begun().into()),
+        Db::NotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "subscriber WHERE id", "", ids).await,
     }
 }
@@ -58,7 +58,7 @@ pub(crate) async fn live(db: &mut Db, ids: &[SubscriberId]) -> Result<HashMap<Su
             let text = "SELECT * FROM lease WHERE subscriber_id = ANY($1) AND is_closed = FALSE ORDER BY id";
             (sessions, sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?)
         }
-        Db::NotBegun(_) => return Err(not_begun().into()),
+        Db::NotBegun(_) | Db::SqliteNotBegun(_) => return Err(not_begun().into()),
         Db::Sqlite(_) => (
             of_list(
                 db,
@@ -100,7 +100,7 @@ async fn entitlements(db: &mut Db, ids: &[EntitlementId]) -> Result<Vec<Entitlem
             let text = "SELECT * FROM entitlement WHERE id = ANY($1)";
             Ok(sqlx::query_as(text).bind(raw).fetch_all(&mut **tx).await?)
         }
-        Db::NotBegun(_) => Err(not_begun().into()),
+        Db::NotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "entitlement WHERE id", "", ids).await,
     }
 }
@@ -111,7 +111,9 @@ where
     K::Raw: for<'q> sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + 'static,
     R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
 {
-    let Db::Sqlite(tx) = db else { return Ok(Vec::new()) };
+    let Db::Sqlite(tx) = db else {
+        return Err(not_begun().into());
+    };
     let mut found = Vec::new();
     let [.., most] = LENGTHS;
     for piece in keys.chunks(most) {

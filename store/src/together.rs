@@ -5,18 +5,19 @@
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgPool};
-use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Sqlite, Transaction};
+use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Transaction};
 
 use kavadam_domain::SubscriberId;
 
 use crate::column::Bind;
+use crate::sqlite::Statements;
 use crate::{Error, Result};
 
-/// Where changed rows go.
+/// Where changed rows go, to be run then.
 pub(crate) enum Into<'a> {
-    /// Each statement at once.
-    Sqlite(&'a mut Transaction<'static, Sqlite>),
-    /// To be run together.
+    /// One after the other.
+    Sqlite(&'a mut Statements),
+    /// Together.
     Postgres(&'a mut Together),
 }
 

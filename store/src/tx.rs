@@ -4,8 +4,9 @@
 //! writes what became of them in a few statements at its end, so that a hundred decisions cost hardly more statements than one. What is
 //! known for certain after the commit is carried over to the next transaction ([`crate::carry`]).
 //!
-//! On PostgreSQL a batch begins in trust: as long as it needs nothing but what is remembered, there is no transaction yet. What it
-//! changed is then written by one statement, which sees to it that what was remembered is still so ([`crate::together`]).
+//! A batch begins in trust: as long as it needs nothing but what is remembered, there is no transaction yet. On PostgreSQL, what it changed
+//! is then written by one statement, which sees to it that what was remembered is still so ([`crate::together`]). On SQLite it waits for the
+//! writer, sees to that itself, and lets the next batch be decided while it writes ([`crate::sqlite`]).
 
 use std::collections::HashSet;
 
@@ -17,6 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::carry::{Carry, Places};
 use crate::column::Bind;
+use crate::sqlite::{Statements, Writer, learn_names};
 use crate::together::{Guard, Into, Together};
 use crate::working::Working;
 use crate::{Error, Result};
@@ -48,6 +50,18 @@ pub(crate) enum Db {
     Postgres(Transaction<'static, Postgres>),
     /// On a server, in trust.
     NotBegun(PgPool),
+    /// On the embedded database, in trust.
+    SqliteNotBegun(Writer),
+}
+
+impl Db {
+    pub(crate) const fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_) | Self::SqliteNotBegun(_))
+    }
+
+    pub(crate) const fn is_in_trust(&self) -> bool {
+        matches!(self, Self::NotBegun(_) | Self::SqliteNotBegun(_))
+    }
 }
 
 /// Never seen: whoever needs a transaction begins it.
@@ -103,7 +117,7 @@ impl Tx {
     /// # Errors
     /// [`Error::Stale`], or the database failed.
     pub async fn begin(&mut self) -> Result<()> {
-        if matches!(self.db, Db::NotBegun(_)) {
+        if self.db.is_in_trust() {
             // What waits for the database is large, and would be in everything that may, to be moved with it: better on the heap.
             Box::pin(self.begin_now()).await?;
         }
@@ -111,7 +125,29 @@ impl Tx {
     }
 
     async fn begin_now(&mut self) -> Result<()> {
-        let Db::NotBegun(pool) = &self.db else { return Ok(()) };
+        match &self.db {
+            Db::Sqlite(_) | Db::Postgres(_) => Ok(()),
+            Db::NotBegun(pool) => self.begin_on_server(pool.clone()).await,
+            Db::SqliteNotBegun(writer) => self.begin_embedded(writer.clone()).await,
+        }
+    }
+
+    async fn begin_embedded(&mut self, writer: Writer) -> Result<()> {
+        let (mut tx, version) = writer.begin().await?;
+        let carry = self.carried.get();
+        let is_as_remembered = carry.is_of_version(version);
+        if !carry.knows_all_names() {
+            learn_names(carry, &mut tx).await?;
+        }
+        self.db = Db::Sqlite(tx);
+        let has_believed = self.has_believed_places || !self.working.is_empty();
+        if has_believed && !is_as_remembered {
+            return Err(Error::Stale);
+        }
+        Ok(())
+    }
+
+    async fn begin_on_server(&mut self, pool: PgPool) -> Result<()> {
         let text = "WITH ours AS MATERIALIZED
                  (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2 ORDER BY id FOR NO KEY UPDATE)
              SELECT (SELECT count(*) FROM ours), places FROM revision WHERE id = 1";
@@ -149,12 +185,17 @@ impl Tx {
     /// # Errors
     /// It is not lasting: the transaction is undone. [`Error::Stale`]: it was in trust, wrongly.
     pub async fn commit(mut self) -> Result<()> {
-        if !matches!(self.db, Db::NotBegun(_)) {
+        if let Db::SqliteNotBegun(writer) = &self.db {
+            let writer = writer.clone();
+            return self.commit_ahead(writer).await;
+        }
+        if !self.db.is_in_trust() {
             self.settle().await?;
         }
         let done = match self.db {
             Db::Sqlite(tx) => tx.commit().await,
             Db::Postgres(tx) => tx.commit().await,
+            Db::SqliteNotBegun(_) => Err(not_begun()),
             Db::NotBegun(pool) => {
                 let guard = Guard {
                     held: self.working.everybody(),
@@ -162,7 +203,7 @@ impl Tx {
                     places: self.carried.get().places.revision,
                 };
                 let mut together = Together::guarded(&guard)?;
-                self.working.write(&mut Into::Postgres(&mut together)).await?;
+                self.working.write(&mut Into::Postgres(&mut together))?;
                 match together.run_alone(&pool).await {
                     Ok(()) => Ok(()),
                     Err(Error::Database(error)) => Err(error),
@@ -184,8 +225,27 @@ impl Tx {
         Ok(done?)
     }
 
+    /// In trust on SQLite: the next may be decided as soon as this has the writer.
+    async fn commit_ahead(mut self, writer: Writer) -> Result<()> {
+        let mut statements = Statements::default();
+        self.working.write(&mut Into::Sqlite(&mut statements))?;
+        let carry = self.carried.get();
+        let version = carry.take_version();
+        carry.keep(self.working);
+        let (mut tx, present) = Box::pin(writer.begin()).await?;
+        if !carry.is_still(version, present) {
+            return Err(Error::Stale);
+        }
+        let ahead = writer.ahead();
+        drop(self.carried);
+        statements.run(&mut tx).await?;
+        tx.commit().await?;
+        ahead.written();
+        Ok(())
+    }
+
     pub(crate) const fn is_sqlite(&self) -> bool {
-        matches!(self.db, Db::Sqlite(_))
+        self.db.is_sqlite()
     }
 
     pub(crate) const fn is_reading(&self) -> bool {
@@ -203,13 +263,17 @@ impl Tx {
 
     async fn write_changes(&mut self) -> Result<()> {
         match &mut self.db {
-            Db::Sqlite(tx) => self.working.write(&mut Into::Sqlite(tx)).await,
+            Db::Sqlite(tx) => {
+                let mut statements = Statements::default();
+                self.working.write(&mut Into::Sqlite(&mut statements))?;
+                statements.run(tx).await
+            }
             Db::Postgres(tx) => {
                 let mut together = Together::default();
-                self.working.write(&mut Into::Postgres(&mut together)).await?;
+                self.working.write(&mut Into::Postgres(&mut together))?;
                 together.run(tx).await
             }
-            Db::NotBegun(_) => Ok(()),
+            Db::NotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         }
     }
 

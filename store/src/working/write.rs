@@ -14,13 +14,13 @@ use crate::{EntitlementRow, LeaseRow, Result, SessionRow, VendorRow};
 
 impl Working {
     /// Writes what changed.
-    pub(crate) async fn write(&mut self, into: &mut Into<'_>) -> Result<()> {
+    pub(crate) fn write(&mut self, into: &mut Into<'_>) -> Result<()> {
         if self.changed_sessions.is_empty() && self.changed_leases.is_empty() && self.changed_entitlements.is_empty() {
-            return self.write_vendors(into).await;
+            return self.write_vendors(into);
         }
-        self.write_allowances(into).await?;
-        self.write_sessions(into).await?;
-        self.write_vendors(into).await?;
+        self.write_allowances(into)?;
+        self.write_sessions(into)?;
+        self.write_vendors(into)?;
         for id in self.changed_sessions.drain(..) {
             self.sessions.entry(id).and_modify(|tracked| tracked.fate = Fate::Same);
         }
@@ -36,7 +36,7 @@ impl Working {
     }
 
     /// Entitlements and leases, without what is pending in sessions.
-    async fn write_allowances(&self, into: &mut Into<'_>) -> Result<()> {
+    fn write_allowances(&self, into: &mut Into<'_>) -> Result<()> {
         let pending = |owner: SubscriberId, is_theirs: &dyn Fn(&SessionRow) -> bool| -> u64 {
             let sessions = self
                 .held
@@ -55,8 +55,8 @@ impl Working {
         };
         let (new, changed) = parted(&self.entitlements, &self.changed_entitlements);
         let (new, changed): (Vec<_>, Vec<_>) = (new.iter().map(bare).collect(), changed.iter().map(bare).collect());
-        tables::insert_entitlements(into, &new.iter().collect::<Vec<_>>()).await?;
-        tables::update_entitlements(into, &changed.iter().collect::<Vec<_>>()).await?;
+        tables::insert_entitlements(into, &new.iter().collect::<Vec<_>>())?;
+        tables::update_entitlements(into, &changed.iter().collect::<Vec<_>>())?;
         let bare = |row: &&LeaseRow| {
             let octets = pending(row.subscriber_id, &|session| session.lease_id == Some(row.id));
             LeaseRow {
@@ -66,12 +66,12 @@ impl Working {
         };
         let (new, changed) = parted(&self.leases, &self.changed_leases);
         let (new, changed): (Vec<_>, Vec<_>) = (new.iter().map(bare).collect(), changed.iter().map(bare).collect());
-        tables::insert_leases(into, &new.iter().collect::<Vec<_>>()).await?;
-        tables::update_leases(into, &changed.iter().collect::<Vec<_>>()).await
+        tables::insert_leases(into, &new.iter().collect::<Vec<_>>())?;
+        tables::update_leases(into, &changed.iter().collect::<Vec<_>>())
     }
 
     /// An ended session leaves its name to another: ends come first.
-    async fn write_sessions(&self, into: &mut Into<'_>) -> Result<()> {
+    fn write_sessions(&self, into: &mut Into<'_>) -> Result<()> {
         let (new, changed) = parted(&self.sessions, &self.changed_sessions);
         let mut of = Statements::default();
         for row in changed {
@@ -89,22 +89,22 @@ impl Working {
             rows.push(row);
         }
         let (fresh, other): (Vec<&SessionRow>, Vec<&SessionRow>) = new.into_iter().partition(|row| row.is_fresh());
-        tables::update_meters(into, &of.meters).await?;
-        tables::settle_sessions(into, &of.terms).await?;
-        tables::end_sessions(into, &of.ends.over).await?;
-        tables::end_moved_sessions(into, &of.moved_ends.over).await?;
-        tables::update_sessions(into, &of.all.over).await?;
-        tables::end_sessions(into, &of.ends.live).await?;
-        tables::end_moved_sessions(into, &of.moved_ends.live).await?;
-        tables::update_sessions(into, &of.all.live).await?;
-        tables::insert_fresh_sessions(into, &fresh).await?;
-        tables::insert_sessions(into, &other).await
+        tables::update_meters(into, &of.meters)?;
+        tables::settle_sessions(into, &of.terms)?;
+        tables::end_sessions(into, &of.ends.over)?;
+        tables::end_moved_sessions(into, &of.moved_ends.over)?;
+        tables::update_sessions(into, &of.all.over)?;
+        tables::end_sessions(into, &of.ends.live)?;
+        tables::end_moved_sessions(into, &of.moved_ends.live)?;
+        tables::update_sessions(into, &of.all.live)?;
+        tables::insert_fresh_sessions(into, &fresh)?;
+        tables::insert_sessions(into, &other)
     }
 
-    async fn write_vendors(&mut self, into: &mut Into<'_>) -> Result<()> {
+    fn write_vendors(&mut self, into: &mut Into<'_>) -> Result<()> {
         let mut rows: Vec<&VendorRow> = self.vendors.values().collect();
         rows.sort_unstable_by_key(|row| row.session_id);
-        tables::upsert_vendors(into, &rows).await?;
+        tables::upsert_vendors(into, &rows)?;
         self.vendors.clear();
         Ok(())
     }

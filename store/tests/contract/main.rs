@@ -21,6 +21,7 @@ use kavadam_store::{
     Tx, UnknownReport,
 };
 
+mod ahead;
 mod logins;
 mod quota;
 mod reports;

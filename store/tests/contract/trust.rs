@@ -1,4 +1,4 @@
-//! A batch on PostgreSQL begins in trust: what makes that fail, and that nothing has happened then.
+//! A batch begins in trust. On PostgreSQL: what makes that fail, and that nothing has happened then.
 
 use kavadam_store::{Error, Wanted};
 
