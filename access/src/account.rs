@@ -52,7 +52,7 @@ impl Access {
                 let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
                 match find(tx, report.nas, report.class.as_deref(), name).await? {
                     Found::Session(found) => {
-                        tx.lock_subscriber(found.subscriber_id).await?;
+                        tx.hold(found.subscriber).await?;
                         // By the first report that arrives, Start or not.
                         if is_vendors && found.state == SessionState::Granted {
                             note_name(tx, &report, found.id).await?;
@@ -60,7 +60,7 @@ impl Access {
                         charge(tx, &report, found.id, now).await
                     }
                     Found::Renamed(found) => {
-                        tx.lock_subscriber(found.subscriber_id).await?;
+                        tx.hold(found.subscriber).await?;
                         let follower = Box::pin(follow_on(tx, found.id, &report, now)).await?;
                         charge(tx, &report, follower, now).await
                     }

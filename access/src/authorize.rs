@@ -161,7 +161,7 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
         Found::Session(found) | Found::Renamed(found) => found,
         Found::Nothing => return unknown,
     };
-    let subscriber = tx.lock_subscriber(found.subscriber_id).await?;
+    let subscriber = tx.lock_subscriber(found.subscriber).await?;
     // Read again under the lock: it may have ended meanwhile.
     let Some(mut session) = tx.session(found.id).await? else {
         return unknown;

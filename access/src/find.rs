@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
+use kavadam_domain::{Limits, NasId, SessionId, SubscriberId, Timestamp};
 use kavadam_store::{NewSession, OrderKind, SessionRow, Tx};
 
 use crate::AccessError;
@@ -14,11 +14,28 @@ use crate::ending::{end_namesake, presume_ended};
 /// What a gate's Class and Acct-Session-Id lead to.
 pub enum Found {
     /// The session.
-    Session(SessionRow),
+    Session(Reference),
     /// The session granted with that Class, which goes by another Acct-Session-Id.
-    Renamed(SessionRow),
+    Renamed(Reference),
     /// None of ours.
     Nothing,
+}
+
+/// A session as it was before its subscriber was held: it is to be read again.
+pub struct Reference {
+    pub id: SessionId,
+    pub subscriber: SubscriberId,
+    pub state: SessionState,
+}
+
+impl From<SessionRow> for Reference {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id,
+            subscriber: row.subscriber_id,
+            state: row.state,
+        }
+    }
 }
 
 /// Looks by Class first, then by Acct-Session-Id.
@@ -32,13 +49,16 @@ pub async fn find(
         return Ok(Found::Nothing);
     };
     if goes_by(&found, acct_session_id) {
-        return Ok(Found::Session(found));
+        return Ok(Found::Session(found.into()));
     }
     // A gate may give a name again: only a later session of the same person follows on.
     let is_follower =
         |other: &SessionRow| other.subscriber_id == found.subscriber_id && other.granted_at >= found.granted_at;
     let named = tx.session_at(nas, None, acct_session_id).await?;
-    Ok(named.filter(is_follower).map_or(Found::Renamed(found), Found::Session))
+    Ok(match named.filter(is_follower) {
+        Some(follower) => Found::Session(follower.into()),
+        None => Found::Renamed(found.into()),
+    })
 }
 
 /// A session not yet begun takes whatever name the gate gives it.

@@ -270,8 +270,8 @@ async fn order(tx: &mut Tx, session: &SessionRow, action: OrderAction) -> Result
         .await?
         .ok_or(AccessError::Inconsistent("subscriber"))?;
     let seen = nas.last_seen_address;
-    let to = match nas.coa_host {
-        Some(host) => Some(Destination::Given(host, nas.coa_port)),
+    let to = match &nas.coa_host {
+        Some(host) => Some(Destination::Given(host.clone(), nas.coa_port)),
         None => seen.map(|address| Destination::Seen(SocketAddr::new(address, nas.coa_port))),
     };
     let (Some(to), Some(acct_session_id)) = (to, session.acct_session_id.clone()) else {

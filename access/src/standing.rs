@@ -1,5 +1,7 @@
 //! What every page and every decision starts from: a subscriber's plan, and what is left of it.
 
+use std::sync::Arc;
+
 use kavadam_domain::plan::Plan;
 use kavadam_domain::quota::Allowance;
 use kavadam_domain::{SiteId, Timestamp};
@@ -10,9 +12,9 @@ use crate::AccessError;
 /// A subscriber's plan at a site, and what is left of it.
 pub struct Standing {
     /// Where.
-    pub site: SiteRow,
+    pub site: Arc<SiteRow>,
     /// The plan in force there.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// The present period.
     pub entitlement: EntitlementRow,
     /// What is left of it.

@@ -1,5 +1,7 @@
 //! Which page a device belongs to: so that a closed mini-browser opens on the step it left.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use kavadam_domain::challenge::ChallengeState;
@@ -93,8 +95,8 @@ pub(crate) async fn holder(
 /// A subscriber's standing as a page shows it. A period that is not begun yet is not begun by looking.
 struct View {
     subscriber: SubscriberRow,
-    site: SiteRow,
-    plan: Plan,
+    site: Arc<SiteRow>,
+    plan: Arc<Plan>,
     allowance: Allowance,
     period_end: Option<Timestamp>,
 }
@@ -136,7 +138,7 @@ impl View {
         };
         Ok(Status {
             masked_number: self.subscriber.number.masked(),
-            site: self.site.name,
+            site: self.site.name.clone(),
             used_octets: self.allowance.used_octets,
             quota_octets: self.allowance.total_octets(),
             session_left: session.and_then(|session| session.ends_at).map(|at| at.since(now)),

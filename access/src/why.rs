@@ -202,7 +202,7 @@ impl Access {
         let gate = GateFacts {
             id: nas.id,
             name: nas.name.clone(),
-            site: site.name,
+            site: site.name.clone(),
             is_site_open: site.is_open,
             is_renewing: nas.is_renewing,
             seen_at: nas.last_seen_at,
@@ -371,7 +371,7 @@ async fn person(tx: &mut Tx, nas: &NasRow, subscriber: &SubscriberRow, now: Time
         is_blocked: subscriber.is_blocked,
         is_own_plan: subscriber.plan_id.is_some(),
         period_left: standing.plan.window(now)?.end.map(|end| end.since(now)),
-        plan: standing.plan,
+        plan: Plan::clone(&standing.plan),
         allowance: standing.allowance,
         sessions: sessions
             .iter()

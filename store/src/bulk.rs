@@ -196,7 +196,11 @@ pub(crate) mod tables {
             session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle, ssid,
             access_point,
         }
-        /// What reports move on; no index has these columns.
+        /// What every report moves on; no index has these columns.
+        update_counters: update "session", SessionRow {
+            id, reported_at, heard_at, up_octets, down_octets, up_packets, down_packets, session_secs, pending_octets,
+        }
+        /// What a report may move on; no index has these columns.
         update_meters: update "session", SessionRow {
             id, ip, reported_at, heard_at, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets,
             session_secs, is_wide, pending_octets,

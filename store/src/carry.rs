@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
+use std::sync::Arc;
 
 use kavadam_domain::{Mac, NasId, Plan, PlanId, SessionId, SiteId, SubscriberId};
 use serde::{Deserialize, Serialize};
@@ -45,9 +46,9 @@ pub(crate) struct Carry {
 /// What administrators set: read often, changed seldom.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    pub(crate) plans: HashMap<PlanId, Plan>,
-    pub(crate) sites: HashMap<SiteId, SiteRow>,
-    pub(crate) nases: HashMap<NasId, NasRow>,
+    pub(crate) plans: HashMap<PlanId, Arc<Plan>>,
+    pub(crate) sites: HashMap<SiteId, Arc<SiteRow>>,
+    pub(crate) nases: HashMap<NasId, Arc<NasRow>>,
     /// On PostgreSQL, of what was read.
     pub(crate) revision: i64,
 }

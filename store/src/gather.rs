@@ -95,8 +95,12 @@ impl Tx {
         row.ok_or(Error::Database(sqlx::Error::RowNotFound))
     }
 
-    /// Nothing of a subscriber's sessions, leases and entitlements is changed but under this.
-    pub(crate) async fn hold(&mut self, id: SubscriberId) -> Result<()> {
+    /// Holds a subscriber until the transaction ends, as [`Tx::lock_subscriber`] does. Nothing of a subscriber's sessions, leases and
+    /// entitlements is changed but under this.
+    ///
+    /// # Errors
+    /// The database failed, or the transaction only reads.
+    pub async fn hold(&mut self, id: SubscriberId) -> Result<()> {
         if self.working.holds(id) {
             return Ok(());
         }

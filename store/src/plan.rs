@@ -1,5 +1,7 @@
 //! Plans.
 
+use std::sync::Arc;
+
 use kavadam_domain::plan::{AfterQuota, Period, Plan};
 use kavadam_domain::{PlanId, SubscriberId};
 
@@ -76,14 +78,14 @@ impl Tx {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn plan(&mut self, id: PlanId) -> Result<Option<Plan>> {
+    pub async fn plan(&mut self, id: PlanId) -> Result<Option<Arc<Plan>>> {
         if let Some(known) = self.places().plans.get(&id) {
-            return Ok(Some(known.clone()));
+            return Ok(Some(Arc::clone(known)));
         }
         let found: Option<PlanRow> = rows!(self, fetch_optional, "SELECT * FROM plan WHERE id = $1", id)?;
-        let found = found.map(Plan::from);
+        let found = found.map(|row| Arc::new(Plan::from(row)));
         if let Some(plan) = &found {
-            self.places().plans.insert(id, plan.clone());
+            self.places().plans.insert(id, Arc::clone(plan));
         }
         Ok(found)
     }

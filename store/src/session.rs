@@ -122,7 +122,8 @@ impl SessionRow {
     /// What is to be written of this session, now that it is `other`.
     pub(crate) fn change_to(&self, other: &Self) -> Change {
         let part = |is_changed: bool, part: Change| if is_changed { part } else { Change::default() };
-        let change = part(self.meters() != other.meters(), Change::METERS)
+        let change = part(self.counters() != other.counters(), Change::COUNTERS)
+            | part(self.footing() != other.footing(), Change::FOOTING)
             | part(self.terms() != other.terms(), Change::TERMS)
             | part(self.end() != other.end(), Change::END)
             | part(self.rest() != other.rest(), Change::REST);
@@ -133,9 +134,16 @@ impl SessionRow {
         change
     }
 
-    fn meters(&self) -> impl PartialEq + use<> {
-        let packets = (self.up_packets, self.down_packets);
-        (self.meter(), self.ip, self.pending_octets, self.heard_at, packets)
+    fn counters(&self) -> impl PartialEq + use<> {
+        (
+            (self.up_octets, self.down_octets, self.pending_octets),
+            (self.up_packets, self.down_packets, self.session_secs),
+            (self.reported_at, self.heard_at),
+        )
+    }
+
+    const fn footing(&self) -> (u64, u64, bool, Option<IpAddr>) {
+        (self.base_up_octets, self.base_down_octets, self.is_wide, self.ip)
     }
 
     fn terms(&self) -> impl PartialEq + use<'_> {
@@ -203,8 +211,12 @@ impl SessionRow {
 pub(crate) struct Change(u8);
 
 impl Change {
-    /// What reports move on.
-    pub(crate) const METERS: Self = Self(1);
+    /// What every report moves on.
+    pub(crate) const COUNTERS: Self = Self(1);
+    /// What the counters stand on, and whom they count: a first report has it, and one after the gate's counters began at zero.
+    pub(crate) const FOOTING: Self = Self(16);
+    /// What a report may move on.
+    pub(crate) const METERS: Self = Self(Self::COUNTERS.0 | Self::FOOTING.0);
     /// What it was granted, and how it stands; nothing that an index has.
     pub(crate) const TERMS: Self = Self(2);
     /// That it ended, or did not after all.

@@ -1,5 +1,7 @@
 //! Sites, and the gates that stand at them.
 
+use std::sync::Arc;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -129,13 +131,14 @@ impl Tx {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn site(&mut self, id: SiteId) -> Result<Option<SiteRow>> {
+    pub async fn site(&mut self, id: SiteId) -> Result<Option<Arc<SiteRow>>> {
         if let Some(known) = self.places().sites.get(&id) {
-            return Ok(Some(known.clone()));
+            return Ok(Some(Arc::clone(known)));
         }
         let found: Option<SiteRow> = rows!(self, fetch_optional, "SELECT * FROM site WHERE id = $1", id)?;
+        let found = found.map(Arc::new);
         if let Some(row) = &found {
-            self.places().sites.insert(id, row.clone());
+            self.places().sites.insert(id, Arc::clone(row));
         }
         Ok(found)
     }
@@ -213,13 +216,14 @@ impl Tx {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn nas(&mut self, id: NasId) -> Result<Option<NasRow>> {
+    pub async fn nas(&mut self, id: NasId) -> Result<Option<Arc<NasRow>>> {
         if let Some(known) = self.places().nases.get(&id) {
-            return Ok(Some(known.clone()));
+            return Ok(Some(Arc::clone(known)));
         }
         let found: Option<NasRow> = rows!(self, fetch_optional, "SELECT * FROM nas WHERE id = $1", id)?;
+        let found = found.map(Arc::new);
         if let Some(row) = &found {
-            self.places().nases.insert(id, row.clone());
+            self.places().nases.insert(id, Arc::clone(row));
         }
         Ok(found)
     }

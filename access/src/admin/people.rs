@@ -1,5 +1,7 @@
 //! What administrators do about a person: look, block, give another plan, give octets.
 
+use std::sync::Arc;
+
 use kavadam_domain::{Language, MobileNumber, Plan, Timestamp};
 use kavadam_store::{OrderKind, SubscriberRow, Tx};
 
@@ -58,7 +60,7 @@ impl Access {
             view.used_octets = entitlement.used_octets;
             view.leased_octets = allowance.promised_octets;
             view.topped_up_octets = entitlement.topped_up_octets;
-            view.plan = Some(plan);
+            view.plan = Some(Plan::clone(&plan));
         }
         let devices = tx.devices(row.id).await?;
         view.devices = devices
@@ -78,7 +80,13 @@ impl Access {
         let mut lines = Vec::new();
         for row in tx.subscribers(most).await? {
             let plan = match row.plan_id {
-                Some(id) => Some(tx.plan(id).await?.ok_or(AccessError::Inconsistent("plan"))?.name),
+                Some(id) => Some(
+                    tx.plan(id)
+                        .await?
+                        .ok_or(AccessError::Inconsistent("plan"))?
+                        .name
+                        .clone(),
+                ),
                 None => None,
             };
             lines.push(SubscriberLine {
@@ -220,7 +228,7 @@ async fn lock(tx: &mut Tx, number: &MobileNumber) -> Result<SubscriberRow, Acces
 }
 
 /// The plan in force: their own, else that of the site where they are online, else of the one where they were last.
-async fn plan_of(tx: &mut Tx, row: &SubscriberRow) -> Result<Option<Plan>, AccessError> {
+async fn plan_of(tx: &mut Tx, row: &SubscriberRow) -> Result<Option<Arc<Plan>>, AccessError> {
     let mut id = row.plan_id;
     if id.is_none() {
         let last = match tx.live_sessions_of(row.id).await?.pop() {

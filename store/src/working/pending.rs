@@ -56,7 +56,7 @@ impl Working {
             lease.used_octets += octets;
         }
         session.row.pending_octets += octets;
-        if session.change(Change::METERS) {
+        if session.change(Change::COUNTERS) {
             self.changed_sessions.push(id);
         }
         true
@@ -85,7 +85,7 @@ impl Working {
             };
             session.row.pending_octets = 0;
             touched.push(session.row.entitlement_id);
-            if session.change(Change::METERS) {
+            if session.change(Change::COUNTERS) {
                 self.changed_sessions.push(*id);
             }
         }

@@ -80,6 +80,7 @@ impl Working {
             };
             let is_ended = row.state == SessionState::Ended;
             let rows = match change {
+                change if change.is_within(Change::COUNTERS) => &mut of.counters,
                 change if change.is_within(Change::METERS) => &mut of.meters,
                 change if change.is_within(Change::METERS | Change::TERMS) => &mut of.terms,
                 change if change.is_within(Change::END) => of.ends.at(is_ended),
@@ -89,6 +90,7 @@ impl Working {
             rows.push(row);
         }
         let (fresh, other): (Vec<&SessionRow>, Vec<&SessionRow>) = new.into_iter().partition(|row| row.is_fresh());
+        tables::update_counters(into, &of.counters)?;
         tables::update_meters(into, &of.meters)?;
         tables::settle_sessions(into, &of.terms)?;
         tables::end_sessions(into, &of.ends.over)?;
@@ -127,6 +129,7 @@ fn parted<'a, I: Copy + Eq + Hash + Ord, R>(
 /// Sessions by the statement that writes what changed of them.
 #[derive(Default)]
 struct Statements<'a> {
+    counters: Vec<&'a SessionRow>,
     meters: Vec<&'a SessionRow>,
     terms: Vec<&'a SessionRow>,
     ends: ByEnd<'a>,

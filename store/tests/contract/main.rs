@@ -238,7 +238,7 @@ async fn a_plan_comes_back_as_it_was_saved_and_is_changed_by_name(world: World) 
         ..world.plan.clone()
     };
     assert_eq!(tx.save_plan(&changed).await.unwrap(), world.plan.id);
-    assert_eq!(tx.plan(world.plan.id).await.unwrap().unwrap(), changed);
+    assert_eq!(*tx.plan(world.plan.id).await.unwrap().unwrap(), changed);
     assert_eq!(tx.plans().await.unwrap().len(), 1);
 }
 
