@@ -4,14 +4,16 @@
 //! lone question waits for nobody. A batch that fails is undone, and its questions are then decided
 //! each by itself: one that cannot be answered takes no other along.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kavadam_domain::{NasId, Timestamp};
 use kavadam_store::{Tx, Wanted};
 use tokio::sync::oneshot;
 
 use crate::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, Service};
+use crate::latency::Latency;
 use crate::{Access, AccessError};
 
 /// Questions decided in one transaction. More would make those who asked first wait for those who asked last.
@@ -42,6 +44,33 @@ pub(crate) struct Queue {
     waiting: Mutex<Vec<Batch>>,
     /// Somebody clears the queue.
     is_busy: AtomicBool,
+}
+
+/// How long it takes until a batch that was decided is on disk, and how many questions that answers. Counted from the start of the process.
+#[derive(Default)]
+pub struct Commits {
+    took: Latency,
+    questions: AtomicU64,
+}
+
+impl Commits {
+    /// From when a batch was decided until it was committed; those that failed are not among them.
+    #[must_use]
+    pub const fn took(&self) -> &Latency {
+        &self.took
+    }
+
+    /// Questions answered by them.
+    #[must_use]
+    pub fn questions(&self) -> u64 {
+        self.questions.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, took: Duration, questions: usize) {
+        self.took.add(took);
+        let questions = u64::try_from(questions).unwrap_or(u64::MAX);
+        self.questions.fetch_add(questions, Ordering::Relaxed);
+    }
 }
 
 struct Batch {
@@ -155,7 +184,7 @@ impl Access {
                 has_orders |= orders;
             }
         }
-        tx.commit().await?;
+        self.commit(tx, answers.len()).await?;
         if has_orders {
             self.wake_orders();
         }
@@ -166,11 +195,18 @@ impl Access {
         let mut tx = self.write_many(lane).await?;
         tx.begin().await?;
         let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
-        tx.commit().await?;
+        self.commit(tx, 1).await?;
         if has_orders {
             self.wake_orders();
         }
         Ok(answer)
+    }
+
+    async fn commit(&self, tx: Tx, questions: usize) -> Result<(), AccessError> {
+        let began = Instant::now();
+        tx.commit().await?;
+        self.0.commits.add(began.elapsed(), questions);
+        Ok(())
     }
 
     /// Tells also whether gates are to be asked for something.

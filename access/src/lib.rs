@@ -21,6 +21,7 @@ mod find;
 mod gate_entry;
 mod gates;
 pub mod key;
+pub mod latency;
 pub mod login;
 pub mod ms_chap;
 pub mod orders;
@@ -49,6 +50,7 @@ struct Inner {
     settings: Settings,
     gates: gates::Remembered,
     queues: Vec<batch::Queue>,
+    commits: batch::Commits,
     orders: Notify,
     messages: Notify,
 }
@@ -98,6 +100,7 @@ impl Access {
             settings,
             gates: gates::Remembered::default(),
             queues,
+            commits: batch::Commits::default(),
             orders: Notify::new(),
             messages: Notify::new(),
         }))
@@ -107,6 +110,12 @@ impl Access {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// What batches took so far.
+    #[must_use]
+    pub fn commits(&self) -> &batch::Commits {
+        &self.0.commits
     }
 
     /// Resolves once somebody has asked a gate for something since the last time this resolved: look at

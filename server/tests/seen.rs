@@ -223,6 +223,10 @@ fn the_table_and_the_metrics_tell_of_each_gate_what_happened() {
     let page = service.metrics();
     let line = "kavadam_radius_rejects_total{nas=\"gate-1\",site=\"Stand\",reason=\"unknown-device\"} 1";
     assert!(page.contains(line), "{page}");
+    assert!(table.contains("\ncommits "), "{table}");
+    for line in ["kavadam_commit_seconds_count 1", "kavadam_committed_requests_total 1"] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+    }
     assert!(
         !page.contains("127.0.0.7") && !page.contains("02-11") && !page.contains(NUMBER),
         "{page}"

@@ -4,7 +4,6 @@
 //! for each gate that is known, one for all that is nobody's, a short list of the addresses it comes from, and the last answers.
 
 mod gate;
-mod latency;
 mod recent;
 mod strangers;
 
@@ -15,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use kavadam_access::api::Candidates;
 use kavadam_domain::NasId;
 
+pub use kavadam_access::latency::{LATENCY_BUCKETS, bucket_micros};
+
 use crate::listener::lock;
 
 pub use gate::{GateCounts, GateFigures, RequestKind};
-pub use latency::{LATENCY_BUCKETS, bucket_micros};
 pub use recent::{Answer, Outcome, Recent};
 use strangers::Strangers;
 

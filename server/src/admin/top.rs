@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{print, say};
 use crate::cli::RadiusTop;
-use crate::watch::{Gate, Picture, ask};
+use crate::watch::{Commits, Gate, Picture, ask};
 
 /// Between pictures.
 const EVERY: Duration = Duration::from_secs(1);
@@ -45,6 +45,7 @@ struct Since<'a> {
     /// By reason, of all gates, a second.
     rejects: BTreeMap<String, f64>,
     drops: BTreeMap<String, f64>,
+    batches: Batches,
 }
 
 /// One gate; rates a second.
@@ -62,6 +63,31 @@ struct Row<'a> {
     by_reason: BTreeMap<String, u64>,
 }
 
+/// Batches of requests.
+struct Batches {
+    /// A second.
+    rate: f64,
+    /// In each.
+    requests: f64,
+    /// Microseconds from the decision until it was on disk.
+    p50: Option<u64>,
+    p99: Option<u64>,
+}
+
+impl Batches {
+    fn new(before: &Commits, now: &Commits, secs: f64) -> Self {
+        let buckets = buckets(&[(&now.buckets, Some(&before.buckets))]);
+        let rate = per_second(buckets.iter().sum(), secs);
+        let requests = per_second(now.requests.saturating_sub(before.requests), secs);
+        Self {
+            rate,
+            requests: if rate > 0.0 { requests / rate } else { 0.0 },
+            p50: percentile(&buckets, 50),
+            p99: percentile(&buckets, 99),
+        }
+    }
+}
+
 impl<'a> Since<'a> {
     fn new(before: &Picture, now: &'a Picture) -> Self {
         let secs = (now.at - before.at).max(0.001);
@@ -71,6 +97,7 @@ impl<'a> Since<'a> {
             gates: Vec::new(),
             rejects: BTreeMap::new(),
             drops: BTreeMap::new(),
+            batches: Batches::new(&before.commits, &now.commits, secs),
         };
         for gate in &now.gates {
             let old = before.gates.iter().find(|old| old.id == gate.id);
@@ -139,6 +166,13 @@ impl<'a> Since<'a> {
                 self.now.waiting_messages,
                 micros(Some(self.now.database_micros)),
             ),
+            format!(
+                "commits {}/s, of {} requests, on disk after {} (p99 {})",
+                figure(self.batches.rate),
+                figure(self.batches.requests),
+                micros(self.batches.p50),
+                micros(self.batches.p99),
+            ),
             String::new(),
             "GATE        SITE      AUTH/s ACCT/s  NO/s    P50    P99  COPY  DROP ONLINE  SEEN".to_owned(),
         ];
@@ -177,6 +211,8 @@ impl<'a> Since<'a> {
             "unknown_sources": self.now.strangers, "unknown_source_datagrams": self.now.stranger_datagrams,
             "waiting_orders": self.now.waiting_orders, "waiting_messages": self.now.waiting_messages,
             "database_read_micros": self.now.database_micros,
+            "commits_per_sec": self.batches.rate, "requests_per_commit": self.batches.requests,
+            "commit_p50_micros": self.batches.p50, "commit_p99_micros": self.batches.p99,
         })
     }
 }
@@ -333,6 +369,11 @@ mod tests {
             waiting_messages: u64::MAX,
             waiting_orders: u64::MAX,
             database_micros: u64::MAX - 1,
+            commits: Commits {
+                buckets: vec![requests / 3, 0, 0, requests / 50],
+                micros: requests,
+                requests,
+            },
         }
     }
 
@@ -353,6 +394,10 @@ mod tests {
         let row = &since.gates[0];
         assert!((row.auth - 100.0).abs() < 0.1, "{}", row.auth);
         assert_eq!((row.p50, row.p99), (Some(64), Some(256)));
+        // 70 more, of which 4 took longer.
+        let batches = &since.batches;
+        assert!((batches.rate - 35.0).abs() < 1.0 && (batches.requests - 2.9).abs() < 0.1);
+        assert_eq!((batches.p50, batches.p99), (Some(16), Some(128)));
         assert!((since.rejects["too-many-attempts"] - 100.0).abs() < 0.1);
         let idle = Since::new(&now, &now);
         assert_eq!((idle.gates[0].p50, idle.rejects.len()), (None, 0));

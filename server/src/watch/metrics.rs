@@ -51,9 +51,23 @@ fn text(picture: &Picture) -> String {
                 figures.accounting_latency_micros,
             ),
         ] {
-            page.histogram(gate, port, buckets, micros);
+            let of = labels_of(gate, &[("port", port)]);
+            page.histogram("kavadam_radius_request_seconds", &of, buckets, micros);
         }
     }
+    page.head(
+        "kavadam_commit_seconds",
+        "histogram",
+        "From when a batch of requests was decided until it was on disk",
+    );
+    let commits = &picture.commits;
+    page.histogram("kavadam_commit_seconds", "", &commits.buckets, commits.micros);
+    page.single(
+        "kavadam_committed_requests_total",
+        "counter",
+        "Requests answered by those batches",
+        commits.requests,
+    );
     page.head("kavadam_sessions_online", "gauge", "Sessions not ended, by gate");
     for gate in &picture.gates {
         page.sample("kavadam_sessions_online", gate, &[], gate.online);
@@ -159,22 +173,25 @@ impl Page {
         _ = writeln!(self.0, "{name}{{{}}} {value}", labels_of(gate, labels));
     }
 
-    fn histogram(&mut self, gate: &Gate, port: &str, buckets: &[u64], micros: u64) {
-        const NAME: &str = "kavadam_radius_request_seconds";
+    /// `labels`: whose it is.
+    fn histogram(&mut self, name: &str, labels: &str, buckets: &[u64], micros: u64) {
+        let comma = if labels.is_empty() { "" } else { "," };
         let mut below = 0;
         for (at, count) in buckets.iter().enumerate() {
             below += count;
             let bound = bucket_micros(at).filter(|_| at % BUCKETS_TOLD_EVERY == 0);
-            if let Some(bound) = bound {
-                let labels = labels_of(gate, &[("port", port), ("le", &as_seconds(bound))]);
-                _ = writeln!(self.0, "{NAME}_bucket{{{labels}}} {below}");
+            if let Some(bound) = bound.map(as_seconds) {
+                _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
             }
         }
-        let infinite = labels_of(gate, &[("port", port), ("le", "+Inf")]);
-        let labels = labels_of(gate, &[("port", port)]);
-        _ = writeln!(self.0, "{NAME}_bucket{{{infinite}}} {below}");
-        _ = writeln!(self.0, "{NAME}_sum{{{labels}}} {}", as_seconds(micros));
-        _ = writeln!(self.0, "{NAME}_count{{{labels}}} {below}");
+        _ = writeln!(self.0, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {below}");
+        let whose = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{labels}}}")
+        };
+        _ = writeln!(self.0, "{name}_sum{whose} {}", as_seconds(micros));
+        _ = writeln!(self.0, "{name}_count{whose} {below}");
     }
 }
 
@@ -197,6 +214,7 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Commits;
     use super::*;
 
     fn picture(name: &str) -> Picture {
@@ -220,6 +238,11 @@ mod tests {
             waiting_messages: 0,
             waiting_orders: 0,
             database_micros: 120,
+            commits: Commits {
+                buckets: vec![0, 0, 5, 1],
+                micros: 400,
+                requests: 90,
+            },
         }
     }
 
@@ -233,6 +256,11 @@ mod tests {
             "kavadam_radius_request_seconds_bucket{nas=\"gate-1\",site=\"Stand\",port=\"authentication\",le=\"+Inf\"} 7",
             "kavadam_radius_request_seconds_sum{nas=\"gate-1\",site=\"Stand\",port=\"authentication\"} 1.500000",
             "kavadam_radius_unknown_source_total 5",
+            "kavadam_commit_seconds_bucket{le=\"0.000064\"} 5",
+            "kavadam_commit_seconds_bucket{le=\"+Inf\"} 6",
+            "kavadam_commit_seconds_sum 0.000400",
+            "kavadam_commit_seconds_count 6",
+            "kavadam_committed_requests_total 90",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }

@@ -51,6 +51,19 @@ pub struct Picture {
     pub waiting_orders: u64,
     /// What a small read of the database took just now, microseconds.
     pub database_micros: u64,
+    /// Batches of decisions, since the start.
+    pub commits: Commits,
+}
+
+/// How long batches took from the decision until they were on disk.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Commits {
+    /// By bucket, as in [`kavadam_access::latency`].
+    pub buckets: Vec<u64>,
+    /// Of all together.
+    pub micros: u64,
+    /// Requests answered by them.
+    pub requests: u64,
 }
 
 /// One gate.
@@ -118,7 +131,17 @@ impl Watch {
             waiting_messages: overview.waiting_messages,
             waiting_orders: overview.waiting_orders,
             database_micros,
+            commits: self.commits(),
         })
+    }
+
+    fn commits(&self) -> Commits {
+        let commits = self.0.access.commits();
+        Commits {
+            buckets: commits.took().buckets(),
+            micros: commits.took().total_micros(),
+            requests: commits.questions(),
+        }
     }
 
     async fn overview(&self, now: Instant) -> Result<Arc<Overview>, AccessError> {

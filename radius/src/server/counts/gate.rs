@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use kavadam_access::latency::Latency;
 use kavadam_domain::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::latency::Latency;
 use super::{DropReason, REASONS};
 use crate::listener::lock;
 use crate::wire::Code;

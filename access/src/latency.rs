@@ -1,4 +1,4 @@
-//! How long answers take, in buckets each twice as wide as the one before.
+//! How long something takes, in buckets each twice as wide as the one before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Adds an answer that took so long.
+    /// Adds one that took so long.
     pub fn add(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         // The bucket whose bound is the next power of two.
@@ -41,7 +41,7 @@ impl Latency {
         self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
-    /// Microseconds of all answers together.
+    /// Microseconds of all together.
     #[must_use]
     pub fn total_micros(&self) -> u64 {
         self.total_micros.load(Ordering::Relaxed)
