@@ -170,6 +170,49 @@ fn a_check_looks_at_the_machine_even_if_the_file_is_wrong_and_names_files_of_roo
 }
 
 #[test]
+fn packets_that_the_kernel_cut_are_sniffed_whole() {
+    let machine = Machine::new(NO_MESSAGES);
+    assert!(
+        machine
+            .kavadam(&["plan", "set", "citizen"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    // A Status-Server of 3,015 octets; what is sent by one write is one datagram.
+    let mut packet = [&[12, 1][..], &3015_u16.to_be_bytes(), &[7; 16]].concat();
+    for _ in 0..35 {
+        packet.extend([&[11, 85][..], &[b'x'; 83]].concat());
+    }
+    packet.resize(3015, 0);
+    packet[2995..].copy_from_slice(&[&[11, 20][..], &[b'y'; 18]].concat());
+    std::fs::write(machine.at("packet"), packet).unwrap();
+    let script = format!(
+        "ip link set lo mtu 1280 up
+         timeout 30 '{program}' -c '{config}' radius sniff --count 2 & sniffer=$!
+         while kill -0 $sniffer 2>/dev/null; do
+             for to in 127.0.0.1 ::1; do bash -c \"cat '{packet}' > /dev/udp/$to/1812\" 2>/dev/null; done
+             sleep 0.2
+         done
+         wait $sniffer",
+        program = machine.at("kavadam").display(),
+        config = machine.at("kavadam.toml").display(),
+        packet = machine.at("packet").display(),
+    );
+    let output = Command::new("unshare")
+        .args(["-n", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    for to in ["> 127.0.0.1:1812", "> [::1]:1812"] {
+        assert_eq!(said.matches(to).count(), 1, "{said}");
+    }
+    assert_eq!(said.matches(&"y".repeat(18)).count(), 2, "{said}");
+}
+
+#[test]
 fn packets_are_sniffed_on_roots_socket_with_somebody_elses_rights() {
     let machine = Machine::new(NO_MESSAGES);
     let secret = machine.secret("s", "a-secret-of-thirty-two-octets-xx");

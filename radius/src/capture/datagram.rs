@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
-/// A UDP datagram. Pieces of one that was cut by IP are none.
+/// A UDP datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// Microseconds since 1970, if told.
+    /// Microseconds since 1970, if told; of the last fragment, where it came in some.
     pub at_micros: Option<i64>,
     /// Sender.
     pub from: SocketAddr,
@@ -40,32 +40,31 @@ impl Link {
             _ => None,
         }
     }
+
+    /// The headers of a frame.
+    pub(super) fn slice(self, frame: &[u8]) -> Option<SlicedPacket<'_>> {
+        const COOKED_V2_OCTETS: usize = 20;
+        const LOOPBACK_OCTETS: usize = 4;
+        let sliced = match self {
+            Self::Ethernet => SlicedPacket::from_ethernet(frame),
+            Self::Cooked => SlicedPacket::from_linux_sll(frame),
+            Self::CookedV2 => SlicedPacket::from_ip(frame.get(COOKED_V2_OCTETS..)?),
+            Self::Loopback => SlicedPacket::from_ip(frame.get(LOOPBACK_OCTETS..)?),
+            Self::Ip => SlicedPacket::from_ip(frame),
+        };
+        sliced.ok()
+    }
 }
 
 impl Datagram {
-    /// The datagram in an IP packet, if there is a whole one.
-    #[must_use]
-    pub fn of_ip(packet: &[u8], at_micros: Option<i64>) -> Option<Self> {
-        Self::of_frame(Link::Ip, packet, at_micros)
-    }
-
-    pub(super) fn of_frame(link: Link, frame: &[u8], at_micros: Option<i64>) -> Option<Self> {
-        const COOKED_V2_OCTETS: usize = 20;
-        const LOOPBACK_OCTETS: usize = 4;
-        let sliced = match link {
-            Link::Ethernet => SlicedPacket::from_ethernet(frame),
-            Link::Cooked => SlicedPacket::from_linux_sll(frame),
-            Link::CookedV2 => SlicedPacket::from_ip(frame.get(COOKED_V2_OCTETS..)?),
-            Link::Loopback => SlicedPacket::from_ip(frame.get(LOOPBACK_OCTETS..)?),
-            Link::Ip => SlicedPacket::from_ip(frame),
-        };
-        let sliced = sliced.ok()?;
-        let (from, to): (IpAddr, IpAddr) = match sliced.net? {
+    /// The datagram in a packet, if there is a whole one.
+    pub(super) fn of(sliced: &SlicedPacket<'_>, at_micros: Option<i64>) -> Option<Self> {
+        let (from, to): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
             NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
             NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
             NetSlice::Arp(_) => return None,
         };
-        let Some(TransportSlice::Udp(udp)) = sliced.transport else {
+        let Some(TransportSlice::Udp(udp)) = &sliced.transport else {
             return None;
         };
         Some(Self {

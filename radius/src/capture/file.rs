@@ -5,8 +5,8 @@ use std::io::Read;
 use pcap_parser::traits::{PcapNGPacketBlock as _, PcapReaderIterator};
 use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
 
-use super::Datagram;
 use super::datagram::Link;
+use super::{Datagram, Reassembly};
 
 /// Room for the largest block that is read; a larger one ends the reading.
 const BUFFER_OCTETS: usize = 1 << 17;
@@ -32,6 +32,7 @@ pub enum CaptureError {
 pub struct CaptureFile<'a> {
     reader: Box<dyn PcapReaderIterator + Send + 'a>,
     interfaces: Interfaces,
+    reassembly: Reassembly,
     is_pcapng: bool,
     datagrams: u64,
     is_over: bool,
@@ -48,9 +49,16 @@ impl<'a> CaptureFile<'a> {
             is_pcapng: reader.data().starts_with(&SECTION_HEADER),
             reader,
             interfaces: Interfaces::default(),
+            reassembly: Reassembly::default(),
             datagrams: 0,
             is_over: false,
         })
+    }
+
+    /// How many datagrams came in fragments and were not whole when the reading ended.
+    #[must_use]
+    pub fn incomplete(&self) -> u64 {
+        self.reassembly.incomplete()
     }
 
     fn step(&mut self) -> Step {
@@ -59,7 +67,9 @@ impl<'a> CaptureFile<'a> {
         }
         match self.reader.next() {
             Ok((length, block)) => {
-                let datagram = self.interfaces.read(&block);
+                let frame = self.interfaces.read(&block);
+                let datagram =
+                    frame.and_then(|frame| self.reassembly.of_frame(frame.link, frame.octets, frame.at_micros));
                 self.reader.consume(length);
                 datagram.map_or(Step::Nothing, Step::Datagram)
             }
@@ -119,6 +129,13 @@ impl Iterator for CaptureFile<'_> {
 #[derive(Default)]
 struct Interfaces(Vec<Interface>);
 
+/// A packet with what comes before its IP header.
+struct Frame<'a> {
+    link: Link,
+    octets: &'a [u8],
+    at_micros: Option<i64>,
+}
+
 #[derive(Clone, Copy)]
 struct Interface {
     link: Option<Link>,
@@ -129,7 +146,7 @@ struct Interface {
 }
 
 impl Interfaces {
-    fn read(&mut self, block: &PcapBlockOwned<'_>) -> Option<Datagram> {
+    fn read<'a>(&mut self, block: &'a PcapBlockOwned<'_>) -> Option<Frame<'a>> {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
                 let parts = if header.is_nanosecond_precision() {
@@ -149,7 +166,11 @@ impl Interfaces {
                 let ticks = u64::from(packet.ts_sec)
                     .checked_mul(interface.parts)?
                     .checked_add(packet.ts_usec.into())?;
-                Datagram::of_frame(interface.link?, packet.data, interface.micros(ticks))
+                Some(Frame {
+                    link: interface.link?,
+                    octets: packet.data,
+                    at_micros: interface.micros(ticks),
+                })
             }
             PcapBlockOwned::NG(Block::SectionHeader(_)) => {
                 self.0.clear();
@@ -168,11 +189,17 @@ impl Interfaces {
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
                 let interface = self.0.get(usize::try_from(packet.if_id).ok()?)?;
                 let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
-                Datagram::of_frame(interface.link?, packet.packet_data(), interface.micros(ticks))
+                Some(Frame {
+                    link: interface.link?,
+                    octets: packet.packet_data(),
+                    at_micros: interface.micros(ticks),
+                })
             }
-            PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-                Datagram::of_frame(self.0.first()?.link?, packet.packet_data(), None)
-            }
+            PcapBlockOwned::NG(Block::SimplePacket(packet)) => Some(Frame {
+                link: self.0.first()?.link?,
+                octets: packet.packet_data(),
+                at_micros: None,
+            }),
             PcapBlockOwned::NG(_) => None,
         }
     }

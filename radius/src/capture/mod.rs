@@ -2,8 +2,10 @@
 
 mod datagram;
 mod file;
+mod reassembly;
 mod trace;
 
 pub use datagram::Datagram;
 pub use file::{CaptureError, CaptureFile};
+pub use reassembly::Reassembly;
 pub use trace::{KnownGate, Proof, Seen, Trace};

@@ -79,10 +79,16 @@ struct Screen<'a> {
 
 impl Screen<'_> {
     fn show_file(&mut self, input: OwnedFd) -> anyhow::Result<()> {
-        for datagram in CaptureFile::open(File::from(input))? {
+        let mut capture = CaptureFile::open(File::from(input))?;
+        for datagram in &mut capture {
             if !self.show(&datagram?)? {
-                break;
+                return Ok(());
             }
+        }
+        match capture.incomplete() {
+            0 => {}
+            1 => eprintln!("One datagram came in fragments that do not make it whole: it is not shown."),
+            many => eprintln!("{many} datagrams came in fragments that do not make them whole: they are not shown."),
         }
         Ok(())
     }

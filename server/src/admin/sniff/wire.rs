@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, bail};
-use kavadam_radius::capture::Datagram;
+use kavadam_radius::capture::{Datagram, Reassembly};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::clock;
@@ -31,8 +31,8 @@ pub(super) fn open() -> anyhow::Result<Socket> {
     Ok(socket)
 }
 
-/// Only UDP, and on the loopback interface, where every packet passes twice, only as received.
-fn udp_once() -> [SockFilter; 14] {
+/// Only UDP, and IPv6 in fragments (of whatever, which these do not tell from the start of the packet); and on the loopback interface, where every packet passes twice, only as received.
+fn udp_once() -> [SockFilter; 15] {
     // Codes and offsets of linux/bpf_common.h and linux/filter.h.
     const LOAD_OCTET: u16 = 0x30;
     const LOAD_HALF: u16 = 0x28;
@@ -45,20 +45,22 @@ fn udp_once() -> [SockFilter; 14] {
     const OUTGOING: u32 = 4;
     const LOOPBACK: u32 = 772;
     const UDP: u32 = 17;
+    const FRAGMENT: u32 = 44;
     let step = SockFilter::new;
     [
         step(LOAD_HALF, 0, 0, INTERFACE_KIND),
         step(JUMP_IF_EQUAL, 0, 2, LOOPBACK),
         step(LOAD_OCTET, 0, 0, PACKET_KIND),
-        step(JUMP_IF_EQUAL, 9, 0, OUTGOING),
+        step(JUMP_IF_EQUAL, 10, 0, OUTGOING),
         step(LOAD_OCTET, 0, 0, 0),
         step(SHIFT_RIGHT, 0, 0, 4),
         step(JUMP_IF_EQUAL, 0, 2, 4),
         step(LOAD_OCTET, 0, 0, 9),
-        step(JUMP_IF_EQUAL, 3, 4, UDP),
-        step(JUMP_IF_EQUAL, 0, 3, 6),
+        step(JUMP_IF_EQUAL, 4, 5, UDP),
+        step(JUMP_IF_EQUAL, 0, 4, 6),
         step(LOAD_OCTET, 0, 0, 6),
-        step(JUMP_IF_EQUAL, 0, 1, UDP),
+        step(JUMP_IF_EQUAL, 1, 0, UDP),
+        step(JUMP_IF_EQUAL, 0, 1, FRAGMENT),
         step(RETURN, 0, 0, 0xffff),
         step(RETURN, 0, 0, 0),
     ]
@@ -68,6 +70,7 @@ fn udp_once() -> [SockFilter; 14] {
 pub(super) struct Wire {
     socket: Socket,
     buffer: Vec<u8>,
+    reassembly: Reassembly,
 }
 
 impl Wire {
@@ -75,6 +78,7 @@ impl Wire {
         Self {
             socket: socket.into(),
             buffer: vec![0; MOST_OCTETS],
+            reassembly: Reassembly::default(),
         }
     }
 
@@ -89,7 +93,7 @@ impl Wire {
                 Err(error) => return Err(error).context("cannot receive packets"),
             };
             let packet = self.buffer.get(..length).unwrap_or_default();
-            if let Some(datagram) = Datagram::of_ip(packet, Some(clock::now().0)) {
+            if let Some(datagram) = self.reassembly.of_ip(packet, Some(clock::now().0)) {
                 return Ok(datagram);
             }
         }
