@@ -37,6 +37,8 @@ pub(crate) struct Carry {
     pub(crate) devices: HashMap<Mac, DeviceRow>,
     /// A transaction changed devices or places and did not commit yet.
     pub(crate) is_uncertain: bool,
+    /// A transaction is being committed: whether it was, nobody knows if that is broken off.
+    pub(crate) is_in_doubt: bool,
     pub(crate) places: Places,
     pub(crate) numbers: Numbers,
     /// On SQLite, of the database it was read from. `None` while a transaction decided by it waits for the writer.
@@ -225,6 +227,9 @@ impl Carry {
 
     /// A transaction begins: what one before changed and did not commit was never so.
     pub(crate) fn begin(&mut self) {
+        if self.is_in_doubt {
+            self.clear();
+        }
         if std::mem::take(&mut self.is_uncertain) {
             self.devices.clear();
             self.places = Places::default();

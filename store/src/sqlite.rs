@@ -14,10 +14,12 @@ use std::time::Duration;
 
 use kavadam_domain::{NasId, SubscriberId};
 use sqlx::error::BoxDynError;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Sqlite, Transaction};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -31,6 +33,9 @@ const WRITE_BACK_EVERY: Duration = Duration::from_millis(200);
 /// From so many pages on (of 4 KiB: 64 MiB) the writer does it, which waits for the disk. It comes to that only as long as it writes without a
 /// pause, and has little left to do then; but without it the log would never begin anew.
 const LONGEST_LOG: &str = "16384";
+
+/// Not only at the first change: what was read before is then still so.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -67,7 +72,7 @@ impl Version {
     }
 }
 
-/// Counts as lost when dropped, unless it was written.
+/// Counts as lost when dropped, unless it was written. Must go before the writer's connection does: whoever has that next asks.
 pub(crate) struct Ahead(Option<Arc<AtomicU64>>);
 
 impl Ahead {
@@ -87,14 +92,34 @@ impl Drop for Ahead {
 impl Writer {
     /// Waits for those before, and begins.
     pub(crate) async fn begin(&self) -> Result<(Transaction<'static, Sqlite>, Version)> {
-        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let data = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *tx).await?;
-        let version = Version {
+        let mut tx = self.pool.begin_with(BEGIN).await?;
+        let version = self.version(&mut tx).await?;
+        Ok((tx, version))
+    }
+
+    /// Waits for those before.
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Sqlite>> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// Begins on the connection acquired.
+    pub(crate) async fn begin_on<'c>(
+        &self,
+        connection: &'c mut SqliteConnection,
+    ) -> Result<(Transaction<'c, Sqlite>, Version)> {
+        let mut tx = connection.begin_with(BEGIN).await?;
+        let version = self.version(&mut tx).await?;
+        Ok((tx, version))
+    }
+
+    /// Within a transaction.
+    async fn version(&self, tx: &mut SqliteConnection) -> Result<Version> {
+        let data = sqlx::query_scalar("PRAGMA data_version").fetch_one(tx).await?;
+        Ok(Version {
             connections: self.connections.load(Ordering::SeqCst),
             data,
             lost: self.lost(),
-        };
-        Ok((tx, version))
+        })
     }
 
     /// How many were lost so far.
@@ -128,10 +153,10 @@ impl Statements {
 
     /// # Errors
     /// The database failed.
-    pub(crate) async fn run(self, tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
+    pub(crate) async fn run(self, tx: &mut SqliteConnection) -> Result<()> {
         for (text, arguments) in self.0 {
             let query = sqlx::query_with(AssertSqlSafe(text), arguments);
-            query.execute(&mut **tx).await?;
+            query.execute(&mut *tx).await?;
         }
         Ok(())
     }

@@ -192,6 +192,7 @@ impl Tx {
         if !self.db.is_in_trust() {
             self.settle().await?;
         }
+        self.carried.get().is_in_doubt = true;
         let done = match self.db {
             Db::Sqlite(tx) => tx.commit().await,
             Db::Postgres(tx) => tx.commit().await,
@@ -208,18 +209,24 @@ impl Tx {
                     Ok(()) => Ok(()),
                     Err(Error::Database(error)) => Err(error),
                     Err(stale) => {
-                        self.carried.get().forget_all(&guard.held);
-                        self.carried.get().places = Places::default();
+                        let carry = self.carried.get();
+                        carry.forget_all(&guard.held);
+                        carry.places = Places::default();
+                        carry.is_in_doubt = false;
                         return Err(stale);
                     }
                 }
             }
         };
         if self.carried.is_shared() {
+            let carry = self.carried.get();
             match &done {
-                Ok(()) => self.carried.get().keep(self.working),
+                Ok(()) => {
+                    carry.is_in_doubt = false;
+                    carry.keep(self.working);
+                }
                 // Nobody knows whether it happened.
-                Err(_) => self.carried.get().clear(),
+                Err(_) => carry.clear(),
             }
         }
         Ok(done?)
@@ -232,7 +239,8 @@ impl Tx {
         let carry = self.carried.get();
         let version = carry.take_version();
         carry.keep(self.working);
-        let (mut tx, present) = Box::pin(writer.begin()).await?;
+        let mut connection = Box::pin(writer.acquire()).await?;
+        let (mut tx, present) = writer.begin_on(&mut connection).await?;
         if !carry.is_still(version, present) {
             return Err(Error::Stale);
         }

@@ -1,12 +1,17 @@
 //! A batch begins in trust. On PostgreSQL: what makes that fail, and that nothing has happened then.
 
 use kavadam_store::{Error, Wanted};
+use sqlx::{Connection as _, PgConnection};
 
 use super::*;
 
 /// A world with a session that lane 0 remembers.
 async fn remembered() -> (World, SessionRow) {
-    let world = World::new(&fresh_postgres()).await;
+    remembered_at(&fresh_postgres()).await
+}
+
+async fn remembered_at(url: &str) -> (World, SessionRow) {
+    let world = World::new(url).await;
     let mut tx = world.store.write_many(0).await.unwrap();
     let session = tx.add_session(&world.session(1, "0001")).await.unwrap();
     tx.commit().await.unwrap();
@@ -150,4 +155,28 @@ async fn an_end_and_a_beginning_of_one_name_are_written_in_that_order() {
     trusting.commit().await.unwrap();
     assert_eq!(written(&world, &session).await, session);
     assert_eq!(written(&world, &next).await, next);
+}
+
+#[tokio::test]
+async fn what_was_broken_off_while_it_was_committed_is_not_remembered_as_it_was_before() {
+    let url = fresh_postgres();
+    let (world, mut session) = remembered_at(&url).await;
+    let mut stranger = PgConnection::connect(&url).await.unwrap();
+    let mut lock = stranger.begin().await.unwrap();
+    let text = "SELECT id FROM subscriber FOR UPDATE";
+    sqlx::query(text).execute(&mut *lock).await.unwrap();
+    let mut tx = world.store.write_many(0).await.unwrap();
+    session.up_octets = 7;
+    tx.save_session(&session).await.unwrap();
+    // It waits for the lock, and is given up; the database goes on with it.
+    let impatient = tokio::time::timeout(Duration::from_millis(200), tx.commit());
+    assert!(impatient.await.is_err());
+    lock.rollback().await.unwrap();
+    while written(&world, &session).await.up_octets != 7 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut next = world.store.write_many(0).await.unwrap();
+    let session = next.session_at(world.nas, None, Some("0001")).await.unwrap().unwrap();
+    next.lock_subscriber(session.subscriber_id).await.unwrap();
+    assert_eq!(next.session(session.id).await.unwrap().unwrap().up_octets, 7);
 }
