@@ -32,22 +32,15 @@ impl Access {
         }
     }
 
-    /// Takes a report in, and tells whether gates are to be asked for something; the caller commits.
+    /// Takes a report as it was [received](received), and tells whether gates are to be asked for something; the caller commits.
     pub(crate) async fn take_report(
         tx: &mut Tx,
-        report: AccountingReport,
+        report: &AccountingReport,
         now: Timestamp,
     ) -> Result<(Accounted, bool), AccessError> {
         let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
-        let report = AccountingReport {
-            // A gate whose clock runs ahead must not make later reports look old.
-            at: report.at.min(now),
-            acct_session_id: without_nul(report.acct_session_id),
-            user_name: report.user_name.map(without_nul),
-            ..report
-        };
         match report.kind {
-            AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, &report)).await?, false)),
+            AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, report)).await?, false)),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
                 let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
                 match find(tx, report.nas, report.class.as_deref(), name).await? {
@@ -55,17 +48,17 @@ impl Access {
                         tx.hold(found.subscriber).await?;
                         // By the first report that arrives, Start or not.
                         if is_vendors && found.state == SessionState::Granted {
-                            note_name(tx, &report, found.id).await?;
+                            note_name(tx, report, found.id).await?;
                         }
-                        charge(tx, &report, found.id, now).await
+                        charge(tx, report, found.id, now).await
                     }
                     Found::Renamed(found) => {
                         tx.hold(found.subscriber).await?;
-                        let follower = Box::pin(follow_on(tx, found.id, &report, now)).await?;
-                        charge(tx, &report, follower, now).await
+                        let follower = Box::pin(follow_on(tx, found.id, report, now)).await?;
+                        charge(tx, report, follower, now).await
                     }
                     Found::Nothing => {
-                        tx.keep_unknown_report(&unknown(&report, ""), now).await?;
+                        tx.keep_unknown_report(&unknown(report, ""), now).await?;
                         Ok((Accounted::Unknown, false))
                     }
                 }
@@ -235,6 +228,17 @@ async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, Ac
 }
 
 /// Some gates end texts with NUL, as C does; PostgreSQL keeps none.
+/// With what can be kept and believed alone.
+pub(crate) fn received(report: AccountingReport, now: Timestamp) -> AccountingReport {
+    AccountingReport {
+        // A gate whose clock runs ahead must not make later reports look old.
+        at: report.at.min(now),
+        acct_session_id: without_nul(report.acct_session_id),
+        user_name: report.user_name.map(without_nul),
+        ..report
+    }
+}
+
 pub(crate) fn without_nul(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "")

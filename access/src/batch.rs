@@ -12,6 +12,7 @@ use kavadam_domain::{NasId, Timestamp};
 use kavadam_store::{Tx, Wanted};
 use tokio::sync::oneshot;
 
+use crate::account::received;
 use crate::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, Service};
 use crate::latency::Latency;
 use crate::{Access, AccessError};
@@ -96,6 +97,7 @@ impl Access {
     /// One for each question that could not be decided: the gate is to be left without an answer, so that it asks again.
     pub async fn answer(&self, questions: Vec<Question>, now: Timestamp) -> Vec<Result<Answer, AccessError>> {
         let count = questions.len();
+        let questions = questions.into_iter().map(|question| question.received(now)).collect();
         let (answers, answered) = oneshot::channel();
         let batch = Batch {
             questions,
@@ -161,7 +163,7 @@ impl Access {
                 for batch in batches {
                     let mut answers = Vec::with_capacity(batch.questions.len());
                     for question in batch.questions {
-                        answers.push(self.decide_alone(question, batch.now, lane).await);
+                        answers.push(self.decide_alone(&question, batch.now, lane).await);
                     }
                     _ = batch.answers.send(answers);
                 }
@@ -179,7 +181,7 @@ impl Access {
         let mut has_orders = false;
         for batch in batches {
             for question in &batch.questions {
-                let (answer, orders) = self.decide_one(&mut tx, question.clone(), batch.now).await?;
+                let (answer, orders) = self.decide_one(&mut tx, question, batch.now).await?;
                 answers.push(answer);
                 has_orders |= orders;
             }
@@ -191,7 +193,7 @@ impl Access {
         Ok(answers)
     }
 
-    async fn decide_alone(&self, question: Question, now: Timestamp, lane: usize) -> Result<Answer, AccessError> {
+    async fn decide_alone(&self, question: &Question, now: Timestamp, lane: usize) -> Result<Answer, AccessError> {
         let mut tx = self.write_many(lane).await?;
         tx.begin().await?;
         let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
@@ -210,11 +212,16 @@ impl Access {
     }
 
     /// Tells also whether gates are to be asked for something.
-    async fn decide_one(&self, tx: &mut Tx, question: Question, now: Timestamp) -> Result<(Answer, bool), AccessError> {
+    async fn decide_one(
+        &self,
+        tx: &mut Tx,
+        question: &Question,
+        now: Timestamp,
+    ) -> Result<(Answer, bool), AccessError> {
         match question {
             Question::Authorize(request) => {
                 // A report need not be moved with room for it.
-                let decision = Box::pin(self.decide_request(tx, request, now)).await?;
+                let decision = Box::pin(self.decide_request(tx, request.clone(), now)).await?;
                 Ok((Answer::Decision(decision), false))
             }
             Question::Account(report) => {
@@ -250,6 +257,13 @@ impl Drop for Duty {
 }
 
 impl Question {
+    fn received(self, now: Timestamp) -> Self {
+        match self {
+            Self::Authorize(request) => Self::Authorize(request),
+            Self::Account(report) => Self::Account(received(report, now)),
+        }
+    }
+
     const fn nas(&self) -> NasId {
         match self {
             Self::Authorize(request) => request.nas,
