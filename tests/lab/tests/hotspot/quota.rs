@@ -137,8 +137,13 @@ fn after_the_quota_a_throttled_plan_goes_on_slowly_and_a_top_up_makes_it_fast_ag
     assert!(is_slow, "{measured} bit/s after the quota");
     world.admin(&["subscriber", "top-up", NUMBER, "1GB"]).unwrap();
     let _second = phone.download(ENDLESS).unwrap();
-    std::thread::sleep(Duration::from_secs(3));
-    assert_rate(rate(down, Duration::from_secs(8)), 20_000_000, "after the top-up");
+    // The first connection's window is one for the lower speed still, and a busy machine may not carry as much at once.
+    let is_fast = until(Duration::from_secs(40), || {
+        measured = rate(down, Duration::from_secs(5));
+        measured >= 19_000_000
+    });
+    assert!(is_fast, "{measured} bit/s after the top-up");
+    assert_rate(measured, 20_000_000, "after the top-up");
     let listed = sessions(&world);
     assert_eq!(listed.len(), 1, "a new session");
     assert_ne!(listed[0]["state"], "ended");
