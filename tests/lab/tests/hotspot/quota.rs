@@ -7,8 +7,8 @@ use kavadam_lab::citizen::CHECK;
 use kavadam_lab::world::until;
 
 use crate::{
-    ENDLESS, ENDLESS6, MERGED_PACKET, NUMBER, SINK, SINK6, alone, assert_rate, beside_others, is_online, is_over,
-    log_in, octets, phone, rate, sessions, world,
+    ENDLESS, ENDLESS6, MERGED_PACKET, NUMBER, SINK, SINK6, alone, beside_others, is_online, is_over, log_in, octets,
+    phone, rate, sessions, world,
 };
 
 #[test]
@@ -137,13 +137,12 @@ fn after_the_quota_a_throttled_plan_goes_on_slowly_and_a_top_up_makes_it_fast_ag
     assert!(is_slow, "{measured} bit/s after the quota");
     world.admin(&["subscriber", "top-up", NUMBER, "1GB"]).unwrap();
     let _second = phone.download(ENDLESS).unwrap();
-    // The first connection's window is one for the lower speed still, and a busy machine may not carry as much at once.
-    let is_fast = until(Duration::from_secs(40), || {
+    // The bucket holds a second of the rate, and whatever a busy machine did not carry fills it again.
+    let is_fast = until(Duration::from_secs(60), || {
         measured = rate(down, Duration::from_secs(5));
-        measured >= 19_000_000
+        (19_000_000..=21_000_000).contains(&measured)
     });
     assert!(is_fast, "{measured} bit/s after the top-up");
-    assert_rate(measured, 20_000_000, "after the top-up");
     let listed = sessions(&world);
     assert_eq!(listed.len(), 1, "a new session");
     assert_ne!(listed[0]["state"], "ended");
