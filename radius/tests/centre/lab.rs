@@ -1,8 +1,5 @@
 //! A server with a centre of paper behind it, and octets by hand.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
-#![allow(dead_code, reason = "each test uses its part of it")]
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

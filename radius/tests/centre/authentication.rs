@@ -1,15 +1,6 @@
 //! What gates send to log somebody in, and what the server makes of it. Over real sockets, with a centre of paper that refuses all.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod common;
-
-use common::{Lab, SECRET};
+use crate::lab::{Lab, SECRET};
 use kavadam_access::api::{AuthorizeRequest, Proof, Service};
 use kavadam_domain::{Language, Mac, Reason};
 use kavadam_radius::wire::{Code, Draft, Packet, attr, hide_password};

@@ -1,14 +1,5 @@
 //! The real program with RADIUS over TLS, its certificates made as docs/radius.md tells.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod desk;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -16,11 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use desk::Desk;
+use crate::desk::{Desk, text};
 
 /// Status-Server, without the Message-Authenticator that means nothing over TLS.
 const STATUS: [u8; 20] = [12, 5, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-const RECIPE: &str = include_str!("../../docs/radius.md");
+const RECIPE: &str = include_str!("../../../docs/radius.md");
 
 /// Killed when dropped.
 struct Running(Child);
@@ -42,7 +33,7 @@ fn make_certificates(dir: &Path) {
         .current_dir(dir)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", desk::text(&made.stderr));
+    assert!(made.status.success(), "{}", text(&made.stderr));
 }
 
 fn free_ports() -> [u16; 4] {

@@ -1,20 +1,10 @@
 //! The units of `systemd/`: that systemd takes them, and that what they start works with no more than they grant. Needs root.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-#[allow(dead_code, reason = "each test uses a part of it")]
-mod machine;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::process::Command;
 
-use machine::{Machine, SOMEBODY, text, unit, values};
+use crate::machine::{Machine, SOMEBODY, text, unit, values};
 
 const UNITS: [&str; 3] = ["kavadam.service", "kavadam-closed.service", "kavadam-dnsmasq.service"];
 #[test]

@@ -1,15 +1,6 @@
 //! Vendors' gates on the command line: chosen by name, extended from a directory, and told apart when something is wrong.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod desk;
-
-use desk::{Desk, text};
+use crate::desk::{Desk, text};
 
 /// A site, and a gate of a vendor.
 fn with_gate(desk: &Desk, vendor: &str) {

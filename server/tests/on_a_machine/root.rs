@@ -1,21 +1,11 @@
 //! Root at the keyboard of a machine whose kavadam is somebody else. Needs root.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-#[allow(dead_code, reason = "each test uses a part of it")]
-mod machine;
-
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use machine::{Machine, SOMEBODY, bounding, text, unit};
+use crate::machine::{Machine, SOMEBODY, bounding, text, unit};
 
 const NO_MESSAGES: &str = "[sms]\nroute = 'log-nothing'\n";
 

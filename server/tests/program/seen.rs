@@ -1,20 +1,11 @@
 //! Seeing what RADIUS does, through the program: a server that runs, asked and looked at.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod desk;
-
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use desk::{Desk, NUMBER, text};
+use crate::desk::{Desk, NUMBER, text};
 
 const SECRET: &str = "a-secret-of-thirty-two-octets-xx";
 const MAC: &str = "02-11-22-33-44-55";

@@ -1,15 +1,6 @@
 //! What every noun of the command line has in common: list, show, set and end, for people and for programs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod desk;
-
-use desk::{Desk, NUMBER};
+use crate::desk::{Desk, NUMBER, text};
 use serde_json::Value;
 
 /// A site with a gate, and a person who was never online.
@@ -140,7 +131,7 @@ fn a_gates_exceptions_have_dates_that_are_shown_and_nagged_about() {
     let desk = furnished();
     let next = desk.file("next", "another-secret-of-thirty-two-oct");
     let except = |date| desk.json(&["nas", "set", "gate-1", "--no-message-authenticator-until", date]);
-    let check = || desk::text(&desk.run(&["check"]).stdout);
+    let check = || text(&desk.run(&["check"]).stdout);
     assert!(!check().contains("gate-1"));
     let nas = except("14d");
     assert!(nas["no_message_authenticator_until"].as_i64().unwrap() > 1_700_000_000);

@@ -1,20 +1,11 @@
 //! Which gate is meant, and what proves it: secrets that change under traffic, gates of one source, IPv6, Proxy-State. Over real
 //! sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Lab, Paper, SECRET, interim, login};
+use crate::lab::{Lab, Paper, SECRET, interim, login};
 use kavadam_access::api::{Candidates, NasEntry, NasProof, OldSecret};
 use kavadam_domain::{NasId, SiteId, Timestamp};
 use kavadam_radius::server::{DropReason, RadiusServer, ServerConfig};

@@ -1,7 +1,5 @@
 //! The real program over a configuration and database of its own.
 
-#![allow(dead_code, reason = "each file of tests uses its own part")]
-
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

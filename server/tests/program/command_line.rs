@@ -1,15 +1,6 @@
 //! The command line as an administrator types it, right and wrong, through the real program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod desk;
-
-use desk::{Desk, NUMBER, text};
+use crate::desk::{Desk, NUMBER, text};
 use serde_json::Value;
 
 #[test]

@@ -1,18 +1,9 @@
 //! What a server must bear: broken, forged, copied and flooding datagrams, and a centre that fails. Over real sockets.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on stops"
-)]
-
-mod common;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{Lab, Mood, SECRET, interim, login};
+use crate::lab::{Lab, Mood, SECRET, interim, login};
 use kavadam_access::api::{AccountingKind, Proof, Service};
 use kavadam_radius::server::DropReason;
 use kavadam_radius::wire::{Code, Draft, Packet, attr, chap_response};

@@ -1,0 +1,15 @@
+//! The real program, with a configuration and a database of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod command_line;
+mod desk;
+mod nouns;
+mod radsec;
+mod seen;
+mod vendors;
