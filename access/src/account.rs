@@ -227,8 +227,7 @@ async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, Ac
     Ok(Accounted::Closed(closed))
 }
 
-/// Some gates end texts with NUL, as C does; PostgreSQL keeps none.
-/// With what can be kept and believed alone.
+/// A report with what can be believed and kept alone.
 pub(crate) fn received(report: AccountingReport, now: Timestamp) -> AccountingReport {
     AccountingReport {
         // A gate whose clock runs ahead must not make later reports look old.
@@ -239,6 +238,7 @@ pub(crate) fn received(report: AccountingReport, now: Timestamp) -> AccountingRe
     }
 }
 
+/// Some gates end texts with NUL, as C does; PostgreSQL keeps none.
 pub(crate) fn without_nul(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "")

@@ -93,7 +93,7 @@ impl Access {
     /// The use cases over a database, a master key, and what the operator set.
     #[must_use]
     pub fn new(store: Store, sealer: Sealer, settings: Settings) -> Self {
-        let queues = (0..store.lanes()).map(batch::Queue::new).collect();
+        let queues = (0..Store::LANES).map(batch::Queue::new).collect();
         Self(Arc::new(Inner {
             store,
             sealer,

@@ -139,7 +139,7 @@ impl Tx {
         let carry = self.carried.get();
         let mut owners = Vec::with_capacity(wanted.len());
         let (mut macs, mut classes, mut names) = (Vec::new(), Vec::new(), HashSet::new());
-        let (believes_names, mut believed) = (matches!(self.db, Db::NotBegun(_)), HashSet::new());
+        let (believes_names, mut believed) = (matches!(self.db, Db::PostgresNotBegun(_)), HashSet::new());
         for one in wanted {
             if let Some(mac) = one.mac {
                 match carry.devices.get(&mac) {
@@ -329,7 +329,7 @@ impl Tx {
                 query.fetch_one(&mut **tx).await?
             }
             // Numbers are taken, not given back: no transaction is needed.
-            Db::NotBegun(pool) => sqlx::query_as(NEXT).bind(table.name()).fetch_one(&*pool).await?,
+            Db::PostgresNotBegun(pool) => sqlx::query_as(NEXT).bind(table.name()).fetch_one(&*pool).await?,
             Db::SqliteNotBegun(_) => return Err(not_begun().into()),
         };
         // Whoever else adds rows to SQLite changes its version, and this is forgotten.

@@ -19,9 +19,6 @@ const LENGTHS: [usize; 4] = [1, 8, 64, 256];
 /// The devices of those addresses that are still remembered, or were once and expired.
 pub(crate) async fn remembered_devices(db: &mut Db, macs: &[Mac]) -> Result<Vec<DeviceRow>> {
     let rest = "AND remembered_until IS NOT NULL ORDER BY last_seen_at, id";
-    if macs.is_empty() {
-        return Ok(Vec::new());
-    }
     if db.is_sqlite() {
         return of_list(db, "device WHERE mac", rest, macs).await;
     }
@@ -39,7 +36,7 @@ pub(crate) async fn people(db: &mut Db, ids: &[SubscriberId], holder: i64) -> Re
             Ok(sqlx::query_as(text).bind(raw).bind(holder).fetch_all(&mut **tx).await?)
         }
         Db::Postgres(_) => Ok(Vec::new()),
-        Db::NotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
+        Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "subscriber WHERE id", "", ids).await,
     }
 }
@@ -58,7 +55,7 @@ pub(crate) async fn live(db: &mut Db, ids: &[SubscriberId]) -> Result<HashMap<Su
             let text = "SELECT * FROM lease WHERE subscriber_id = ANY($1) AND is_closed = FALSE ORDER BY id";
             (sessions, sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?)
         }
-        Db::NotBegun(_) | Db::SqliteNotBegun(_) => return Err(not_begun().into()),
+        Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => return Err(not_begun().into()),
         Db::Sqlite(_) => (
             of_list(
                 db,
@@ -100,7 +97,7 @@ async fn entitlements(db: &mut Db, ids: &[EntitlementId]) -> Result<Vec<Entitlem
             let text = "SELECT * FROM entitlement WHERE id = ANY($1)";
             Ok(sqlx::query_as(text).bind(raw).fetch_all(&mut **tx).await?)
         }
-        Db::NotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
+        Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "entitlement WHERE id", "", ids).await,
     }
 }

@@ -15,8 +15,6 @@ use crate::{Error, Result, Tx};
 
 /// Enough for every statement there is.
 pub(crate) const STATEMENTS_KEPT: usize = 256;
-/// Batches under way at once: while one is being committed the other is decided. More would only wait for the disk.
-const LANES: usize = 2;
 /// A connection that was idle for no longer is not tested before it is used: that costs a way there and back.
 const UNTESTED: Duration = Duration::from_secs(1);
 /// How long a use case waits for a connection before it fails (and the gate is left to ask again).
@@ -31,7 +29,7 @@ pub struct Store {
 #[derive(Debug, Clone)]
 enum Pool {
     Sqlite(Embedded),
-    Postgres { pool: PgPool, lanes: [Lane; LANES] },
+    Postgres { pool: PgPool, lanes: [Lane; Store::LANES] },
 }
 
 /// Transactions for batches, one at a time.
@@ -94,11 +92,9 @@ impl Store {
         }
     }
 
-    /// How many batches of decisions may be under way at once.
-    #[must_use]
-    pub const fn lanes(&self) -> usize {
-        LANES
-    }
+    /// How many batches of decisions may be under way at once: while one is being committed the other is decided. More would only wait
+    /// for the disk.
+    pub const LANES: usize = 2;
 
     /// Begins a transaction for a batch of decisions. It remembers what the last such transaction knew (on PostgreSQL, of that lane), and
     /// waits until that has decided. It is in trust, until [`Tx::begin`]: whatever it does may fail with [`Error::Stale`].
@@ -119,11 +115,19 @@ impl Store {
             }
             Pool::Postgres { pool, lanes } => {
                 let [first, second] = lanes;
-                let Lane { carry, holder } = if lane.is_multiple_of(LANES) { first } else { second };
+                let Lane { carry, holder } = if lane.is_multiple_of(Self::LANES) {
+                    first
+                } else {
+                    second
+                };
                 let mut carry = hold(carry).await?;
                 carry.begin();
                 carry.devices.clear();
-                Ok(Tx::writing(Db::NotBegun(pool.clone()), Carried::Shared(carry), *holder))
+                Ok(Tx::writing(
+                    Db::PostgresNotBegun(pool.clone()),
+                    Carried::Shared(carry),
+                    *holder,
+                ))
             }
         }
     }

@@ -1,8 +1,7 @@
 //! Sites, and the gates that stand at them.
 
-use std::sync::Arc;
-
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use kavadam_domain::{CertificateName, NasId, PlanId, SiteId, Timestamp};

@@ -12,7 +12,7 @@ macro_rules! rows {
             $crate::tx::Db::Postgres(tx) => {
                 sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
             }
-            $crate::tx::Db::NotBegun(_) | $crate::tx::Db::SqliteNotBegun(_) => Err($crate::tx::not_begun()),
+            $crate::tx::Db::PostgresNotBegun(_) | $crate::tx::Db::SqliteNotBegun(_) => Err($crate::tx::not_begun()),
         }
         .map_err($crate::Error::from)
     }};
@@ -31,7 +31,7 @@ macro_rules! execute {
                 sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
                     .map(|done| done.rows_affected())
             }
-            $crate::tx::Db::NotBegun(_) | $crate::tx::Db::SqliteNotBegun(_) => Err($crate::tx::not_begun()),
+            $crate::tx::Db::PostgresNotBegun(_) | $crate::tx::Db::SqliteNotBegun(_) => Err($crate::tx::not_begun()),
         }
         .map_err($crate::Error::from)
     }};
@@ -42,7 +42,7 @@ macro_rules! unlocked_rows {
     ($db:expr, $query:expr) => {
         match $db {
             $crate::tx::Db::Postgres(tx) => $query.fetch_all(&mut **tx).await,
-            $crate::tx::Db::NotBegun(pool) => $query.fetch_all(&*pool).await,
+            $crate::tx::Db::PostgresNotBegun(pool) => $query.fetch_all(&*pool).await,
             $crate::tx::Db::Sqlite(_) | $crate::tx::Db::SqliteNotBegun(_) => Ok(Vec::new()),
         }
         .map_err($crate::Error::from)

@@ -49,7 +49,7 @@ pub(crate) enum Db {
     /// On a server.
     Postgres(Transaction<'static, Postgres>),
     /// On a server, in trust.
-    NotBegun(PgPool),
+    PostgresNotBegun(PgPool),
     /// On the embedded database, in trust.
     SqliteNotBegun(Writer),
 }
@@ -60,7 +60,7 @@ impl Db {
     }
 
     pub(crate) const fn is_in_trust(&self) -> bool {
-        matches!(self, Self::NotBegun(_) | Self::SqliteNotBegun(_))
+        matches!(self, Self::PostgresNotBegun(_) | Self::SqliteNotBegun(_))
     }
 }
 
@@ -127,7 +127,7 @@ impl Tx {
     async fn begin_now(&mut self) -> Result<()> {
         match &self.db {
             Db::Sqlite(_) | Db::Postgres(_) => Ok(()),
-            Db::NotBegun(pool) => self.begin_on_server(pool.clone()).await,
+            Db::PostgresNotBegun(pool) => self.begin_on_server(pool.clone()).await,
             Db::SqliteNotBegun(writer) => self.begin_embedded(writer.clone()).await,
         }
     }
@@ -197,7 +197,7 @@ impl Tx {
             Db::Sqlite(tx) => tx.commit().await,
             Db::Postgres(tx) => tx.commit().await,
             Db::SqliteNotBegun(_) => Err(not_begun()),
-            Db::NotBegun(pool) => {
+            Db::PostgresNotBegun(pool) => {
                 let guard = Guard {
                     held: self.working.everybody(),
                     holder: self.holder,
@@ -281,7 +281,7 @@ impl Tx {
                 self.working.write(&mut Into::Postgres(&mut together))?;
                 together.run(tx).await
             }
-            Db::NotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
+            Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         }
     }
 

@@ -101,6 +101,7 @@ cases! {
     a_top_up_of_somebody_not_held_waits_for_whoever_holds_them,
     a_lease_is_closed_and_opened_with_those_before_it,
     numbers_given_out_in_two_places_are_never_the_same,
+    what_may_wait_for_the_database_is_small_enough_to_be_moved_about,
 }
 
 struct World {

@@ -201,3 +201,21 @@ pub async fn numbers_given_out_in_two_places_are_never_the_same(world: World) {
         tx.commit().await.unwrap();
     }
 }
+
+/// What a use case may wait for is part of it, and moved with it at each call: beginning a transaction alone is 9 KB.
+pub async fn what_may_wait_for_the_database_is_small_enough_to_be_moved_about(world: World) {
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let new = world.session(1, "0001");
+    let row = tx.add_session(&new).await.unwrap();
+    let hold = size_of_val(&tx.hold(world.subscriber));
+    let add = size_of_val(&tx.add_session(&new));
+    let save = size_of_val(&tx.save_session(&row));
+    let find = size_of_val(&tx.session_at(world.nas, None, Some("0001")));
+    let charge = size_of_val(&tx.charge(&row, world.entitlement, 1));
+    for size in [hold, add, save, find, charge] {
+        assert!(
+            size <= 1024,
+            "holding {hold}, adding {add}, saving {save}, finding {find}, charging {charge} octets"
+        );
+    }
+}
