@@ -4,9 +4,10 @@ BEGIN { RS = ""; FS = "\n" }
 function part(stack, comm) {
   kernel = stack ~ /\(\[kernel/
   if (comm ~ /sqlite/) return kernel ? "SQLite, the kernel's part: its log" : "SQLite"
-  if (kernel && stack ~ /sendto|udp_sendmsg/) return "answers sent: the kernel's part"
-  if (kernel && stack ~ /recvfrom|udp_recvmsg|epoll/) return "requests received: the kernel's part"
-  if (kernel && stack ~ /unix_stream|sock_|tcp_/) return "PostgreSQL's socket: the kernel's part"
+  # The same calls serve PostgreSQL's socket.
+  if (kernel && stack ~ /unix_|tcp_|sqlx/) return "the database's driver: the kernel's part"
+  if (kernel && stack ~ /udp_send|listener::send/) return "answers sent: the kernel's part"
+  if (kernel && stack ~ /udp_recv|receive_many/) return "requests received: the kernel's part"
   if (kernel) return "the kernel: threads, memory"
   for (line = 2; line <= NF; line++) {
     if ($line ~ /kavadam_radius::(wire|accounting|authentication|profile)/) return "packets: read, verified, written, signed"
