@@ -1,7 +1,8 @@
 //! How fast sessions open: one JSON line. Run it as root in a network namespace that has an interface `lan0`:
 //!
 //! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), then measures MEASURED more (1,000), one by
-//! one as logins come, each with its quota, speed, end and neighbour entry; then reads and closes them.
+//! one as logins come, each with its quota, speed, end and neighbour entry; then reads and closes them, and loads the rules anew, which
+//! everybody else waits for.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -9,11 +10,14 @@ use std::time::{Duration, Instant};
 use kavadam_domain::Mac;
 use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, Slot};
 
+const RELOADS: u32 = 5;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let present: u32 = arguments.next().map_or(Ok(10_000), |text| text.parse())?;
     let measured: u32 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
-    let gate = Gate::load(&layout(present + measured)?)?;
+    let layout = layout(present + measured)?;
+    let gate = Gate::load(&layout)?;
 
     let start = Instant::now();
     for number in 0..present {
@@ -30,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let read = gate.read(&slots)?.len();
     let reading = start.elapsed();
     let closes = each(slots, |slot| gate.close(slot).map(drop))?;
+    let reloads = each(0..RELOADS, |_| gate.reload(&layout))?;
 
     let line = [
         format!("\"sessions_present\": {present}"),
@@ -38,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         format!("\"open_p99_us\": {}", percentile(&opens, 99)),
         format!("\"close_p50_us\": {}", percentile(&closes, 50)),
         format!("\"close_p99_us\": {}", percentile(&closes, 99)),
+        format!("\"reload_p50_ms\": {}", percentile(&reloads, 50) / 1000),
         format!("\"meters_read\": {read}"),
         format!("\"meters_read_us\": {}", reading.as_micros()),
     ];

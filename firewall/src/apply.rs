@@ -8,9 +8,11 @@ use nftables::helper::{DEFAULT_NFT, NftablesError, get_current_ruleset_raw};
 use nftables::schema::Chain;
 use nftables::types::{NfChainPolicy, NfChainType, NfHook};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::FirewallError;
 use crate::layout::Layout;
+use crate::netlink::Channel;
 use crate::ruleset::{self, Hook, TABLE};
 
 /// Gives the text to `nft -f -`.
@@ -68,20 +70,10 @@ struct Shown {
 pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
     const ADDITION: &str =
         "find out who else changes the table inet kavadam (another firewall service?) and load it again";
-    // `-t` leaves out the elements: with many sessions they would be hundreds of megabytes.
-    let listing = match get_current_ruleset_raw(DEFAULT_NFT, ["-t", "list", "table", "inet", TABLE]) {
-        Ok(listing) => listing,
-        Err(NftablesError::NftExecution { inner, .. }) => return Err(FirewallError::NftMissing(inner)),
-        Err(NftablesError::NftFailed { stderr, .. }) if stderr.contains("No such file") => {
-            return Err(FirewallError::Unverified {
-                missing: vec!["the table is gone".to_owned()],
-                remedy: ADDITION,
-            });
-        }
-        Err(NftablesError::NftFailed { stderr, .. }) => return Err(refusal(&stderr)),
-        Err(error) => return Err(FirewallError::kernel("show the rule set")(io::Error::other(error))),
-    };
-    let shown = shown(&listing).map_err(|error| FirewallError::kernel("show the rule set")(error.into()))?;
+    let shown = look()?.ok_or_else(|| FirewallError::Unverified {
+        missing: vec!["the table is gone".to_owned()],
+        remedy: ADDITION,
+    })?;
     let missing = differences(layout, &shown);
     if missing.is_empty() {
         Ok(())
@@ -93,30 +85,36 @@ pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
     }
 }
 
-/// The parts of a listing that we compare. The crate's own type for a whole listing would refuse ours: it knows no set
-/// with a `stmt`.
-#[derive(Deserialize)]
-struct Listing<'a> {
-    #[serde(borrow)]
-    nftables: Vec<Listed<'a>>,
+/// What is there of our table; `None`: nothing. Asked in parts: for a whole table `nft` reads every session of it, and for a whole rule set
+/// every quota, which takes seconds with 100,000.
+fn look() -> Result<Option<Shown>, FirewallError> {
+    let mut shown = Shown::default();
+    for what in ["chains", "sets", "maps"] {
+        shown
+            .add(&list(what)?)
+            .map_err(|error| FirewallError::kernel("show the rule set")(error.into()))?;
+    }
+    let rules = Channel::netfilter().and_then(|mut nft| nft.all_rules());
+    for chain in rules.map_err(FirewallError::kernel("show the rules"))? {
+        *shown.rules.entry(chain).or_default() += 1;
+    }
+    Ok((shown != Shown::default()).then_some(shown))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-struct Listed<'a> {
-    #[serde(borrow, default)]
-    chain: Option<Chain<'a>>,
-    #[serde(default)]
-    rule: Option<ListedRule>,
-    #[serde(default)]
-    set: Option<ListedSet>,
-    #[serde(default)]
-    map: Option<ListedSet>,
+fn list(what: &str) -> Result<String, FirewallError> {
+    match get_current_ruleset_raw(DEFAULT_NFT, ["-t", "list", what, "inet"]) {
+        Ok(listing) => Ok(listing),
+        Err(NftablesError::NftExecution { inner, .. }) => Err(FirewallError::NftMissing(inner)),
+        Err(NftablesError::NftFailed { stderr, .. }) => Err(refusal(&stderr)),
+        Err(error) => Err(FirewallError::kernel("show the rule set")(io::Error::other(error))),
+    }
 }
 
+/// A listing of `nft`. The crate's own type for it would refuse ours, as it knows no set with a `stmt`; and other people's tables may hold
+/// what neither of us knows: each entry is looked at only if it is of our table.
 #[derive(Deserialize)]
-struct ListedRule {
-    chain: String,
+struct Listing {
+    nftables: Vec<BTreeMap<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -125,24 +123,29 @@ struct ListedSet {
     size: Option<u32>,
 }
 
-fn shown(listing: &str) -> Result<Shown, serde_json::Error> {
-    let mut shown = Shown::default();
-    for listed in serde_json::from_str::<Listing>(listing)?.nftables {
-        if let Some(chain) = listed.chain {
-            let hook = chain.hook.zip(chain.prio).zip(chain._type).zip(chain.policy);
-            shown.chains.insert(
-                chain.name.into_owned(),
-                hook.map(|(((h, p), t), policy)| (h, p, t, policy)),
-            );
+impl Shown {
+    fn add(&mut self, listing: &str) -> Result<(), serde_json::Error> {
+        for (kind, entry) in serde_json::from_str::<Listing>(listing)?.nftables.into_iter().flatten() {
+            let is = |name: &str, value: &str| entry.get(name).and_then(Value::as_str) == Some(value);
+            if !(is("family", "inet") && is("table", TABLE)) {
+                continue;
+            }
+            match kind.as_str() {
+                "chain" => {
+                    let chain: Chain = serde_json::from_value(entry)?;
+                    let hook = chain.hook.zip(chain.prio).zip(chain._type).zip(chain.policy);
+                    let hook = hook.map(|(((h, p), t), policy)| (h, p, t, policy));
+                    self.chains.insert(chain.name.into_owned(), hook);
+                }
+                "set" | "map" => {
+                    let set: ListedSet = serde_json::from_value(entry)?;
+                    self.sets.insert(set.name, set.size);
+                }
+                _ => {}
+            }
         }
-        if let Some(rule) = listed.rule {
-            *shown.rules.entry(rule.chain).or_default() += 1;
-        }
-        if let Some(set) = listed.set.or(listed.map) {
-            shown.sets.insert(set.name, set.size);
-        }
+        Ok(())
     }
-    Ok(shown)
 }
 
 fn differences(layout: &Layout, shown: &Shown) -> Vec<String> {
@@ -232,10 +235,12 @@ mod tests {
             {"set": {"family": "inet", "name": "cnt_up", "table": "kavadam", "size": 7, "stmt": [{"counter": null}]}},
             {"chain": {"family": "inet", "table": "kavadam", "name": "forward", "handle": 3, "type": "filter",
                 "hook": "forward", "prio": 0, "policy": "drop"}},
-            {"rule": {"family": "inet", "table": "kavadam", "chain": "forward", "handle": 4, "expr": [{"drop": null}]}}]}"#;
-        let shown = shown(listing).unwrap();
+            {"chain": {"family": "netdev", "table": "elsewhere", "name": "forward", "hook": "unheard-of"}},
+            {"chain": {"family": "ip", "table": "kavadam", "name": "elsewhere"}}]}"#;
+        let mut shown = Shown::default();
+        shown.add(listing).unwrap();
         assert_eq!(shown.sets["cnt_up"], Some(7));
-        assert_eq!(shown.rules["forward"], 1);
+        assert_eq!(shown.chains.len(), 1);
         assert_eq!(shown.chains["forward"].unwrap().3, NfChainPolicy::Drop);
     }
 

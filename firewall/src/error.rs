@@ -16,6 +16,11 @@ pub enum FirewallError {
     /// No right to change the packet filter.
     #[error("the kernel refuses us the packet filter. Remedy: run as root or with CAP_NET_ADMIN")]
     NotPermitted,
+    /// Another process holds the table.
+    #[error(
+        "another process holds the gate of this machine. Remedy: stop the gateway that runs (systemctl stop kavadam)"
+    )]
+    Taken,
     /// `nft` did not take the rule set.
     #[error("nft refused the rule set: {reason}. Remedy: {remedy}")]
     NftRefused {

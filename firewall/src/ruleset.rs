@@ -63,7 +63,14 @@ pub(crate) struct Chain {
 /// what exists, the chains are emptied and refilled, the sets that follow the configuration are refilled.
 #[must_use]
 pub fn text(layout: &Layout) -> String {
-    let mut out = format!("# Made by kavadam; what it means is in docs/enforcement.md.\nadd table inet {TABLE}\n");
+    let head = "# Made by kavadam; what it means is in docs/enforcement.md.";
+    format!("{head}\nadd table inet {TABLE}\n{}", content(layout))
+}
+
+/// The same for a table that is there. No line may name the table alone: `nft` 1.0.6 would say of it that it is not persistent, which
+/// the kernel refuses.
+pub(crate) fn content(layout: &Layout) -> String {
+    let mut out = String::new();
     for (name, definition) in sets(layout) {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {TABLE} {name} {{ {definition} }}"));
@@ -91,15 +98,11 @@ pub fn text(layout: &Layout) -> String {
             );
         }
     }
-    line(&mut out, &format!("table inet {TABLE} {{"));
     for chain in &chains {
-        line(&mut out, &format!("  chain {} {{", chain.name));
         for rule in &chain.rules {
-            line(&mut out, &format!("    {rule}"));
+            line(&mut out, &format!("add rule inet {TABLE} {} {rule}", chain.name));
         }
-        line(&mut out, "  }");
     }
-    line(&mut out, "}");
     out
 }
 

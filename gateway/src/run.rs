@@ -118,6 +118,12 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         Ok((Arc::new(gate), found))
     })
     .await?;
+    if !gate.is_owned() {
+        tracing::warn!(
+            "others may change the packet filter's table: this kernel is older than 6.9, or an older version made the table. \
+             Remedy: a newer kernel, or start the machine anew"
+        );
+    }
     let spool = open_spool(&config.state_dir).await?;
     let now = clock::both();
 

@@ -22,6 +22,8 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
+use kavadam_firewall::FirewallError;
+
 use crate::cli::{Cli, Command, GateCommand, RadiusCommand};
 use crate::config::{Config, Unusable};
 
@@ -110,9 +112,12 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let layout = config.gateway_outline()?.layout();
     match command {
         GateCommand::Rules => print_text(&kavadam_firewall::ruleset::text(&layout))?,
-        GateCommand::Close => {
-            kavadam_firewall::Gate::load(&layout)?;
-        }
+        GateCommand::Close => match kavadam_firewall::Gate::load(&layout) {
+            Err(FirewallError::Taken) => {
+                eprintln!("kavadam: the gate stands already, held by the gateway that runs here");
+            }
+            loaded => drop(loaded?),
+        },
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@
 mod adopt;
 mod leases;
 mod numbers;
+mod owner;
 mod pools;
 mod restore;
 mod sessions;
@@ -24,8 +25,9 @@ use kavadam_domain::Mac;
 
 use crate::netlink::{Channel, Neighbours};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
-use crate::{Events, FirewallError, Layout, apply, ruleset};
+use crate::{Events, FirewallError, Layout, apply};
 use numbers::Numbers;
+use owner::Holding;
 pub use restore::Restored;
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
@@ -36,6 +38,7 @@ pub struct Gate {
 /// What we know of the kernel's table, and the way to it.
 struct State {
     nft: Channel,
+    holding: Holding,
     neighbours: Neighbours,
     max_sessions: u32,
     numbers: Numbers,
@@ -69,16 +72,16 @@ struct Pool {
 
 impl Gate {
     /// Loads the rule set, keeping sessions that are in the kernel, and verifies it. The interfaces need not exist yet.
-    /// Then [`Gate::adopt`] tells which sessions there are.
+    /// Then [`Gate::adopt`] tells which sessions there are. Where the kernel can (Linux 6.9), nobody else may change the table from then
+    /// on, for as long as the gate lives.
     ///
     /// # Errors
     /// Whatever keeps the gate from standing, with its remedy.
     pub fn load(layout: &Layout) -> Result<Self, FirewallError> {
         layout.check()?;
-        apply::apply(&ruleset::text(layout))?;
-        apply::verify(layout)?;
         let mut state = State {
             nft: Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?,
+            holding: Holding::Shared,
             neighbours: Neighbours::open(&layout.lan_if).map_err(FirewallError::kernel("open a netlink socket"))?,
             max_sessions: layout.max_sessions,
             numbers: Numbers::default(),
@@ -88,6 +91,7 @@ impl Gate {
             by_ipv4: HashMap::new(),
             leases: HashMap::new(),
         };
+        state.load_rules(layout)?;
         state.adopt()?;
         if state.numbers.is_fresh() {
             state.forget_connections();
@@ -95,6 +99,21 @@ impl Gate {
         Ok(Self {
             state: Mutex::new(state),
         })
+    }
+
+    /// Loads the rule set again, of this or a changed configuration. Sessions and their connections go on.
+    ///
+    /// # Errors
+    /// As [`Gate::load`]; then the rules before still hold.
+    pub fn reload(&self, layout: &Layout) -> Result<(), FirewallError> {
+        layout.check()?;
+        self.state().load_rules(layout)
+    }
+
+    /// Whether nobody else may change the table.
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.state().holding == Holding::Owned
     }
 
     /// Looks whether the table is still what [`Gate::load`] left, for a health check.

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::session::Slot;
-use crate::{FirewallError, Layout, apply, ruleset};
+use crate::{FirewallError, Layout, ruleset};
 
 /// What [`crate::Gate::restore`] found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,7 @@ impl State {
     /// The rules come first, whatever else may fail. The sessions that are gone stay gone: what they had carried since they
     /// were last read nobody knows, so they must not be opened again on the old terms.
     pub(super) fn restore(&mut self, layout: &Layout, differences: Vec<String>) -> Result<Restored, FirewallError> {
-        apply::apply(&ruleset::text(layout))?;
-        apply::verify(layout)?;
+        self.load_rules(layout)?;
         let before = self.sessions.clone();
         self.adopt()?;
         let mut lost = before;

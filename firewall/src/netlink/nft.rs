@@ -7,6 +7,9 @@ use crate::ruleset::TABLE;
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
+const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
+const GET_RULE: u16 = 7;
 const NEW_ELEMENT: u16 = 12;
 const GET_ELEMENT: u16 = 13;
 const DELETE_ELEMENT: u16 = 14;
@@ -29,6 +32,11 @@ pub fn is_structure_of_ours(kind: u16, body: &[u8]) -> bool {
     let table = body.get(4..).and_then(|attributes| wire::attribute(attributes, 1));
     u16::from(subsystem) == SUBSYSTEM && what < FIRST_ELEMENT_NEWS && table.and_then(wire::text) == Some(TABLE)
 }
+
+/// `NFT_TABLE_F_OWNER`: as long as the socket that made it so is open, no other may change the table.
+pub const OWNED: u32 = 2;
+/// `NFT_TABLE_F_PERSIST` (since Linux 6.9): the table outlives its owner, and is then anybody's until the next.
+pub const PERSISTENT: u32 = 4;
 
 /// Octets and packets of one meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +117,12 @@ impl Batch {
         self.sequence = self.sequence.wrapping_add(1);
     }
 
+    /// Makes our table with these flags; or, if it exists, gives it these.
+    pub fn table(&mut self, flags: u32) -> &mut Self {
+        self.push(NEW_TABLE, wire::CREATE, |w| w.u32(2, flags));
+        self
+    }
+
     /// Adds an element; the batch fails with `EEXIST` if its key is there.
     pub fn add(&mut self, set: &str, entry: &Entry) -> &mut Self {
         self.push(NEW_ELEMENT, wire::CREATE | wire::EXCLUSIVE, |w| {
@@ -167,6 +181,29 @@ impl Batch {
         });
         Some((self.writer, last))
     }
+}
+
+/// Asks for our table.
+pub fn get_table(sequence: u32) -> Writer {
+    request(GET_TABLE, wire::ACK, sequence, |_| {})
+}
+
+/// Its flags, in the body of the answer to [`get_table`].
+pub fn read_table_flags(body: &[u8]) -> Option<u32> {
+    let flags = wire::attribute(body.get(4..)?, 2)?;
+    flags.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+}
+
+/// Asks for every rule of our table.
+pub fn dump_rules(sequence: u32) -> Writer {
+    request(GET_RULE, wire::DUMP, sequence, |_| {})
+}
+
+/// The chain of our table that a rule in the answer to [`dump_rules`] is in.
+pub fn read_rule_chain(body: &[u8]) -> Option<String> {
+    let attributes = body.get(4..)?;
+    let string = |kind| wire::attribute(attributes, kind).and_then(wire::text);
+    (string(1)? == TABLE).then_some(string(2)?.to_owned())
 }
 
 /// Asks for these keys of a set, one answer each in their order; stops with `ENOENT` at the first that is missing.

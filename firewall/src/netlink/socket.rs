@@ -85,6 +85,29 @@ impl Channel {
         errno_result(answer.ok_or_else(no_answer)?)
     }
 
+    /// Makes our table with these flags, or changes them.
+    pub fn make_table(&mut self, flags: u32) -> io::Result<()> {
+        let mut batch = self.batch();
+        batch.table(flags);
+        self.commit(batch)
+    }
+
+    /// The flags of our table.
+    pub fn table_flags(&mut self) -> io::Result<u32> {
+        let sequence = self.next_sequence();
+        let mut flags = None;
+        let errno = self.ask(&nft::get_table(sequence), sequence, |body| {
+            flags = flags.or_else(|| nft::read_table_flags(body));
+        })?;
+        errno_result(errno)?;
+        flags.ok_or_else(no_answer)
+    }
+
+    /// The chain of each rule of our table.
+    pub fn all_rules(&mut self) -> io::Result<Vec<String>> {
+        self.dump(nft::dump_rules, |all, body| all.extend(nft::read_rule_chain(body)))
+    }
+
     /// Reads these keys of a set; keys that are not in it are left out.
     pub fn elements(&mut self, set: &str, keys: &[&[u8]]) -> io::Result<Vec<Element>> {
         let mut found = Vec::with_capacity(keys.len());

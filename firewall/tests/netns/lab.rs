@@ -301,9 +301,26 @@ impl Inside {
         Gate::load(&layout()).expect("the gate")
     }
 
+    /// The gate as it is on kernels before 6.9: anybody's.
+    pub fn shared_gate(&self) -> Gate {
+        let made = Command::new("nft").args(["add", "table", "inet", "kavadam"]).status();
+        assert!(made.expect("nft").success());
+        let gate = self.gate();
+        assert!(!gate.is_owned());
+        gate
+    }
+
     /// A gate and one session without limits.
     pub fn online(&self) -> (Gate, PoolKey, Slot) {
-        let gate = self.gate();
+        self.online_at(self.gate())
+    }
+
+    /// The same where others may change the table.
+    pub fn online_shared(&self) -> (Gate, PoolKey, Slot) {
+        self.online_at(self.shared_gate())
+    }
+
+    fn online_at(&self, gate: Gate) -> (Gate, PoolKey, Slot) {
         let pool = gate.create_pool(None).expect("a pool");
         let slot = gate.open(&self.phone.session(pool)).expect("a session");
         (gate, pool, slot)

@@ -189,7 +189,9 @@ fn shares_one_quota_between_two_devices(lab: &Inside) {
     gate.set_pool_limit(pool, Some(35_500)).unwrap();
     assert_eq!(lab.other.node.upload(WEB4, 50, THOUSAND4), 5);
 
-    let adopted = lab.gate().adopt().unwrap();
+    drop(gate);
+    let gate = lab.gate();
+    let adopted = gate.adopt().unwrap();
     assert_eq!(adopted.len(), 1);
     assert_eq!(
         adopted[0].pool_used_octets, 35_000,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kavadam_firewall::{FirewallError, Gate, GateEvent, Layout, Meter, OpenSession, Restored, SessionState};
 
 use crate::Case;
-use crate::lab::{Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4, octets6};
+use crate::lab::{Inside, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, octets4, octets6};
 
 pub const CASES: &[Case] = &[
     (
@@ -22,6 +22,14 @@ pub const CASES: &[Case] = &[
     ),
     ("reloads_without_losing_a_packet", reloads_without_losing_a_packet),
     ("never_uses_a_number_twice", never_uses_a_number_twice),
+    (
+        "lets_nobody_else_change_its_table_and_survives_a_foreign_flush",
+        lets_nobody_else_change_its_table,
+    ),
+    (
+        "outlives_its_process_and_belongs_to_the_next",
+        outlives_its_process_and_belongs_to_the_next,
+    ),
     ("stands_before_the_interfaces_do", stands_before_the_interfaces_do),
     (
         "notices_what_others_did_to_its_table",
@@ -121,7 +129,7 @@ fn reloads_without_losing_a_packet(lab: &Inside) {
         .spawn(&["udp-send", WEB4, crate::lab::SINK, "5000", "1000"]);
     let before = gate.read(&[slot]).unwrap()[0].1;
     for _ in 0..5 {
-        lab.gate();
+        gate.reload(&layout()).unwrap();
     }
     assert!(sender.wait_with_output().unwrap().status.success());
     let after = gate.read(&[slot]).unwrap()[0].1;
@@ -171,7 +179,7 @@ fn stands_before_the_interfaces_do(lab: &Inside) {
 }
 
 fn notices_what_others_did_to_its_table(lab: &Inside) {
-    let (gate, _, slot) = lab.online();
+    let (gate, _, slot) = lab.online_shared();
     Gate::verify(&layout()).unwrap();
     nft(&["insert", "rule", "inet", "kavadam", "forward", "accept"]);
     let error = Gate::verify(&layout()).unwrap_err().to_string();
@@ -185,12 +193,70 @@ fn notices_what_others_did_to_its_table(lab: &Inside) {
     assert!(gate.close(slot).is_err());
 }
 
+fn lets_nobody_else_change_its_table(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    if !gate.is_owned() {
+        println!("     this kernel is older than 6.9: the table is anybody's");
+        return;
+    }
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
+    nft(&["flush", "ruleset"]);
+    for change in [
+        ["insert", "rule", "inet", "kavadam", "forward", "accept"].as_slice(),
+        &["flush", "table", "inet", "kavadam"],
+        &["flush", "map", "inet", "kavadam", "auth4"],
+        &[
+            "add",
+            "element",
+            "inet",
+            "kavadam",
+            "leases",
+            "{ 02:00:00:00:00:12 . 10.80.0.12 }",
+        ],
+        &["delete", "table", "inet", "kavadam"],
+    ] {
+        let output = Command::new("nft").args(change).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("Operation not permitted"), "{change:?}: {said}");
+    }
+    assert!(
+        matches!(Gate::load(&layout()), Err(FirewallError::Taken)),
+        "nor another process of ours"
+    );
+    assert_eq!(gate.restore(&layout()).unwrap(), None, "there is nothing to repair");
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
+    assert_eq!(
+        lab.other.node.upload(WEB6, 5, 100),
+        0,
+        "closed to strangers all the time"
+    );
+    gate.reload(&layout()).unwrap();
+    assert!(gate.is_owned(), "it is ours again after the rules were loaded anew");
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
+    assert_eq!(
+        gate.close(slot).unwrap().up_octets,
+        octets4(15, 100),
+        "no octet was lost"
+    );
+}
+
+fn outlives_its_process_and_belongs_to_the_next(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let is_owned = gate.is_owned();
+    drop(gate);
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5, "the session goes on");
+    let successor = lab.gate();
+    assert_eq!(successor.is_owned(), is_owned);
+    assert_eq!(successor.adopt().unwrap().len(), 1);
+    assert_eq!(successor.close(slot).unwrap().up_octets, octets4(5, 100));
+}
+
 fn nft(words: &[&str]) {
     assert!(Command::new("nft").args(words).status().unwrap().success(), "{words:?}");
 }
 
-/// Restores the gate as soon as the kernel tells of a change, as the gateway does; every restoration comes out.
-fn watch(gate: Arc<Gate>) -> Receiver<Restored> {
+/// Restores the gate as soon as the kernel tells of a change, as the gateway does, so many times; every restoration comes out.
+fn watch(gate: Arc<Gate>, times: usize) -> Receiver<Restored> {
     let (sender, restored) = channel();
     let (listening, ready) = channel();
     thread::spawn(move || {
@@ -201,10 +267,12 @@ fn watch(gate: Arc<Gate>) -> Receiver<Restored> {
         runtime.block_on(async {
             let mut events = Gate::events().unwrap();
             listening.send(()).unwrap();
-            loop {
+            let mut left = times;
+            while left > 0 {
                 if events.next().await.unwrap() == GateEvent::Changed
                     && let Some(one) = gate.restore(&layout()).unwrap()
                 {
+                    left -= 1;
                     sender.send(one).unwrap();
                 }
             }
@@ -215,12 +283,12 @@ fn watch(gate: Arc<Gate>) -> Receiver<Restored> {
 }
 
 fn closes_again_after_a_foreign_flush(lab: &Inside) {
-    let (gate, _, slot) = lab.online();
+    let (gate, _, slot) = lab.online_shared();
     let (gate, stranger) = (Arc::new(gate), &lab.other);
     gate.admit_lease(stranger.mac(), stranger.ipv4(), Some(Duration::from_mins(10)))
         .unwrap();
     assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
-    let restored = watch(Arc::clone(&gate));
+    let restored = watch(Arc::clone(&gate), 1);
 
     nft(&["flush", "ruleset"]);
     let start = Instant::now();
@@ -250,6 +318,8 @@ fn closes_again_after_a_foreign_flush(lab: &Inside) {
     let again = gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
     assert!(again > slot, "{again} after {slot}");
     assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5, "after a new login");
+    eventually("the watch lets go", || Arc::strong_count(&gate) == 1);
+    drop(gate);
     let successor = lab.gate();
     let next = successor.open(&stranger.session(successor.create_pool(None).unwrap()));
     assert!(next.unwrap() > again, "the numbers are in the kernel again");
@@ -261,9 +331,9 @@ fn neighbour_entries() -> String {
 }
 
 fn repairs_rules_that_others_changed(lab: &Inside) {
-    let (gate, _, slot) = lab.online();
+    let (gate, _, slot) = lab.online_shared();
     let gate = Arc::new(gate);
-    let restored = watch(Arc::clone(&gate));
+    let restored = watch(Arc::clone(&gate), 3);
     assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
     for change in [
         ["insert", "rule", "inet", "kavadam", "forward", "accept"].as_slice(),

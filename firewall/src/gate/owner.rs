@@ -1,0 +1,63 @@
+//! Whose table it is.
+//!
+//! The kernel lets a socket own a table: until it is closed nobody else may change it, and `nft flush ruleset` by others passes it by. Since
+//! Linux 6.9 such a table may outlive its owner, so that sessions go on while no process of ours runs. `nft`, which reads our rules, is
+//! another than our socket: for as long as it works we let go of the table.
+
+use std::io;
+
+use super::State;
+use crate::netlink::{Channel, OWNED, PERSISTENT};
+use crate::{FirewallError, Layout, apply, ruleset};
+
+/// How our table may be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holding {
+    /// By one owner after the other.
+    Owned,
+    /// By nobody: an old kernel, or a table that an old version of ours has made.
+    Shared,
+}
+
+impl State {
+    /// Loads the rules and looks whether the kernel shows them. Sessions stay, and the table is ours again afterwards even if the rules were
+    /// refused: then the ones before still hold.
+    pub(super) fn load_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
+        if self.holding == Holding::Owned {
+            // The old socket is closed by this, and the table anybody's.
+            self.nft = Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?;
+        }
+        self.holding = make_table(&mut self.nft)?;
+        let loaded = apply::apply(&ruleset::content(layout)).and_then(|()| apply::verify(layout));
+        if self.holding == Holding::Owned {
+            let flags = OWNED | PERSISTENT;
+            self.nft
+                .make_table(flags)
+                .map_err(|error| refusal(&mut self.nft, error))?;
+        }
+        loaded
+    }
+}
+
+/// Makes the table if it is not there.
+fn make_table(nft: &mut Channel) -> Result<Holding, FirewallError> {
+    match nft.make_table(PERSISTENT) {
+        Ok(()) => Ok(Holding::Owned),
+        // Old kernels do not know the flag, and none gives it to a table that was made without.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+            nft.make_table(0).map_err(|error| refusal(nft, error))?;
+            Ok(Holding::Shared)
+        }
+        Err(error) => Err(refusal(nft, error)),
+    }
+}
+
+/// The kernel says the same to those without the right and to those who come second.
+fn refusal(nft: &mut Channel, error: io::Error) -> FirewallError {
+    let is_taken = error.raw_os_error() == Some(libc::EPERM) && nft.table_flags().is_ok_and(|flags| flags & OWNED != 0);
+    if is_taken {
+        FirewallError::Taken
+    } else {
+        FirewallError::kernel("make the gate's table")(error)
+    }
+}
