@@ -38,6 +38,12 @@ bench-radius: ## Measure RADIUS under load beside FreeRADIUS, an hour (QUICK=1: 
 	@cargo build --release --locked -p kavadam-server -p kavadam-bench --bins >&2
 	@tests/postgres.sh target/release/kavadam-load compare $(if $(QUICK),--quick) $(if $(WRITE),--write docs/benchmarks.md)
 
+.PHONY: bench-gate
+bench-gate: ## Measure what a packet costs at the gate beside openNDS's rules and a NAT router, 15 minutes (QUICK=1: 3; WRITE=1: into docs/benchmarks.md)
+	@tests/setup.sh bench-gate
+	@cargo build --release --locked -p kavadam-bench --bins >&2
+	@target/release/kavadam-gate-bench compare $(if $(QUICK),--quick) $(if $(WRITE),--write docs/benchmarks.md)
+
 # Where `make install` puts things; DESTDIR is for packages.
 PREFIX ?= /usr
 KAVADAM ?= target/release/kavadam

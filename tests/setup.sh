@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, showing or testing needs and is not there yet: Debian packages, and Rust through rustup. Then tries
 # what the kernel must be able to do.
-# usage: tests/setup.sh build|run|test|bench|bench-radius
+# usage: tests/setup.sh build|run|test|bench|bench-radius|bench-gate
 set -euo pipefail
 
 for_what=${1:-build}
@@ -13,7 +13,7 @@ fail() { say "$*"; exit 1; }
 packages=(build-essential pkg-config curl ca-certificates)
 case $for_what in
   build) ;;
-  run | test | bench | bench-radius)
+  run | test | bench | bench-radius | bench-gate)
     [ "$(id -u)" = 0 ] || fail "root is needed, for network namespaces and packages: sudo make $for_what"
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
@@ -24,8 +24,9 @@ case $for_what in
     ;;
   bench) packages+=(freeradius) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
+  bench-gate) packages+=(iperf3 ethtool util-linux) ;;
   run) ;;
-  *) fail "say build, run, test, bench or bench-radius" ;;
+  *) fail "say build, run, test, bench, bench-radius or bench-gate" ;;
 esac
 
 probe= policy= createcluster=

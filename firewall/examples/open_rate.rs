@@ -58,10 +58,12 @@ fn layout(max_sessions: u32) -> Result<Layout, Box<dyn std::error::Error>> {
         lan4: "10.0.0.1/8".parse()?,
         lan6: Some("fd00:80::1/64".parse()?),
         capture_port: 8080,
+        names_port: 53,
         local_ports: vec![8080],
         garden4: Vec::new(),
         garden6: Vec::new(),
         strict: true,
+        isolate: true,
         max_sessions: max_sessions.max(1),
     })
 }

@@ -20,6 +20,8 @@ pub struct Layout {
     pub lan6: Option<Ipv6Net>,
     /// TCP port that answers for every HTTP server a stranger asks for.
     pub capture_port: u16,
+    /// UDP and TCP port that answers strangers' DNS; 53 if that is the resolver itself.
+    pub names_port: u16,
     /// Every TCP port of the gateway that a citizen may reach, logged in or not: capture, UAM, captive portal API,
     /// portal. None of them answers on any interface but the LAN and loopback.
     pub local_ports: Vec<u16>,
@@ -30,6 +32,9 @@ pub struct Layout {
     /// Let a stranger be heard only from an address leased to its MAC (see [`crate::Gate::admit_lease`]). Without it a
     /// flood of invented addresses can fill the connection table and lock newcomers out.
     pub strict: bool,
+    /// Where the LAN interface is a bridge: let nothing pass from one of its ports to another. Without it only what no device may say to
+    /// others is kept from them: router advertisements, redirects and answers of DHCP servers.
+    pub isolate: bool,
     /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
     /// the table is first made.
     pub max_sessions: u32,
@@ -62,7 +67,7 @@ impl Layout {
                 self.capture_port
             ));
         }
-        if self.local_ports.contains(&0) {
+        if self.local_ports.contains(&0) || self.names_port == 0 {
             problems.push("port 0 cannot be reached".to_owned());
         }
         if !(1..=1_000_000).contains(&self.max_sessions) {
@@ -93,10 +98,12 @@ pub(crate) mod tests {
             lan4: "10.80.0.1/16".parse().unwrap(),
             lan6: Some("fd00:80::1/64".parse().unwrap()),
             capture_port: 8080,
+            names_port: 5300,
             local_ports: vec![8080, 3990, 8443, 8081],
             garden4: vec!["203.0.113.30".parse().unwrap()],
             garden6: vec!["2001:db8:113::30".parse().unwrap()],
             strict: true,
+            isolate: true,
             max_sessions: 131_072,
         }
     }

@@ -11,9 +11,11 @@ mod layout;
 mod netlink;
 pub mod ruleset;
 mod session;
+mod trace;
 
 pub use error::FirewallError;
-pub use gate::{Gate, Restored};
+pub use gate::{Gate, Restored, SeenDevice, SeenSession, Stay, View};
 pub use layout::Layout;
 pub use netlink::{Events, GateEvent};
 pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};
+pub use trace::{DeviceState, Step, Trace};

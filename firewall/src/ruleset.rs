@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+pub(crate) mod link;
 mod rules;
 
 use crate::layout::Layout;
@@ -37,6 +38,10 @@ pub(crate) mod set {
     pub const RESERVED: &str = "reserved";
     /// `MAC . IPv4` pairs leased by DHCP.
     pub const LEASES: &str = "leases";
+    /// Addresses that the garden's names lead to, IPv4.
+    pub const GARDEN_NAMES4: &str = "garden_names4";
+    /// Likewise, IPv6.
+    pub const GARDEN_NAMES6: &str = "garden_names6";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
 }
@@ -64,7 +69,11 @@ pub(crate) struct Chain {
 #[must_use]
 pub fn text(layout: &Layout) -> String {
     let head = "# Made by kavadam; what it means is in docs/enforcement.md.";
-    format!("{head}\nadd table inet {TABLE}\n{}", content(layout))
+    format!(
+        "{head}\nadd table inet {TABLE}\n{}add table bridge {TABLE}\n{}",
+        content(layout),
+        link::content(layout)
+    )
 }
 
 /// The same for a table that is there. No line may name the table alone: `nft` 1.0.6 would say of it that it is not persistent, which
@@ -145,6 +154,14 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ),
         ("garden4", "type ipv4_addr; size 65536;".to_owned()),
         ("garden6", "type ipv6_addr; size 65536;".to_owned()),
+        (
+            set::GARDEN_NAMES4,
+            "type ipv4_addr; size 65536; flags timeout;".to_owned(),
+        ),
+        (
+            set::GARDEN_NAMES6,
+            "type ipv6_addr; size 65536; flags timeout;".to_owned(),
+        ),
         ("local_ports", "type inet_service; size 64;".to_owned()),
         ("nd_types", "type icmpv6_type; size 8;".to_owned()),
         ("stranger_dns", per("ether_addr")),
@@ -287,6 +304,7 @@ mod tests {
         for name in [
             "stranger",
             "uplink_known",
+            "uplink_unmarked",
             "uplink_metered",
             "downlink",
             "downlink_metered",

@@ -12,6 +12,8 @@ use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versi
 use kavadam_radius::{NasIdentity, Retry, Secret};
 use rustls::pki_types::ServerName;
 
+use crate::names::Garden;
+
 /// One gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -35,6 +37,8 @@ pub struct GatewayConfig {
     pub capture_port: u16,
     /// UAM.
     pub uam_port: u16,
+    /// Where strangers' DNS arrives.
+    pub names_port: u16,
     /// TCP ports of this machine that strangers may reach besides: the portal's, where it runs here.
     pub other_ports: Vec<u16>,
     /// Origin of the portal, `http://host[:port]` or `https://…`, without a slash at its end: redirects are signed over it.
@@ -43,10 +47,14 @@ pub struct GatewayConfig {
     pub uam_secret: Secret,
     /// Only DHCP-leased MAC and address pairs may send.
     pub is_strict: bool,
+    /// Where the LAN is a bridge of ours: nothing passes from one of its ports to another.
+    pub are_isolated: bool,
     /// Sessions at once.
     pub max_sessions: u32,
     /// Open before login.
     pub walled_garden: Vec<IpAddr>,
+    /// The same by name.
+    pub garden_names: Garden,
     /// Between reports where the server sets none, at least 10 s.
     pub interim: Duration,
     /// RADIUS servers.
@@ -149,10 +157,12 @@ impl GatewayConfig {
             lan4: self.lan4,
             lan6: self.lan6,
             capture_port: self.capture_port,
+            names_port: self.names_port,
             local_ports,
             garden4: self.walled_garden.iter().filter_map(v4).collect(),
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
+            isolate: self.are_isolated,
             max_sessions: self.max_sessions,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::http::query::{Parameters, is_callback, is_host};
 use crate::lease::{read_event, read_file};
+use crate::names;
 
 /// A query, a Host header and a JSONP callback, which a device may write as it likes.
 ///
@@ -24,6 +25,16 @@ pub fn query(text: &str) {
                 .all(|octet| octet.is_ascii_alphanumeric() || b"_$.".contains(&octet))
         );
     }
+}
+
+/// A datagram at the port for names, be it from a device or from the resolver.
+///
+/// # Panics
+/// A refusal is longer than what was asked.
+pub fn names(datagram: &[u8]) {
+    _ = names::read(datagram);
+    _ = names::addresses(datagram);
+    assert!(names::refusal(datagram).is_none_or(|refused| refused.len() <= datagram.len()));
 }
 
 /// dnsmasq's lease file, and its script's words.

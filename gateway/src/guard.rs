@@ -1,7 +1,10 @@
 //! Keeps the gate standing: whoever else removes or changes its rules, they are back at once.
 //!
-//! The kernel tells of every change to the table; a look every few seconds finds what went unheard.
+//! The kernel tells of every change to the table; a look every few seconds finds what went unheard. Where the LAN is a bridge, its ports are
+//! looked for each second.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{EngineHandle, Message};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+const PORTS_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The task's own state.
@@ -26,6 +30,28 @@ pub(crate) struct Guard {
 impl Guard {
     /// Looks until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
+        tokio::select! {
+            () = self.watch_ports() => {}
+            () = self.watch_rules(cancel) => {}
+        }
+    }
+
+    async fn watch_ports(&self) {
+        let mut known = BTreeSet::new();
+        loop {
+            let ports = ports(&self.layout.lan_if);
+            if ports != known {
+                match self.gate.tie_ports(&ports) {
+                    Ok(()) => tracing::info!(ports = ports.len(), "the ports of the LAN's bridge are kept apart"),
+                    Err(error) => tracing::warn!(%error, "nothing keeps the ports of the LAN's bridge apart"),
+                }
+                known = ports;
+            }
+            tokio::time::sleep(PORTS_EVERY).await;
+        }
+    }
+
+    async fn watch_rules(&self, cancel: CancellationToken) {
         let mut wait = LOOK_EVERY;
         loop {
             tokio::select! {
@@ -67,4 +93,11 @@ impl Guard {
             self.engine.send(Message::Lost(lost)).await;
         }
     }
+}
+
+/// The ports of a bridge; none if it is no bridge.
+fn ports(bridge: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(format!("/sys/class/net/{bridge}/brif"));
+    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter_map(|name| name.into_string().ok()).collect()
 }

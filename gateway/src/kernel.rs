@@ -1,6 +1,6 @@
 //! What the core needs of the packet filter: narrow, so that tests move packets by hand.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,17 @@ impl Kernel for Arc<Gate> {
     }
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {
         Gate::pools_used_up(self)
+    }
+}
+
+/// What the door for strangers' names needs of it.
+pub trait Gardening: Send + Sync + 'static {
+    fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError>;
+}
+
+impl Gardening for Arc<Gate> {
+    fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        Gate::admit_garden(self, address, stay)
     }
 }
 

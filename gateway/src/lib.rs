@@ -26,6 +26,7 @@ mod http;
 mod kernel;
 pub mod lease;
 mod leases;
+mod names;
 mod neighbours;
 mod report;
 mod run;
@@ -34,6 +35,7 @@ mod spool;
 pub use check::{Problem, check};
 pub use config::GatewayConfig;
 pub use http::CertificateError;
+pub use names::{Garden, InvalidGardenName};
 pub use run::{Gateway, GatewayError, Pulse, run, start};
 pub use spool::SpoolError;
 

@@ -24,6 +24,7 @@ use crate::engine::{Engine, EngineHandle, Message};
 use crate::guard::Guard;
 use crate::http::{self, Doors, TlsDoor};
 use crate::leases::LeaseKeeper;
+use crate::names::NameDoor;
 use crate::report::Report;
 use crate::spool::{Spool, SpoolError};
 use crate::{CertificateError, clock, lease, neighbours};
@@ -88,6 +89,7 @@ pub struct Gateway {
     handle: EngineHandle,
     lease_socket: tokio::net::UnixDatagram,
     orders: DynamicServer<EngineHandle>,
+    names: NameDoor<Arc<Gate>>,
     doors: Vec<(TcpListener, Router, Option<TlsDoor>)>,
     tls: Option<TlsDoor>,
 }
@@ -156,6 +158,14 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         changed: Arc::default(),
     };
     let engine_handle = handle.clone();
+    let names = NameDoor::bind(
+        Arc::clone(&gate),
+        config.garden_names.clone(),
+        devices.clone(),
+        (config.lan4, config.lan6),
+        config.names_port,
+    );
+    let names = names.map_err(opening(format!("the port for strangers' names, {}", config.names_port)))?;
     let keeper = LeaseKeeper::new(
         gate,
         devices.clone(),
@@ -186,6 +196,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         handle: engine_handle,
         lease_socket,
         orders,
+        names,
         doors,
         tls,
     })
@@ -267,6 +278,7 @@ impl Gateway {
         let mut engine = tokio::spawn(self.engine.run(self.first, stop.clone()));
         parts.spawn(named("lease events", self.keeper.run(self.lease_socket, stop.clone())));
         parts.spawn(named("orders", self.orders.run(stop.clone())));
+        parts.spawn(named("the door for names", self.names.run(stop.clone())));
         parts.spawn(named(
             "kernel events",
             hear(self.events, self.handle, changed, stop.clone()),

@@ -6,7 +6,8 @@ mod radius;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use kavadam_domain::Mac;
 
 pub use nouns::{
     AuditCommand, NasCommand, NasSettings, Output, SessionCommand, SiteCommand, SiteSettings, SubscriberCommand,
@@ -113,4 +114,60 @@ pub enum GateCommand {
     Close,
     /// Print the rules that would be loaded
     Rules,
+    /// Who is online here: octets, quota, speed, time left, as the kernel has it
+    #[command(after_help = "Needs root, or CAP_NET_ADMIN; changes nothing.
+
+Examples:
+  kavadam gate show
+  kavadam gate show --whole --json")]
+    Show(GateShow),
+    /// Live table of what flows, the busiest first
+    #[command(
+        after_help = "Needs root, or CAP_NET_ADMIN. Examples:\n  kavadam gate top\n  kavadam gate top --once --json"
+    )]
+    Top(GateTop),
+    /// Why a device is where it is: each rule its packets meet, the fact that answers it, and what to do next
+    #[command(
+        after_help = "Needs root, or CAP_NET_ADMIN. Why a person was refused the centre knows: kavadam why.
+
+Examples:
+  kavadam gate trace 02:00:00:00:00:01
+  kavadam gate trace 0200.0000.0001 --json"
+    )]
+    Trace(GateTrace),
+}
+
+#[derive(Args)]
+pub struct GateShow {
+    /// Sessions shown at most
+    #[arg(long, default_value_t = 100)]
+    pub most: usize,
+    /// Whole MACs, and addresses: they are people's
+    #[arg(long)]
+    pub whole: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Args)]
+pub struct GateTop {
+    /// Print once, what flowed within a second, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Sessions shown at most, the busiest first
+    #[arg(long, default_value_t = 20)]
+    pub most: usize,
+    /// Whole MACs: they are people's
+    #[arg(long)]
+    pub whole: bool,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Args)]
+pub struct GateTrace {
+    /// The device's MAC, in any usual spelling
+    pub mac: Mac,
+    #[command(flatten)]
+    pub output: Output,
 }

@@ -106,7 +106,7 @@ fn print_text(text: &str) -> anyhow::Result<()> {
 /// Secrets play no part: the gate closes before their files can be read.
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     if !config.file.role.has_gateway() {
-        eprintln!("kavadam: this configuration has no gateway: there is nothing to close");
+        eprintln!("kavadam: this configuration has no gateway: there is no gate here");
         return Ok(ExitCode::SUCCESS);
     }
     let layout = config.gateway_outline()?.layout();
@@ -118,6 +118,9 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
             }
             loaded => drop(loaded?),
         },
+        GateCommand::Show(wanted) => admin::gate::show(&layout, wanted)?,
+        GateCommand::Top(wanted) => admin::gate::top(&layout, wanted)?,
+        GateCommand::Trace(wanted) => admin::gate::trace(&layout, wanted)?,
     }
     Ok(ExitCode::SUCCESS)
 }

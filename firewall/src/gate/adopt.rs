@@ -17,6 +17,13 @@ use crate::session::{AdoptedSession, Meter, PoolKey, SessionState, Slot, recall}
 
 impl State {
     pub(super) fn adopt(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
+        let adopted = self.list()?;
+        self.pin_adopted(&adopted);
+        Ok(adopted)
+    }
+
+    /// Changes nothing in the kernel.
+    pub(super) fn list(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
         self.rebuild().map_err(FirewallError::kernel("list sessions"))?;
         let slots: Vec<Slot> = self.sessions.keys().copied().collect();
         let meters: HashMap<_, _> = self.read(&slots)?.into_iter().collect();
@@ -28,7 +35,7 @@ impl State {
             let octets = meters.get(slot).map_or(0, Meter::total_octets);
             *used.entry(session.pool).or_default() += octets;
         }
-        let mut adopted: Vec<_> = self
+        let mut found: Vec<_> = self
             .sessions
             .iter()
             .map(|(slot, session)| AdoptedSession {
@@ -47,9 +54,8 @@ impl State {
                 pool_used_octets: used.get(&session.pool).copied().unwrap_or_default(),
             })
             .collect();
-        adopted.sort_by_key(|session| session.slot);
-        self.pin_adopted(&adopted);
-        Ok(adopted)
+        found.sort_by_key(|session| session.slot);
+        Ok(found)
     }
 
     /// Replaces what is in memory by what is in the kernel. Pools that have no session yet exist only in memory, and stay.

@@ -1,7 +1,7 @@
 //! Who may be heard before login, in strict mode.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
@@ -40,14 +40,26 @@ impl State {
         Ok(())
     }
 
-    /// Deleted and added in one batch: before kernel 6.12, adding what exists does not renew its timeout.
+    pub(super) fn admit_garden(&mut self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        let timeout_ms = Some(millis(stay));
+        let admitted = match address {
+            IpAddr::V4(ip) => self.put(&[(set::GARDEN_NAMES4, &ip.octets())], timeout_ms),
+            IpAddr::V6(ip) => self.put(&[(set::GARDEN_NAMES6, &ip.octets())], timeout_ms),
+        };
+        admitted.map_err(FirewallError::kernel("open the walled garden"))
+    }
+
     fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {
         let pair = key4(mac, ipv4);
-        let timeout_ms = ttl.map(millis);
-        // An old lease may expire between the look and the change: then once more.
+        self.put(&[(set::LEASES, &pair), (set::LEASE_MACS, &mac.0)], ttl.map(millis))
+    }
+
+    /// Deleted and added in one batch: before kernel 6.12, adding what exists does not renew its timeout.
+    fn put(&mut self, elements: &[(&str, &[u8])], timeout_ms: Option<u64>) -> io::Result<()> {
+        // An old one may expire between the look and the change: then once more.
         for attempt in 0.. {
             let mut batch = self.nft.batch();
-            for (set, key) in [(set::LEASES, pair.as_slice()), (set::LEASE_MACS, mac.0.as_slice())] {
+            for &(set, key) in elements {
                 if !self.nft.elements(set, &[key])?.is_empty() {
                     batch.delete(set, key);
                 }

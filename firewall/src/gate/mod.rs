@@ -15,9 +15,10 @@ mod owner;
 mod pools;
 mod restore;
 mod sessions;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,10 +26,11 @@ use kavadam_domain::Mac;
 
 use crate::netlink::{Channel, Neighbours};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
-use crate::{Events, FirewallError, Layout, apply};
+use crate::{Events, FirewallError, Layout, apply, ruleset};
 use numbers::Numbers;
 use owner::Holding;
 pub use restore::Restored;
+pub use view::{SeenDevice, SeenSession, Stay, View};
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
@@ -70,6 +72,25 @@ struct Pool {
     spent_octets: u64,
 }
 
+impl State {
+    /// Knowing nothing yet.
+    fn new(layout: &Layout) -> Result<Self, FirewallError> {
+        let opening = || FirewallError::kernel("open a netlink socket");
+        Ok(Self {
+            nft: Channel::netfilter().map_err(opening())?,
+            holding: Holding::Shared,
+            neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
+            max_sessions: layout.max_sessions,
+            numbers: Numbers::default(),
+            sessions: HashMap::new(),
+            pools: HashMap::new(),
+            by_mac: HashMap::new(),
+            by_ipv4: HashMap::new(),
+            leases: HashMap::new(),
+        })
+    }
+}
+
 impl Gate {
     /// Loads the rule set, keeping sessions that are in the kernel, and verifies it. The interfaces need not exist yet.
     /// Then [`Gate::adopt`] tells which sessions there are. Where the kernel can (Linux 6.9), nobody else may change the table from then
@@ -79,18 +100,7 @@ impl Gate {
     /// Whatever keeps the gate from standing, with its remedy.
     pub fn load(layout: &Layout) -> Result<Self, FirewallError> {
         layout.check()?;
-        let mut state = State {
-            nft: Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?,
-            holding: Holding::Shared,
-            neighbours: Neighbours::open(&layout.lan_if).map_err(FirewallError::kernel("open a netlink socket"))?,
-            max_sessions: layout.max_sessions,
-            numbers: Numbers::default(),
-            sessions: HashMap::new(),
-            pools: HashMap::new(),
-            by_mac: HashMap::new(),
-            by_ipv4: HashMap::new(),
-            leases: HashMap::new(),
-        };
+        let mut state = State::new(layout)?;
         state.load_rules(layout)?;
         state.adopt()?;
         if state.numbers.is_fresh() {
@@ -258,6 +268,27 @@ impl Gate {
         self.state().revoke_lease(mac, ipv4)
     }
 
+    /// Opens an address to strangers for so long, as one that a garden's name leads to. Calling it again renews.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        self.state().admit_garden(address, stay)
+    }
+
+    /// Says which interfaces are the ports of the LAN's bridge: what comes in at one of them goes to none of the others.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`], as on a kernel whose bridges cannot be filtered.
+    pub fn tie_ports(&self, ports: &BTreeSet<String>) -> Result<(), FirewallError> {
+        let state = &mut *self.state();
+        let mut batch = state.nft.batch();
+        let keys: Vec<[u8; 16]> = ports.iter().filter_map(|name| interface_key(name)).collect();
+        batch.fill_link_set(ruleset::link::PORTS, &keys);
+        let tied = state.nft.commit(batch);
+        tied.map_err(FirewallError::kernel("keep the ports of the bridge apart"))
+    }
+
     /// Every session in the kernel, expired ones too: for a process that starts while people are online.
     ///
     /// # Errors
@@ -274,4 +305,11 @@ impl Gate {
     pub fn expired(&self) -> Result<Vec<Slot>, FirewallError> {
         self.state().expired()
     }
+}
+
+/// The key of an interface's name: padded with zeros. `None`: longer than any.
+fn interface_key(name: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    key.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    Some(key)
 }

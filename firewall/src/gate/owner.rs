@@ -7,7 +7,7 @@
 use std::io;
 
 use super::State;
-use crate::netlink::{Channel, OWNED, PERSISTENT};
+use crate::netlink::{Channel, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT};
 use crate::{FirewallError, Layout, apply, ruleset};
 
 /// How our table may be held.
@@ -27,25 +27,40 @@ impl State {
             // The old socket is closed by this, and the table anybody's.
             self.nft = Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?;
         }
-        self.holding = make_table(&mut self.nft)?;
+        self.holding = make_table(&mut self.nft, FAMILY_INET)?;
         let loaded = apply::apply(&ruleset::content(layout)).and_then(|()| apply::verify(layout));
         if self.holding == Holding::Owned {
-            let flags = OWNED | PERSISTENT;
-            self.nft
-                .make_table(flags)
-                .map_err(|error| refusal(&mut self.nft, error))?;
+            own(&mut self.nft, FAMILY_INET)?;
+        }
+        // The gate stands without it, between the LAN and the internet.
+        if let Err(error) = self.load_link_rules(layout) {
+            tracing::warn!(%error, "nothing keeps the ports of a bridge apart");
+        }
+        loaded
+    }
+
+    fn load_link_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
+        let holding = make_table(&mut self.nft, FAMILY_BRIDGE)?;
+        let loaded = apply::apply(&ruleset::link::content(layout));
+        if holding == Holding::Owned {
+            own(&mut self.nft, FAMILY_BRIDGE)?;
         }
         loaded
     }
 }
 
+fn own(nft: &mut Channel, family: u8) -> Result<(), FirewallError> {
+    nft.make_table(family, OWNED | PERSISTENT)
+        .map_err(|error| refusal(nft, error))
+}
+
 /// Makes the table if it is not there.
-fn make_table(nft: &mut Channel) -> Result<Holding, FirewallError> {
-    match nft.make_table(PERSISTENT) {
+fn make_table(nft: &mut Channel, family: u8) -> Result<Holding, FirewallError> {
+    match nft.make_table(family, PERSISTENT) {
         Ok(()) => Ok(Holding::Owned),
         // Old kernels do not know the flag, and none gives it to a table that was made without.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
-            nft.make_table(0).map_err(|error| refusal(nft, error))?;
+            nft.make_table(family, 0).map_err(|error| refusal(nft, error))?;
             Ok(Holding::Shared)
         }
         Err(error) => Err(refusal(nft, error)),

@@ -10,6 +10,6 @@ mod socket;
 mod wire;
 
 pub use events::{Events, GateEvent};
-pub(crate) use nft::{Batch, Counter, Element, Entry, OWNED, PERSISTENT, Quota};
+pub(crate) use nft::{Batch, Counter, Element, Entry, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT, Quota};
 pub(crate) use route::Neighbours;
 pub(crate) use socket::Channel;

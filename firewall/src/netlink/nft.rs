@@ -16,9 +16,12 @@ const DELETE_ELEMENT: u16 = 14;
 const NEW_OBJECT: u16 = 18;
 const GET_OBJECT: u16 = 19;
 const DELETE_OBJECT: u16 = 20;
+/// `NFT_OBJECT_COUNTER`.
+const COUNTER_OBJECT: u32 = 1;
 /// `NFT_OBJECT_QUOTA`.
 const QUOTA_OBJECT: u32 = 2;
-const FAMILY_INET: u8 = 1;
+pub const FAMILY_INET: u8 = 1;
+pub const FAMILY_BRIDGE: u8 = 7;
 const FAMILY_NONE: u8 = 0;
 
 /// The type of an object announcement.
@@ -107,19 +110,23 @@ impl Batch {
     }
 
     fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) {
+        self.push_in(FAMILY_INET, kind, flags, body);
+    }
+
+    fn push_in(&mut self, family: u8, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) {
         self.last = self.writer.len();
         self.writer
             .message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, self.sequence, |w| {
-                family_header(w, FAMILY_INET, 0);
+                family_header(w, family, 0);
                 w.string(1, TABLE);
                 body(w);
             });
         self.sequence = self.sequence.wrapping_add(1);
     }
 
-    /// Makes our table with these flags; or, if it exists, gives it these.
-    pub fn table(&mut self, flags: u32) -> &mut Self {
-        self.push(NEW_TABLE, wire::CREATE, |w| w.u32(2, flags));
+    /// Makes our table of this family with these flags; or, if it exists, gives it these.
+    pub fn table(&mut self, family: u8, flags: u32) -> &mut Self {
+        self.push_in(family, NEW_TABLE, wire::CREATE, |w| w.u32(2, flags));
         self
     }
 
@@ -128,6 +135,21 @@ impl Batch {
         self.push(NEW_ELEMENT, wire::CREATE | wire::EXCLUSIVE, |w| {
             elements(w, set, std::slice::from_ref(entry));
         });
+        self
+    }
+
+    /// Puts these keys and no others into a set of our table on layer 2.
+    pub fn fill_link_set(&mut self, set: &str, keys: &[[u8; 16]]) -> &mut Self {
+        // Without elements it means all.
+        self.push_in(FAMILY_BRIDGE, DELETE_ELEMENT, 0, |w| w.string(2, set));
+        let entry = |key| Entry {
+            key,
+            ..Entry::default()
+        };
+        let entries: Vec<Entry> = keys.iter().map(|key| entry(key.as_slice())).collect();
+        if !entries.is_empty() {
+            self.push_in(FAMILY_BRIDGE, NEW_ELEMENT, wire::CREATE, |w| elements(w, set, &entries));
+        }
         self
     }
 
@@ -233,6 +255,24 @@ pub fn get_quota(name: &str, sequence: u32) -> Writer {
     })
 }
 
+/// Asks for one counter of our table on layer 2.
+pub fn get_link_counter(name: &str, sequence: u32) -> Writer {
+    request_in(FAMILY_BRIDGE, GET_OBJECT, wire::ACK, sequence, |w| {
+        w.string(2, name);
+        w.u32(3, COUNTER_OBJECT);
+    })
+}
+
+/// What it has counted, in the body of the answer to [`get_link_counter`].
+pub fn read_counter(body: &[u8]) -> Option<Counter> {
+    let data = wire::attribute(body.get(4..)?, 4)?;
+    let number = |kind| wire::attribute(data, kind).and_then(wire::be_u64);
+    Some(Counter {
+        octets: number(1)?,
+        packets: number(2)?,
+    })
+}
+
 /// Asks for all quota objects.
 pub fn dump_quotas(sequence: u32) -> Writer {
     request(GET_OBJECT, wire::DUMP, sequence, |w| w.u32(3, QUOTA_OBJECT))
@@ -248,9 +288,13 @@ pub fn delete_connections(sequence: u32) -> Writer {
 }
 
 fn request(kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
+    request_in(FAMILY_INET, kind, flags, sequence, body)
+}
+
+fn request_in(family: u8, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
     let mut writer = Writer::default();
     writer.message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, sequence, |w| {
-        family_header(w, FAMILY_INET, 0);
+        family_header(w, family, 0);
         w.string(1, TABLE);
         body(w);
     });

@@ -6,7 +6,7 @@ use std::io;
 use netlink_sys::Socket;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
-use super::nft::{self, Batch, Element, Quota};
+use super::nft::{self, Batch, Counter, Element, Quota};
 use super::wire::{self, Writer};
 
 /// Keys in one request: as many answers must fit in the receive buffer.
@@ -85,10 +85,10 @@ impl Channel {
         errno_result(answer.ok_or_else(no_answer)?)
     }
 
-    /// Makes our table with these flags, or changes them.
-    pub fn make_table(&mut self, flags: u32) -> io::Result<()> {
+    /// Makes our table of this family with these flags, or changes them.
+    pub fn make_table(&mut self, family: u8, flags: u32) -> io::Result<()> {
         let mut batch = self.batch();
-        batch.table(flags);
+        batch.table(family, flags);
         self.commit(batch)
     }
 
@@ -148,6 +148,19 @@ impl Channel {
         })?;
         errno_result(errno)?;
         quota.ok_or_else(no_answer)
+    }
+
+    /// Reads one counter of our table on layer 2; `None`: it is not there.
+    pub fn link_counter(&mut self, name: &str) -> io::Result<Option<Counter>> {
+        let sequence = self.next_sequence();
+        let mut counter = None;
+        let errno = self.ask(&nft::get_link_counter(name, sequence), sequence, |body| {
+            counter = counter.or_else(|| nft::read_counter(body));
+        })?;
+        match errno {
+            libc::ENOENT => Ok(None),
+            errno => errno_result(errno).map(|()| counter),
+        }
     }
 
     /// Reads all quota objects.

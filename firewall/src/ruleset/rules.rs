@@ -52,8 +52,8 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
             "forward",
             ("filter", 0),
             "drop",
+            // And nothing else: not from one citizen to another either.
             vec![
-                format!("iifname \"{lan}\" oifname \"{lan}\" drop  # one citizen to another"),
                 format!("iifname \"{lan}\" oifname \"{wan}\" goto uplink"),
                 format!("iifname \"{wan}\" oifname \"{lan}\" goto downlink"),
             ],
@@ -76,25 +76,29 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
             "output",
             ("filter", 0),
             "accept",
-            ["udp", "tcp"]
-                .map(|proto| format!("oifname \"{lan}\" {proto} sport 53 goto dns_out"))
-                .to_vec(),
+            dns_ports(layout)
+                .flat_map(|port| {
+                    ["udp", "tcp"].map(|proto| format!("oifname \"{lan}\" {proto} sport {port} goto dns_out"))
+                })
+                .collect(),
         ),
         plain("lan_raw", lan_raw(layout)),
+        plain("lan_raw6", lan_raw6(layout)),
         plain("stranger", stranger(layout)),
         plain("capture", capture(layout)),
         plain("newcomer", owned(&NEWCOMER)),
         plain("uplink", owned(&UPLINK)),
         plain("uplink_known", owned(&UPLINK_KNOWN)),
+        plain("uplink_unmarked", owned(&UPLINK_UNMARKED)),
         plain("uplink_metered", metered(set::CNT_UP)),
         plain("garden_up", owned(&GARDEN_UP)),
         plain("downlink", owned(&DOWNLINK)),
         plain("downlink_metered", metered(set::CNT_DOWN)),
         plain("garden_down", owned(&GARDEN_DOWN)),
-        plain("lan_in", owned(&LAN_IN)),
+        plain("lan_in", lan_in(layout)),
         plain("lan_dns", owned(&LAN_DNS)),
         plain("dns_out", owned(&DNS_OUT)),
-        plain("other_in", owned(&OTHER_IN)),
+        plain("other_in", other_in(layout)),
     ]
 }
 
@@ -102,31 +106,33 @@ fn owned(rules: &[&str]) -> Vec<String> {
     rules.iter().map(|rule| (*rule).to_owned()).collect()
 }
 
-/// Who is it? A slot becomes the packet's mark; 0 is a stranger.
+/// Who is it? A slot becomes the packet's mark; 0 is a stranger. A session's address is one of the LAN, so only others' are looked at.
 fn lan_raw(layout: &Layout) -> Vec<String> {
-    let mut rules = vec![
+    vec![
         "meta mark set 0".to_owned(),
+        "meta nfproto ipv6 goto lan_raw6".to_owned(),
+        "meta mark set ether saddr . ip saddr map @auth4".to_owned(),
+        "meta mark != 0 accept".to_owned(),
         format!(
             "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
             layout.lan4.trunc()
         ),
-    ];
-    if let Some(lan6) = layout.lan6 {
+        "goto stranger".to_owned(),
+    ]
+}
+
+fn lan_raw6(layout: &Layout) -> Vec<String> {
+    let mut rules = Vec::new();
+    if let Some(lan6) = layout.lan6.map(|net| net.trunc()) {
+        rules.push(format!("ip6 saddr {lan6} meta mark set ether saddr map @auth6"));
+        rules.push("meta mark != 0 accept".to_owned());
         rules.push(format!(
-            "ip6 saddr != {} ip6 saddr != fe80::/10 ip6 saddr != :: drop",
-            lan6.trunc()
+            "ip6 saddr != {lan6} ip6 saddr != fe80::/10 ip6 saddr != :: drop  # not from here"
         ));
     } else {
-        rules.push("ip6 saddr != fe80::/10 ip6 saddr != :: drop".to_owned());
+        rules.push("ip6 saddr != fe80::/10 ip6 saddr != :: drop  # not from here".to_owned());
     }
-    rules.push("meta mark set ether saddr . ip saddr map @auth4".to_owned());
-    if let Some(lan6) = layout.lan6 {
-        rules.push(format!(
-            "ip6 saddr {} meta mark set ether saddr map @auth6",
-            lan6.trunc()
-        ));
-    }
-    rules.push("meta mark 0 goto stranger".to_owned());
+    rules.push("goto stranger".to_owned());
     rules
 }
 
@@ -148,6 +154,8 @@ fn stranger(layout: &Layout) -> Vec<String> {
         "fib daddr type != unicast drop",
         "ip daddr @garden4 accept",
         "ip6 daddr @garden6 accept",
+        "ip daddr @garden_names4 accept",
+        "ip6 daddr @garden_names6 accept",
         "udp dport 53 accept  # redirected to our resolver",
         "tcp dport 53 accept",
         "tcp dport 80 accept  # redirected to the capture listener",
@@ -162,17 +170,23 @@ fn stranger(layout: &Layout) -> Vec<String> {
 fn capture(layout: &Layout) -> Vec<String> {
     let port = layout.capture_port;
     let gateway4 = layout.lan4.addr();
-    let mut rules = owned(&["ip daddr @garden4 accept", "ip6 daddr @garden6 accept"]);
+    let mut rules = owned(&[
+        "ip daddr @garden4 accept",
+        "ip6 daddr @garden6 accept",
+        "ip daddr @garden_names4 accept",
+        "ip6 daddr @garden_names6 accept",
+    ]);
+    let names = layout.names_port;
     for proto in ["udp", "tcp"] {
         rules.push(format!(
-            "meta nfproto ipv4 {proto} dport 53 fib daddr type != local dnat ip to {gateway4}:53"
+            "meta nfproto ipv4 {proto} dport 53 dnat ip to {gateway4}:{names}"
         ));
     }
     rules.push(format!("meta nfproto ipv4 tcp dport 80 dnat ip to {gateway4}:{port}"));
     if let Some(gateway6) = layout.lan6.map(|net| net.addr()) {
         for proto in ["udp", "tcp"] {
             rules.push(format!(
-                "meta nfproto ipv6 {proto} dport 53 fib daddr type != local dnat ip6 to [{gateway6}]:53"
+                "meta nfproto ipv6 {proto} dport 53 dnat ip6 to [{gateway6}]:{names}"
             ));
         }
         rules.push(format!(
@@ -199,10 +213,20 @@ const UPLINK: [&str; 5] = [
     "goto uplink_known",
 ];
 
-const UPLINK_KNOWN: [&str; 5] = [
+const UPLINK_KNOWN: [&str; 4] = [
+    "ct mark 0 goto uplink_unmarked",
+    "ct mark set meta mark  # how the answers find the slot, another than before if the device has logged in anew",
+    "meta mark @lim_up goto uplink_metered",
+    "drop  # too fast",
+];
+
+/// Only here is the garden looked for: most packets are of connections that are marked, and so not to there.
+const UPLINK_UNMARKED: [&str; 7] = [
     "ip daddr @garden4 accept  # free of charge; the connection stays unmarked, so its answers are free too",
     "ip6 daddr @garden6 accept",
-    "ct mark set meta mark  # how the answers find the slot",
+    "ip daddr @garden_names4 accept",
+    "ip6 daddr @garden_names6 accept",
+    "ct mark set meta mark",
     "meta mark @lim_up goto uplink_metered",
     "drop  # too fast",
 ];
@@ -224,41 +248,57 @@ fn metered(counters: &str) -> Vec<String> {
     ]
 }
 
-const GARDEN_UP: [&str; 5] = [
+const GARDEN_UP: [&str; 7] = [
     "ct status & confirmed == 0 jump newcomer",
     "ip daddr @garden4 accept",
     "ip6 daddr @garden6 accept",
+    "ip daddr @garden_names4 accept",
+    "ip6 daddr @garden_names6 accept",
     "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
     "drop",
 ];
 
-const GARDEN_DOWN: [&str; 5] = [
+const GARDEN_DOWN: [&str; 7] = [
     "ct state new drop",
     "ip saddr @garden4 accept",
     "ip6 saddr @garden6 accept",
+    "ip saddr @garden_names4 accept",
+    "ip6 saddr @garden_names6 accept",
     "meta l4proto tcp reject with tcp reset",
     "drop",
 ];
 
-const LAN_IN: [&str; 14] = [
-    "ct state invalid drop",
-    "udp dport 67 accept",
-    "udp dport 547 accept",
-    "icmpv6 type @nd_types accept",
-    "icmp type echo-request limit rate 200/second accept",
-    "icmpv6 type echo-request limit rate 200/second accept",
-    "udp dport 53 goto lan_dns",
-    "tcp dport 53 goto lan_dns",
-    "ct state established,related accept",
-    "tcp dport @local_ports jump newcomer",
-    "tcp dport @local_ports meta mark != 0 accept",
-    "tcp dport @local_ports add @stranger_tcp { ether saddr limit rate 20/second burst 60 packets } accept",
-    "meta l4proto tcp reject with tcp reset",
-    "drop",
-];
+/// The resolver's, and the one where strangers' questions arrive.
+fn dns_ports(layout: &Layout) -> impl Iterator<Item = u16> {
+    let own = (layout.names_port != 53).then_some(layout.names_port);
+    std::iter::once(53).chain(own)
+}
+
+fn lan_in(layout: &Layout) -> Vec<String> {
+    let mut rules = owned(&[
+        "ct state invalid drop",
+        "udp dport 67 accept",
+        "udp dport 547 accept",
+        "icmpv6 type @nd_types accept",
+        "icmp type echo-request limit rate 200/second accept",
+        "icmpv6 type echo-request limit rate 200/second accept",
+    ]);
+    for port in dns_ports(layout) {
+        rules.extend(["udp", "tcp"].map(|proto| format!("{proto} dport {port} goto lan_dns")));
+    }
+    rules.extend(owned(&[
+        "ct state established,related accept",
+        "tcp dport @local_ports jump newcomer",
+        "tcp dport @local_ports meta mark != 0 accept",
+        "tcp dport @local_ports add @stranger_tcp { ether saddr limit rate 20/second burst 60 packets } accept",
+        "meta l4proto tcp reject with tcp reset",
+        "drop",
+    ]));
+    rules
+}
 
 const LAN_DNS: [&str; 4] = [
-    "meta mark 0 udp dport 53 udp length > 520 drop  # no question has more than 512 octets",
+    "meta mark 0 udp length > 520 drop  # no question has more than 512 octets",
     "meta mark 0 add @stranger_dns { ether saddr limit rate 10/second burst 40 packets } accept",
     "meta mark != 0 add @citizen_dns { ether saddr limit rate 20/second burst 100 packets } accept",
     "drop  # before `established`, or a tunnel would flow on",
@@ -270,11 +310,15 @@ const DNS_OUT: [&str; 2] = [
     "add @dns_answers6 { ip6 daddr limit rate over 16 kbytes/second burst 64 kbytes } drop",
 ];
 
-const OTHER_IN: [&str; 6] = [
-    "ct state established,related accept",
-    "tcp dport @local_ports drop  # the portal is for the LAN",
-    "tcp dport 53 drop",
-    "udp dport 53 drop  # no open resolver",
-    "udp dport 67 drop",
-    "udp dport 547 drop",
-];
+fn other_in(layout: &Layout) -> Vec<String> {
+    let mut rules = owned(&[
+        "ct state established,related accept",
+        "tcp dport @local_ports drop  # the portal is for the LAN",
+    ]);
+    for port in dns_ports(layout) {
+        // No open resolver.
+        rules.extend(["tcp", "udp"].map(|proto| format!("{proto} dport {port} drop")));
+    }
+    rules.extend(owned(&["udp dport 67 drop", "udp dport 547 drop"]));
+    rules
+}

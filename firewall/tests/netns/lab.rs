@@ -334,10 +334,12 @@ pub fn layout() -> Layout {
         lan4: "10.80.0.1/16".parse().expect("a prefix"),
         lan6: Some("fd00:80::1/64".parse().expect("a prefix")),
         capture_port: 8080,
+        names_port: 53,
         local_ports: vec![8080, 3990],
         garden4: vec![GARDEN4.parse::<Ipv4Addr>().expect("an address")],
         garden6: vec![GARDEN6.parse::<Ipv6Addr>().expect("an address")],
         strict: true,
+        isolate: true,
         max_sessions: 4096,
     }
 }

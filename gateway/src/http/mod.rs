@@ -7,7 +7,7 @@ mod json;
 pub(crate) mod query;
 mod serve;
 mod signed;
-mod source;
+pub(crate) mod source;
 mod throttle;
 mod tls;
 mod uam;

@@ -1,5 +1,6 @@
 //! The administrator's commands: parse, one use case, print.
 
+pub(crate) mod gate;
 mod people;
 mod places;
 mod plans;

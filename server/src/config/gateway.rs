@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_gateway::GatewayConfig;
 use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
+use kavadam_gateway::{Garden, GatewayConfig, InvalidGardenName};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
 
@@ -87,6 +87,8 @@ fn numbers(file: &File, problems: &mut Problems) {
     for (key, value, least, most) in [
         ("gateway.capture_port", u32::from(gateway.capture_port), 1, 65_535),
         ("gateway.uam_port", u32::from(gateway.uam_port), 1, 65_535),
+        // Below are dnsmasq's own and those that only root may open.
+        ("gateway.names_port", u32::from(gateway.names_port), 1024, 65_535),
         ("gateway.max_sessions", gateway.max_sessions, 1, 1_000_000),
         ("gateway.interim_secs", gateway.interim_secs, 10, 86_400),
         ("gateway.radius.timeout_ms", gateway.radius.timeout_ms, 100, 60_000),
@@ -106,8 +108,8 @@ fn addresses(file: &File, problems: &mut Problems) {
         let _: Option<Ipv6Net> = problems.read("gateway.lan6", &gateway.lan6, "ADDRESS/LENGTH, such as fd00:80::1/64");
     }
     let _: Option<SocketAddr> = problems.read("gateway.coa_listen", &gateway.coa_listen, "ADDRESS:PORT");
-    for address in &gateway.walled_garden {
-        let _: Option<IpAddr> = problems.read("gateway.walled_garden", address, "an address");
+    if let Err(error) = garden(&gateway.walled_garden) {
+        problems.require(false, "gateway.walled_garden", &error.to_string());
     }
     for address in &gateway.dnsmasq.upstream {
         let _: Option<IpAddr> = problems.read("gateway.dnsmasq.upstream", address, "an address");
@@ -162,6 +164,18 @@ fn servers(file: &File, problems: &mut Problems) {
     }
 }
 
+/// Addresses and names, told apart.
+fn garden(entries: &[String]) -> Result<(Vec<IpAddr>, Garden), InvalidGardenName> {
+    let (mut addresses, mut names) = (Vec::new(), Garden::default());
+    for entry in entries {
+        match entry.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => names.add(entry)?,
+        }
+    }
+    Ok((addresses, names))
+}
+
 /// Whether anybody is spoken to under the shared secret.
 fn needs_secret(file: &File) -> bool {
     !tls::is_asked(file) || !file.gateway.radius.order_sources.is_empty()
@@ -180,6 +194,7 @@ pub(super) fn tcp_listens(file: &File) -> Vec<(&'static str, SocketAddr)> {
     for address in [lan4, lan6].into_iter().flatten() {
         listens.push(("gateway.capture_port", SocketAddr::new(address, gateway.capture_port)));
         listens.push(("gateway.uam_port", SocketAddr::new(address, gateway.uam_port)));
+        listens.push(("gateway.names_port", SocketAddr::new(address, gateway.names_port)));
     }
     if is_api_on(file) {
         listens.extend(gateway.api.listen.parse().map(|listen| ("gateway.api.listen", listen)));
@@ -265,6 +280,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             venue_info_url: Some(gateway.api.venue_info_url.clone()).filter(|url| !url.is_empty()),
         })
     });
+    let (walled_garden, garden_names) = garden(&gateway.walled_garden).context("gateway.walled_garden")?;
     Ok(GatewayConfig {
         nas_identifier: gateway.nas_identifier.clone(),
         state_dir: file.state_dir.clone(),
@@ -279,6 +295,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             .context("gateway.lan6")?,
         capture_port: gateway.capture_port,
         uam_port: gateway.uam_port,
+        names_port: gateway.names_port,
         other_ports: portal_port.filter(|_| file.role.has_portal()).into_iter().collect(),
         portal_url: match gateway.portal_url.as_str() {
             "" => file.portal.public_url.clone(),
@@ -286,8 +303,10 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         },
         uam_secret,
         is_strict: gateway.strict,
+        are_isolated: gateway.isolate_clients,
         max_sessions: gateway.max_sessions,
-        walled_garden: addresses(&gateway.walled_garden).context("gateway.walled_garden")?,
+        walled_garden,
+        garden_names,
         interim: Duration::from_secs(u64::from(gateway.interim_secs)),
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,

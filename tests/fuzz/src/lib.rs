@@ -17,7 +17,7 @@ mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("portal_token", text::portal_token),
     ("gateway_query", text::gateway_query),
     ("gateway_leases", text::gateway_leases),
+    ("gateway_names", text::gateway_names),
 ];
 
 /// The target of that name.

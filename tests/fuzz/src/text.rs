@@ -38,3 +38,7 @@ pub fn gateway_leases(octets: &[u8]) {
         kavadam_gateway::fuzzing::leases(text);
     }
 }
+
+pub fn gateway_names(octets: &[u8]) {
+    kavadam_gateway::fuzzing::names(octets);
+}

@@ -9,8 +9,8 @@ use kavadam_lab::traces;
 use serde_json::{Map, Value, json};
 
 use super::sql::Engine;
-use super::table;
 use super::world::{Plan, Who, World};
+use super::{marks, table};
 
 const ALL: [Who; 3] = [Who::Kavadam, Who::Freeradius, Who::Packaged];
 /// Up to so many the peers are measured too, unless asked for by name: they are fastest with few, and slow to fill.
@@ -85,7 +85,7 @@ impl Compare {
         let tables = table::markdown(&all);
         eprintln!("\n{tables}");
         if let Some(path) = &self.write {
-            table::write(path, &tables)?;
+            marks::write(path, "bench-radius", &tables)?;
         }
         Ok(all)
     }

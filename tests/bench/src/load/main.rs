@@ -3,6 +3,8 @@
 mod centre;
 mod compare;
 mod flood;
+#[path = "../marks.rs"]
+mod marks;
 mod packaged;
 mod packet;
 mod peer;

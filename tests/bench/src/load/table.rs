@@ -1,15 +1,8 @@
 //! Tables for people.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context as _, ensure};
 use serde_json::Value;
-
-/// Between these lines of a file the tables stand.
-const BEGIN: &str = "<!-- make bench-radius writes from here -->";
-const END: &str = "<!-- to here -->";
 
 /// A number somewhere in a value, 0 where there is none.
 pub fn figure(of: &Value, at: &str) -> f64 {
@@ -268,18 +261,6 @@ fn thousands(figure: f64) -> String {
     shown
 }
 
-/// Puts the tables in place of those of the last time.
-pub fn write(path: &Path, tables: &str) -> anyhow::Result<()> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let marked = text
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    ensure!(marked.is_some(), "{} has no place for the tables", path.display());
-    let (before, after) = marked.unwrap_or_default();
-    fs::write(path, format!("{before}{BEGIN}\n\n{tables}\n{END}{after}"))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -313,17 +294,6 @@ mod tests {
         let with =
             |reported: u32, resident: u32| json!({ "kavadam_memory": { "resident": resident, "reported": reported } });
         assert!((further("kavadam", &with(10, 1_000), &with(20, 6_000)) - 500.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn tables_replace_those_of_the_last_time_and_nothing_else() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), format!("before\n{BEGIN}\nold\n{END}\nafter\n")).unwrap();
-        write(file.path(), "new").unwrap();
-        let text = std::fs::read_to_string(file.path()).unwrap();
-        assert_eq!(text, format!("before\n{BEGIN}\n\nnew\n{END}\nafter\n"));
-        std::fs::write(file.path(), "no marks").unwrap();
-        assert!(write(file.path(), "new").is_err());
     }
 
     #[test]

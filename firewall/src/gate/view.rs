@@ -1,0 +1,166 @@
+//! The gate as people look at it. Nothing is changed, whoever holds the table.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+
+use super::State;
+use super::sessions::key4;
+use crate::netlink::Element;
+use crate::ruleset::link::ROGUES;
+use crate::ruleset::set;
+use crate::session::{AdoptedSession, Slot};
+use crate::{FirewallError, Layout};
+
+/// A way to look at the gate of this machine.
+pub struct View(State);
+
+/// A session, and what its packets meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenSession {
+    /// Who, what for and how much.
+    pub session: AdoptedSession,
+    /// Towards the internet, octets per second; `None`: no limit.
+    pub up_octets_per_sec: Option<u64>,
+    /// Towards the device, octets per second; `None`: no limit.
+    pub down_octets_per_sec: Option<u64>,
+}
+
+/// How long something stays; `None`: until it is taken away.
+pub type Stay = Option<Duration>;
+
+/// All that the kernel knows of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenDevice {
+    /// The device.
+    pub mac: Mac,
+    /// Addresses that it may speak from before it has logged in.
+    pub leases: Vec<(Ipv4Addr, Stay)>,
+    /// Whether it may speak over IPv6 before it has logged in.
+    pub may_use_ipv6: Option<Stay>,
+    /// Which session its IPv4 packets are taken for.
+    pub auth4: Option<(Slot, Stay)>,
+    /// Which session its IPv6 packets are taken for.
+    pub auth6: Option<(Slot, Stay)>,
+    /// Its session, be it one whose time is up.
+    pub session: Option<SeenSession>,
+}
+
+impl View {
+    /// Opens it. No table need be there: then there is nobody in it.
+    ///
+    /// # Errors
+    /// [`FirewallError::NotPermitted`] or [`FirewallError::Kernel`].
+    pub fn open(layout: &Layout) -> Result<Self, FirewallError> {
+        State::new(layout).map(Self)
+    }
+
+    /// Whether the gate stands: without it everybody would be let through.
+    ///
+    /// # Errors
+    /// [`FirewallError::NotPermitted`] or [`FirewallError::Kernel`].
+    pub fn is_standing(&mut self) -> Result<bool, FirewallError> {
+        match self.0.nft.table_flags() {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(FirewallError::kernel("look for the gate's table")(error)),
+        }
+    }
+
+    /// Every session, by slot. With 100,000 it takes some seconds.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn sessions(&mut self) -> Result<Vec<SeenSession>, FirewallError> {
+        let found = self.0.list()?;
+        let seen = |session: AdoptedSession| {
+            let limits = self.0.sessions.get(&session.slot);
+            SeenSession {
+                up_octets_per_sec: limits.and_then(|one| one.up),
+                down_octets_per_sec: limits.and_then(|one| one.down),
+                session,
+            }
+        };
+        Ok(found.into_iter().map(seen).collect())
+    }
+
+    /// One device.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn device(&mut self, mac: Mac) -> Result<SeenDevice, FirewallError> {
+        let session = self.sessions()?.into_iter().find(|one| one.session.mac == mac);
+        let state = &mut self.0;
+        let mut look = || {
+            let mut leases: Vec<(Ipv4Addr, Stay)> = state
+                .nft
+                .all_elements(set::LEASES)?
+                .iter()
+                .filter(|one| one.key.starts_with(&mac.0))
+                .filter_map(|one| Some((address(&one.key)?, stay(one))))
+                .collect();
+            leases.sort_unstable_by_key(|(ipv4, _)| *ipv4);
+            let may_use_ipv6 = state.nft.elements(set::LEASE_MACS, &[&mac.0])?.first().map(stay);
+            let slots = |elements: &[Element]| elements.first().and_then(|one| Some((slot(one)?, stay(one))));
+            let ipv4 = session.as_ref().and_then(|one| one.session.ipv4);
+            let auth4 = match ipv4 {
+                Some(ipv4) => slots(&state.nft.elements(set::AUTH4, &[&key4(mac, ipv4)])?),
+                None => None,
+            };
+            let auth6 = slots(&state.nft.elements(set::AUTH6, &[&mac.0])?);
+            Ok((leases, may_use_ipv6, auth4, auth6))
+        };
+        let (leases, may_use_ipv6, auth4, auth6) = look().map_err(FirewallError::kernel("look for a device"))?;
+        Ok(SeenDevice {
+            mac,
+            leases,
+            may_use_ipv6,
+            auth4,
+            auth6,
+            session,
+        })
+    }
+
+    /// Frames that no device may send to others, refused between the ports of the LAN's bridge: what they were, and how many.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn rogues(&mut self) -> Result<Vec<(&'static str, u64)>, FirewallError> {
+        let mut told = Vec::new();
+        for name in ROGUES {
+            let counter = self.0.nft.link_counter(name);
+            let counter = counter.map_err(FirewallError::kernel("read a counter"))?;
+            told.extend(counter.map(|counter| (name, counter.packets)));
+        }
+        Ok(told)
+    }
+
+    /// Octets of each session so far, up and down, read by number: cheap enough to be asked each second.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn octets(&mut self, slots: &[Slot]) -> Result<HashMap<Slot, (u64, u64)>, FirewallError> {
+        let meters = self.0.read(slots)?;
+        Ok(meters
+            .into_iter()
+            .map(|(slot, meter)| (slot, (meter.up_octets, meter.down_octets)))
+            .collect())
+    }
+}
+
+fn stay(element: &Element) -> Stay {
+    element.expires_ms.map(Duration::from_millis)
+}
+
+fn slot(element: &Element) -> Option<Slot> {
+    let mark = element.data.as_deref()?.try_into().ok()?;
+    Some(Slot(u32::from_ne_bytes(mark)))
+}
+
+/// The second part of a key made by [`key4`].
+fn address(key: &[u8]) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = key.get(8..12)?.try_into().ok()?;
+    Some(octets.into())
+}

@@ -1,0 +1,58 @@
+//! Layer 2: what passes from one port of a bridge to another, where the LAN interface is one. A table of its own, in the `bridge` family.
+
+use super::TABLE;
+use crate::layout::Layout;
+
+/// Names of the counters of what no device may say to others.
+pub(crate) const ROGUES: [&str; 3] = ["router_advertisements", "redirects", "dhcp_servers"];
+
+/// Ports of the LAN's bridge, by name; [`crate::Gate::tie_ports`] fills it. To match the bridge's own name wants a kernel option that not all
+/// have.
+pub(crate) const PORTS: &str = "ports";
+
+/// The text for `nft -f -`, for a table that is there. The counters go on counting, and the ports stay, when it is loaded again.
+pub(crate) fn content(layout: &Layout) -> String {
+    let [advertisements, redirects, servers] = ROGUES;
+    let mut lines: Vec<String> = ROGUES
+        .iter()
+        .map(|name| format!("add counter bridge {TABLE} {name}"))
+        .collect();
+    lines.push(format!("add set bridge {TABLE} {PORTS} {{ type ifname; size 4096; }}"));
+    lines.push(format!(
+        "add chain bridge {TABLE} between {{ type filter hook forward priority -200; policy accept; }}"
+    ));
+    lines.push(format!("flush table bridge {TABLE}"));
+    let mut rules = vec![
+        format!("iifname != @{PORTS} accept  # another bridge of this machine"),
+        format!("icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"),
+        format!("icmpv6 type nd-redirect counter name \"{redirects}\" drop"),
+        format!("udp sport 67 udp dport 68 counter name \"{servers}\" drop  # the DHCP server is ours"),
+        format!("udp sport 547 udp dport 546 counter name \"{servers}\" drop"),
+    ];
+    if layout.isolate {
+        rules.push("drop  # one citizen to another".to_owned());
+    }
+    lines.extend(
+        rules
+            .iter()
+            .map(|rule| format!("add rule bridge {TABLE} between {rule}")),
+    );
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::tests::sample;
+
+    #[test]
+    fn only_isolation_keeps_everything_apart() {
+        let shared = Layout {
+            isolate: false,
+            ..sample()
+        };
+        let ends = |layout: &Layout| content(layout).lines().last().unwrap().to_owned();
+        assert!(ends(&sample()).contains("between drop"));
+        assert!(ends(&shared).contains("dhcp_servers"));
+    }
+}

@@ -1,0 +1,117 @@
+//! How many new names a device may ask for beneath one domain. A tunnel needs a new one for each piece of what it carries; a phone that joins
+//! asks for a handful, again and again.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, Instant};
+
+use crate::http::source::Source;
+
+/// New names beneath one domain, per device and [`WINDOW`]. A piece of a tunnel is some 60 octets up and 200 down: 20 are 0.6 kbit/s.
+const NAMES: usize = 20;
+/// New domains likewise, or a tunnel would be many.
+const DOMAINS: usize = 60;
+const WINDOW: Duration = Duration::from_mins(1);
+const MOST_DEVICES: usize = 65_536;
+
+/// What devices have asked for of late.
+#[derive(Default)]
+pub(super) struct Budget {
+    devices: HashMap<Source, Asked>,
+    /// Names are kept as numbers nobody outside can foresee.
+    hasher: RandomState,
+}
+
+struct Asked {
+    since: Instant,
+    names: HashMap<u64, HashSet<u64>>,
+}
+
+impl Budget {
+    /// Whether the device may ask for this name.
+    pub fn admits(&mut self, device: Source, name: &str, now: Instant) -> bool {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= WINDOW;
+        if self.devices.len() >= MOST_DEVICES && !self.devices.contains_key(&device) {
+            self.devices.retain(|_, asked| !is_over(asked.since));
+            if self.devices.len() >= MOST_DEVICES {
+                return false;
+            }
+        }
+        let (domain, name) = (self.hasher.hash_one(domain_of(name)), self.hasher.hash_one(name));
+        let fresh = || Asked {
+            since: now,
+            names: HashMap::new(),
+        };
+        let asked = self.devices.entry(device).or_insert_with(fresh);
+        if is_over(asked.since) {
+            *asked = fresh();
+        }
+        if asked.names.len() >= DOMAINS && !asked.names.contains_key(&domain) {
+            return false;
+        }
+        let names = asked.names.entry(domain).or_default();
+        if names.contains(&name) {
+            return true;
+        }
+        names.len() < NAMES && names.insert(name)
+    }
+}
+
+/// The last two labels: what somebody registers, or more than that.
+fn domain_of(name: &str) -> &str {
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+    let cut = dots.nth(1).map_or(0, |at| at + 1);
+    name.get(cut..).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use kavadam_domain::Mac;
+
+    use super::*;
+
+    const DEVICE: Source = Source::Device(Mac([2, 0, 0, 0, 0, 1]));
+    const OTHER: Source = Source::Device(Mac([2, 0, 0, 0, 0, 2]));
+
+    #[test]
+    fn a_tunnel_starves_and_a_phone_does_not() {
+        let (mut budget, now) = (Budget::default(), Instant::now());
+        let piece = |number: u32| format!("{number:08x}.t.example.org");
+        let passed = (0..1000)
+            .filter(|number| budget.admits(DEVICE, &piece(*number), now))
+            .count();
+        assert_eq!(passed, NAMES);
+        for _ in 0..500 {
+            assert!(
+                budget.admits(DEVICE, &piece(3), now),
+                "what was asked before may be asked again"
+            );
+            assert!(
+                budget.admits(DEVICE, "captive.apple.com", now),
+                "nor is another domain's share gone"
+            );
+            assert!(budget.admits(OTHER, &piece(999), now), "nor another device's");
+        }
+        assert!(budget.admits(DEVICE, &piece(999), now + WINDOW));
+    }
+
+    #[test]
+    fn many_domains_are_no_way_out() {
+        let (mut budget, now) = (Budget::default(), Instant::now());
+        let names = (0..10_000).map(|number| format!("{}.x{}.org", number % 100, number / 100));
+        let passed = names.filter(|name| budget.admits(DEVICE, name, now)).count();
+        assert_eq!(passed, NAMES * DOMAINS);
+    }
+
+    #[test]
+    fn a_domain_is_the_last_two_labels() {
+        for (name, domain) in [
+            ("a.b.example.org", "example.org"),
+            ("example.org", "example.org"),
+            ("org", "org"),
+            ("", ""),
+        ] {
+            assert_eq!(domain_of(name), domain);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! DNS messages (RFC 1035): what is asked, what is answered.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, OPCODE, Packet, PacketFlag, QCLASS, QTYPE, RCODE, TYPE};
+
+use super::garden::is_host_name;
+
+/// Longer names carry something else than a name.
+const LONGEST_NAME: usize = 100;
+
+/// A question that browsers and operating systems ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// In lower case, without a dot at its end.
+    pub name: String,
+}
+
+/// What to do with a datagram that should be a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To be answered.
+    Plain(Question),
+    /// Well formed, but of a kind that strangers need not ask.
+    Other,
+    /// Not a question.
+    Nothing,
+}
+
+/// Reads what a device sent.
+pub(crate) fn read(datagram: &[u8]) -> Asked {
+    let Ok(packet) = Packet::parse(datagram) else {
+        // Of a type that the parser does not know, or cut: only who can be told that it is refused is.
+        return if datagram.len() > 12 && datagram.get(2).is_some_and(|flags| flags & 0x80 == 0) {
+            Asked::Other
+        } else {
+            Asked::Nothing
+        };
+    };
+    if packet.has_flags(PacketFlag::RESPONSE) {
+        return Asked::Nothing;
+    }
+    let [question] = packet.questions.as_slice() else {
+        return Asked::Nothing;
+    };
+    let is_usual = packet.opcode() == OPCODE::StandardQuery
+        && packet.answers.is_empty()
+        && matches!(question.qclass, QCLASS::CLASS(CLASS::IN))
+        && matches!(
+            question.qtype,
+            QTYPE::TYPE(TYPE::A | TYPE::AAAA | TYPE::HTTPS | TYPE::SVCB | TYPE::PTR)
+        );
+    let name = question.qname.to_string().to_ascii_lowercase();
+    if is_usual && name.len() <= LONGEST_NAME && is_host_name(&name) {
+        Asked::Plain(Question { name })
+    } else {
+        Asked::Other
+    }
+}
+
+/// The answer REFUSED to a datagram that asked for too much; `None` if it cannot be answered at all. Never longer than what was asked.
+pub(crate) fn refusal(datagram: &[u8]) -> Option<Vec<u8>> {
+    const QUERY_RESPONSE: u8 = 0x80;
+    const RECURSION_AVAILABLE: u8 = 0x80;
+    const REFUSED: u8 = 5;
+    let mut header: [u8; 12] = *datagram.first_chunk()?;
+    let [_, _, high, low, counts @ ..] = &mut header;
+    // Operation and "recursion desired" are repeated (RFC 1035 §4.1.1).
+    *high = (*high & 0x79) | QUERY_RESPONSE;
+    *low = RECURSION_AVAILABLE | REFUSED;
+    counts.fill(0);
+    Some(header.to_vec())
+}
+
+/// The addresses that an answer tells, and for how long they hold.
+pub(crate) fn addresses(datagram: &[u8]) -> Vec<(IpAddr, Duration)> {
+    let Ok(packet) = Packet::parse(datagram) else {
+        return Vec::new();
+    };
+    if !packet.has_flags(PacketFlag::RESPONSE) || packet.rcode() != RCODE::NoError {
+        return Vec::new();
+    }
+    let address = |rdata: &RData<'_>| match rdata {
+        RData::A(one) => Some(IpAddr::V4(Ipv4Addr::from_bits(one.address))),
+        RData::AAAA(one) => Some(IpAddr::V6(Ipv6Addr::from_bits(one.address))),
+        _ => None,
+    };
+    packet
+        .answers
+        .iter()
+        .filter_map(|one| Some((address(&one.rdata)?, Duration::from_secs(one.ttl.into()))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use simple_dns::rdata::{A, AAAA, CNAME};
+    use simple_dns::{Name, ResourceRecord};
+
+    use super::*;
+
+    fn asked(name: &str, kind: TYPE) -> Vec<u8> {
+        let mut packet = Packet::new_query(7);
+        let name = Name::new_unchecked(name);
+        packet
+            .questions
+            .push(simple_dns::Question::new(name, kind.into(), CLASS::IN.into(), false));
+        packet.build_bytes_vec().unwrap()
+    }
+
+    #[test]
+    fn reads_the_questions_of_phones_and_no_others() {
+        for kind in [TYPE::A, TYPE::AAAA, TYPE::HTTPS, TYPE::PTR] {
+            let name = "CAPTIVE.apple.com".to_owned();
+            assert_eq!(
+                read(&asked(&name, kind)),
+                Asked::Plain(Question {
+                    name: name.to_lowercase()
+                })
+            );
+        }
+        for kind in [TYPE::TXT, TYPE::NULL, TYPE::MX, TYPE::CNAME, TYPE::SRV, TYPE::NS] {
+            assert_eq!(read(&asked("t.example.org", kind)), Asked::Other, "{kind:?}");
+        }
+        let long = format!("{}.example.org", ["a".repeat(60), "b".repeat(60)].join("."));
+        assert_eq!(read(&asked(&long, TYPE::A)), Asked::Other);
+        assert_eq!(read(&asked("bin\u{1}ary.example.org", TYPE::A)), Asked::Other);
+    }
+
+    #[test]
+    fn an_answer_is_no_question() {
+        let mut answer = asked("example.org", TYPE::A);
+        answer[2] |= 0x80;
+        assert_eq!(read(&answer), Asked::Nothing);
+        assert_eq!(read(&[]), Asked::Nothing);
+        assert_eq!(read(&[0; 12]), Asked::Nothing);
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_to_the_same_question() {
+        let refused = refusal(&asked("t.example.org", TYPE::TXT)).unwrap();
+        let packet = Packet::parse(&refused).unwrap();
+        assert_eq!((packet.id(), packet.rcode()), (7, RCODE::Refused));
+        assert!(packet.has_flags(PacketFlag::RESPONSE));
+    }
+
+    #[test]
+    fn every_address_of_an_answer_is_found_behind_aliases_too() {
+        let mut packet = Packet::new_reply(7);
+        let name = || Name::new_unchecked("help.example.org");
+        let record = |ttl, rdata| ResourceRecord::new(name(), CLASS::IN, ttl, rdata);
+        packet
+            .answers
+            .push(record(60, RData::CNAME(CNAME(Name::new_unchecked("cdn.example.net")))));
+        packet.answers.push(record(300, RData::A(A { address: 0xcb00_711e })));
+        packet.answers.push(record(30, RData::AAAA(AAAA { address: 1 << 64 })));
+        let found = addresses(&packet.build_bytes_vec().unwrap());
+        assert_eq!(
+            found,
+            [
+                ("203.0.113.30".parse().unwrap(), Duration::from_mins(5)),
+                ("0:0:0:1::".parse().unwrap(), Duration::from_secs(30)),
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_datagrams_never_panic_and_get_no_longer_answer(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = read(&bytes);
+            let _ = addresses(&bytes);
+            prop_assert!(refusal(&bytes).is_none_or(|refused| refused.len() <= bytes.len()));
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The gate in the kernel, as people look at it: who is online, how much flows, and why a device is where it is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use kavadam_domain::Mac;
+use kavadam_firewall::{Layout, SeenSession, SessionState, Slot, Trace, View};
+use serde_json::{Value, json};
+
+use super::{print, say, span, table};
+use crate::cli::{GateShow, GateTop, GateTrace};
+use crate::units::{show_octets, show_rate};
+
+/// Between two readings of the meters.
+const EVERY: Duration = Duration::from_secs(1);
+/// Upper left corner, and nothing on the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Who is online.
+pub fn show(layout: &Layout, wanted: &GateShow) -> anyhow::Result<()> {
+    let mut view = standing(layout)?;
+    let (sessions, rogues) = (view.sessions()?, view.rogues()?);
+    let shown: Vec<Value> = sessions.iter().map(|one| session_json(one, wanted.whole)).collect();
+    let told =
+        json!({ "sessions": shown, "refused_on_the_bridge": rogues.iter().copied().collect::<BTreeMap<_, _>>() });
+    print(wanted.output.json, &told, || {
+        let mut lines = lines(&sessions, wanted);
+        let refused = rogues.iter().filter(|(_, frames)| *frames > 0);
+        lines.extend(refused.map(|(what, frames)| {
+            format!(
+                "refused between the ports of {}: {frames} {}",
+                layout.lan_if,
+                what.replace('_', " ")
+            )
+        }));
+        lines
+    })
+}
+
+/// Why a device is where it is.
+pub fn trace(layout: &Layout, wanted: &GateTrace) -> anyhow::Result<()> {
+    let device = standing(layout)?.device(wanted.mac)?;
+    let trace = Trace::of(&device, layout.strict);
+    let steps: Vec<Value> = trace
+        .steps
+        .iter()
+        .map(|step| json!({ "rule": step.rule, "fact": step.fact }))
+        .collect();
+    let told = json!({ "state": trace.state.word(), "steps": steps, "next": trace.next,
+        "slot": device.session.as_ref().map(|one| one.session.slot.0) });
+    print(wanted.output.json, &told, || {
+        let mut lines = vec![format!("{} is {}", wanted.mac, trace.state), String::new()];
+        lines.extend(table(
+            ["RULE", "FACT"],
+            trace
+                .steps
+                .iter()
+                .map(|step| [step.rule.to_owned(), step.fact.clone()])
+                .collect(),
+        ));
+        lines.extend([String::new(), format!("Next: {}", trace.next)]);
+        lines
+    })
+}
+
+/// How much flows, until interrupted or once.
+pub fn top(layout: &Layout, wanted: &GateTop) -> anyhow::Result<()> {
+    let mut view = standing(layout)?;
+    let mut before = Reading::take(&mut view)?;
+    loop {
+        std::thread::sleep(EVERY);
+        let now = Reading::take(&mut view)?;
+        let since = Since::new(&before, &now, wanted.whole);
+        if wanted.output.json {
+            print(true, &since.json(wanted.most), Vec::new)?;
+        } else {
+            let clear = if wanted.once { "" } else { CLEAR };
+            say(&format!("{clear}{}", since.lines(wanted.most).join("\n")))?;
+        }
+        if wanted.once {
+            return Ok(());
+        }
+        before = now;
+    }
+}
+
+fn standing(layout: &Layout) -> anyhow::Result<View> {
+    let mut view = View::open(layout)?;
+    if !view.is_standing()? {
+        bail!(
+            "the gate does not stand here: nothing is kept from the internet. Remedy: systemctl start kavadam-closed kavadam"
+        );
+    }
+    Ok(view)
+}
+
+fn name(mac: Mac, is_whole: bool) -> String {
+    if is_whole { mac.to_string() } else { mac.masked() }
+}
+
+fn is_used_up(seen: &SeenSession) -> bool {
+    let session = &seen.session;
+    session
+        .pool_limit_octets
+        .is_some_and(|limit| session.pool_used_octets >= limit)
+}
+
+fn word(seen: &SeenSession) -> &'static str {
+    match seen.session.state {
+        SessionState::Expired => "expired",
+        SessionState::Online { .. } if is_used_up(seen) => "used up",
+        SessionState::Online { .. } => "online",
+    }
+}
+
+const fn left(seen: &SeenSession) -> Option<Duration> {
+    match seen.session.state {
+        SessionState::Online { remaining } => remaining,
+        SessionState::Expired => None,
+    }
+}
+
+fn bits(octets_per_sec: Option<u64>) -> Option<u64> {
+    octets_per_sec.map(|octets| octets.saturating_mul(8))
+}
+
+fn session_json(seen: &SeenSession, is_whole: bool) -> Value {
+    let one = &seen.session;
+    json!({
+        "slot": one.slot.0, "mac": name(one.mac, is_whole), "ipv4": is_whole.then_some(one.ipv4), "state": word(seen),
+        "up_octets": one.meter.up_octets, "down_octets": one.meter.down_octets, "pool": one.pool.0,
+        "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
+        "up_bits_per_sec": bits(seen.up_octets_per_sec), "down_bits_per_sec": bits(seen.down_octets_per_sec),
+        "seconds_left": left(seen).map(|left| left.as_secs()),
+    })
+}
+
+fn lines(sessions: &[SeenSession], wanted: &GateShow) -> Vec<String> {
+    let row = |seen: &SeenSession| {
+        let one = &seen.session;
+        let address = one
+            .ipv4
+            .filter(|_| wanted.whole)
+            .map_or("–".to_owned(), |ipv4| ipv4.to_string());
+        let quota = one.pool_limit_octets.map_or("unlimited".to_owned(), show_octets);
+        [
+            one.slot.0.to_string(),
+            name(one.mac, wanted.whole),
+            address,
+            word(seen).to_owned(),
+            show_octets(one.meter.up_octets),
+            show_octets(one.meter.down_octets),
+            format!("{} of {quota}", show_octets(one.pool_used_octets)),
+            format!(
+                "{} / {}",
+                show_rate(bits(seen.up_octets_per_sec)),
+                show_rate(bits(seen.down_octets_per_sec))
+            ),
+            left(seen).map_or("–".to_owned(), span),
+        ]
+    };
+    let heads = [
+        "SLOT",
+        "DEVICE",
+        "ADDRESS",
+        "STATE",
+        "UP",
+        "DOWN",
+        "USED",
+        "SPEED UP / DOWN",
+        "ENDS IN",
+    ];
+    let mut lines = table(heads, sessions.iter().take(wanted.most).map(row).collect());
+    if sessions.len() > wanted.most {
+        lines.push(format!("and {} more (--most)", sessions.len() - wanted.most));
+    }
+    let count = |wanted: &str| sessions.iter().filter(|one| word(one) == wanted).count();
+    lines.extend([
+        String::new(),
+        format!(
+            "{} online, {} used up, {} expired",
+            count("online"),
+            count("used up"),
+            count("expired")
+        ),
+    ]);
+    lines
+}
+
+/// All meters at one time.
+struct Reading {
+    at: Instant,
+    sessions: Vec<SeenSession>,
+    octets: HashMap<Slot, (u64, u64)>,
+}
+
+impl Reading {
+    fn take(view: &mut View) -> anyhow::Result<Self> {
+        let sessions = view.sessions()?;
+        let slots: Vec<Slot> = sessions.iter().map(|one| one.session.slot).collect();
+        Ok(Self {
+            at: Instant::now(),
+            octets: view.octets(&slots)?,
+            sessions,
+        })
+    }
+}
+
+/// What happened between two readings.
+struct Since {
+    opened: usize,
+    closed: usize,
+    used_up: usize,
+    rows: Vec<Row>,
+}
+
+/// One session; octets a second.
+struct Row {
+    device: String,
+    slot: Slot,
+    up: f64,
+    down: f64,
+    used: String,
+}
+
+impl Since {
+    fn new(before: &Reading, now: &Reading, is_whole: bool) -> Self {
+        let secs = now.at.saturating_duration_since(before.at).as_secs_f64().max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "octets of a second")]
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / secs;
+        let row = |seen: &SeenSession| {
+            let one = &seen.session;
+            let (up, down) = now.octets.get(&one.slot).copied().unwrap_or_default();
+            let old = before.octets.get(&one.slot).copied().unwrap_or_default();
+            let quota = one.pool_limit_octets.map_or("unlimited".to_owned(), show_octets);
+            Row {
+                device: name(one.mac, is_whole),
+                slot: one.slot,
+                up: rate(up, old.0),
+                down: rate(down, old.1),
+                used: format!("{} of {quota}", show_octets(one.pool_used_octets)),
+            }
+        };
+        let mut rows: Vec<Row> = now.sessions.iter().map(row).collect();
+        rows.sort_by(|a, b| (b.up + b.down).total_cmp(&(a.up + a.down)).then(a.slot.cmp(&b.slot)));
+        let missing =
+            |from: &Reading, of: &Reading| from.octets.keys().filter(|slot| !of.octets.contains_key(slot)).count();
+        Self {
+            opened: missing(now, before),
+            closed: missing(before, now),
+            used_up: now.sessions.iter().filter(|one| is_used_up(one)).count(),
+            rows,
+        }
+    }
+
+    fn sums(&self) -> (f64, f64) {
+        self.rows
+            .iter()
+            .fold((0.0, 0.0), |(up, down), row| (up + row.up, down + row.down))
+    }
+
+    fn lines(&self, most: usize) -> Vec<String> {
+        let (up, down) = self.sums();
+        let mut lines = vec![
+            format!(
+                "{} sessions, {} used up; up {}, down {}; {} opened, {} closed since the last look",
+                self.rows.len(),
+                self.used_up,
+                speed(up),
+                speed(down),
+                self.opened,
+                self.closed
+            ),
+            String::new(),
+        ];
+        let rows = self.rows.iter().take(most);
+        lines.extend(table(
+            ["SLOT", "DEVICE", "UP", "DOWN", "USED"],
+            rows.map(|row| {
+                [
+                    row.slot.0.to_string(),
+                    row.device.clone(),
+                    speed(row.up),
+                    speed(row.down),
+                    row.used.clone(),
+                ]
+            })
+            .collect(),
+        ));
+        if self.rows.len() > most {
+            lines.push(format!("and {} more, less busy", self.rows.len() - most));
+        }
+        lines
+    }
+
+    fn json(&self, most: usize) -> Value {
+        let (up, down) = self.sums();
+        let rows = self.rows.iter().take(most).map(|row| {
+            json!({ "slot": row.slot.0, "mac": row.device, "up_octets_per_sec": row.up, "down_octets_per_sec": row.down })
+        });
+        json!({ "sessions": self.rows.len(), "used_up": self.used_up, "opened": self.opened, "closed": self.closed,
+            "up_octets_per_sec": up, "down_octets_per_sec": down, "busiest": rows.collect::<Vec<_>>() })
+    }
+}
+
+fn speed(octets_per_sec: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate, never negative"
+    )]
+    show_rate(Some((octets_per_sec * 8.0).round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use kavadam_firewall::{AdoptedSession, Meter, PoolKey};
+
+    use super::*;
+
+    fn session(slot: u32, used: u64) -> SeenSession {
+        SeenSession {
+            session: AdoptedSession {
+                slot: Slot(slot),
+                mac: Mac([2, 0, 0, 0, 0, 7]),
+                ipv4: Some([10, 80, 0, 7].into()),
+                label: Vec::new(),
+                state: SessionState::Online {
+                    remaining: Some(Duration::from_mins(5)),
+                },
+                meter: Meter {
+                    up_octets: 1000,
+                    ..Meter::default()
+                },
+                pool: PoolKey(slot),
+                pool_limit_octets: Some(5000),
+                pool_used_octets: used,
+            },
+            up_octets_per_sec: Some(125_000),
+            down_octets_per_sec: None,
+        }
+    }
+
+    fn reading(start: Instant, secs: u64, octets: &[(u32, u64, u64)]) -> Reading {
+        Reading {
+            at: start + Duration::from_secs(secs),
+            sessions: octets.iter().map(|(slot, ..)| session(*slot, 1000)).collect(),
+            octets: octets
+                .iter()
+                .map(|(slot, up, down)| (Slot(*slot), (*up, *down)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_busiest_come_first_and_rates_are_of_the_time_between() {
+        let start = Instant::now();
+        let (before, now) = (
+            reading(start, 0, &[(1, 0, 0), (2, 0, 0), (3, 9, 9)]),
+            reading(start, 2, &[(1, 1000, 0), (2, 0, 250_000), (4, 0, 0)]),
+        );
+        let since = Since::new(&before, &now, false);
+        let lines = since.lines(2);
+        assert!(
+            lines[0].starts_with("3 sessions, 0 used up; up 4 kbit/s, down 1 Mbit/s; 1 opened, 1 closed"),
+            "{}",
+            lines[0]
+        );
+        assert!(
+            lines[3].starts_with("2     02-00-00-xx-xx-xx  0 bit/s  1 Mbit/s"),
+            "{}",
+            lines[3]
+        );
+        assert_eq!(lines.last().unwrap(), "and 1 more, less busy");
+    }
+
+    #[test]
+    fn nobody_is_named_in_full_unless_asked_for() {
+        let wanted = |whole| GateShow {
+            most: 10,
+            whole,
+            output: crate::cli::Output { json: false },
+        };
+        let text = |whole| lines(&[session(1, 5000)], &wanted(whole)).join("\n");
+        assert!(text(true).contains("02-00-00-00-00-07  10.80.0.7"), "{}", text(true));
+        assert!(
+            !text(false).contains("00-07") && !text(false).contains("10.80"),
+            "{}",
+            text(false)
+        );
+        assert!(
+            text(false).contains("used up") && text(false).contains("5 kB of 5 kB"),
+            "{}",
+            text(false)
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! `make bench-gate`: what a packet costs at a gate, against the number of sessions, beside a bare kernel, a router that only translates
+//! addresses, and the rules of openNDS 10.
+
+mod compare;
+mod device;
+mod graph;
+#[path = "../marks.rs"]
+mod marks;
+mod peers;
+mod pump;
+mod report;
+mod throughput;
+mod world;
+
+use std::io::Write as _;
+
+use clap::{Parser, Subcommand};
+
+/// Measures what a packet costs at a gate.
+#[derive(Debug, Parser)]
+#[command(name = "kavadam-gate-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure ours and its peers side by side (make bench-gate)
+    Compare(compare::Compare),
+    /// In a gateway's namespace: load our rules and open so many sessions
+    #[command(hide = true)]
+    Fill { sessions: u32 },
+    /// In a sender's namespace: send frames from there and print how long each took, JSON
+    #[command(hide = true)]
+    Send(pump::Send),
+}
+
+fn main() -> anyhow::Result<()> {
+    let line = match Arguments::parse().command {
+        Command::Compare(compare) => compare.run()?,
+        Command::Fill { sessions } => peers::fill(sessions)?,
+        Command::Send(send) => send.run()?,
+    };
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}

@@ -1,0 +1,115 @@
+//! Devices beside each other on the gateway's own bridge: what one may do to another, which is nothing.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use kavadam_lab::{Phone, World};
+
+use crate::{NUMBER, beside_others, log_in, phone, world_with};
+
+fn can_ping(from: &Phone, address: &str) -> bool {
+    from.netns()
+        .output("ping", &["-c2", "-i0.2", "-W1", address])
+        .unwrap()
+        .status
+        .success()
+}
+
+fn address(phone: &Phone) -> String {
+    let told = phone
+        .netns()
+        .run("ip", &["-4", "-o", "address", "show", "dev", "eth0"])
+        .unwrap();
+    let mut words = told.split_whitespace().skip_while(|word| *word != "inet");
+    words.nth(1).unwrap().split('/').next().unwrap().to_owned()
+}
+
+/// As the gate's own command shows it.
+fn gate(world: &World, words: &[&str]) -> serde_json::Value {
+    world.admin_json(&[&["gate"], words].concat()).unwrap()
+}
+
+#[test]
+fn one_device_cannot_reach_another_unless_the_configuration_lets_it() {
+    let _machine = beside_others();
+    for (extra, reaches) in [("", false), ("isolate_clients = false\n", true)] {
+        let mut world = world_with(extra, &["--quota", "100MB"]);
+        let (one, two) = (phone(&mut world), phone(&mut world));
+        // The gateway looks for new ports each second.
+        std::thread::sleep(Duration::from_millis(1500));
+        assert_eq!(can_ping(&one, &address(&two)), reaches, "{extra:?}, before login");
+        log_in(&world, &one, NUMBER);
+        log_in(&world, &two, "9876543211");
+        assert_eq!(can_ping(&one, &address(&two)), reaches, "{extra:?}, after login");
+    }
+}
+
+#[test]
+fn a_false_router_and_dhcp_server_among_the_devices_is_heard_by_nobody_and_noted() {
+    let _machine = beside_others();
+    let mut world = world_with("isolate_clients = false\n", &["--quota", "100MB"]);
+    let (honest, rogue) = (phone(&mut world), phone(&mut world));
+    rogue.netns().ip("address add 192.168.66.1/24 dev eth0").unwrap();
+    rogue.netns().ip("address add fd66::1/64 dev eth0 nodad").unwrap();
+    let mut server = rogue
+        .netns()
+        .command("dnsmasq")
+        .args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--port=0",
+            "--interface=eth0",
+            "--user=root",
+            "--enable-ra",
+        ])
+        .args([
+            "--dhcp-range=192.168.66.10,192.168.66.20",
+            "--dhcp-range=fd66::,ra-only",
+            "--dhcp-authoritative",
+            "--no-ping",
+        ])
+        .args(["--leasefile-ro", "--pid-file="])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(server.try_wait().unwrap().is_none(), "the false server does not run");
+    honest.slaac().unwrap();
+    honest.dhcp().unwrap();
+    assert!(address(&honest).starts_with("10.80."), "{}", address(&honest));
+    let routes = honest.netns().run("ip", &["-6", "route"]).unwrap();
+    assert!(!routes.contains("fd66"), "{routes}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let refused = &gate(&world, &["show"])["refused_on_the_bridge"];
+    for what in ["router_advertisements", "dhcp_servers"] {
+        assert!(refused[what].as_u64().unwrap() > 0, "{what} were not noted: {refused}");
+    }
+}
+
+#[test]
+fn the_gate_says_why_a_device_is_where_it_is() {
+    let _machine = beside_others();
+    let mut world = world_with("", &["--quota", "100MB", "--down", "8Mbit"]);
+    let stranger = world.phone().unwrap();
+    let state = |world: &World, phone: &Phone| gate(world, &["trace", phone.mac()])["state"].clone();
+    assert_eq!(state(&world, &stranger), "unheard");
+    stranger.dhcp().unwrap();
+    assert_eq!(state(&world, &stranger), "stranger");
+    log_in(&world, &stranger, NUMBER);
+    let trace = gate(&world, &["trace", &stranger.mac().to_uppercase().replace(':', "-")]);
+    assert_eq!(trace["state"], "online");
+    let facts = trace["steps"].to_string();
+    assert!(facts.contains("towards the device: 8,000,000 bit/s"), "{facts}");
+    let shown = gate(&world, &["show"]);
+    let one = &shown["sessions"][0];
+    assert_eq!((&one["state"], &one["slot"]), (&"online".into(), &trace["slot"]));
+    assert!(
+        !shown.to_string().to_lowercase().contains(&stranger.mac()[9..]),
+        "{shown}"
+    );
+    let top = gate(&world, &["top", "--once"]);
+    assert_eq!(top["sessions"], 1);
+    assert!(world.admin(&["gate", "trace", "not-a-mac"]).is_err());
+}
