@@ -368,7 +368,7 @@ mod tests {
             lines[0]
         );
         assert!(
-            lines[3].starts_with("2     02-00-00-xx-xx-xx  0 bit/s  1 Mbit/s"),
+            lines[3].starts_with("2     02-00-00-xx-xx-xx  0 bit/s   1 Mbit/s"),
             "{}",
             lines[3]
         );
