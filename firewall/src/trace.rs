@@ -78,7 +78,7 @@ impl Trace {
         let state = match &device.session {
             Some(seen) if is_known => {
                 steps.extend(limits(seen));
-                if is_used_up(seen) {
+                if seen.is_used_up {
                     DeviceState::UsedUp
                 } else {
                     DeviceState::Online
@@ -117,8 +117,11 @@ fn auth(rule: &'static str, family: &str, found: Option<(crate::Slot, Stay)>) ->
 /// In the order in which a packet meets them.
 fn limits(seen: &SeenSession) -> Vec<Step> {
     let session = &seen.session;
-    let speed =
-        |octets: Option<u64>| octets.map_or("no limit".to_owned(), |octets| format!("{} bit/s", grouped(octets * 8)));
+    let speed = |octets: Option<u64>| {
+        octets.map_or("no limit".to_owned(), |octets| {
+            format!("{} bit/s", grouped(octets.saturating_mul(8)))
+        })
+    };
     let limit = session
         .pool_limit_octets
         .map_or("no limit".to_owned(), |limit| format!("{} octets", grouped(limit)));
@@ -221,13 +224,6 @@ const fn next(state: DeviceState) -> &'static str {
     }
 }
 
-fn is_used_up(seen: &SeenSession) -> bool {
-    let session = &seen.session;
-    session
-        .pool_limit_octets
-        .is_some_and(|limit| session.pool_used_octets >= limit)
-}
-
 fn for_another(stay: Stay) -> String {
     stay.map_or_else(
         || ", until it is taken away".to_owned(),
@@ -286,6 +282,9 @@ mod tests {
         }
     }
 
+    /// Of a limit of 40,000,000: the next packet did not fit.
+    const USED_UP: u64 = 39_999_400;
+
     fn with_session(used: u64, state: SessionState) -> SeenDevice {
         let is_online = state != SessionState::Expired;
         let session = AdoptedSession {
@@ -309,6 +308,7 @@ mod tests {
                 session,
                 up_octets_per_sec: Some(1_250_000),
                 down_octets_per_sec: None,
+                is_used_up: used >= USED_UP,
             }),
             ..leased()
         }
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn who_is_online_meets_speed_quota_and_meters_in_that_order() {
-        let (state, steps) = facts(&with_session(39_999_999, ONLINE));
+        let (state, steps) = facts(&with_session(39_999_000, ONLINE));
         assert_eq!(state, DeviceState::Online);
         let rules: Vec<&str> = steps.lines().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(
@@ -363,7 +363,7 @@ mod tests {
             "belong to slot 7, for another 1 h 1 min",
             "towards the internet: 10,000,000 bit/s",
             "towards the device: no limit",
-            "pool 3 has used 39,999,999 octets of 40,000,000 octets",
+            "pool 3 has used 39,999,000 octets of 40,000,000 octets",
             "1,234,567 octets in 1,000 packets went up",
         ] {
             assert!(steps.contains(part), "{part}: {steps}");
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_full_pool_is_used_up_and_an_ended_session_expired() {
-        assert_eq!(facts(&with_session(40_000_000, ONLINE)).0, DeviceState::UsedUp);
+        assert_eq!(facts(&with_session(USED_UP, ONLINE)).0, DeviceState::UsedUp);
         let (state, steps) = facts(&with_session(0, SessionState::Expired));
         assert_eq!(state, DeviceState::Expired);
         assert!(steps.contains("total: slot 7 has come to its end"), "{steps}");
@@ -384,7 +384,7 @@ mod tests {
             unknown(),
             leased(),
             with_session(1, ONLINE),
-            with_session(40_000_000, ONLINE),
+            with_session(USED_UP, ONLINE),
         ] {
             assert!(Trace::of(&device, true).next.len() > 40);
         }

@@ -1,6 +1,6 @@
 //! The gate as people look at it. Nothing is changed, whoever holds the table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::sessions::key4;
 use crate::netlink::Element;
 use crate::ruleset::link::ROGUES;
 use crate::ruleset::set;
-use crate::session::{AdoptedSession, Slot};
+use crate::session::{AdoptedSession, PoolKey, Slot};
 use crate::{FirewallError, Layout};
 
 /// A way to look at the gate of this machine.
@@ -26,6 +26,8 @@ pub struct SeenSession {
     pub up_octets_per_sec: Option<u64>,
     /// Towards the device, octets per second; `None`: no limit.
     pub down_octets_per_sec: Option<u64>,
+    /// The kernel refuses its packets. What was used tells it not: the packet that would have crossed the limit is not in the meters.
+    pub is_used_up: bool,
 }
 
 /// How long something stays; `None`: until it is taken away.
@@ -75,11 +77,13 @@ impl View {
     /// [`FirewallError::Kernel`].
     pub fn sessions(&mut self) -> Result<Vec<SeenSession>, FirewallError> {
         let found = self.0.list()?;
+        let used_up: BTreeSet<PoolKey> = self.0.pools_used_up()?.into_iter().collect();
         let seen = |session: AdoptedSession| {
             let limits = self.0.sessions.get(&session.slot);
             SeenSession {
                 up_octets_per_sec: limits.and_then(|one| one.up),
                 down_octets_per_sec: limits.and_then(|one| one.down),
+                is_used_up: used_up.contains(&session.pool),
                 session,
             }
         };

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use kavadam_firewall::{Gate, GateEvent, OpenSession, PoolKey};
+use kavadam_firewall::{DeviceState, Gate, GateEvent, OpenSession, PoolKey, Trace, View};
 
 use crate::Case;
-use crate::lab::{Inside, TCP, WEB4, WEB6, octets4};
+use crate::lab::{Inside, TCP, WEB4, WEB6, layout, octets4};
 
 pub const CASES: &[Case] = &[
+    (
+        "is_seen_to_be_used_up_though_a_packet_did_not_fit",
+        is_seen_to_be_used_up,
+    ),
     (
         "closes_at_the_octet_for_both_directions_and_families_together",
         closes_at_the_octet,
@@ -165,6 +169,21 @@ fn lowers_a_limit_below_the_use(lab: &Inside) {
     gate.set_pool_limit(pool, Some(30_500)).unwrap();
     assert_eq!(lab.phone.node.upload(WEB4, 20, THOUSAND4), 10);
     assert_eq!(gate.pool_used(pool).unwrap(), 30_000);
+}
+
+fn is_seen_to_be_used_up(lab: &Inside) {
+    let gate = lab.gate();
+    let pool = gate.create_pool(Some(10_500)).unwrap();
+    gate.open(&lab.phone.session(pool)).unwrap();
+    let mut view = View::open(&layout()).unwrap();
+    let mut state = || Trace::of(&view.device(lab.phone.mac()).unwrap(), true).state;
+    assert_eq!(lab.phone.node.upload(WEB4, 9, THOUSAND4), 9);
+    assert_eq!(state(), DeviceState::Online);
+    assert_eq!(lab.phone.node.upload(WEB4, 5, THOUSAND4), 1);
+    assert_eq!(gate.pool_used(pool).unwrap(), 10_000, "below the limit all the same");
+    assert_eq!(state(), DeviceState::UsedUp);
+    gate.set_pool_limit(pool, Some(20_500)).unwrap();
+    assert_eq!(state(), DeviceState::Online, "after a top-up");
 }
 
 fn shares_one_quota_between_two_devices(lab: &Inside) {

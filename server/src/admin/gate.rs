@@ -1,6 +1,7 @@
 //! The gate in the kernel, as people look at it: who is online, how much flows, and why a device is where it is.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -75,7 +76,11 @@ pub fn top(layout: &Layout, wanted: &GateTop) -> anyhow::Result<()> {
         if wanted.output.json {
             print(true, &since.json(wanted.most), Vec::new)?;
         } else {
-            let clear = if wanted.once { "" } else { CLEAR };
+            let clear = if wanted.once || !std::io::stdout().is_terminal() {
+                ""
+            } else {
+                CLEAR
+            };
             say(&format!("{clear}{}", since.lines(wanted.most).join("\n")))?;
         }
         if wanted.once {
@@ -99,17 +104,10 @@ fn name(mac: Mac, is_whole: bool) -> String {
     if is_whole { mac.to_string() } else { mac.masked() }
 }
 
-fn is_used_up(seen: &SeenSession) -> bool {
-    let session = &seen.session;
-    session
-        .pool_limit_octets
-        .is_some_and(|limit| session.pool_used_octets >= limit)
-}
-
 fn word(seen: &SeenSession) -> &'static str {
     match seen.session.state {
         SessionState::Expired => "expired",
-        SessionState::Online { .. } if is_used_up(seen) => "used up",
+        SessionState::Online { .. } if seen.is_used_up => "used up",
         SessionState::Online { .. } => "online",
     }
 }
@@ -249,7 +247,7 @@ impl Since {
         Self {
             opened: missing(now, before),
             closed: missing(before, now),
-            used_up: now.sessions.iter().filter(|one| is_used_up(one)).count(),
+            used_up: now.sessions.iter().filter(|one| one.is_used_up).count(),
             rows,
         }
     }
@@ -339,6 +337,7 @@ mod tests {
             },
             up_octets_per_sec: Some(125_000),
             down_octets_per_sec: None,
+            is_used_up: used >= 4000,
         }
     }
 
@@ -382,7 +381,7 @@ mod tests {
             whole,
             output: crate::cli::Output { json: false },
         };
-        let text = |whole| lines(&[session(1, 5000)], &wanted(whole)).join("\n");
+        let text = |whole| lines(&[session(1, 4500)], &wanted(whole)).join("\n");
         assert!(text(true).contains("02-00-00-00-00-07  10.80.0.7"), "{}", text(true));
         assert!(
             !text(false).contains("00-07") && !text(false).contains("10.80"),
@@ -390,7 +389,7 @@ mod tests {
             text(false)
         );
         assert!(
-            text(false).contains("used up") && text(false).contains("5 kB of 5 kB"),
+            text(false).contains("used up") && text(false).contains("4.5 kB of 5 kB"),
             "{}",
             text(false)
         );
