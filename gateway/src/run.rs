@@ -164,6 +164,8 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         devices.clone(),
         (config.lan4, config.lan6),
         config.names_port,
+        // dnsmasq.
+        SocketAddr::new(config.lan4.addr().into(), 53),
     );
     let names = names.map_err(opening(format!("the port for strangers' names, {}", config.names_port)))?;
     let keeper = LeaseKeeper::new(

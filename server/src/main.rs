@@ -20,9 +20,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
+use kavadam_firewall::{FirewallError, Gate, ruleset};
 use tracing_subscriber::EnvFilter;
-
-use kavadam_firewall::FirewallError;
 
 use crate::cli::{Cli, Command, GateCommand, RadiusCommand};
 use crate::config::{Config, Unusable};
@@ -111,8 +110,8 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     }
     let layout = config.gateway_outline()?.layout();
     match command {
-        GateCommand::Rules => print_text(&kavadam_firewall::ruleset::text(&layout))?,
-        GateCommand::Close => match kavadam_firewall::Gate::load(&layout) {
+        GateCommand::Rules => print_text(&ruleset::text(&layout))?,
+        GateCommand::Close => match Gate::load(&layout) {
             Err(FirewallError::Taken) => {
                 eprintln!("kavadam: the gate stands already, held by the gateway that runs here");
             }

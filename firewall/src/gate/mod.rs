@@ -26,7 +26,7 @@ use kavadam_domain::Mac;
 
 use crate::netlink::{Channel, Neighbours};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
-use crate::{Events, FirewallError, Layout, apply, ruleset};
+use crate::{Events, FirewallError, Layout, apply};
 use numbers::Numbers;
 use owner::Holding;
 pub use restore::Restored;
@@ -41,6 +41,8 @@ pub struct Gate {
 struct State {
     nft: Channel,
     holding: Holding,
+    /// Of the LAN's bridge.
+    ports: BTreeSet<String>,
     neighbours: Neighbours,
     max_sessions: u32,
     numbers: Numbers,
@@ -79,6 +81,7 @@ impl State {
         Ok(Self {
             nft: Channel::netfilter().map_err(opening())?,
             holding: Holding::Shared,
+            ports: BTreeSet::new(),
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
             max_sessions: layout.max_sessions,
             numbers: Numbers::default(),
@@ -281,12 +284,9 @@ impl Gate {
     /// # Errors
     /// [`FirewallError::Kernel`], as on a kernel whose bridges cannot be filtered.
     pub fn tie_ports(&self, ports: &BTreeSet<String>) -> Result<(), FirewallError> {
-        let state = &mut *self.state();
-        let mut batch = state.nft.batch();
-        let keys: Vec<[u8; 16]> = ports.iter().filter_map(|name| interface_key(name)).collect();
-        batch.fill_link_set(ruleset::link::PORTS, &keys);
-        let tied = state.nft.commit(batch);
-        tied.map_err(FirewallError::kernel("keep the ports of the bridge apart"))
+        let mut state = self.state();
+        state.ports.clone_from(ports);
+        state.fill_ports()
     }
 
     /// Every session in the kernel, expired ones too: for a process that starts while people are online.
@@ -305,11 +305,4 @@ impl Gate {
     pub fn expired(&self) -> Result<Vec<Slot>, FirewallError> {
         self.state().expired()
     }
-}
-
-/// The key of an interface's name: padded with zeros. `None`: longer than any.
-fn interface_key(name: &str) -> Option<[u8; 16]> {
-    let mut key = [0; 16];
-    key.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-    Some(key)
 }

@@ -26,6 +26,7 @@ impl State {
         if self.holding == Holding::Owned {
             // The old socket is closed by this, and the table anybody's.
             self.nft = Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?;
+            self.holding = Holding::Shared;
         }
         self.holding = make_table(&mut self.nft, FAMILY_INET)?;
         let loaded = apply::apply(&ruleset::content(layout)).and_then(|()| apply::verify(layout));
@@ -45,8 +46,24 @@ impl State {
         if holding == Holding::Owned {
             own(&mut self.nft, FAMILY_BRIDGE)?;
         }
-        loaded
+        loaded.and_then(|()| self.fill_ports())
     }
+
+    /// Says which ports are to be kept apart, as somebody else may have emptied the set.
+    pub(super) fn fill_ports(&mut self) -> Result<(), FirewallError> {
+        let keys: Vec<[u8; 16]> = self.ports.iter().filter_map(|name| interface_key(name)).collect();
+        let mut batch = self.nft.batch();
+        batch.fill_link_set(ruleset::link::PORTS, &keys);
+        let filled = self.nft.commit(batch);
+        filled.map_err(FirewallError::kernel("keep the ports of the bridge apart"))
+    }
+}
+
+/// The key of an interface's name: padded with zeros. `None`: longer than any.
+fn interface_key(name: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    key.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    Some(key)
 }
 
 fn own(nft: &mut Channel, family: u8) -> Result<(), FirewallError> {

@@ -1,5 +1,6 @@
 //! The process dies, is replaced, or loads its rules again, while people are online.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -25,6 +26,14 @@ pub const CASES: &[Case] = &[
     (
         "lets_nobody_else_change_its_table_and_survives_a_foreign_flush",
         lets_nobody_else_change_its_table,
+    ),
+    (
+        "keeps_its_table_and_the_rules_before_when_new_ones_are_refused",
+        keeps_the_rules_before_when_new_ones_are_refused,
+    ),
+    (
+        "keeps_the_ports_apart_after_a_foreign_flush",
+        keeps_the_ports_apart_after_a_foreign_flush,
     ),
     (
         "outlives_its_process_and_belongs_to_the_next",
@@ -238,6 +247,42 @@ fn lets_nobody_else_change_its_table(lab: &Inside) {
         octets4(15, 100),
         "no octet was lost"
     );
+}
+
+fn keeps_the_rules_before_when_new_ones_are_refused(lab: &Inside) {
+    let (gate, _, _) = lab.online();
+    let is_owned = gate.is_owned();
+    let beyond_its_size = (0..70_000)
+        .map(|number| Ipv4Addr::from_bits(0x2000_0000 + number))
+        .collect();
+    let refused = gate.reload(&Layout {
+        garden4: beyond_its_size,
+        ..layout()
+    });
+    assert!(matches!(refused, Err(FirewallError::NftRefused { .. })), "{refused:?}");
+    assert_eq!(gate.is_owned(), is_owned);
+    Gate::verify(&layout()).unwrap();
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
+    assert_eq!(lab.other.node.upload(WEB6, 5, 100), 0);
+}
+
+fn keeps_the_ports_apart_after_a_foreign_flush(lab: &Inside) {
+    nft(&["add", "table", "bridge", "kavadam"]);
+    let gate = lab.shared_gate();
+    let ports = || {
+        let listed = Command::new("nft")
+            .args(["list", "set", "bridge", "kavadam", "ports"])
+            .output();
+        String::from_utf8(listed.unwrap().stdout).unwrap()
+    };
+    let tie = |names: &[&str]| gate.tie_ports(&names.iter().map(|name| (*name).to_owned()).collect());
+    tie(&["port1", "port2"]).unwrap();
+    assert!(ports().contains("port1") && ports().contains("port2"), "{}", ports());
+    tie(&["port2"]).unwrap();
+    assert!(!ports().contains("port1"), "{}", ports());
+    nft(&["flush", "ruleset"]);
+    gate.restore(&layout()).unwrap().expect("something to restore");
+    assert!(ports().contains("port2"), "{}", ports());
 }
 
 fn outlives_its_process_and_belongs_to_the_next(lab: &Inside) {

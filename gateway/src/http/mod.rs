@@ -8,7 +8,7 @@ pub(crate) mod query;
 mod serve;
 mod signed;
 pub(crate) mod source;
-mod throttle;
+pub(crate) mod throttle;
 mod tls;
 mod uam;
 
@@ -32,7 +32,7 @@ use signed::{Outcome, Portal};
 use source::Source;
 use throttle::Throttle;
 
-pub(crate) use serve::{listen, serve};
+pub(crate) use serve::{bound, listen, serve};
 pub use tls::CertificateError;
 pub(crate) use tls::{TlsDoor, load as load_certificate};
 

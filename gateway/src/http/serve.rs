@@ -37,13 +37,24 @@ const CONNECTION_LIFETIME: Duration = Duration::from_mins(1);
 const DRAIN: Duration = Duration::from_secs(3);
 const MOST_HEADER_OCTETS: usize = 16 * 1_024;
 
-/// Opens a port on an address that the interface need not have yet.
+/// Opens a TCP port on an address that the interface need not have yet.
 ///
 /// # Errors
 /// The port is taken.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    let socket = bound(address, Type::STREAM, Protocol::TCP)?;
+    socket.listen(1_024)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A socket at an address that the interface need not have yet.
+///
+/// # Errors
+/// The port is taken.
+pub(crate) fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    // Of datagrams a second socket would take some away.
+    socket.set_reuse_address(kind == Type::STREAM)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
         socket.set_freebind_v6(true)?;
@@ -51,9 +62,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_freebind_v4(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(1_024)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Serves until cancelled, then lets answers in progress finish.

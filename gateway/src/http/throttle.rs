@@ -27,6 +27,11 @@ impl Throttle {
         Self::new(12.0, 0.5)
     }
 
+    /// Octets of answers to a stranger's questions about names. A phone that joins gets some 5,000 at once; what carries more is a tunnel.
+    pub fn of_answers() -> Self {
+        Self::new(16_384.0, 100.0)
+    }
+
     fn new(burst: f64, per_second: f64) -> Self {
         Self {
             burst,
@@ -37,6 +42,11 @@ impl Throttle {
 
     /// Whether one more request is within the device's share.
     pub fn admits(&self, source: Source, now: Instant) -> bool {
+        self.admits_many(source, 1.0, now)
+    }
+
+    /// Whether so much more is.
+    pub fn admits_many(&self, source: Source, many: f64, now: Instant) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MOST_SOURCES {
             // A bucket that is full again says nothing.
@@ -50,10 +60,10 @@ impl Throttle {
         let refill = now.saturating_duration_since(*at).as_secs_f64() * self.per_second;
         *left = (*left + refill).min(self.burst);
         *at = now;
-        if *left < 1.0 {
+        if *left < many {
             return false;
         }
-        *left -= 1.0;
+        *left -= many;
         true
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::source::Source;
 
-/// New names beneath one domain, per device and [`WINDOW`]. A piece of a tunnel is some 60 octets up and 200 down: 20 are 0.6 kbit/s.
+/// New names beneath one domain, per device and [`WINDOW`].
 const NAMES: usize = 20;
 /// New domains likewise, or a tunnel would be many.
 const DOMAINS: usize = 60;

@@ -2,14 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
@@ -17,11 +17,17 @@ use super::garden::Garden;
 use super::question::{Asked, addresses, read, refusal};
 use crate::devices::Devices;
 use crate::http::source::Source;
+use crate::http::throttle::Throttle;
+use crate::http::{bound, listen};
 use crate::kernel::Gardening;
 
 /// Questions under way at once; more are dropped, and asked again.
 const MOST_QUESTIONS: usize = 1024;
+/// Connections at once likewise.
+const MOST_CONNECTIONS: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After the kernel could not give us what came.
+const PAUSE: Duration = Duration::from_millis(100);
 /// RFC 1035 §2.3.4; with extensions (RFC 6891) answers are longer.
 const QUESTION_OCTETS: usize = 512;
 const ANSWER_OCTETS: usize = 4096;
@@ -44,11 +50,13 @@ struct Shared<G> {
     lan4: Ipv4Net,
     lan6: Option<Ipv6Net>,
     budget: Mutex<Budget>,
+    answers: Throttle,
     room: Arc<Semaphore>,
+    seats: Arc<Semaphore>,
 }
 
 impl<G: Gardening> NameDoor<G> {
-    /// Binds the port at each of these addresses. The first is where dnsmasq answers, too.
+    /// Binds the port at each of these addresses; `resolver` answers.
     ///
     /// # Errors
     /// A port is taken.
@@ -58,22 +66,26 @@ impl<G: Gardening> NameDoor<G> {
         devices: Devices,
         (lan4, lan6): (Ipv4Net, Option<Ipv6Net>),
         port: u16,
+        resolver: SocketAddr,
     ) -> io::Result<Self> {
         let addresses = std::iter::once(IpAddr::V4(lan4.addr())).chain(lan6.map(|net| IpAddr::V6(net.addr())));
         let mut sockets = Vec::new();
         for address in addresses {
             let address = SocketAddr::new(address, port);
-            sockets.push((datagrams(address)?, crate::http::listen(address)?));
+            let udp = bound(address, Type::DGRAM, Protocol::UDP)?;
+            sockets.push((UdpSocket::from_std(udp.into())?, listen(address)?));
         }
         let shared = Shared {
             gate,
             garden,
             devices,
-            resolver: SocketAddr::new(lan4.addr().into(), 53),
+            resolver,
             lan4,
             lan6,
             budget: Mutex::default(),
+            answers: Throttle::of_answers(),
             room: Arc::new(Semaphore::new(MOST_QUESTIONS)),
+            seats: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -92,57 +104,35 @@ impl<G: Gardening> NameDoor<G> {
     }
 }
 
-/// As [`crate::http::listen`]: the interface need not have the address yet.
-fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-        socket.set_freebind_v6(true)?;
-    } else {
-        socket.set_freebind_v4(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
-}
-
 async fn hear<G: Gardening>(shared: Arc<Shared<G>>, socket: Arc<UdpSocket>) {
     let mut buffer = [0; QUESTION_OCTETS];
     loop {
-        // An error is news of an earlier answer that nobody took.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let datagram = buffer.get(..length).unwrap_or_default().to_vec();
-        match shared.judge(&datagram, from.ip()) {
-            Judged::Nothing => {}
-            Judged::Refused => {
-                if let Some(refused) = refusal(&datagram) {
-                    _ = socket.send_to(&refused, from).await;
-                }
+        let question = buffer.get(..length).unwrap_or_default().to_vec();
+        let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
+            continue;
+        };
+        let (shared, socket) = (Arc::clone(&shared), Arc::clone(&socket));
+        tokio::spawn(async move {
+            let answer = shared.answer(&question, from.ip(), ask(shared.resolver, &question));
+            if let Ok(Ok(Some(answer))) = tokio::time::timeout(PATIENCE, answer).await {
+                _ = socket.send_to(&answer, from).await;
             }
-            Judged::Passed(name, permit) => {
-                let (shared, socket) = (Arc::clone(&shared), Arc::clone(&socket));
-                tokio::spawn(async move {
-                    let answer = tokio::time::timeout(PATIENCE, ask(shared.resolver, &datagram)).await;
-                    if let Ok(Ok(answer)) = answer {
-                        shared.open_for(&name, &answer);
-                        _ = socket.send_to(&answer, from).await;
-                    }
-                    drop(permit);
-                });
-            }
-        }
+            drop(permit);
+        });
     }
 }
 
 async fn accept<G: Gardening>(shared: Arc<Shared<G>>, listener: TcpListener) {
     loop {
         let Ok((stream, from)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&shared.seats).try_acquire_owned() else {
             continue;
         };
         let shared = Arc::clone(&shared);
@@ -156,19 +146,14 @@ async fn accept<G: Gardening>(shared: Arc<Shared<G>>, listener: TcpListener) {
 /// One question over TCP (RFC 7766): more would be a tunnel's.
 async fn converse<G: Gardening>(shared: &Shared<G>, mut stream: TcpStream, from: IpAddr) -> io::Result<()> {
     let question = read_framed(&mut stream, QUESTION_OCTETS).await?;
-    match shared.judge(&question, from) {
-        Judged::Nothing => Ok(()),
-        Judged::Refused => match refusal(&question) {
-            Some(refused) => write_framed(&mut stream, &refused).await,
-            None => Ok(()),
-        },
-        Judged::Passed(name, _permit) => {
-            let mut resolver = TcpStream::connect(shared.resolver).await?;
-            write_framed(&mut resolver, &question).await?;
-            let answer = read_framed(&mut resolver, usize::from(u16::MAX)).await?;
-            shared.open_for(&name, &answer);
-            write_framed(&mut stream, &answer).await
-        }
+    let asking = async {
+        let mut resolver = TcpStream::connect(shared.resolver).await?;
+        write_framed(&mut resolver, &question).await?;
+        read_framed(&mut resolver, usize::from(u16::MAX)).await
+    };
+    match shared.answer(&question, from, asking).await? {
+        Some(answer) => write_framed(&mut stream, &answer).await,
+        None => Ok(()),
     }
 }
 
@@ -204,39 +189,44 @@ async fn ask(resolver: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-enum Judged {
-    Nothing,
-    Refused,
-    /// The name asked for, and room to answer.
-    Passed(String, OwnedSemaphorePermit),
-}
-
 impl<G: Gardening> Shared<G> {
-    fn judge(&self, datagram: &[u8], from: IpAddr) -> Judged {
-        let question = match read(datagram) {
-            Asked::Nothing => return Judged::Nothing,
-            Asked::Other => return Judged::Refused,
-            Asked::Plain(question) => question,
+    /// What the device gets; `asking` brings the resolver's answer, if it is to be asked. `None`: nothing.
+    async fn answer(
+        &self,
+        question: &[u8],
+        from: IpAddr,
+        asking: impl Future<Output = io::Result<Vec<u8>>>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let name = match read(question) {
+            Asked::Nothing => return Ok(None),
+            Asked::Other => return Ok(refusal(question)),
+            Asked::Plain(question) => question.name,
         };
+        // Nobody can tunnel through a garden but its owner.
+        let is_open = self.garden.has(&name);
         let device = Source::of(from, self.devices.find(from).as_ref());
-        let is_within = {
-            let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-            budget.admits(device, &question.name, Instant::now())
-        };
-        if !is_within {
-            return Judged::Refused;
+        if !is_open && !self.lock().admits(device, &name, Instant::now()) {
+            return Ok(refusal(question));
         }
-        match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(permit) => Judged::Passed(question.name, permit),
-            Err(_) => Judged::Nothing,
+        let answer = asking.await?;
+        if is_open {
+            self.open_for(&name, &answer);
+        } else {
+            let octets = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+            if !self.answers.admits_many(device, octets.into(), Instant::now()) {
+                return Ok(refusal(question));
+            }
         }
+        Ok(Some(answer))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Budget> {
+        // No code runs under this lock that could leave it half-changed.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Before the device hears of the addresses, so that its first packet there passes.
     fn open_for(&self, name: &str, answer: &[u8]) {
-        if !self.garden.has(name) {
-            return;
-        }
         for (address, holds) in addresses(answer) {
             if !self.is_elsewhere(address) {
                 continue;
@@ -270,3 +260,6 @@ impl<G: Gardening> Shared<G> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub(crate) struct Question {
 pub(crate) enum Asked {
     /// To be answered.
     Plain(Question),
-    /// Well formed, but of a kind that strangers need not ask.
+    /// A question of a kind that strangers need not ask, or that we cannot read.
     Other,
     /// Not a question.
     Nothing,
@@ -32,7 +32,7 @@ pub(crate) enum Asked {
 /// Reads what a device sent.
 pub(crate) fn read(datagram: &[u8]) -> Asked {
     let Ok(packet) = Packet::parse(datagram) else {
-        // Of a type that the parser does not know, or cut: only who can be told that it is refused is.
+        // Of a type that the parser does not know, or cut.
         return if datagram.len() > 12 && datagram.get(2).is_some_and(|flags| flags & 0x80 == 0) {
             Asked::Other
         } else {
@@ -60,7 +60,8 @@ pub(crate) fn read(datagram: &[u8]) -> Asked {
     }
 }
 
-/// The answer REFUSED to a datagram that asked for too much; `None` if it cannot be answered at all. Never longer than what was asked.
+/// The answer REFUSED to a datagram that asked for too much; `None` if it cannot be answered at all. It repeats the question, without which
+/// resolvers take no answer for theirs, and is never longer than what was asked.
 pub(crate) fn refusal(datagram: &[u8]) -> Option<Vec<u8>> {
     const QUERY_RESPONSE: u8 = 0x80;
     const RECURSION_AVAILABLE: u8 = 0x80;
@@ -71,7 +72,28 @@ pub(crate) fn refusal(datagram: &[u8]) -> Option<Vec<u8>> {
     *high = (*high & 0x79) | QUERY_RESPONSE;
     *low = RECURSION_AVAILABLE | REFUSED;
     counts.fill(0);
-    Some(header.to_vec())
+    let question = question(datagram).unwrap_or_default();
+    if let ([_, count, ..], false) = (counts, question.is_empty()) {
+        *count = 1;
+    }
+    Some([&header, question].concat())
+}
+
+/// The first question of a message, as it stands there: name, type and class.
+fn question(datagram: &[u8]) -> Option<&[u8]> {
+    const LONGEST_LABEL: u8 = 63;
+    let body = datagram.get(12..)?;
+    let mut end = 0;
+    loop {
+        let length = *body.get(end)?;
+        end += 1 + usize::from(length);
+        match length {
+            0 => return body.get(..end + 4),
+            1..=LONGEST_LABEL => {}
+            // A reference to another name, which has no place in a question.
+            _ => return None,
+        }
+    }
 }
 
 /// The addresses that an answer tells, and for how long they hold.
@@ -145,6 +167,13 @@ mod tests {
         let packet = Packet::parse(&refused).unwrap();
         assert_eq!((packet.id(), packet.rcode()), (7, RCODE::Refused));
         assert!(packet.has_flags(PacketFlag::RESPONSE));
+        assert_eq!(packet.questions[0].qname.to_string(), "t.example.org");
+        let referring = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &[0xc0, 12, 0, 1, 0, 1]].concat();
+        assert_eq!(
+            refusal(&referring).unwrap().len(),
+            12,
+            "what is no question is not repeated"
+        );
     }
 
     #[test]

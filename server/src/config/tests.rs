@@ -70,6 +70,20 @@ fn a_value_out_of_range_is_told_under_its_own_key() {
 }
 
 #[test]
+fn a_garden_of_what_is_no_name_is_refused() {
+    for entry in ["https://example.org", "*", "*.in", "localhost", "a b.org", ""] {
+        complains_of(
+            &format!("gateway.walled_garden = ['203.0.113.30', '{entry}']"),
+            &["gateway.walled_garden"],
+        );
+    }
+    complains_of(
+        "gateway.walled_garden = ['203.0.113.30', '2001:db8::1', 'help.example.org', '*.example.org']",
+        &[],
+    );
+}
+
+#[test]
 fn listeners_do_not_share_a_port() {
     complains_of("gateway.capture_port = 3990", &["gateway.uam_port", "gateway.uam_port"]);
     complains_of("gateway.uam_port = 8081", &["portal.listen"]);
