@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::compare::{Measured, Series};
+use super::figures::{grouped, median};
 use super::peers::Peer;
-use super::report::{grouped, median};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 440.0;
@@ -74,7 +74,7 @@ fn axes(out: &mut String) {
             "<line x1=\"{at:.1}\" y1=\"{top}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"#dadce0\"/>\
              <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             bottom + 18.0,
-            grouped(sessions)
+            grouped(sessions.into())
         );
     }
     for ratio in [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0] {

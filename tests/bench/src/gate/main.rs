@@ -3,6 +3,8 @@
 
 mod compare;
 mod device;
+#[path = "../figures.rs"]
+mod figures;
 mod graph;
 #[path = "../marks.rs"]
 mod marks;

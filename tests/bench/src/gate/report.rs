@@ -5,12 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::compare::{Measured, Series};
-
-/// The middle one.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
+use super::figures::{grouped, median};
 
 /// Everything measured.
 pub fn markdown(measured: &[Measured], tcp: &[Value], rounds: usize, minutes: f64) -> String {
@@ -20,7 +15,7 @@ pub fn markdown(measured: &[Measured], tcp: &[Value], rounds: usize, minutes: f6
          |---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for one in measured {
-        let (peer, sessions) = (one.peer.name(), grouped(one.sessions));
+        let (peer, sessions) = (one.peer.name(), grouped(one.sessions.into()));
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
@@ -39,7 +34,6 @@ pub fn markdown(measured: &[Measured], tcp: &[Value], rounds: usize, minutes: f6
     for one in tcp {
         let figure = |name: &str| one.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
         let peer = one.get("peer").and_then(Value::as_str).unwrap_or_default();
-        let sessions = one.get("sessions").and_then(Value::as_u64).unwrap_or_default();
         let offload = if one.get("offload") == Some(&Value::Bool(true)) {
             "with"
         } else {
@@ -48,7 +42,7 @@ pub fn markdown(measured: &[Measured], tcp: &[Value], rounds: usize, minutes: f6
         let _ = writeln!(
             text,
             "| {peer} | {} | {offload} | {:.2} | **{:.2}** | {:.2} | **{:.2}** |",
-            grouped(u32::try_from(sessions).unwrap_or(u32::MAX)),
+            grouped(figure("sessions")),
             figure("up_gbit"),
             figure("up_to_router"),
             figure("down_gbit"),
@@ -66,30 +60,4 @@ fn cells(series: &Series) -> String {
         median(ratio.clone()),
         median(net.clone())
     )
-}
-
-/// 1234567 as 1,234,567.
-pub fn grouped(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        assert_eq!(
-            [7, 250, 1000, 1_234_567].map(grouped),
-            ["7", "250", "1,000", "1,234,567"]
-        );
-    }
 }

@@ -7,8 +7,8 @@ use kavadam_lab::traces;
 use serde_json::{Value, json};
 
 use super::device::SERVER;
+use super::figures::median;
 use super::peers::Peer;
-use super::report::median;
 use super::world::World;
 
 /// Measures those whose cost a person would notice: not the peers whose packets are slow anyhow.

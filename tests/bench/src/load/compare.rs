@@ -8,6 +8,7 @@ use clap::Args;
 use kavadam_lab::traces;
 use serde_json::{Map, Value, json};
 
+use super::figures::median;
 use super::sql::Engine;
 use super::world::{Plan, Who, World};
 use super::{marks, table};
@@ -172,7 +173,7 @@ impl Compare {
         }
         let mut told = Map::new();
         for ((who, world), runs) in worlds.iter().zip(runs) {
-            let peak = table::median(runs.iter().map(|run| table::figure(run, "/rate")).collect());
+            let peak = median(runs.iter().map(|run| table::figure(run, "/rate")).collect());
             let at_half = world.load(&format!("{common} --rate {}", (peak / 2.0).max(1.0)))?;
             let both = json!({ "rate": peak, "runs": runs, "at_half": at_half });
             told.insert(who.name().into(), both);

@@ -2,6 +2,8 @@
 
 mod centre;
 mod compare;
+#[path = "../figures.rs"]
+mod figures;
 mod flood;
 #[path = "../marks.rs"]
 mod marks;

@@ -4,15 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::figures::{grouped, median};
+
 /// A number somewhere in a value, 0 where there is none.
 pub fn figure(of: &Value, at: &str) -> f64 {
     of.pointer(at).and_then(Value::as_f64).unwrap_or(0.0)
-}
-
-/// The middle one.
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Everything measured.
@@ -61,7 +57,7 @@ fn rates(text: &mut String, measured: &[Value]) {
                 text,
                 "| {shown} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 word(one, "database"),
-                thousands(figure(one, "/devices")),
+                grouped(figure(one, "/devices")),
                 rate(ours),
                 rate(packaged),
                 ratio(ours, packaged),
@@ -92,9 +88,9 @@ fn memories(text: &mut String, measured: &[Value]) {
                 text,
                 "| {who} | {} | {} | {} | {} | {} | {} |",
                 word(one, "database"),
-                thousands(figure(one, "/devices")),
+                grouped(figure(one, "/devices")),
                 mib(figure(memory, "/at_start")),
-                thousands(figure(memory, "/reported")),
+                grouped(figure(memory, "/reported")),
                 mib(figure(memory, "/resident")),
                 if further == 0.0 {
                     "–".into()
@@ -125,13 +121,13 @@ fn storms(text: &mut String, measured: &[Value]) {
             text,
             "| {who} | {} | {} | {:.0} | {} | {} | {} | {} | {} |",
             word(one, "database"),
-            thousands(figure(one, "/devices")),
+            grouped(figure(one, "/devices")),
             figure(storm, "/seconds"),
-            thousands(figure(storm, "/lost")),
-            thousands(figure(storm, "/rejected")),
-            thousands(figure(storm, "/asked_again")),
+            grouped(figure(storm, "/lost")),
+            grouped(figure(storm, "/rejected")),
+            grouped(figure(storm, "/asked_again")),
             millis(figure(storm, "/latency_by_step/login/p99_us")),
-            thousands(figure(storm, "/no_identifier_left")),
+            grouped(figure(storm, "/no_identifier_left")),
         );
     });
 }
@@ -143,10 +139,10 @@ fn floods(text: &mut String, measured: &[Value]) {
             text,
             "| {who} | {} | {} | {} of {} | {} | {} | {} | {} µs |",
             word(one, "database"),
-            thousands(figure(flood, "/flooded/flood_sent") / figure(flood, "/flooded/seconds").max(1.0)),
-            thousands(figure(flood, "/flooded/lost")),
-            thousands(figure(flood, "/flooded/due")),
-            thousands(figure(flood, "/flooded/asked_again")),
+            grouped(figure(flood, "/flooded/flood_sent") / figure(flood, "/flooded/seconds").max(1.0)),
+            grouped(figure(flood, "/flooded/lost")),
+            grouped(figure(flood, "/flooded/due")),
+            grouped(figure(flood, "/flooded/asked_again")),
             millis(figure(flood, "/flooded/latency/p99_us")),
             millis(figure(flood, "/calm/latency/p99_us")),
             figure(flood, "/unknown_source_cpu_us"),
@@ -181,7 +177,7 @@ fn rate(of: Option<&Value>) -> String {
     if is_refusing(of) {
         return "refuses".into();
     }
-    or_dash(of, |of| thousands(figure(of, "/rate")))
+    or_dash(of, |of| grouped(figure(of, "/rate")))
 }
 
 /// More than one in a hundred.
@@ -249,18 +245,6 @@ fn millis(micros: f64) -> String {
     format!("{:.1} ms", micros / 1000.0)
 }
 
-fn thousands(figure: f64) -> String {
-    let digits = format!("{figure:.0}");
-    let mut shown = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -298,7 +282,7 @@ mod tests {
 
     #[test]
     fn large_figures_are_read_in_groups() {
-        assert_eq!(thousands(1_234_567.4), "1,234,567");
-        assert_eq!(thousands(12.0), "12");
+        assert_eq!(grouped(1_234_567.4), "1,234,567");
+        assert_eq!(grouped(12.0), "12");
     }
 }
