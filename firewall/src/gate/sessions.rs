@@ -16,6 +16,9 @@ use crate::session::{Meter, OpenSession, Slot, remember};
 /// A merged packet of 64 KiB must fit into the bucket of the slowest session, or it would never pass.
 const LARGEST_PACKET_OCTETS: u64 = 65_536;
 
+/// At elements that vanish while we look at them.
+const MOST_LOOKS: u32 = 8;
+
 /// The key of `MAC . IPv4` sets: each part begins at a multiple of four octets.
 pub(super) fn key4(mac: Mac, ipv4: Ipv4Addr) -> [u8; 12] {
     let mut key = [0; 12];
@@ -132,6 +135,10 @@ impl State {
             .get(&open.pool)
             .ok_or(FirewallError::UnknownPool(open.pool))?;
         let pool_limit = pool.slots.is_empty().then_some(pool.limit_octets);
+        // The kernel would say so too, but takes its time to refuse.
+        if u32::try_from(self.sessions.len()).is_ok_and(|present| present >= self.max_sessions) {
+            return Err(FirewallError::Full(self.max_sessions));
+        }
         let slot = Slot(self.numbers.take()?);
         let session = Session {
             mac: open.mac,
@@ -351,22 +358,20 @@ impl State {
         }
     }
 
-    /// Deletes elements together if all are there, else each for itself.
+    /// Deletes those of these elements that are there, together. They are looked for first: what the kernel refuses it takes back only after
+    /// every processor has moved on, some 30 ms in which it does nothing else for us.
     pub(super) fn delete_if_there(&mut self, keys: &[(&str, Vec<u8>)]) -> io::Result<()> {
-        let mut batch = self.nft.batch();
-        for (set, key) in keys {
-            batch.delete(set, key);
-        }
-        match self.nft.commit(batch) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            result => return result,
-        }
-        for (set, key) in keys {
+        for attempt in 0.. {
             let mut batch = self.nft.batch();
-            batch.delete(set, key);
+            for (set, key) in keys {
+                if !self.nft.elements(set, &[key])?.is_empty() {
+                    batch.delete(set, key);
+                }
+            }
             match self.nft.commit(batch) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                result => result?,
+                // It expired between the look and the change.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) && attempt < MOST_LOOKS => {}
+                result => return result,
             }
         }
         Ok(())
