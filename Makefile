@@ -26,7 +26,7 @@ lint:   ## Formatting, clippy pedantic, licences
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else \
 	  echo 'lint: cargo-deny is not installed; licences were not checked (cargo install cargo-deny)'; fi
 
-bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radius, login, portal or quota: that one alone)
+bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radius, login, portal, names or quota: that one alone)
 	@tests/setup.sh bench
 	@cargo build --release --locked -p kavadam-server -p kavadam-lab -p kavadam-bench --bins >&2
 	@cargo build --release --locked -p kavadam-firewall --example open_rate >&2
@@ -43,6 +43,12 @@ bench-gate: ## Measure what a packet costs at the gate beside openNDS's rules an
 	@tests/setup.sh bench-gate
 	@cargo build --release --locked -p kavadam-bench --bins >&2
 	@target/release/kavadam-gate-bench compare $(if $(QUICK),--quick) $(if $(WRITE),--write docs/benchmarks.md)
+
+.PHONY: soak
+soak: ## Keep 100,000 devices coming and going at a gateway and a centre for an hour, 200 a second (WRITE=1: into docs/benchmarks.md)
+	@tests/setup.sh bench-gate
+	@cargo build --release --locked -p kavadam-server -p kavadam-bench --bins >&2
+	@target/release/kavadam-gate-bench soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WRITE),--write docs/benchmarks.md)
 
 # Where `make install` puts things; DESTDIR is for packages.
 PREFIX ?= /usr

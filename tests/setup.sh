@@ -24,7 +24,7 @@ case $for_what in
     ;;
   bench) packages+=(freeradius) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
-  bench-gate) packages+=(iperf3 ethtool util-linux) ;;
+  bench-gate) packages+=(iperf3 ethtool util-linux sqlite3) ;;
   run) ;;
   *) fail "say build, run, test, bench, bench-radius or bench-gate" ;;
 esac

@@ -39,11 +39,19 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// As it is on the wire, with zeros as content.
+    /// As it is on the wire, with zeros as content, as short as can be.
     pub fn frame(&self) -> [u8; FRAME] {
+        let mut frame = [0; FRAME];
+        let bytes = self.frame_of(FRAME);
+        frame.iter_mut().zip(bytes).for_each(|(place, octet)| *place = octet);
+        frame
+    }
+
+    /// The same so many octets long, at least [`FRAME`].
+    pub fn frame_of(&self, octets: usize) -> Vec<u8> {
         const TTL: u8 = 64;
         const UDP: u8 = 17;
-        let length = FRAME - HEADER;
+        let length = octets.max(FRAME) - HEADER;
         let octets = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
         let mut ip = Vec::with_capacity(length);
         ip.extend([0x45, 0]);
@@ -59,9 +67,16 @@ impl Datagram {
         // Without a checksum of its own, as UDP over IPv4 may be.
         ip.extend([0, 0]);
 
-        let mut frame = [0; FRAME];
-        let bytes = self.to.0.0.into_iter().chain(self.from.0.0).chain([0x08, 0]).chain(ip);
-        frame.iter_mut().zip(bytes).for_each(|(place, octet)| *place = octet);
+        let mut frame: Vec<u8> = self
+            .to
+            .0
+            .0
+            .into_iter()
+            .chain(self.from.0.0)
+            .chain([0x08, 0])
+            .chain(ip)
+            .collect();
+        frame.resize(length + HEADER, 0);
         frame
     }
 }

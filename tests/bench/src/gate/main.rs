@@ -2,6 +2,8 @@
 //! addresses, and the rules of openNDS 10.
 
 mod compare;
+#[path = "../cost.rs"]
+mod cost;
 mod device;
 #[path = "../figures.rs"]
 mod figures;
@@ -11,6 +13,7 @@ mod marks;
 mod peers;
 mod pump;
 mod report;
+mod soak;
 mod throughput;
 mod world;
 
@@ -30,6 +33,14 @@ struct Arguments {
 enum Command {
     /// Measure ours and its peers side by side (make bench-gate)
     Compare(compare::Compare),
+    /// Keep so many devices coming and going at a real gateway and centre, and look whether anything grows or is lost (make soak)
+    Soak(soak::Soak),
+    /// In the devices' namespace: send datagrams from devices taken at random, without end
+    #[command(hide = true)]
+    Chatter(soak::Chatter),
+    /// In the internet's namespace: answer them
+    #[command(hide = true)]
+    Echo,
     /// In a gateway's namespace: load our rules and open so many sessions
     #[command(hide = true)]
     Fill { sessions: u32 },
@@ -41,6 +52,9 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     let line = match Arguments::parse().command {
         Command::Compare(compare) => compare.run()?,
+        Command::Soak(soak) => soak.run()?,
+        Command::Chatter(chatter) => chatter.run()?,
+        Command::Echo => soak::echo()?,
         Command::Fill { sessions } => peers::fill(sessions)?,
         Command::Send(send) => send.run()?,
     };

@@ -56,11 +56,7 @@ impl Send {
     /// Sends, and tells how long a frame took.
     pub fn run(&self) -> anyhow::Result<Value> {
         let frames = self.frames();
-        let link = getifaddrs()?
-            .filter(|one| one.interface_name == self.interface)
-            .find_map(|one| one.address.as_ref()?.as_link_addr().copied())
-            .with_context(|| format!("there is no interface {}", self.interface))?;
-        let wire = open(&link)?;
+        let wire = open(&self.interface)?;
         let mut at = frames.iter().cycle();
         if self.once {
             for frame in &frames {
@@ -115,10 +111,14 @@ impl Send {
     }
 }
 
-/// A socket for frames from there; it receives none.
-fn open(link: &LinkAddr) -> anyhow::Result<std::os::fd::OwnedFd> {
+/// A socket for frames from this interface; it receives none.
+pub fn open(interface: &str) -> anyhow::Result<std::os::fd::OwnedFd> {
+    let link = getifaddrs()?
+        .filter(|one| one.interface_name == interface)
+        .find_map(|one| one.address.as_ref()?.as_link_addr().copied());
+    let link: LinkAddr = link.with_context(|| format!("there is no interface {interface}"))?;
     let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
         .context("cannot send frames: root is needed")?;
-    bind(wire.as_raw_fd(), link)?;
+    bind(wire.as_raw_fd(), &link)?;
     Ok(wire)
 }

@@ -2,6 +2,8 @@
 
 mod centre;
 mod compare;
+#[path = "../cost.rs"]
+mod cost;
 #[path = "../figures.rs"]
 mod figures;
 mod flood;

@@ -11,9 +11,10 @@ use clap::{Args, ValueEnum};
 use data_encoding::{DecodeError, HEXLOWER_PERMISSIVE};
 use serde_json::{Value, json};
 
+use super::cost::{self, Cost};
 use super::flood::{Flood, Wrong};
 use super::population::{self, Population, Template};
-use super::process::{self, Cost, Watched};
+use super::process::{self, Watched};
 use super::pump::Pump;
 use super::report::Tally;
 use super::story::Scenario;
@@ -333,7 +334,7 @@ impl Costs {
             pid: std::process::id(),
         };
         let all = load.watch.iter().chain([&own]);
-        let all = all.map(|one| anyhow::Ok((one.name.clone(), process::cost(one.pid)?)));
+        let all = all.map(|one| anyhow::Ok((one.name.clone(), cost::cost(one.pid)?)));
         Ok(Self {
             processes: all.collect::<Result<_, _>>()?,
             dropped: process::dropped(load.auth_port) + process::dropped(load.acct_port),

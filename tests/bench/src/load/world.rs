@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::sql::{Database, Engine};
 use super::target::Gates;
-use super::{centre, packaged, peer, process};
+use super::{centre, cost, packaged, peer};
 
 /// Of every gate, in a namespace that nobody else reaches.
 pub const SECRET: &str = "a-secret-of-all-gates";
@@ -152,7 +152,7 @@ impl World {
 
     /// Octets that the server holds in memory now.
     pub fn resident(&self) -> anyhow::Result<u64> {
-        Ok(process::cost(self.pid()?)?.resident)
+        Ok(cost::cost(self.pid()?)?.resident)
     }
 
     /// Whether the server has not ended.
