@@ -1,8 +1,8 @@
 //! How fast sessions open: one JSON line. Run it as root in a network namespace that has an interface `lan0`:
 //!
 //! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), then measures MEASURED more (1,000), one by
-//! one as logins come, each with its quota, speed, end and neighbour entry; then reads and closes them, and loads the rules anew, which
-//! everybody else waits for.
+//! one as logins come, each with its quota, speed, end and neighbour entry; then reads them, lets their time run out and closes them, and loads
+//! the rules anew, which everybody else waits for.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -33,6 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let read = gate.read(&slots)?.len();
     let reading = start.elapsed();
+    // As a gateway ends a session: first it lets its time run out, so that its meters become final.
+    for slot in &slots {
+        gate.set_timeout(*slot, Some(Duration::from_millis(10)))?;
+    }
+    std::thread::sleep(Duration::from_millis(100));
     let closes = each(slots, |slot| gate.close(slot).map(drop))?;
     let reloads = each(0..RELOADS, |_| gate.reload(&layout))?;
 
@@ -53,18 +58,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn layout(max_sessions: u32) -> Result<Layout, Box<dyn std::error::Error>> {
     Ok(Layout {
-        lan_if: "lan0".to_owned(),
-        wan_if: "wan0".to_owned(),
-        lan4: "10.0.0.1/8".parse()?,
         lan6: Some("fd00:80::1/64".parse()?),
-        capture_port: 8080,
-        names_port: 53,
-        local_ports: vec![8080],
-        garden4: Vec::new(),
-        garden6: Vec::new(),
-        strict: true,
-        isolate: true,
         max_sessions: max_sessions.max(1),
+        ..Layout::new("lan0", "wan0", "10.0.0.1/8".parse()?, 8080)
     })
 }
 

@@ -25,10 +25,25 @@ pub struct Layout {
     /// Every TCP port of the gateway that a citizen may reach, logged in or not: capture, UAM, captive portal API,
     /// portal. None of them answers on any interface but the LAN and loopback.
     pub local_ports: Vec<u16>,
+    /// UDP and TCP port that answers the DNS of those online for as long as [`crate::Gate::keep_names`] says so; the resolver itself
+    /// otherwise. `None`: always the resolver.
+    pub citizen_names_port: Option<u16>,
+    /// Whatever resolver those online ask, [`Layout::citizen_names_port`] answers. Without it only what they ask us.
+    pub all_names: bool,
     /// Destinations open before login and free after it.
     pub garden4: Vec<Ipv4Addr>,
     /// Likewise, IPv6.
     pub garden6: Vec<Ipv6Addr>,
+    /// Destinations closed before login and free after it.
+    pub free4: Vec<Ipv4Addr>,
+    /// Likewise, IPv6.
+    pub free6: Vec<Ipv6Addr>,
+    /// Where nobody may go, but for what the garden opens and what is free.
+    pub blocked4: Vec<Ipv4Net>,
+    /// Likewise, IPv6.
+    pub blocked6: Vec<Ipv6Net>,
+    /// Ports that nobody may speak to, with the protocol: 6 is TCP, 17 UDP.
+    pub blocked_ports: Vec<(u8, u16)>,
     /// Let a stranger be heard only from an address leased to its MAC (see [`crate::Gate::admit_lease`]). Without it a
     /// flood of invented addresses can fill the connection table and lock newcomers out.
     pub strict: bool,
@@ -41,6 +56,32 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// A gate that is strict, with only the resolver and one port to be reached, and nothing free or blocked.
+    #[must_use]
+    pub fn new(lan_if: &str, wan_if: &str, lan4: Ipv4Net, capture_port: u16) -> Self {
+        Self {
+            lan_if: lan_if.to_owned(),
+            wan_if: wan_if.to_owned(),
+            lan4,
+            lan6: None,
+            capture_port,
+            names_port: 53,
+            local_ports: vec![capture_port],
+            citizen_names_port: None,
+            all_names: false,
+            garden4: Vec::new(),
+            garden6: Vec::new(),
+            free4: Vec::new(),
+            free6: Vec::new(),
+            blocked4: Vec::new(),
+            blocked6: Vec::new(),
+            blocked_ports: Vec::new(),
+            strict: true,
+            isolate: true,
+            max_sessions: 131_072,
+        }
+    }
+
     /// Everything wrong with this layout, in words for the person who wrote the configuration.
     ///
     /// # Errors
@@ -67,7 +108,10 @@ impl Layout {
                 self.capture_port
             ));
         }
-        if self.local_ports.contains(&0) || self.names_port == 0 {
+        if self.citizen_names_port == Some(self.names_port) {
+            problems.push("strangers and those online cannot have the same port for names".to_owned());
+        }
+        if self.local_ports.contains(&0) || self.names_port == 0 || self.citizen_names_port == Some(0) {
             problems.push("port 0 cannot be reached".to_owned());
         }
         if !(1..=1_000_000).contains(&self.max_sessions) {
@@ -93,18 +137,18 @@ pub(crate) mod tests {
 
     pub(crate) fn sample() -> Layout {
         Layout {
-            lan_if: "lan0".to_owned(),
-            wan_if: "wan0".to_owned(),
-            lan4: "10.80.0.1/16".parse().unwrap(),
             lan6: Some("fd00:80::1/64".parse().unwrap()),
-            capture_port: 8080,
             names_port: 5300,
             local_ports: vec![8080, 3990, 8443, 8081],
+            citizen_names_port: Some(5301),
             garden4: vec!["203.0.113.30".parse().unwrap()],
             garden6: vec!["2001:db8:113::30".parse().unwrap()],
-            strict: true,
-            isolate: true,
-            max_sessions: 131_072,
+            free4: vec!["203.0.113.40".parse().unwrap()],
+            free6: vec!["2001:db8:113::40".parse().unwrap()],
+            blocked4: vec!["192.0.2.0/25".parse().unwrap(), "192.0.2.128/25".parse().unwrap()],
+            blocked6: vec!["2001:db8:bad::/48".parse().unwrap()],
+            blocked_ports: vec![(6, 25), (17, 5060)],
+            ..Layout::new("lan0", "wan0", "10.80.0.1/16".parse().unwrap(), 8080)
         }
     }
 

@@ -14,7 +14,7 @@ mod session;
 mod trace;
 
 pub use error::FirewallError;
-pub use gate::{Gate, Restored, SeenDevice, SeenSession, Stay, View};
+pub use gate::{Gate, Opening, Restored, SeenDevice, SeenSession, Stay, Uncharged, View};
 pub use layout::Layout;
 pub use netlink::{Events, GateEvent};
 pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};

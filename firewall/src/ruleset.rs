@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 pub(crate) mod link;
 mod rules;
 
@@ -42,9 +44,18 @@ pub(crate) mod set {
     pub const GARDEN_NAMES4: &str = "garden_names4";
     /// Likewise, IPv6.
     pub const GARDEN_NAMES6: &str = "garden_names6";
+    /// Addresses that free names lead to, IPv4.
+    pub const FREE_NAMES4: &str = "free_names4";
+    /// Likewise, IPv6.
+    pub const FREE_NAMES6: &str = "free_names6";
+    /// The port of DNS, as long as somebody answers those online in the resolver's place.
+    pub const CITIZEN_NAMES: &str = "citizen_names";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
 }
+
+/// Counters of what is charged to nobody, by direction, and of what was refused as blocked.
+pub(crate) const COUNTERS: [&str; 3] = ["free_up", "free_down", "blocked"];
 
 /// A base chain's place in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +94,9 @@ pub(crate) fn content(layout: &Layout) -> String {
     for (name, definition) in sets(layout) {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {TABLE} {name} {{ {definition} }}"));
+    }
+    for name in COUNTERS {
+        line(&mut out, &format!("add counter inet {TABLE} {name}"));
     }
     let chains = chains(layout);
     for chain in &chains {
@@ -154,6 +168,23 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ),
         ("garden4", "type ipv4_addr; size 65536;".to_owned()),
         ("garden6", "type ipv6_addr; size 65536;".to_owned()),
+        ("free4", "type ipv4_addr; size 65536;".to_owned()),
+        ("free6", "type ipv6_addr; size 65536;".to_owned()),
+        ("blocked4", "type ipv4_addr; size 1048576; flags interval;".to_owned()),
+        ("blocked6", "type ipv6_addr; size 1048576; flags interval;".to_owned()),
+        ("blocked_ports", "type inet_proto . inet_service; size 1024;".to_owned()),
+        (
+            set::FREE_NAMES4,
+            "type ipv4_addr; size 65536; flags timeout;".to_owned(),
+        ),
+        (
+            set::FREE_NAMES6,
+            "type ipv6_addr; size 65536; flags timeout;".to_owned(),
+        ),
+        (
+            set::CITIZEN_NAMES,
+            "type inet_service; size 2; flags timeout;".to_owned(),
+        ),
         (
             set::GARDEN_NAMES4,
             "type ipv4_addr; size 65536; flags timeout;".to_owned(),
@@ -187,10 +218,22 @@ fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
             .map(ToString::to_string)
             .collect()
     }
+    fn ports(all: &[(u8, u16)]) -> Vec<String> {
+        let all: BTreeSet<_> = all.iter().collect();
+        all.into_iter()
+            .map(|(proto, port)| format!("{proto} . {port}"))
+            .collect()
+    }
     let nd_types = ["nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert"];
     vec![
         ("garden4", elements(&layout.garden4)),
         ("garden6", elements(&layout.garden6)),
+        ("free4", elements(&layout.free4)),
+        ("free6", elements(&layout.free6)),
+        // The kernel takes no ranges that overlap.
+        ("blocked4", elements(&Ipv4Net::aggregate(&layout.blocked4))),
+        ("blocked6", elements(&Ipv6Net::aggregate(&layout.blocked6))),
+        ("blocked_ports", ports(&layout.blocked_ports)),
         ("local_ports", elements(&layout.local_ports)),
         ("nd_types", nd_types.map(ToOwned::to_owned).to_vec()),
     ]
@@ -221,6 +264,12 @@ mod tests {
             lan6: None,
             garden4: vec![],
             garden6: vec![],
+            free4: vec![],
+            free6: vec![],
+            blocked4: vec![],
+            blocked6: vec![],
+            blocked_ports: vec![],
+            citizen_names_port: None,
             strict: false,
             ..sample()
         };
@@ -310,6 +359,7 @@ mod tests {
             "downlink_metered",
             "garden_up",
             "garden_down",
+            "refused",
             "lan_in",
         ] {
             let chain = chains(&sample()).into_iter().find(|chain| chain.name == name).unwrap();

@@ -12,7 +12,7 @@ use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versi
 use kavadam_radius::{NasIdentity, Retry, Secret};
 use rustls::pki_types::ServerName;
 
-use crate::names::Garden;
+use crate::names::{Blocklist, Garden};
 
 /// One gateway.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct GatewayConfig {
     pub uam_port: u16,
     /// Where strangers' DNS arrives.
     pub names_port: u16,
+    /// Where the DNS of those online arrives, if something is open, free or blocked by name.
+    pub citizen_names_port: u16,
     /// TCP ports of this machine that strangers may reach besides: the portal's, where it runs here.
     pub other_ports: Vec<u16>,
     /// Origin of the portal, `http://host[:port]` or `https://…`, without a slash at its end: redirects are signed over it.
@@ -55,6 +57,12 @@ pub struct GatewayConfig {
     pub walled_garden: Vec<IpAddr>,
     /// The same by name.
     pub garden_names: Garden,
+    /// Closed before login, and charged to nobody after it.
+    pub free: Vec<IpAddr>,
+    /// The same by name.
+    pub free_names: Garden,
+    /// Where nobody may go.
+    pub blocked: BlockedConfig,
     /// Between reports where the server sets none, at least 10 s.
     pub interim: Duration,
     /// RADIUS servers.
@@ -65,6 +73,21 @@ pub struct GatewayConfig {
     pub api: Option<ApiConfig>,
     /// DHCP and DNS.
     pub dnsmasq: DnsmasqConfig,
+}
+
+/// Where nobody may go, but for what is in the walled garden or free.
+#[derive(Debug, Clone, Default)]
+pub struct BlockedConfig {
+    /// Names, with everything beneath them.
+    pub names: Blocklist,
+    /// Files with more of them, read again when they change.
+    pub files: Vec<PathBuf>,
+    /// Addresses.
+    pub networks: Vec<IpNet>,
+    /// Ports, each with the number of its protocol: 6 is TCP, 17 UDP.
+    pub ports: Vec<(u8, u16)>,
+    /// Devices are answered by us whatever resolver they ask.
+    pub is_every_resolver_ours: bool,
 }
 
 /// Whom to ask.
@@ -151,6 +174,13 @@ impl GatewayConfig {
         local_ports.dedup();
         let v4 = |address: &IpAddr| if let IpAddr::V4(v4) = address { Some(*v4) } else { None };
         let v6 = |address: &IpAddr| if let IpAddr::V6(v6) = address { Some(*v6) } else { None };
+        let (mut blocked4, mut blocked6) = (Vec::new(), Vec::new());
+        for net in &self.blocked.networks {
+            match net {
+                IpNet::V4(net) => blocked4.push(net.trunc()),
+                IpNet::V6(net) => blocked6.push(net.trunc()),
+            }
+        }
         Layout {
             lan_if: self.lan_if.clone(),
             wan_if: self.wan_if.clone(),
@@ -158,13 +188,27 @@ impl GatewayConfig {
             lan6: self.lan6,
             capture_port: self.capture_port,
             names_port: self.names_port,
+            citizen_names_port: self.reads_all_names().then_some(self.citizen_names_port),
+            all_names: self.blocked.is_every_resolver_ours,
             local_ports,
+            free4: self.free.iter().filter_map(v4).collect(),
+            free6: self.free.iter().filter_map(v6).collect(),
+            blocked4,
+            blocked6,
+            blocked_ports: self.blocked.ports.clone(),
             garden4: self.walled_garden.iter().filter_map(v4).collect(),
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
             isolate: self.are_isolated,
             max_sessions: self.max_sessions,
         }
+    }
+
+    /// Whether the names that people online ask for matter: something is open, free or blocked by name.
+    #[must_use]
+    pub fn reads_all_names(&self) -> bool {
+        let is_plain = self.garden_names.is_empty() && self.free_names.is_empty();
+        !is_plain || !self.blocked.names.is_empty() || !self.blocked.files.is_empty()
     }
 
     /// Our addresses on the LAN.

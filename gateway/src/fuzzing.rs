@@ -34,6 +34,7 @@ pub fn query(text: &str) {
 pub fn names(datagram: &[u8]) {
     _ = names::read(datagram);
     _ = names::addresses(datagram);
+    _ = (names::name(datagram), names::denial(datagram));
     assert!(names::refusal(datagram).is_none_or(|refused| refused.len() <= datagram.len()));
 }
 

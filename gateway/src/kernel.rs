@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kavadam_domain::Mac;
-use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, PoolKey, Slot};
+use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Opening, PoolKey, Slot};
 
 /// Each method means what the [`Gate`]'s method of the same name means.
 pub trait Kernel: Send + 'static {
@@ -50,14 +50,18 @@ impl Kernel for Arc<Gate> {
     }
 }
 
-/// What the door for strangers' names needs of it.
-pub trait Gardening: Send + Sync + 'static {
-    fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError>;
+/// What the doors for names need of it.
+pub trait Naming: Send + Sync + 'static {
+    fn open_name(&self, open: Opening, address: IpAddr, stay: Duration) -> Result<(), FirewallError>;
+    fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError>;
 }
 
-impl Gardening for Arc<Gate> {
-    fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
-        Gate::admit_garden(self, address, stay)
+impl Naming for Arc<Gate> {
+    fn open_name(&self, open: Opening, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        Gate::open_name(self, open, address, stay)
+    }
+    fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError> {
+        Gate::keep_names(self, stay)
     }
 }
 

@@ -35,7 +35,7 @@ mod spool;
 pub use check::{Problem, check};
 pub use config::GatewayConfig;
 pub use http::CertificateError;
-pub use names::{Garden, InvalidGardenName};
+pub use names::{Blocklist, Garden, InvalidBlockedName, InvalidGardenName, ListRead};
 pub use run::{Gateway, GatewayError, Pulse, run, start};
 pub use spool::SpoolError;
 

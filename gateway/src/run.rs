@@ -158,16 +158,12 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         changed: Arc::default(),
     };
     let engine_handle = handle.clone();
-    let names = NameDoor::bind(
-        Arc::clone(&gate),
-        config.garden_names.clone(),
-        devices.clone(),
-        (config.lan4, config.lan6),
-        config.names_port,
-        // dnsmasq.
-        SocketAddr::new(config.lan4.addr().into(), 53),
-    );
-    let names = names.map_err(opening(format!("the port for strangers' names, {}", config.names_port)))?;
+    // dnsmasq.
+    let resolver = SocketAddr::new(config.lan4.addr().into(), 53);
+    let names = NameDoor::bind(Arc::clone(&gate), &config, devices.clone(), resolver);
+    let names = names.map_err(opening(
+        "the ports for names, gateway.names_port and citizen_names_port",
+    ))?;
     let keeper = LeaseKeeper::new(
         gate,
         devices.clone(),

@@ -19,6 +19,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         capture_port: 8080,
         uam_port: 3990,
         names_port: 5300,
+        citizen_names_port: 5301,
         other_ports: vec![8081],
         portal_url: "http://10.80.0.1:8081".into(),
         uam_secret: Secret::new(b"uam secret".to_vec()),
@@ -27,6 +28,9 @@ pub(crate) fn sample_config() -> GatewayConfig {
         max_sessions: 1000,
         walled_garden: vec!["203.0.113.30".parse().unwrap(), "2001:db8::30".parse().unwrap()],
         garden_names: crate::names::Garden::default(),
+        free: Vec::new(),
+        free_names: crate::names::Garden::default(),
+        blocked: crate::config::BlockedConfig::default(),
         interim: Duration::from_mins(1),
         radius: RadiusConfig {
             servers: vec![("127.0.0.1:1812".parse().unwrap(), "127.0.0.1:1813".parse().unwrap())],

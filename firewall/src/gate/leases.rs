@@ -12,6 +12,17 @@ use crate::FirewallError;
 use crate::netlink::Entry;
 use crate::ruleset::set;
 
+const DNS: u16 = 53;
+
+/// What a name opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// To strangers, and free to those online.
+    Garden,
+    /// Free to those online alone.
+    Free,
+}
+
 impl State {
     pub(super) fn admit_lease(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError> {
         self.renew(mac, ipv4, ttl)
@@ -40,13 +51,26 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn admit_garden(&mut self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
-        let timeout_ms = Some(millis(stay));
-        let admitted = match address {
-            IpAddr::V4(ip) => self.put(&[(set::GARDEN_NAMES4, &ip.octets())], timeout_ms),
-            IpAddr::V6(ip) => self.put(&[(set::GARDEN_NAMES6, &ip.octets())], timeout_ms),
+    pub(super) fn open_name(&mut self, open: Opening, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        let (set4, set6) = match open {
+            Opening::Garden => (set::GARDEN_NAMES4, set::GARDEN_NAMES6),
+            Opening::Free => (set::FREE_NAMES4, set::FREE_NAMES6),
         };
-        admitted.map_err(FirewallError::kernel("open the walled garden"))
+        let timeout_ms = Some(millis(stay));
+        let opened = match address {
+            IpAddr::V4(ip) => self.put(&[(set4, &ip.octets())], timeout_ms),
+            IpAddr::V6(ip) => self.put(&[(set6, &ip.octets())], timeout_ms),
+        };
+        opened.map_err(FirewallError::kernel("open an address"))
+    }
+
+    pub(super) fn keep_names(&mut self, stay: Option<Duration>) -> Result<(), FirewallError> {
+        let port = DNS.to_be_bytes();
+        let kept = match stay {
+            Some(stay) => self.put(&[(set::CITIZEN_NAMES, &port)], Some(millis(stay))),
+            None => self.delete_if_there(&[(set::CITIZEN_NAMES, port.to_vec())]),
+        };
+        kept.map_err(FirewallError::kernel("lead names here"))
     }
 
     fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {

@@ -27,10 +27,11 @@ use kavadam_domain::Mac;
 use crate::netlink::{Channel, Neighbours};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
 use crate::{Events, FirewallError, Layout, apply};
+pub use leases::Opening;
 use numbers::Numbers;
 use owner::Holding;
 pub use restore::Restored;
-pub use view::{SeenDevice, SeenSession, Stay, View};
+pub use view::{SeenDevice, SeenSession, Stay, Uncharged, View};
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
@@ -271,12 +272,21 @@ impl Gate {
         self.state().revoke_lease(mac, ipv4)
     }
 
-    /// Opens an address to strangers for so long, as one that a garden's name leads to. Calling it again renews.
+    /// Opens an address for so long, as one that a name leads to. Calling it again renews.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
-    pub fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
-        self.state().admit_garden(address, stay)
+    pub fn open_name(&self, open: Opening, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        self.state().open_name(open, address, stay)
+    }
+
+    /// Leads the DNS of those online to [`Layout::citizen_names_port`] for so long, unless this is called again; `None` ends it at once. Their
+    /// resolver is then the one they asked, so that they are not held up by whoever is dead.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError> {
+        self.state().keep_names(stay)
     }
 
     /// Says which interfaces are the ports of the LAN's bridge: what comes in at one of them goes to none of the others.

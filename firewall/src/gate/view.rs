@@ -8,9 +8,9 @@ use kavadam_domain::Mac;
 
 use super::State;
 use super::sessions::key4;
-use crate::netlink::Element;
+use crate::netlink::{Element, FAMILY_BRIDGE, FAMILY_INET};
 use crate::ruleset::link::ROGUES;
-use crate::ruleset::set;
+use crate::ruleset::{COUNTERS, set};
 use crate::session::{AdoptedSession, PoolKey, Slot};
 use crate::{FirewallError, Layout};
 
@@ -28,6 +28,17 @@ pub struct SeenSession {
     pub down_octets_per_sec: Option<u64>,
     /// The kernel refuses its packets. What was used tells it not: the packet that would have crossed the limit is not in the meters.
     pub is_used_up: bool,
+}
+
+/// What no session is charged for, since the table was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Uncharged {
+    /// To the walled garden and what else is free.
+    pub up_octets: u64,
+    /// From there.
+    pub down_octets: u64,
+    /// Packets to where nobody may go.
+    pub blocked_packets: u64,
 }
 
 /// How long something stays; `None`: until it is taken away.
@@ -134,11 +145,28 @@ impl View {
     pub fn rogues(&mut self) -> Result<Vec<(&'static str, u64)>, FirewallError> {
         let mut told = Vec::new();
         for name in ROGUES {
-            let counter = self.0.nft.link_counter(name);
+            let counter = self.0.nft.counter(FAMILY_BRIDGE, name);
             let counter = counter.map_err(FirewallError::kernel("read a counter"))?;
             told.extend(counter.map(|counter| (name, counter.packets)));
         }
         Ok(told)
+    }
+
+    /// Octets of IP packets that were charged to nobody, up and down, and how many packets were refused as blocked.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn uncharged(&mut self) -> Result<Uncharged, FirewallError> {
+        let [free_up, free_down, blocked] = COUNTERS.map(|name| {
+            let counter = self.0.nft.counter(FAMILY_INET, name);
+            let counter = counter.map_err(FirewallError::kernel("read a counter"));
+            counter.map(Option::unwrap_or_default)
+        });
+        Ok(Uncharged {
+            up_octets: free_up?.octets,
+            down_octets: free_down?.octets,
+            blocked_packets: blocked?.packets,
+        })
     }
 
     /// Octets of each session so far, up and down, read by number: cheap enough to be asked each second.

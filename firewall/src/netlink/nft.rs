@@ -255,15 +255,15 @@ pub fn get_quota(name: &str, sequence: u32) -> Writer {
     })
 }
 
-/// Asks for one counter of our table on layer 2.
-pub fn get_link_counter(name: &str, sequence: u32) -> Writer {
-    request_in(FAMILY_BRIDGE, GET_OBJECT, wire::ACK, sequence, |w| {
+/// Asks for one counter of our table of this family.
+pub fn get_counter(family: u8, name: &str, sequence: u32) -> Writer {
+    request_in(family, GET_OBJECT, wire::ACK, sequence, |w| {
         w.string(2, name);
         w.u32(3, COUNTER_OBJECT);
     })
 }
 
-/// What it has counted, in the body of the answer to [`get_link_counter`].
+/// What it has counted, in the body of the answer to [`get_counter`].
 pub fn read_counter(body: &[u8]) -> Option<Counter> {
     let data = wire::attribute(body.get(4..)?, 4)?;
     let number = |kind| wire::attribute(data, kind).and_then(wire::be_u64);

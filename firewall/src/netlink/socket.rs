@@ -150,11 +150,11 @@ impl Channel {
         quota.ok_or_else(no_answer)
     }
 
-    /// Reads one counter of our table on layer 2; `None`: it is not there.
-    pub fn link_counter(&mut self, name: &str) -> io::Result<Option<Counter>> {
+    /// Reads one counter of our table of this family; `None`: it is not there.
+    pub fn counter(&mut self, family: u8, name: &str) -> io::Result<Option<Counter>> {
         let sequence = self.next_sequence();
         let mut counter = None;
-        let errno = self.ask(&nft::get_link_counter(name, sequence), sequence, |body| {
+        let errno = self.ask(&nft::get_counter(family, name, sequence), sequence, |body| {
             counter = counter.or_else(|| nft::read_counter(body));
         })?;
         match errno {

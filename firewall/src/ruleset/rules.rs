@@ -1,11 +1,12 @@
 //! The chains: one function or list for each, in the order in which a packet meets them.
 
-use super::{Chain, Hook, set};
+use super::{COUNTERS, Chain, Hook, set};
 use crate::layout::Layout;
 
 /// Every chain with its rules, as the kernel must show them after loading.
 pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
     let (lan, wan) = (&layout.lan_if, &layout.wan_if);
+    let [free_up, free_down, blocked] = COUNTERS;
     let base = |name, kind, at, priority, policy, rules| Chain {
         name,
         hook: Some(Hook {
@@ -21,7 +22,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         hook: None,
         rules,
     };
-    vec![
+    let mut chains = vec![
         base(
             "raw",
             "filter",
@@ -36,7 +37,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
             "prerouting",
             ("dstnat", -100),
             "accept",
-            vec![format!("iifname \"{lan}\" meta mark 0 goto capture")],
+            nat_pre(layout),
         ),
         base(
             "nat_post",
@@ -89,17 +90,22 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("newcomer", owned(&NEWCOMER)),
         plain("uplink", owned(&UPLINK)),
         plain("uplink_known", owned(&UPLINK_KNOWN)),
-        plain("uplink_unmarked", owned(&UPLINK_UNMARKED)),
+        plain("uplink_unmarked", uplink_unmarked()),
         plain("uplink_metered", metered(set::CNT_UP)),
-        plain("garden_up", owned(&GARDEN_UP)),
+        plain("garden_up", garden_up()),
         plain("downlink", owned(&DOWNLINK)),
         plain("downlink_metered", metered(set::CNT_DOWN)),
-        plain("garden_down", owned(&GARDEN_DOWN)),
+        plain("garden_down", garden_down()),
+        plain("free_up", counted(free_up)),
+        plain("free_down", counted(free_down)),
+        plain("refused", refused(blocked)),
         plain("lan_in", lan_in(layout)),
         plain("lan_dns", owned(&LAN_DNS)),
         plain("dns_out", owned(&DNS_OUT)),
         plain("other_in", other_in(layout)),
-    ]
+    ];
+    chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
+    chains
 }
 
 fn owned(rules: &[&str]) -> Vec<String> {
@@ -170,30 +176,74 @@ fn stranger(layout: &Layout) -> Vec<String> {
 fn capture(layout: &Layout) -> Vec<String> {
     let port = layout.capture_port;
     let gateway4 = layout.lan4.addr();
-    let mut rules = owned(&[
-        "ip daddr @garden4 accept",
-        "ip6 daddr @garden6 accept",
-        "ip daddr @garden_names4 accept",
-        "ip6 daddr @garden_names6 accept",
-    ]);
-    let names = layout.names_port;
-    for proto in ["udp", "tcp"] {
-        rules.push(format!(
-            "meta nfproto ipv4 {proto} dport 53 dnat ip to {gateway4}:{names}"
-        ));
-    }
+    let mut rules = garden("daddr", "accept");
+    rules.extend(names_to(layout, layout.names_port, "dport 53"));
     rules.push(format!("meta nfproto ipv4 tcp dport 80 dnat ip to {gateway4}:{port}"));
     if let Some(gateway6) = layout.lan6.map(|net| net.addr()) {
-        for proto in ["udp", "tcp"] {
-            rules.push(format!(
-                "meta nfproto ipv6 {proto} dport 53 dnat ip6 to [{gateway6}]:{names}"
-            ));
-        }
         rules.push(format!(
             "meta nfproto ipv6 tcp dport 80 dnat ip6 to [{gateway6}]:{port}"
         ));
     }
     rules
+}
+
+fn nat_pre(layout: &Layout) -> Vec<String> {
+    let lan = &layout.lan_if;
+    let mut rules = vec![format!("iifname \"{lan}\" meta mark 0 goto capture")];
+    if layout.citizen_names_port.is_some() {
+        rules.push(format!("iifname \"{lan}\" goto citizen_asks"));
+    }
+    rules
+}
+
+/// Those online ask kavadam as long as it says every moment that it answers, and the resolver itself as soon as it does not.
+fn citizen_asks(layout: &Layout) -> Option<Vec<String>> {
+    let port = layout.citizen_names_port?;
+    let mut rules = Vec::new();
+    if !layout.all_names {
+        rules.push("fib daddr type != local accept  # another resolver is their choice".to_owned());
+    }
+    rules.extend(names_to(layout, port, &format!("dport @{}", set::CITIZEN_NAMES)));
+    Some(rules)
+}
+
+/// DNS to a port of ours, both families and protocols.
+fn names_to(layout: &Layout, port: u16, matching: &str) -> Vec<String> {
+    let mut rules = Vec::new();
+    for proto in ["udp", "tcp"] {
+        let gateway4 = layout.lan4.addr();
+        rules.push(format!(
+            "meta nfproto ipv4 {proto} {matching} dnat ip to {gateway4}:{port}"
+        ));
+    }
+    if let Some(gateway6) = layout.lan6.map(|net| net.addr()) {
+        for proto in ["udp", "tcp"] {
+            rules.push(format!(
+                "meta nfproto ipv6 {proto} {matching} dnat ip6 to [{gateway6}]:{port}"
+            ));
+        }
+    }
+    rules
+}
+
+/// What is open before login, by the address at one end of a packet.
+fn garden(end: &str, verdict: &str) -> Vec<String> {
+    vec![
+        format!("ip {end} @garden4 {verdict}"),
+        format!("ip6 {end} @garden6 {verdict}"),
+        format!("ip {end} @{} {verdict}", set::GARDEN_NAMES4),
+        format!("ip6 {end} @{} {verdict}", set::GARDEN_NAMES6),
+    ]
+}
+
+/// What is free after login, beside the garden.
+fn free_of_charge(end: &str, verdict: &str) -> Vec<String> {
+    vec![
+        format!("ip {end} @free4 {verdict}"),
+        format!("ip6 {end} @free6 {verdict}"),
+        format!("ip {end} @{} {verdict}", set::FREE_NAMES4),
+        format!("ip6 {end} @{} {verdict}", set::FREE_NAMES6),
+    ]
 }
 
 /// One device must not fill the connection table. Only a connection's first packet comes here; how often is bounded first,
@@ -220,16 +270,35 @@ const UPLINK_KNOWN: [&str; 4] = [
     "drop  # too fast",
 ];
 
-/// Only here is the garden looked for: most packets are of connections that are marked, and so not to there.
-const UPLINK_UNMARKED: [&str; 7] = [
-    "ip daddr @garden4 accept  # free of charge; the connection stays unmarked, so its answers are free too",
-    "ip6 daddr @garden6 accept",
-    "ip daddr @garden_names4 accept",
-    "ip6 daddr @garden_names6 accept",
-    "ct mark set meta mark",
-    "meta mark @lim_up goto uplink_metered",
-    "drop  # too fast",
-];
+/// Only here is looked for what is free or blocked: most packets are of connections that are marked, and so not to there.
+fn uplink_unmarked() -> Vec<String> {
+    let mut rules = garden("daddr", "goto free_up");
+    rules.extend(free_of_charge("daddr", "goto free_up"));
+    rules.extend(owned(&[
+        "ip daddr @blocked4 goto refused",
+        "ip6 daddr @blocked6 goto refused",
+        "meta l4proto . th dport @blocked_ports goto refused",
+        "ct mark set meta mark",
+        "meta mark @lim_up goto uplink_metered",
+        "drop  # too fast",
+    ]));
+    rules
+}
+
+/// Counted apart. The connection stays unmarked, so its answers are free too.
+fn counted(counter: &str) -> Vec<String> {
+    vec![format!("counter name \"{counter}\" accept")]
+}
+
+fn refused(counter: &str) -> Vec<String> {
+    let mut rules = vec![format!("counter name \"{counter}\"")];
+    rules.extend(owned(&[
+        "meta l4proto tcp reject with tcp reset",
+        "meta l4proto udp reject with icmpx admin-prohibited",
+        "drop",
+    ]));
+    rules
+}
 
 const DOWNLINK: [&str; 6] = [
     "ct state invalid drop",
@@ -248,30 +317,28 @@ fn metered(counters: &str) -> Vec<String> {
     ]
 }
 
-const GARDEN_UP: [&str; 7] = [
-    "ct status & confirmed == 0 jump newcomer",
-    "ip daddr @garden4 accept",
-    "ip6 daddr @garden6 accept",
-    "ip daddr @garden_names4 accept",
-    "ip6 daddr @garden_names6 accept",
-    "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
-    "drop",
-];
+fn garden_up() -> Vec<String> {
+    let mut rules = owned(&["ct status & confirmed == 0 jump newcomer"]);
+    rules.extend(garden("daddr", "goto free_up"));
+    rules.extend(owned(&[
+        "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
+        "drop",
+    ]));
+    rules
+}
 
-const GARDEN_DOWN: [&str; 7] = [
-    "ct state new drop",
-    "ip saddr @garden4 accept",
-    "ip6 saddr @garden6 accept",
-    "ip saddr @garden_names4 accept",
-    "ip6 saddr @garden_names6 accept",
-    "meta l4proto tcp reject with tcp reset",
-    "drop",
-];
+fn garden_down() -> Vec<String> {
+    let mut rules = owned(&["ct state new drop"]);
+    rules.extend(garden("saddr", "goto free_down"));
+    rules.extend(free_of_charge("saddr", "goto free_down"));
+    rules.extend(owned(&["meta l4proto tcp reject with tcp reset", "drop"]));
+    rules
+}
 
-/// The resolver's, and the one where strangers' questions arrive.
+/// The resolver's, and those where the questions of strangers and of those online arrive.
 fn dns_ports(layout: &Layout) -> impl Iterator<Item = u16> {
     let own = (layout.names_port != 53).then_some(layout.names_port);
-    std::iter::once(53).chain(own)
+    std::iter::once(53).chain(own).chain(layout.citizen_names_port)
 }
 
 fn lan_in(layout: &Layout) -> Vec<String> {
@@ -283,6 +350,11 @@ fn lan_in(layout: &Layout) -> Vec<String> {
         "icmp type echo-request limit rate 200/second accept",
         "icmpv6 type echo-request limit rate 200/second accept",
     ]);
+    if let Some(port) = layout.citizen_names_port {
+        rules.push(format!(
+            "meta mark 0 th dport {port} drop  # strangers are answered elsewhere"
+        ));
+    }
     for port in dns_ports(layout) {
         rules.extend(["udp", "tcp"].map(|proto| format!("{proto} dport {port} goto lan_dns")));
     }

@@ -329,18 +329,12 @@ impl Inside {
 
 pub fn layout() -> Layout {
     Layout {
-        lan_if: "lan0".to_owned(),
-        wan_if: "wan0".to_owned(),
-        lan4: "10.80.0.1/16".parse().expect("a prefix"),
         lan6: Some("fd00:80::1/64".parse().expect("a prefix")),
-        capture_port: 8080,
-        names_port: 53,
         local_ports: vec![8080, 3990],
         garden4: vec![GARDEN4.parse::<Ipv4Addr>().expect("an address")],
         garden6: vec![GARDEN6.parse::<Ipv6Addr>().expect("an address")],
-        strict: true,
-        isolate: true,
         max_sessions: 4096,
+        ..Layout::new("lan0", "wan0", "10.80.0.1/16".parse().expect("a prefix"), 8080)
     }
 }
 

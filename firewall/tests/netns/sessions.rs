@@ -4,10 +4,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Slot};
+use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, Opening, Slot, View};
 
 use crate::Case;
-use crate::lab::{GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, first_line, go_on, octets4, octets6};
+use crate::before_login::answer_tcp;
+use crate::lab::{
+    GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, octets4, octets6,
+};
 
 pub const CASES: &[Case] = &[
     (
@@ -16,6 +19,15 @@ pub const CASES: &[Case] = &[
     ),
     ("bounds_a_citizens_connections", bounds_a_citizens_connections),
     ("serves_the_garden_free_of_charge", serves_the_garden_free_of_charge),
+    (
+        "charges_nobody_for_what_is_free_and_counts_it",
+        charges_nobody_for_what_is_free_and_counts_it,
+    ),
+    ("keeps_blocked_places_closed", keeps_blocked_places_closed),
+    (
+        "leads_names_here_only_as_long_as_it_is_told",
+        leads_names_here_only_as_long_as_it_is_told,
+    ),
     ("keeps_citizens_apart", keeps_citizens_apart),
     ("gives_a_borrowed_address_nothing", gives_a_borrowed_address_nothing),
     (
@@ -101,6 +113,116 @@ fn serves_the_garden_free_of_charge(lab: &Inside) {
         assert_eq!(lab.phone.node.run(&["tcp-get", host, TCP, "100000"]), "100000");
     }
     assert_eq!(gate.read(&[slot]).unwrap(), [(slot, Meter::default())]);
+}
+
+fn charges_nobody_for_what_is_free_and_counts_it(lab: &Inside) {
+    let free = Layout {
+        garden4: Vec::new(),
+        garden6: Vec::new(),
+        free6: vec![GARDEN6.parse().unwrap()],
+        ..layout()
+    };
+    let gate = Gate::load(&free).unwrap();
+    let pool = gate.create_pool(Some(100_000)).unwrap();
+    let slot = gate.open(&lab.phone.session(pool)).unwrap();
+    gate.open_name(Opening::Free, GARDEN4.parse().unwrap(), Duration::from_mins(1))
+        .unwrap();
+    let phone = &lab.phone.node;
+    // Far more than the quota.
+    assert_eq!(phone.upload(GARDEN4, 200, 1000), 200);
+    assert_eq!(phone.upload(GARDEN6, 100, 1000), 100);
+    let uncharged = || View::open(&free).unwrap().uncharged().unwrap();
+    assert_eq!(uncharged().up_octets, octets4(200, 1000) + octets6(100, 1000));
+    assert_eq!(uncharged().down_octets, 0);
+    assert_eq!(phone.run(&["tcp-get", GARDEN6, TCP, "300000"]), "300000");
+    let uncharged = uncharged();
+    assert!((300_000..330_000).contains(&uncharged.down_octets), "{uncharged:?}");
+    assert_eq!(gate.read(&[slot]).unwrap()[0].1, Meter::default());
+    gate.admit_lease(lab.other.mac(), lab.other.ipv4(), None).unwrap();
+    for host in [GARDEN4, GARDEN6] {
+        assert_eq!(
+            lab.other.node.run(&["tcp-try", host, TCP]),
+            "refused",
+            "{host} is closed to strangers"
+        );
+    }
+    gate.reload(&layout()).unwrap();
+    let after = View::open(&layout()).unwrap().uncharged().unwrap();
+    assert_eq!(after, uncharged, "a reload forgets no count");
+}
+
+fn keeps_blocked_places_closed(lab: &Inside) {
+    let blocking = Layout {
+        blocked4: vec!["203.0.113.0/28".parse().unwrap(), "203.0.113.8/29".parse().unwrap()],
+        blocked6: vec!["2001:db8:113::10/128".parse().unwrap()],
+        ..layout()
+    };
+    let gate = Gate::load(&blocking).unwrap();
+    let pool = gate.create_pool(None).unwrap();
+    let slot = gate.open(&lab.phone.session(pool)).unwrap();
+    let phone = &lab.phone.node;
+    for host in [WEB4, WEB6] {
+        assert_eq!(phone.run(&["tcp-try", host, TCP]), "refused", "{host}");
+        assert_eq!(phone.upload(host, 5, 100), 0, "{host}");
+    }
+    assert_eq!(
+        phone.run(&["tcp-try", GARDEN4, TCP]),
+        "answered",
+        "the garden stays open"
+    );
+    assert_eq!(gate.read(&[slot]).unwrap()[0].1, Meter::default());
+    assert!(View::open(&blocking).unwrap().uncharged().unwrap().blocked_packets >= 12);
+    // A port of everybody, and nothing else.
+    let ports = Layout {
+        blocked_ports: vec![(6, 5001)],
+        ..layout()
+    };
+    gate.reload(&ports).unwrap();
+    for host in [WEB4, WEB6] {
+        assert_eq!(phone.run(&["tcp-try", host, TCP]), "refused", "{host}");
+        assert_eq!(phone.upload(host, 5, 100), 5, "{host}: UDP, and another port");
+    }
+}
+
+fn leads_names_here_only_as_long_as_it_is_told(lab: &Inside) {
+    let reading = Layout {
+        citizen_names_port: Some(5301),
+        ..layout()
+    };
+    let gate = Gate::load(&reading).unwrap();
+    for phone in [&lab.phone, &lab.other] {
+        gate.admit_lease(phone.mac(), phone.ipv4(), None).unwrap();
+    }
+    let pool = gate.create_pool(None).unwrap();
+    gate.open(&lab.phone.session(pool)).unwrap();
+    answer_tcp(5301);
+    let hosts = ["10.80.0.1", "fd00:80::1"];
+    let asks = |host| lab.phone.node.run(&["tcp-try", host, "53"]);
+    for host in hosts {
+        assert_eq!(asks(host), "refused", "{host}: the resolver, and there is none");
+    }
+    gate.keep_names(Some(Duration::from_mins(1))).unwrap();
+    gate.keep_names(Some(Duration::from_millis(1500))).unwrap();
+    for host in hosts {
+        assert_eq!(asks(host), "answered gateway", "{host}");
+    }
+    assert_ne!(asks(WEB4), "answered gateway", "who asks another resolver is let");
+    assert_eq!(
+        lab.other.node.run(&["tcp-try", "10.80.0.1", "5301"]),
+        "silence",
+        "not for strangers"
+    );
+    eventually("nobody says that it lives", || asks(hosts[0]) == "refused");
+    gate.keep_names(Some(Duration::from_mins(1))).unwrap();
+    gate.keep_names(None).unwrap();
+    assert_eq!(asks(hosts[0]), "refused");
+    gate.reload(&Layout {
+        all_names: true,
+        ..reading
+    })
+    .unwrap();
+    gate.keep_names(Some(Duration::from_mins(1))).unwrap();
+    assert_eq!(asks(WEB4), "answered gateway", "whomever they ask");
 }
 
 fn keeps_citizens_apart(lab: &Inside) {

@@ -1,123 +1,169 @@
-//! Where strangers' questions arrive, over UDP and TCP, and go on to dnsmasq.
+//! Where questions arrive, over UDP and TCP, and go on to dnsmasq: strangers' at one port, those of people online at another.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use socket2::{Protocol, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Budget;
-use super::garden::Garden;
-use super::question::{Asked, addresses, read, refusal};
+use super::answer::{Answerer, Audience};
+use super::watch::watch_files;
+use crate::config::GatewayConfig;
 use crate::devices::Devices;
-use crate::http::source::Source;
-use crate::http::throttle::Throttle;
 use crate::http::{bound, listen};
-use crate::kernel::Gardening;
+use crate::kernel::Naming;
 
-/// Questions under way at once; more are dropped, and asked again.
+/// Questions under way at once; more are dropped, and asked again. Of those online there are many more.
 const MOST_QUESTIONS: usize = 1024;
+const MOST_CITIZENS_QUESTIONS: usize = 8192;
 /// Connections at once likewise.
 const MOST_CONNECTIONS: usize = 128;
+const MOST_CITIZENS_CONNECTIONS: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A connection of somebody online may ask again for so long (RFC 7766 §6.2.3).
+const CONVERSATION: Duration = Duration::from_secs(30);
 /// After the kernel could not give us what came.
 const PAUSE: Duration = Duration::from_millis(100);
-/// RFC 1035 §2.3.4; with extensions (RFC 6891) answers are longer.
+/// RFC 1035 §2.3.4; with extensions (RFC 6891) questions and answers are longer.
 const QUESTION_OCTETS: usize = 512;
-const ANSWER_OCTETS: usize = 4096;
-/// Addresses of a garden's name stay open for so long at least: connections last longer than most answers hold.
-const STAY_AT_LEAST: Duration = Duration::from_hours(1);
-const STAY_AT_MOST: Duration = Duration::from_hours(24);
+const EXTENDED_OCTETS: usize = 4096;
+/// Those online ask us as long as we say so again and again: if we die, they ask the resolver itself from then on.
+const KEPT_FOR: Duration = Duration::from_secs(3);
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What is bound, before it serves.
 pub(crate) struct NameDoor<G> {
-    shared: Arc<Shared<G>>,
-    sockets: Vec<(UdpSocket, TcpListener)>,
+    answerer: Arc<Answerer<G>>,
+    doors: Vec<Door>,
+    resolver: SocketAddr,
 }
 
-struct Shared<G> {
-    gate: G,
-    garden: Garden,
-    devices: Devices,
-    /// dnsmasq.
-    resolver: SocketAddr,
-    lan4: Ipv4Net,
-    lan6: Option<Ipv6Net>,
-    budget: Mutex<Budget>,
-    answers: Throttle,
+/// One port at one address.
+struct Door {
+    audience: Audience,
+    udp: UdpSocket,
+    tcp: TcpListener,
     room: Arc<Semaphore>,
     seats: Arc<Semaphore>,
 }
 
-impl<G: Gardening> NameDoor<G> {
-    /// Binds the port at each of these addresses; `resolver` answers.
+impl<G: Naming> NameDoor<G> {
+    /// Binds the ports at each address of the gateway; `resolver` answers.
     ///
     /// # Errors
     /// A port is taken.
-    pub fn bind(
-        gate: G,
-        garden: Garden,
-        devices: Devices,
-        (lan4, lan6): (Ipv4Net, Option<Ipv6Net>),
-        port: u16,
-        resolver: SocketAddr,
-    ) -> io::Result<Self> {
-        let addresses = std::iter::once(IpAddr::V4(lan4.addr())).chain(lan6.map(|net| IpAddr::V6(net.addr())));
-        let mut sockets = Vec::new();
-        for address in addresses {
-            let address = SocketAddr::new(address, port);
-            let udp = bound(address, Type::DGRAM, Protocol::UDP)?;
-            sockets.push((UdpSocket::from_std(udp.into())?, listen(address)?));
+    pub fn bind(gate: G, config: &GatewayConfig, devices: Devices, resolver: SocketAddr) -> io::Result<Self> {
+        let mut ports = vec![(Audience::Strangers, config.names_port)];
+        ports.extend(
+            config
+                .reads_all_names()
+                .then_some((Audience::Citizens, config.citizen_names_port)),
+        );
+        let mut doors = Vec::new();
+        for (audience, port) in ports {
+            let (questions, connections) = match audience {
+                Audience::Strangers => (MOST_QUESTIONS, MOST_CONNECTIONS),
+                Audience::Citizens => (MOST_CITIZENS_QUESTIONS, MOST_CITIZENS_CONNECTIONS),
+            };
+            let (room, seats) = (
+                Arc::new(Semaphore::new(questions)),
+                Arc::new(Semaphore::new(connections)),
+            );
+            for address in config.lan_addresses() {
+                let address = SocketAddr::new(address, port);
+                let udp = bound(address, Type::DGRAM, Protocol::UDP)?;
+                doors.push(Door {
+                    audience,
+                    udp: UdpSocket::from_std(udp.into())?,
+                    tcp: listen(address)?,
+                    room: Arc::clone(&room),
+                    seats: Arc::clone(&seats),
+                });
+            }
         }
-        let shared = Shared {
-            gate,
-            garden,
-            devices,
-            resolver,
-            lan4,
-            lan6,
-            budget: Mutex::default(),
-            answers: Throttle::of_answers(),
-            room: Arc::new(Semaphore::new(MOST_QUESTIONS)),
-            seats: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-        };
         Ok(Self {
-            shared: Arc::new(shared),
-            sockets,
+            answerer: Arc::new(Answerer::new(gate, config, devices)),
+            doors,
+            resolver,
         })
     }
 
     /// Serves until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         let mut parts = tokio::task::JoinSet::new();
-        for (udp, tcp) in self.sockets {
-            parts.spawn(hear(Arc::clone(&self.shared), Arc::new(udp)));
-            parts.spawn(accept(Arc::clone(&self.shared), tcp));
+        let mut are_citizens_heard = false;
+        for door in self.doors {
+            are_citizens_heard |= door.audience == Audience::Citizens;
+            let way = Way {
+                answerer: Arc::clone(&self.answerer),
+                audience: door.audience,
+                resolver: self.resolver,
+            };
+            parts.spawn(hear(way.clone(), Arc::new(door.udp), door.room));
+            parts.spawn(accept(way, door.tcp, door.seats));
         }
-        cancel.cancelled().await;
+        parts.spawn(watch_files(Arc::clone(&self.answerer)));
+        if are_citizens_heard {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = keep(&self.answerer) => {}
+            }
+            self.answerer.keep_names(None);
+        } else {
+            cancel.cancelled().await;
+        }
     }
 }
 
-async fn hear<G: Gardening>(shared: Arc<Shared<G>>, socket: Arc<UdpSocket>) {
-    let mut buffer = [0; QUESTION_OCTETS];
+async fn keep<G: Naming>(answerer: &Answerer<G>) {
+    loop {
+        answerer.keep_names(Some(KEPT_FOR));
+        tokio::time::sleep(KEEP_EVERY).await;
+    }
+}
+
+/// From a question to its answer.
+struct Way<G> {
+    answerer: Arc<Answerer<G>>,
+    audience: Audience,
+    resolver: SocketAddr,
+}
+
+impl<G> Clone for Way<G> {
+    fn clone(&self) -> Self {
+        Self {
+            answerer: Arc::clone(&self.answerer),
+            ..*self
+        }
+    }
+}
+
+async fn hear<G: Naming>(way: Way<G>, socket: Arc<UdpSocket>, room: Arc<Semaphore>) {
+    let mut buffer = vec![
+        0;
+        match way.audience {
+            Audience::Strangers => QUESTION_OCTETS,
+            Audience::Citizens => EXTENDED_OCTETS,
+        }
+    ];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
         let question = buffer.get(..length).unwrap_or_default().to_vec();
-        let Ok(permit) = Arc::clone(&shared.room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
             continue;
         };
-        let (shared, socket) = (Arc::clone(&shared), Arc::clone(&socket));
+        let (way, socket) = (way.clone(), Arc::clone(&socket));
         tokio::spawn(async move {
-            let answer = shared.answer(&question, from.ip(), ask(shared.resolver, &question));
+            let asking = ask(way.resolver, &question);
+            let answer = way.answerer.answer(way.audience, &question, from.ip(), asking);
             if let Ok(Ok(Some(answer))) = tokio::time::timeout(PATIENCE, answer).await {
                 _ = socket.send_to(&answer, from).await;
             }
@@ -126,34 +172,42 @@ async fn hear<G: Gardening>(shared: Arc<Shared<G>>, socket: Arc<UdpSocket>) {
     }
 }
 
-async fn accept<G: Gardening>(shared: Arc<Shared<G>>, listener: TcpListener) {
+async fn accept<G: Naming>(way: Way<G>, listener: TcpListener, seats: Arc<Semaphore>) {
     loop {
         let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&shared.seats).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&seats).try_acquire_owned() else {
             continue;
         };
-        let shared = Arc::clone(&shared);
+        let way = way.clone();
         tokio::spawn(async move {
-            _ = tokio::time::timeout(PATIENCE, converse(&shared, stream, from.ip())).await;
+            let patience = match way.audience {
+                Audience::Strangers => PATIENCE,
+                Audience::Citizens => CONVERSATION,
+            };
+            _ = tokio::time::timeout(patience, converse(&way, stream, from.ip())).await;
             drop(permit);
         });
     }
 }
 
-/// One question over TCP (RFC 7766): more would be a tunnel's.
-async fn converse<G: Gardening>(shared: &Shared<G>, mut stream: TcpStream, from: IpAddr) -> io::Result<()> {
-    let question = read_framed(&mut stream, QUESTION_OCTETS).await?;
-    let asking = async {
-        let mut resolver = TcpStream::connect(shared.resolver).await?;
-        write_framed(&mut resolver, &question).await?;
-        read_framed(&mut resolver, usize::from(u16::MAX)).await
-    };
-    match shared.answer(&question, from, asking).await? {
-        Some(answer) => write_framed(&mut stream, &answer).await,
-        None => Ok(()),
+/// Questions over TCP (RFC 7766). From a stranger one: more would be a tunnel's.
+async fn converse<G: Naming>(way: &Way<G>, mut stream: TcpStream, from: IpAddr) -> io::Result<()> {
+    loop {
+        let question = read_framed(&mut stream, EXTENDED_OCTETS).await?;
+        let asking = async {
+            let mut resolver = TcpStream::connect(way.resolver).await?;
+            write_framed(&mut resolver, &question).await?;
+            read_framed(&mut resolver, usize::from(u16::MAX)).await
+        };
+        let answer = way.answerer.answer(way.audience, &question, from, asking).await?;
+        let Some(answer) = answer else { return Ok(()) };
+        write_framed(&mut stream, &answer).await?;
+        if way.audience == Audience::Strangers {
+            return Ok(());
+        }
     }
 }
 
@@ -183,82 +237,10 @@ async fn ask(resolver: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
     socket.connect(resolver).await?;
     socket.send(question).await?;
-    let mut answer = vec![0; ANSWER_OCTETS];
+    let mut answer = vec![0; EXTENDED_OCTETS];
     let length = socket.recv(&mut answer).await?;
     answer.truncate(length);
     Ok(answer)
-}
-
-impl<G: Gardening> Shared<G> {
-    /// What the device gets; `asking` brings the resolver's answer, if it is to be asked. `None`: nothing.
-    async fn answer(
-        &self,
-        question: &[u8],
-        from: IpAddr,
-        asking: impl Future<Output = io::Result<Vec<u8>>>,
-    ) -> io::Result<Option<Vec<u8>>> {
-        let name = match read(question) {
-            Asked::Nothing => return Ok(None),
-            Asked::Other => return Ok(refusal(question)),
-            Asked::Plain(question) => question.name,
-        };
-        // Nobody can tunnel through a garden but its owner.
-        let is_open = self.garden.has(&name);
-        let device = Source::of(from, self.devices.find(from).as_ref());
-        if !is_open && !self.lock().admits(device, &name, Instant::now()) {
-            return Ok(refusal(question));
-        }
-        let answer = asking.await?;
-        if is_open {
-            self.open_for(&name, &answer);
-        } else {
-            let octets = u32::try_from(answer.len()).unwrap_or(u32::MAX);
-            if !self.answers.admits_many(device, octets.into(), Instant::now()) {
-                return Ok(refusal(question));
-            }
-        }
-        Ok(Some(answer))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Budget> {
-        // No code runs under this lock that could leave it half-changed.
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Before the device hears of the addresses, so that its first packet there passes.
-    fn open_for(&self, name: &str, answer: &[u8]) {
-        for (address, holds) in addresses(answer) {
-            if !self.is_elsewhere(address) {
-                continue;
-            }
-            let stay = holds.clamp(STAY_AT_LEAST, STAY_AT_MOST);
-            if let Err(error) = self.gate.admit_garden(address, stay) {
-                tracing::warn!(%error, name, "a name of the walled garden stays closed");
-            }
-        }
-    }
-
-    /// Whoever owns a garden's name could otherwise open the gateway's own network with it.
-    fn is_elsewhere(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(ip) => {
-                !(ip.is_loopback()
-                    || ip.is_unspecified()
-                    || ip.is_multicast()
-                    || ip.is_broadcast()
-                    || ip.is_link_local()
-                    || self.lan4.contains(&ip))
-            }
-            IpAddr::V6(ip) => {
-                !(ip.is_loopback()
-                    || ip.is_unspecified()
-                    || ip.is_multicast()
-                    || ip.is_unicast_link_local()
-                    || ip.to_ipv4_mapped().is_some()
-                    || self.lan6.is_some_and(|net| net.contains(&ip)))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

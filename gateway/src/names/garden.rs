@@ -33,6 +33,12 @@ impl Garden {
         Ok(())
     }
 
+    /// Whether no name is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.domains.is_empty()
+    }
+
     /// Whether this name, in lower case and without a dot at its end, is open.
     pub(super) fn has(&self, name: &str) -> bool {
         let beneath = |name: &str| name.split_once('.').map(|(_, domain)| domain.to_owned());

@@ -60,17 +60,53 @@ pub(crate) fn read(datagram: &[u8]) -> Asked {
     }
 }
 
+/// The name that is asked for, in lower case and without a dot at its end, whatever else is in the question.
+pub(crate) fn name(datagram: &[u8]) -> Option<String> {
+    const QUERY_RESPONSE: u8 = 0x80;
+    if datagram.get(2)? & QUERY_RESPONSE != 0 {
+        return None;
+    }
+    let mut rest = question(datagram)?;
+    let mut labels = Vec::new();
+    while let Some((&length, after)) = rest.split_first()
+        && length > 0
+    {
+        let (label, following) = after.split_at_checked(usize::from(length))?;
+        labels.push(std::str::from_utf8(label).ok()?.to_ascii_lowercase());
+        rest = following;
+    }
+    Some(labels.join("."))
+}
+
+/// The answer that there is no such name, as it is blocked (RFC 8914 §4.16, where the device can read that). `None`: it cannot be answered.
+pub(crate) fn denial(datagram: &[u8]) -> Option<Vec<u8>> {
+    const NO_SUCH_NAME: u8 = 3;
+    // Root, OPT, 1232 octets, no flags; six octets of options: Extended DNS Error, two octets, Blocked.
+    const BLOCKED: [u8; 17] = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 15, 0, 2, 0, 15];
+    let mut answer = closing(datagram, NO_SUCH_NAME)?;
+    let is_extended = Packet::parse(datagram).is_ok_and(|packet| packet.opt().is_some());
+    if is_extended && let Some(additional) = answer.get_mut(11) {
+        *additional = 1;
+        answer.extend(BLOCKED);
+    }
+    Some(answer)
+}
+
 /// The answer REFUSED to a datagram that asked for too much; `None` if it cannot be answered at all. It repeats the question, without which
 /// resolvers take no answer for theirs, and is never longer than what was asked.
 pub(crate) fn refusal(datagram: &[u8]) -> Option<Vec<u8>> {
+    const REFUSED: u8 = 5;
+    closing(datagram, REFUSED)
+}
+
+fn closing(datagram: &[u8], code: u8) -> Option<Vec<u8>> {
     const QUERY_RESPONSE: u8 = 0x80;
     const RECURSION_AVAILABLE: u8 = 0x80;
-    const REFUSED: u8 = 5;
     let mut header: [u8; 12] = *datagram.first_chunk()?;
     let [_, _, high, low, counts @ ..] = &mut header;
     // Operation and "recursion desired" are repeated (RFC 1035 §4.1.1).
     *high = (*high & 0x79) | QUERY_RESPONSE;
-    *low = RECURSION_AVAILABLE | REFUSED;
+    *low = RECURSION_AVAILABLE | code;
     counts.fill(0);
     let question = question(datagram).unwrap_or_default();
     if let ([_, count, ..], false) = (counts, question.is_empty()) {
@@ -196,11 +232,45 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_denial_says_that_there_is_no_such_name_and_why() {
+        let plain = denial(&asked("bad.example.org", TYPE::TXT)).unwrap();
+        let packet = Packet::parse(&plain).unwrap();
+        assert_eq!((packet.id(), packet.rcode()), (7, RCODE::NameError));
+        assert!(packet.opt().is_none());
+        let mut extended = asked("bad.example.org", TYPE::A);
+        extended[11] = 1;
+        extended.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+        let denied = denial(&extended).unwrap();
+        let packet = Packet::parse(&denied).unwrap();
+        let codes: Vec<_> = packet
+            .opt()
+            .unwrap()
+            .opt_codes
+            .iter()
+            .map(|one| (one.code, one.data.to_vec()))
+            .collect();
+        assert_eq!(codes, [(15, vec![0, 15])]);
+    }
+
+    #[test]
+    fn the_name_is_found_in_questions_of_every_kind() {
+        assert_eq!(
+            name(&asked("WWW.Example.org", TYPE::TXT)).as_deref(),
+            Some("www.example.org")
+        );
+        let mut answer = asked("example.org", TYPE::A);
+        answer[2] |= 0x80;
+        assert_eq!(name(&answer), None);
+        assert_eq!(name(&[0; 12]), None);
+    }
+
     proptest! {
         #[test]
         fn hostile_datagrams_never_panic_and_get_no_longer_answer(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = read(&bytes);
             let _ = addresses(&bytes);
+            let _ = (name(&bytes), denial(&bytes));
             prop_assert!(refusal(&bytes).is_none_or(|refused| refused.len() <= bytes.len()));
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use kavadam_domain::Mac;
-use kavadam_firewall::{Layout, SeenSession, SessionState, Slot, Trace, View};
+use kavadam_firewall::{Layout, SeenSession, SessionState, Slot, Trace, Uncharged, View};
 use serde_json::{Value, json};
 
 use super::{print, say, span, table};
@@ -21,12 +21,21 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Who is online.
 pub fn show(layout: &Layout, wanted: &GateShow) -> anyhow::Result<()> {
     let mut view = standing(layout)?;
-    let (sessions, rogues) = (view.sessions()?, view.rogues()?);
+    let (sessions, rogues, uncharged) = (view.sessions()?, view.rogues()?, view.uncharged()?);
     let shown: Vec<Value> = sessions.iter().map(|one| session_json(one, wanted.whole)).collect();
-    let told =
-        json!({ "sessions": shown, "refused_on_the_bridge": rogues.iter().copied().collect::<BTreeMap<_, _>>() });
+    let told = json!({ "sessions": shown, "refused_on_the_bridge": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
+        "free_up_octets": uncharged.up_octets, "free_down_octets": uncharged.down_octets,
+        "blocked_packets": uncharged.blocked_packets });
     print(wanted.output.json, &told, || {
         let mut lines = lines(&sessions, wanted);
+        if uncharged != Uncharged::default() {
+            lines.push(format!(
+                "charged to nobody: {} up, {} down; refused as blocked: {} packets",
+                show_octets(uncharged.up_octets),
+                show_octets(uncharged.down_octets),
+                uncharged.blocked_packets
+            ));
+        }
         let refused = rogues.iter().filter(|(_, frames)| *frames > 0);
         lines.extend(refused.map(|(what, frames)| {
             format!(

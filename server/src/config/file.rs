@@ -186,6 +186,7 @@ section! {
         capture_port: u16 = 8080,
         uam_port: u16 = 3990,
         names_port: u16 = 5300,
+        citizen_names_port: u16 = 5301,
         lease_socket: PathBuf = "/run/kavadam/lease.sock".into(),
         portal_url: String = String::new(),
         uam_secret_file: PathBuf = PathBuf::new(),
@@ -193,11 +194,24 @@ section! {
         isolate_clients: bool = true,
         max_sessions: u32 = 131_072,
         walled_garden: Vec<String> = Vec::new(),
+        free: Vec<String> = Vec::new(),
         interim_secs: u32 = 60,
         coa_listen: String = "127.0.0.1:3799".into(),
         radius: GatewayRadius = GatewayRadius::default(),
         api: Api = Api::default(),
+        blocked: Blocked = Blocked::default(),
         dnsmasq: Dnsmasq = Dnsmasq::default(),
+    }
+}
+
+section! {
+    /// Where nobody may go.
+    Blocked {
+        names: Vec<String> = Vec::new(),
+        files: Vec<PathBuf> = Vec::new(),
+        addresses: Vec<String> = Vec::new(),
+        ports: Vec<String> = Vec::new(),
+        every_resolver: bool = false,
     }
 }
 

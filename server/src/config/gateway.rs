@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
-use kavadam_gateway::{Garden, GatewayConfig, InvalidGardenName};
+use kavadam_gateway::config::{ApiConfig, BlockedConfig, DnsmasqConfig, RadiusConfig};
+use kavadam_gateway::{Blocklist, Garden, GatewayConfig, InvalidGardenName};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
 
@@ -89,6 +89,12 @@ fn numbers(file: &File, problems: &mut Problems) {
         ("gateway.uam_port", u32::from(gateway.uam_port), 1, 65_535),
         // Below are dnsmasq's own and those that only root may open.
         ("gateway.names_port", u32::from(gateway.names_port), 1024, 65_535),
+        (
+            "gateway.citizen_names_port",
+            u32::from(gateway.citizen_names_port),
+            1024,
+            65_535,
+        ),
         ("gateway.max_sessions", gateway.max_sessions, 1, 1_000_000),
         ("gateway.interim_secs", gateway.interim_secs, 10, 86_400),
         ("gateway.radius.timeout_ms", gateway.radius.timeout_ms, 100, 60_000),
@@ -108,9 +114,15 @@ fn addresses(file: &File, problems: &mut Problems) {
         let _: Option<Ipv6Net> = problems.read("gateway.lan6", &gateway.lan6, "ADDRESS/LENGTH, such as fd00:80::1/64");
     }
     let _: Option<SocketAddr> = problems.read("gateway.coa_listen", &gateway.coa_listen, "ADDRESS:PORT");
-    if let Err(error) = garden(&gateway.walled_garden) {
-        problems.require(false, "gateway.walled_garden", &error.to_string());
+    for (key, entries) in [
+        ("gateway.walled_garden", &gateway.walled_garden),
+        ("gateway.free", &gateway.free),
+    ] {
+        if let Err(error) = garden(entries) {
+            problems.require(false, key, &error.to_string());
+        }
     }
+    blocked(file, problems);
     for address in &gateway.dnsmasq.upstream {
         let _: Option<IpAddr> = problems.read("gateway.dnsmasq.upstream", address, "an address");
     }
@@ -132,6 +144,50 @@ fn addresses(file: &File, problems: &mut Problems) {
         let text = format!("{lan4} has no room for a citizen");
         problems.require(lan4.prefix_len() <= 30, "gateway.lan4", &text);
     }
+}
+
+fn blocked(file: &File, problems: &mut Problems) {
+    let blocked = &file.gateway.blocked;
+    let mut names = Blocklist::default();
+    for name in &blocked.names {
+        if let Err(error) = names.add(name) {
+            problems.add("gateway.blocked.names", &error.to_string());
+        }
+    }
+    for network in &blocked.addresses {
+        if let Err(error) = network_of(network) {
+            problems.add("gateway.blocked.addresses", &error.to_string());
+        }
+    }
+    for port in &blocked.ports {
+        if let Err(error) = port_of(port) {
+            problems.add("gateway.blocked.ports", &error.to_string());
+        }
+    }
+}
+
+/// An address, or a network with its length. Not everything: that would close the gate by the wrong key.
+fn network_of(text: &str) -> anyhow::Result<IpNet> {
+    let parsed = text
+        .parse()
+        .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+    let net: IpNet = parsed.with_context(|| format!("`{text}` is no address: write 192.0.2.1 or 192.0.2.0/24"))?;
+    anyhow::ensure!(net.prefix_len() > 0, "`{text}` is every address there is");
+    Ok(net)
+}
+
+/// `tcp/25` or `udp/5060`, as the number of the protocol and the port.
+fn port_of(text: &str) -> anyhow::Result<(u8, u16)> {
+    let read = || {
+        let (protocol, port) = text.split_once('/')?;
+        let number = match protocol {
+            "tcp" => 6,
+            "udp" => 17,
+            _ => return None,
+        };
+        Some((number, port.parse().ok().filter(|port| *port > 0)?))
+    };
+    read().with_context(|| format!("`{text}` is no port: write tcp/25 or udp/5060"))
 }
 
 fn servers(file: &File, problems: &mut Problems) {
@@ -195,6 +251,10 @@ pub(super) fn tcp_listens(file: &File) -> Vec<(&'static str, SocketAddr)> {
         listens.push(("gateway.capture_port", SocketAddr::new(address, gateway.capture_port)));
         listens.push(("gateway.uam_port", SocketAddr::new(address, gateway.uam_port)));
         listens.push(("gateway.names_port", SocketAddr::new(address, gateway.names_port)));
+        listens.push((
+            "gateway.citizen_names_port",
+            SocketAddr::new(address, gateway.citizen_names_port),
+        ));
     }
     if is_api_on(file) {
         listens.extend(gateway.api.listen.parse().map(|listen| ("gateway.api.listen", listen)));
@@ -258,6 +318,29 @@ pub(super) fn secrets(file: &File) -> anyhow::Result<(Zeroizing<String>, Zeroizi
     Ok((nas?, uam?))
 }
 
+fn build_blocked(file: &File) -> anyhow::Result<BlockedConfig> {
+    let blocked = &file.gateway.blocked;
+    let mut names = Blocklist::default();
+    for name in &blocked.names {
+        names.add(name)?;
+    }
+    Ok(BlockedConfig {
+        names,
+        files: blocked.files.clone(),
+        networks: blocked
+            .addresses
+            .iter()
+            .map(|text| network_of(text))
+            .collect::<anyhow::Result<_>>()?,
+        ports: blocked
+            .ports
+            .iter()
+            .map(|text| port_of(text))
+            .collect::<anyhow::Result<_>>()?,
+        is_every_resolver_ours: blocked.every_resolver,
+    })
+}
+
 pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::Result<GatewayConfig> {
     let gateway = &file.gateway;
     let servers = gateway.radius.auth_servers.iter().zip(&gateway.radius.acct_servers);
@@ -281,6 +364,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         })
     });
     let (walled_garden, garden_names) = garden(&gateway.walled_garden).context("gateway.walled_garden")?;
+    let (free, free_names) = garden(&gateway.free).context("gateway.free")?;
     Ok(GatewayConfig {
         nas_identifier: gateway.nas_identifier.clone(),
         state_dir: file.state_dir.clone(),
@@ -296,6 +380,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         capture_port: gateway.capture_port,
         uam_port: gateway.uam_port,
         names_port: gateway.names_port,
+        citizen_names_port: gateway.citizen_names_port,
         other_ports: portal_port.filter(|_| file.role.has_portal()).into_iter().collect(),
         portal_url: match gateway.portal_url.as_str() {
             "" => file.portal.public_url.clone(),
@@ -307,6 +392,9 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         max_sessions: gateway.max_sessions,
         walled_garden,
         garden_names,
+        free,
+        free_names,
+        blocked: build_blocked(file).context("gateway.blocked")?,
         interim: Duration::from_secs(u64::from(gateway.interim_secs)),
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,

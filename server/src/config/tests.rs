@@ -239,3 +239,31 @@ fn a_server_over_tls_is_named_by_host_and_port() {
         complains_of(&format!("{GATEWAY}{tls}"), expected);
     }
 }
+
+#[test]
+fn what_is_free_or_blocked_is_written_as_people_write_it() {
+    complains_of(
+        "[gateway]\nfree = ['203.0.113.40', '*.kerala.gov.in', 'a.example.org']\n\
+         [gateway.blocked]\nnames = ['casino.example.org', '*.bad.example.org']\naddresses = ['192.0.2.7', '2001:db8::/32']\n\
+         ports = ['tcp/25', 'udp/5060']\n",
+        &[],
+    );
+    for (text, key) in [
+        ("[gateway]\nfree = ['https://example.org']\n", "gateway.free"),
+        ("[gateway]\ncitizen_names_port = 53\n", "gateway.citizen_names_port"),
+        ("[gateway.blocked]\nnames = ['org']\n", "gateway.blocked.names"),
+        (
+            "[gateway.blocked]\naddresses = ['0.0.0.0/0']\n",
+            "gateway.blocked.addresses",
+        ),
+        (
+            "[gateway.blocked]\naddresses = ['example.org']\n",
+            "gateway.blocked.addresses",
+        ),
+        ("[gateway.blocked]\nports = ['25']\n", "gateway.blocked.ports"),
+        ("[gateway.blocked]\nports = ['tcp/0']\n", "gateway.blocked.ports"),
+        ("[gateway.blocked]\nports = ['icmp/8']\n", "gateway.blocked.ports"),
+    ] {
+        complains_of(text, &[key]);
+    }
+}

@@ -1,9 +1,10 @@
-//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, and what crosses beyond a quota. One JSON line for each, with medians of
+//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, a name, and what crosses beyond a quota. One JSON line for each, with medians of
 //! several runs; peers are measured beside us in the same run.
 
 mod crowd;
 mod kernel;
 mod login;
+mod names;
 mod overrun;
 mod portal;
 mod radius;
@@ -21,11 +22,12 @@ const RUNS: usize = 3;
 
 type Part = (&'static str, fn() -> anyhow::Result<Value>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("kernel", kernel::measure),
     ("radius", radius::measure),
     ("login", login::measure),
     ("portal", portal::measure),
+    ("names", names::measure),
     ("quota", overrun::measure),
 ];
 
@@ -33,11 +35,12 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [radius::INSIDE, dir] => print(&radius::measure_inside(Path::new(dir))?),
+        [names::INSIDE, at, many] => print(&names::measure_inside(at, many)?),
         [overrun::GATE, description] => overrun::be_gate(description),
         [] => measure(&PARTS),
         [name] => match PARTS.iter().find(|(known, _)| known == name) {
             Some(part) => measure(&[*part]),
-            None => bail!("there is no part {name}: say kernel, radius, login, portal or quota"),
+            None => bail!("there is no part {name}: say kernel, radius, login, portal, names or quota"),
         },
         _ => bail!("say one part, or none for all"),
     }

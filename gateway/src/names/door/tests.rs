@@ -1,23 +1,41 @@
-//! The door on loopback, before a resolver that answers what it is told to.
+//! The doors on loopback, before a resolver that answers what it is told to.
 
 use std::net::Ipv4Addr;
+use std::sync::Mutex;
 
 use simple_dns::rdata::{A, RData, TXT};
 use simple_dns::{CLASS, Name, Packet, Question, RCODE, ResourceRecord, TYPE};
 
 use super::*;
-use kavadam_firewall::FirewallError;
+use crate::config::BlockedConfig;
+use crate::names::answer::STAY_AT_LEAST;
+use crate::names::{Blocklist, Garden};
+use crate::testing::sample_config;
+use kavadam_firewall::{FirewallError, Opening};
 
 const HELP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 30));
 
-/// Remembers what was opened, and for how long.
+/// Remembers what was opened, and for how long; and whether those online are led here.
 #[derive(Clone, Default)]
-struct Opened(Arc<Mutex<Vec<(IpAddr, Duration)>>>);
+struct Opened {
+    addresses: Arc<Mutex<Vec<(Opening, IpAddr, Duration)>>>,
+    is_kept: Arc<Mutex<Option<bool>>>,
+}
 
-impl Gardening for Opened {
-    fn admit_garden(&self, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
-        self.0.lock().unwrap().push((address, stay));
+impl Naming for Opened {
+    fn open_name(&self, open: Opening, address: IpAddr, stay: Duration) -> Result<(), FirewallError> {
+        self.addresses.lock().unwrap().push((open, address, stay));
         Ok(())
+    }
+    fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError> {
+        *self.is_kept.lock().unwrap() = Some(stay.is_some());
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn addresses(&self) -> Vec<(Opening, IpAddr, Duration)> {
+        self.addresses.lock().unwrap().clone()
     }
 }
 
@@ -47,8 +65,23 @@ fn answered(question: &[u8], padding: usize) -> Vec<u8> {
     packet.build_bytes_vec().unwrap()
 }
 
-/// A door whose resolver's answers have so much padding, the port it is at, and what it opened.
-async fn door(padding: usize) -> (SocketAddr, Opened) {
+/// Doors whose resolver's answers have so much padding.
+struct Doors {
+    strangers: SocketAddr,
+    citizens: SocketAddr,
+    opened: Opened,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    _files: tempfile::TempDir,
+}
+
+/// The kernel gives a free port to whoever asks for none; a door must have the same for both protocols.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+async fn doors(padding: usize) -> Doors {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let resolver = udp.local_addr().unwrap();
     let tcp = TcpListener::bind(resolver).await.unwrap();
@@ -66,19 +99,42 @@ async fn door(padding: usize) -> (SocketAddr, Opened) {
             write_framed(&mut stream, &answered(&question, padding)).await.unwrap();
         }
     });
-    let mut garden = Garden::default();
+    let files = tempfile::tempdir().unwrap();
+    let list = files.path().join("list");
+    std::fs::write(&list, "0.0.0.0 listed.example.com\n").unwrap();
+    let (mut garden, mut free, mut names) = (Garden::default(), Garden::default(), Blocklist::default());
     garden.add("*.example.org").unwrap();
+    free.add("free.example.net").unwrap();
+    names.add("bad.example.com").unwrap();
+    // The garden has precedence.
+    names.add("help.example.org").unwrap();
+    let config = GatewayConfig {
+        lan4: "127.0.0.1/8".parse().unwrap(),
+        lan6: None,
+        names_port: free_port(),
+        citizen_names_port: free_port(),
+        garden_names: garden,
+        free_names: free,
+        blocked: BlockedConfig {
+            names,
+            files: vec![list],
+            ..BlockedConfig::default()
+        },
+        ..sample_config()
+    };
     let opened = Opened::default();
-    let lan4 = "127.0.0.1/8".parse().unwrap();
-    // The kernel gives a free port to whoever asks for none; the door must have the same for both protocols.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let door = NameDoor::bind(opened.clone(), garden, Devices::default(), (lan4, None), port, resolver).unwrap();
-    tokio::spawn(door.run(CancellationToken::new()));
-    (SocketAddr::new(lan4.addr().into(), port), opened)
+    let door = NameDoor::bind(opened.clone(), &config, Devices::default(), resolver).unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(door.run(stop.clone()));
+    let at = |port| SocketAddr::new(config.lan4.addr().into(), port);
+    Doors {
+        strangers: at(config.names_port),
+        citizens: at(config.citizen_names_port),
+        opened,
+        stop,
+        task,
+        _files: files,
+    }
 }
 
 async fn over_udp(door: SocketAddr, question: &[u8]) -> Vec<u8> {
@@ -98,47 +154,106 @@ fn rcode(answer: &[u8]) -> RCODE {
 #[tokio::test]
 async fn a_gardens_addresses_are_open_when_the_answer_arrives_over_either_protocol() {
     let question = asked("help.example.org", TYPE::A);
-    let (at, opened) = door(0).await;
-    let answer = over_udp(at, &question).await;
+    let doors = doors(0).await;
+    let answer = over_udp(doors.strangers, &question).await;
     assert_eq!(
-        opened.0.lock().unwrap().as_slice(),
-        [(HELP, STAY_AT_LEAST)],
+        doors.opened.addresses(),
+        [(Opening::Garden, HELP, STAY_AT_LEAST)],
         "and the LAN's own is not"
     );
     assert_eq!(answer, answered(&question, 0));
-    let (at, opened) = door(0).await;
-    assert_eq!(over_tcp(at, &question).await, answer);
-    assert_eq!(opened.0.lock().unwrap().len(), 1);
+    assert_eq!(over_tcp(doors.strangers, &question).await, answer);
+    assert_eq!(over_udp(doors.citizens, &question).await, answer);
+    assert_eq!(
+        doors.opened.addresses().len(),
+        1,
+        "what was opened a moment ago stays as it is"
+    );
 }
 
 #[tokio::test]
 async fn other_names_are_answered_and_open_nothing() {
-    let (at, opened) = door(0).await;
+    let doors = doors(0).await;
     let question = asked("www.example.net", TYPE::A);
-    assert_eq!(over_udp(at, &question).await, answered(&question, 0));
-    assert!(opened.0.lock().unwrap().is_empty());
+    for door in [doors.strangers, doors.citizens] {
+        assert_eq!(over_udp(door, &question).await, answered(&question, 0));
+    }
+    assert!(doors.opened.addresses().is_empty());
 }
 
 #[tokio::test]
-async fn what_a_tunnel_asks_is_refused_over_either_protocol() {
-    let (at, _) = door(0).await;
+async fn what_is_free_opens_for_those_online_alone() {
+    let doors = doors(0).await;
+    let question = asked("Free.example.net", TYPE::A);
+    over_udp(doors.strangers, &question).await;
+    assert!(doors.opened.addresses().is_empty());
+    assert_eq!(over_tcp(doors.citizens, &question).await, answered(&question, 0));
+    assert_eq!(doors.opened.addresses(), [(Opening::Free, HELP, STAY_AT_LEAST)]);
+}
+
+#[tokio::test]
+async fn what_is_blocked_by_name_or_file_does_not_exist_for_anybody() {
+    let doors = doors(0).await;
+    for name in ["bad.example.com", "www.bad.example.com"] {
+        for door in [doors.strangers, doors.citizens] {
+            let question = asked(name, TYPE::A);
+            assert_eq!(rcode(&over_udp(door, &question).await), RCODE::NameError, "{name}");
+            assert_eq!(rcode(&over_tcp(door, &question).await), RCODE::NameError, "{name}");
+        }
+    }
+    let is_listed = || async {
+        let question = asked("x.listed.example.com", TYPE::HTTPS);
+        rcode(&over_udp(doors.citizens, &question).await) == RCODE::NameError
+    };
+    let listed = async {
+        while !is_listed().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, listed).await.expect("the file is read");
+}
+
+#[tokio::test]
+async fn those_online_may_ask_what_a_stranger_may_not() {
+    let doors = doors(0).await;
     let question = asked("t.example.net", TYPE::TXT);
-    assert_eq!(rcode(&over_udp(at, &question).await), RCODE::Refused);
-    assert_eq!(rcode(&over_tcp(at, &question).await), RCODE::Refused);
+    for answer in [
+        over_udp(doors.strangers, &question).await,
+        over_tcp(doors.strangers, &question).await,
+    ] {
+        assert_eq!(rcode(&answer), RCODE::Refused);
+    }
+    assert_eq!(over_udp(doors.citizens, &question).await, answered(&question, 0));
+    // And again, over the same connection.
+    let mut stream = TcpStream::connect(doors.citizens).await.unwrap();
+    for _ in 0..2 {
+        write_framed(&mut stream, &question).await.unwrap();
+        assert_eq!(read_framed(&mut stream, 65_535).await.unwrap(), answered(&question, 0));
+    }
+}
+
+#[tokio::test]
+async fn those_online_are_led_here_only_while_somebody_answers() {
+    let doors = doors(0).await;
+    over_udp(doors.citizens, &asked("www.example.net", TYPE::A)).await;
+    assert_eq!(*doors.opened.is_kept.lock().unwrap(), Some(true));
+    doors.stop.cancel();
+    doors.task.await.unwrap();
+    assert_eq!(*doors.opened.is_kept.lock().unwrap(), Some(false));
 }
 
 #[tokio::test]
 async fn one_name_asked_again_and_again_carries_no_more_than_its_share() {
-    let (at, _) = door(2000).await;
+    let doors = doors(2000).await;
     let question = asked("www.example.net", TYPE::A);
     let mut carried = 0;
     for _ in 0..100 {
-        let answer = over_udp(at, &question).await;
+        let answer = over_udp(doors.strangers, &question).await;
         if rcode(&answer) == RCODE::NoError {
             carried += answer.len();
         }
     }
     assert!((12_000..=18_000).contains(&carried), "{carried} octets");
-    let help = over_udp(at, &asked("help.example.org", TYPE::A)).await;
+    let help = over_udp(doors.strangers, &asked("help.example.org", TYPE::A)).await;
     assert_eq!(rcode(&help), RCODE::NoError, "a garden is open all the same");
 }

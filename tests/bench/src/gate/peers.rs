@@ -45,19 +45,10 @@ impl Peer {
 /// In the namespace it is called in.
 pub fn fill(sessions: u32) -> anyhow::Result<Value> {
     let gate = Gate::load(&Layout {
-        lan_if: "lan0".to_owned(),
-        wan_if: "wan0".to_owned(),
-        lan4: LAN.parse()?,
         lan6: Some("fd00:80::1/64".parse()?),
-        capture_port: 8080,
-        names_port: 53,
-        local_ports: vec![8080],
-        garden4: Vec::new(),
-        garden6: Vec::new(),
-        strict: true,
-        isolate: true,
         // As it comes, or as many as are needed.
         max_sessions: sessions.max(131_072),
+        ..Layout::new("lan0", "wan0", LAN.parse()?, 8080)
     })?;
     let start = Instant::now();
     for number in 0..sessions {

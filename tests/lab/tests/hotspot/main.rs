@@ -14,6 +14,7 @@ mod ends;
 mod failures;
 mod foreign_centre;
 mod hostapd;
+mod names;
 mod neighbours;
 mod proxies;
 mod quota;

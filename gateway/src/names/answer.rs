@@ -1,0 +1,234 @@
+//! What a device is told: refused, denied, or what the resolver says; and what its answer opens in the kernel.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use kavadam_firewall::Opening;
+
+use super::blocklist::Blocklist;
+use super::budget::Budget;
+use super::garden::Garden;
+use super::question::{Asked, addresses, denial, name, read, refusal};
+use crate::config::GatewayConfig;
+use crate::devices::Devices;
+use crate::http::source::Source;
+use crate::http::throttle::Throttle;
+use crate::kernel::Naming;
+
+/// Addresses that a name leads to stay open for so long at least: connections last longer than most answers hold.
+pub(super) const STAY_AT_LEAST: Duration = Duration::from_hours(1);
+const STAY_AT_MOST: Duration = Duration::from_hours(24);
+/// What was opened so lately is not opened again: everybody asks for the same names.
+const FRESH: Duration = Duration::from_secs(10);
+const MOST_FRESH: usize = 65_536;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Little, and slowly.
+    Strangers,
+    /// Whatever they like, but for what is blocked.
+    Citizens,
+}
+
+/// Shared by all ports.
+pub(super) struct Answerer<G> {
+    gate: G,
+    garden: Garden,
+    free: Garden,
+    /// From the configuration alone.
+    named: Blocklist,
+    /// With what the files say besides.
+    blocked: RwLock<Arc<Blocklist>>,
+    pub(super) files: Vec<PathBuf>,
+    devices: Devices,
+    lan4: Ipv4Net,
+    lan6: Option<Ipv6Net>,
+    budget: Mutex<Budget>,
+    answers: Throttle,
+    opened: Mutex<HashMap<(bool, IpAddr), Instant>>,
+}
+
+impl<G: Naming> Answerer<G> {
+    pub fn new(gate: G, config: &GatewayConfig, devices: Devices) -> Self {
+        let named = config.blocked.names.clone();
+        Self {
+            gate,
+            garden: config.garden_names.clone(),
+            free: config.free_names.clone(),
+            blocked: RwLock::new(Arc::new(named.clone())),
+            named,
+            files: config.blocked.files.clone(),
+            devices,
+            lan4: config.lan4,
+            lan6: config.lan6,
+            budget: Mutex::default(),
+            answers: Throttle::of_answers(),
+            opened: Mutex::default(),
+        }
+    }
+
+    /// Reads the files anew, if they can all be read: half a list is worse than yesterday's.
+    pub fn read_files(&self) -> io::Result<()> {
+        let mut all = self.named.clone();
+        for file in &self.files {
+            let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+            let read = all.read(&std::fs::read_to_string(file).map_err(told)?);
+            if let Some((line, text)) = read.first_strange {
+                tracing::warn!(
+                    file = %file.display(), line, text, strange = read.strange,
+                    "lines of a blocklist are no names, and were passed over"
+                );
+            }
+            tracing::info!(file = %file.display(), names = read.names, "a blocklist was read");
+        }
+        *self.blocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
+        Ok(())
+    }
+
+    /// Leads the questions of those online here, or no longer.
+    pub fn keep_names(&self, stay: Option<Duration>) {
+        if let Err(error) = self.gate.keep_names(stay) {
+            tracing::warn!(%error, "those online ask the resolver itself: nothing is free or blocked by name");
+        }
+    }
+
+    /// What the device gets; `asking` brings the resolver's answer, if it is to be asked. `None`: nothing.
+    pub async fn answer(
+        &self,
+        audience: Audience,
+        question: &[u8],
+        from: IpAddr,
+        asking: impl Future<Output = io::Result<Vec<u8>>>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        match audience {
+            Audience::Strangers => self.answer_stranger(question, from, asking).await,
+            Audience::Citizens => self.answer_citizen(question, asking).await,
+        }
+    }
+
+    async fn answer_stranger(
+        &self,
+        question: &[u8],
+        from: IpAddr,
+        asking: impl Future<Output = io::Result<Vec<u8>>>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let name = match read(question) {
+            Asked::Nothing => return Ok(None),
+            Asked::Other => return Ok(refusal(question)),
+            Asked::Plain(question) => question.name,
+        };
+        // Nobody can tunnel through a garden but its owner.
+        let is_open = self.garden.has(&name);
+        let device = Source::of(from, self.devices.find(from).as_ref());
+        if !is_open && !self.lock().admits(device, &name, Instant::now()) {
+            return Ok(refusal(question));
+        }
+        if self.is_blocked(&name) {
+            return Ok(denial(question));
+        }
+        let answer = asking.await?;
+        if is_open {
+            self.open_for(Opening::Garden, &name, &answer);
+        } else {
+            let octets = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+            if !self.answers.admits_many(device, octets.into(), Instant::now()) {
+                return Ok(refusal(question));
+            }
+        }
+        Ok(Some(answer))
+    }
+
+    async fn answer_citizen(
+        &self,
+        question: &[u8],
+        asking: impl Future<Output = io::Result<Vec<u8>>>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let name = name(question);
+        if name.as_ref().is_some_and(|name| self.is_blocked(name)) {
+            return Ok(denial(question));
+        }
+        let answer = asking.await?;
+        if let Some(name) = name {
+            if self.garden.has(&name) {
+                self.open_for(Opening::Garden, &name, &answer);
+            } else if self.free.has(&name) {
+                self.open_for(Opening::Free, &name, &answer);
+            }
+        }
+        Ok(Some(answer))
+    }
+
+    /// What was opened on purpose stays open, whatever list it is on.
+    fn is_blocked(&self, name: &str) -> bool {
+        let blocked = Arc::clone(&self.blocked.read().unwrap_or_else(PoisonError::into_inner));
+        blocked.has(name) && !self.garden.has(name) && !self.free.has(name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Budget> {
+        // No code runs under this lock that could leave it half-changed.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before the device hears of the addresses, so that its first packet there passes, or is free.
+    fn open_for(&self, open: Opening, name: &str, answer: &[u8]) {
+        for (address, holds) in addresses(answer) {
+            if !self.is_elsewhere(address) || self.is_fresh(open, address) {
+                continue;
+            }
+            let stay = holds.clamp(STAY_AT_LEAST, STAY_AT_MOST);
+            if let Err(error) = self.gate.open_name(open, address, stay) {
+                tracing::warn!(%error, name, "an address of a name stays closed, or is charged");
+                self.fresh().remove(&(open == Opening::Garden, address));
+            }
+        }
+    }
+
+    /// Whether it was opened a moment ago; from now on it was.
+    fn is_fresh(&self, open: Opening, address: IpAddr) -> bool {
+        let (key, now) = ((open == Opening::Garden, address), Instant::now());
+        let mut fresh = self.fresh();
+        let is_fresh = |at: &Instant| now.saturating_duration_since(*at) < FRESH;
+        if fresh.get(&key).is_some_and(is_fresh) {
+            return true;
+        }
+        if fresh.len() >= MOST_FRESH {
+            fresh.retain(|_, at| is_fresh(at));
+        }
+        if fresh.len() < MOST_FRESH {
+            fresh.insert(key, now);
+        }
+        false
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, HashMap<(bool, IpAddr), Instant>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever owns a garden's name could otherwise open the gateway's own network with it.
+    fn is_elsewhere(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(ip) => {
+                !(ip.is_loopback()
+                    || ip.is_unspecified()
+                    || ip.is_multicast()
+                    || ip.is_broadcast()
+                    || ip.is_link_local()
+                    || self.lan4.contains(&ip))
+            }
+            IpAddr::V6(ip) => {
+                !(ip.is_loopback()
+                    || ip.is_unspecified()
+                    || ip.is_multicast()
+                    || ip.is_unicast_link_local()
+                    || ip.to_ipv4_mapped().is_some()
+                    || self.lan6.is_some_and(|net| net.contains(&ip)))
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Blocklists in files, read again when they have changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::answer::Answerer;
+use crate::kernel::Naming;
+
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Reads the files, and then each time that one of them has changed. Never ends.
+pub(super) async fn watch_files<G: Naming>(answerer: Arc<Answerer<G>>) {
+    let mut read: Option<Vec<Option<SystemTime>>> = None;
+    loop {
+        let times = times(answerer.files.clone()).await;
+        if !answerer.files.is_empty() && read.as_ref() != Some(&times) {
+            let reader = Arc::clone(&answerer);
+            let done = tokio::task::spawn_blocking(move || reader.read_files()).await;
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(
+                    %error,
+                    "cannot read a blocklist: what was blocked by name before stays so. Remedy: correct gateway.blocked.files, or the file"
+                ),
+                Err(panic) => tracing::error!(%panic, "reading the blocklists ended unexpectedly"),
+            }
+            read = Some(times);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// When each was last changed.
+async fn times(files: Vec<PathBuf>) -> Vec<Option<SystemTime>> {
+    let mut times = Vec::with_capacity(files.len());
+    for file in files {
+        let about = tokio::fs::metadata(file).await;
+        times.push(about.ok().and_then(|about| about.modified().ok()));
+    }
+    times
+}

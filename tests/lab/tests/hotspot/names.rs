@@ -1,0 +1,72 @@
+//! Names of people online: what is free by name, what is blocked, and what becomes of them when kavadam dies.
+
+use std::time::Duration;
+
+use kavadam_lab::Phone;
+use kavadam_lab::world::{WEB_PORT, until};
+
+use crate::{NUMBER, beside_others, end, log_in, octets, phone, sessions, world_with};
+
+const QUOTA: [&str; 2] = ["--quota", "100MB"];
+
+fn fetches(phone: &Phone, family: &str, url: &str) -> bool {
+    let words = ["-sSk", "-m", "10", "-o", "/dev/null", family, url];
+    phone.netns().output("curl", &words).unwrap().status.success()
+}
+
+fn resolves(phone: &Phone, name: &str) -> bool {
+    let output = phone.netns().output("getent", &["ahostsv4", name]).unwrap();
+    output.status.success() && !output.stdout.is_empty()
+}
+
+#[test]
+fn what_is_free_by_name_is_charged_to_nobody_and_counted_apart() {
+    let _machine = beside_others();
+    let mut world = world_with("free = [\"*.example.net\"]\n", &QUOTA);
+    let phone = phone(&mut world);
+    phone.slaac().unwrap();
+    log_in(&world, &phone, NUMBER);
+    for family in ["-4", "-6"] {
+        let url = format!("http://www.example.net:{WEB_PORT}/bytes/3000000");
+        assert!(fetches(&phone, family, &url), "{family}");
+    }
+    let shown = world.admin_json(&["gate", "show"]).unwrap();
+    assert!(shown["free_down_octets"].as_u64().unwrap() > 6_000_000, "{shown}");
+    end(&world);
+    let charged = octets(&sessions(&world)[0]);
+    assert!(charged < 200_000, "{charged} octets were charged");
+}
+
+#[test]
+fn what_is_blocked_does_not_exist_until_the_list_says_otherwise() {
+    let _machine = beside_others();
+    let list = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(list.path(), "0.0.0.0 www.example.net\n").unwrap();
+    let extra = format!(
+        "[gateway.blocked]\nfiles = [\"{}\"]\nports = [\"tcp/8000\"]\n",
+        list.path().display()
+    );
+    let mut world = world_with(&extra, &QUOTA);
+    let phone = phone(&mut world);
+    log_in(&world, &phone, NUMBER);
+    assert!(!resolves(&phone, "www.example.net"));
+    assert!(resolves(&phone, "www.google.com"), "another name");
+    assert!(
+        !fetches(&phone, "-4", "http://203.0.113.10:8000/bytes/1"),
+        "the port is blocked"
+    );
+    std::fs::write(list.path(), "# empty\n").unwrap();
+    assert!(until(Duration::from_secs(20), || resolves(&phone, "www.example.net")));
+}
+
+#[test]
+fn names_are_resolved_though_kavadam_is_dead() {
+    let _machine = beside_others();
+    let mut world = world_with("free = [\"free.example.net\"]\n", &QUOTA);
+    let phone = phone(&mut world);
+    log_in(&world, &phone, NUMBER);
+    assert!(resolves(&phone, "www.example.net"));
+    world.gateway.kill();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(resolves(&phone, "www.example.net"));
+}
