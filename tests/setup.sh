@@ -18,7 +18,7 @@ case $for_what in
     packages+=(nftables iproute2 dnsmasq-base udhcpc openssl iputils-ping procps)
     ;;&
   test)
-    packages+=(postgresql-15 sqlite3 chromium chromium-driver fonts-noto-core)
+    packages+=(postgresql-15 sqlite3 chromium chromium-driver fonts-noto-core iodine)
     # Strangers who speak RADIUS: clients, a server and proxy, a supplicant, a NAS, a proxy, an eye on the wire.
     packages+=(freeradius-utils freeradius eapoltest hostapd wpasupplicant radsecproxy tshark)
     ;;

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+pub(crate) mod arp;
 pub(crate) mod link;
 mod rules;
 
@@ -81,9 +82,10 @@ pub(crate) struct Chain {
 pub fn text(layout: &Layout) -> String {
     let head = "# Made by kavadam; what it means is in docs/enforcement.md.";
     format!(
-        "{head}\nadd table inet {TABLE}\n{}add table bridge {TABLE}\n{}",
+        "{head}\nadd table inet {TABLE}\n{}add table bridge {TABLE}\n{}add table arp {TABLE}\n{}",
         content(layout),
-        link::content(layout)
+        link::content(layout),
+        arp::content(layout)
     )
 }
 
@@ -195,6 +197,7 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ),
         ("local_ports", "type inet_service; size 64;".to_owned()),
         ("nd_types", "type icmpv6_type; size 8;".to_owned()),
+        ("nd_rate", per("ether_addr")),
         ("stranger_dns", per("ether_addr")),
         ("stranger_tcp", per("ether_addr")),
         ("citizen_dns", per("ether_addr")),
@@ -374,6 +377,6 @@ mod tests {
             strict: false,
             ..sample()
         };
-        assert!(!rules(&open).iter().any(|rule| rule.contains("@lease")));
+        assert!(!rules(&open).iter().any(|rule| rule.contains("!= @lease")));
     }
 }

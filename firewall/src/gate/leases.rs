@@ -9,7 +9,8 @@ use kavadam_domain::Mac;
 use super::State;
 use super::sessions::{key4, millis};
 use crate::FirewallError;
-use crate::netlink::Entry;
+use crate::netlink::{Entry, FAMILY_ARP};
+use crate::ruleset::arp::PAIRS;
 use crate::ruleset::set;
 
 const DNS: u16 = 53;
@@ -75,7 +76,35 @@ impl State {
 
     fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {
         let pair = key4(mac, ipv4);
-        self.put(&[(set::LEASES, &pair), (set::LEASE_MACS, &mac.0)], ttl.map(millis))
+        self.put(&[(set::LEASES, &pair), (set::LEASE_MACS, &mac.0)], ttl.map(millis))?;
+        let heard = Entry {
+            key: &pair,
+            timeout_ms: ttl.map(millis),
+            ..Entry::default()
+        };
+        self.hear_arp(&pair, Some(&heard));
+        Ok(())
+    }
+
+    /// Always, or no more than others. Should this fail, it does no great harm.
+    fn hear_arp(&mut self, pair: &[u8], heard: Option<&Entry>) {
+        if !self.hears_arp {
+            return;
+        }
+        let mut change = || {
+            let is_there = !self.nft.elements_in(FAMILY_ARP, PAIRS, &[pair])?.is_empty();
+            let mut batch = self.nft.batch();
+            if is_there {
+                batch.delete_pair(PAIRS, pair);
+            }
+            if let Some(heard) = heard {
+                batch.add_pair(PAIRS, heard);
+            }
+            self.nft.commit(batch)
+        };
+        if let Err(error) = change() {
+            tracing::warn!(%error, "a device's ARP is heard no more than a stranger's");
+        }
     }
 
     /// Deleted and added in one batch: before kernel 6.12, adding what exists does not renew its timeout.
@@ -114,6 +143,7 @@ impl State {
             self.leases.remove(&mac);
             gone.push((set::LEASE_MACS, mac.0.to_vec()));
         }
+        self.hear_arp(&key4(mac, ipv4), None);
         self.delete_if_there(&gone)
             .map_err(FirewallError::kernel("revoke a lease"))
     }

@@ -44,6 +44,8 @@ struct State {
     holding: Holding,
     /// Of the LAN's bridge.
     ports: BTreeSet<String>,
+    /// Whether there is a table for ARP, which not every kernel can have.
+    hears_arp: bool,
     neighbours: Neighbours,
     max_sessions: u32,
     numbers: Numbers,
@@ -83,6 +85,7 @@ impl State {
             nft: Channel::netfilter().map_err(opening())?,
             holding: Holding::Shared,
             ports: BTreeSet::new(),
+            hears_arp: false,
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
             max_sessions: layout.max_sessions,
             numbers: Numbers::default(),

@@ -7,7 +7,7 @@
 use std::io;
 
 use super::State;
-use crate::netlink::{Channel, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT};
+use crate::netlink::{Channel, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT};
 use crate::{FirewallError, Layout, apply, ruleset};
 
 /// How our table may be held.
@@ -37,6 +37,9 @@ impl State {
         if let Err(error) = self.load_link_rules(layout) {
             tracing::warn!(%error, "nothing keeps the ports of a bridge apart");
         }
+        if let Err(error) = self.load_arp_rules(layout) {
+            tracing::warn!(%error, "nothing keeps strangers from filling the table of neighbours");
+        }
         loaded
     }
 
@@ -47,6 +50,18 @@ impl State {
             own(&mut self.nft, FAMILY_BRIDGE)?;
         }
         loaded.and_then(|()| self.fill_ports())
+    }
+
+    fn load_arp_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
+        self.hears_arp = false;
+        let holding = make_table(&mut self.nft, FAMILY_ARP)?;
+        let loaded = apply::apply(&ruleset::arp::content(layout));
+        if holding == Holding::Owned {
+            own(&mut self.nft, FAMILY_ARP)?;
+        }
+        loaded?;
+        self.hears_arp = true;
+        Ok(())
     }
 
     /// Says which ports are to be kept apart, as somebody else may have emptied the set.

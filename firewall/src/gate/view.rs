@@ -8,7 +8,8 @@ use kavadam_domain::Mac;
 
 use super::State;
 use super::sessions::key4;
-use crate::netlink::{Element, FAMILY_BRIDGE, FAMILY_INET};
+use crate::netlink::{Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
+use crate::ruleset::arp::UNHEARD;
 use crate::ruleset::link::ROGUES;
 use crate::ruleset::{COUNTERS, set};
 use crate::session::{AdoptedSession, PoolKey, Slot};
@@ -138,12 +139,16 @@ impl View {
         })
     }
 
-    /// Frames that no device may send to others, refused between the ports of the LAN's bridge: what they were, and how many.
+    /// Frames that were refused on layer 2, what they were and how many: what no device may send to others between the ports of the LAN's bridge,
+    /// and ARP of unknown devices beyond what is heard.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn rogues(&mut self) -> Result<Vec<(&'static str, u64)>, FirewallError> {
         let mut told = Vec::new();
+        let unheard = self.0.nft.counter(FAMILY_ARP, UNHEARD);
+        let unheard = unheard.map_err(FirewallError::kernel("read a counter"))?;
+        told.extend(unheard.map(|counter| ("unheard_arp", counter.packets)));
         for name in ROGUES {
             let counter = self.0.nft.counter(FAMILY_BRIDGE, name);
             let counter = counter.map_err(FirewallError::kernel("read a counter"))?;

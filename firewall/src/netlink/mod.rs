@@ -10,6 +10,8 @@ mod socket;
 mod wire;
 
 pub use events::{Events, GateEvent};
-pub(crate) use nft::{Batch, Counter, Element, Entry, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT, Quota};
+pub(crate) use nft::{
+    Batch, Counter, Element, Entry, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT, Quota,
+};
 pub(crate) use route::Neighbours;
 pub(crate) use socket::Channel;

@@ -21,6 +21,7 @@ const COUNTER_OBJECT: u32 = 1;
 /// `NFT_OBJECT_QUOTA`.
 const QUOTA_OBJECT: u32 = 2;
 pub const FAMILY_INET: u8 = 1;
+pub const FAMILY_ARP: u8 = 3;
 pub const FAMILY_BRIDGE: u8 = 7;
 const FAMILY_NONE: u8 = 0;
 
@@ -138,6 +139,24 @@ impl Batch {
         self
     }
 
+    /// Puts an element into a set of our table for ARP; one that is there stays as it is.
+    pub fn add_pair(&mut self, set: &str, entry: &Entry) -> &mut Self {
+        self.push_in(FAMILY_ARP, NEW_ELEMENT, wire::CREATE, |w| {
+            elements(w, set, std::slice::from_ref(entry));
+        });
+        self
+    }
+
+    /// Deletes an element of a set of our table for ARP; the batch fails with `ENOENT` if its key is not there.
+    pub fn delete_pair(&mut self, set: &str, key: &[u8]) -> &mut Self {
+        let entry = Entry {
+            key,
+            ..Entry::default()
+        };
+        self.push_in(FAMILY_ARP, DELETE_ELEMENT, 0, |w| elements(w, set, &[entry]));
+        self
+    }
+
     /// Puts these keys and no others into a set of our table on layer 2.
     pub fn fill_link_set(&mut self, set: &str, keys: &[[u8; 16]]) -> &mut Self {
         // Without elements it means all.
@@ -229,8 +248,8 @@ pub fn read_rule_chain(body: &[u8]) -> Option<String> {
 }
 
 /// Asks for these keys of a set, one answer each in their order; stops with `ENOENT` at the first that is missing.
-pub fn get_elements(set: &str, keys: &[&[u8]], sequence: u32) -> Writer {
-    request(GET_ELEMENT, wire::ACK, sequence, |w| {
+pub fn get_elements(family: u8, set: &str, keys: &[&[u8]], sequence: u32) -> Writer {
+    request_in(family, GET_ELEMENT, wire::ACK, sequence, |w| {
         let entries: Vec<_> = keys
             .iter()
             .map(|key| Entry {

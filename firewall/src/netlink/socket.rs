@@ -2,6 +2,7 @@
 //! and an answer that is not there is an error, never a wait.
 
 use std::io;
+use std::time::Duration;
 
 use netlink_sys::Socket;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
@@ -16,6 +17,7 @@ const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 const DATAGRAM_OCTETS: usize = 64 << 10;
 /// A dump that meets a change of the rule set is begun again, so often at most.
 const DUMP_ATTEMPTS: u32 = 20;
+const DUMP_PAUSE: Duration = Duration::from_millis(5);
 
 /// What was waiting in the socket.
 enum Received<R> {
@@ -110,13 +112,18 @@ impl Channel {
 
     /// Reads these keys of a set; keys that are not in it are left out.
     pub fn elements(&mut self, set: &str, keys: &[&[u8]]) -> io::Result<Vec<Element>> {
+        self.elements_in(nft::FAMILY_INET, set, keys)
+    }
+
+    /// The same of our table of this family.
+    pub fn elements_in(&mut self, family: u8, set: &str, keys: &[&[u8]]) -> io::Result<Vec<Element>> {
         let mut found = Vec::with_capacity(keys.len());
         let mut rest = keys;
         while !rest.is_empty() {
             let (chunk, _) = rest.split_at(rest.len().min(KEYS_PER_REQUEST));
             let before = found.len();
             let sequence = self.next_sequence();
-            let errno = self.ask(&nft::get_elements(set, chunk, sequence), sequence, |body| {
+            let errno = self.ask(&nft::get_elements(family, set, chunk, sequence), sequence, |body| {
                 found.extend(nft::read_elements(body));
             })?;
             let answered = found.len() - before;
@@ -223,7 +230,8 @@ impl Channel {
             };
             match errno {
                 0 if !interrupted => return Ok(all),
-                0 | libc::EINTR => {}
+                // Many changes in a row, as when many log in at once, are soon over.
+                0 | libc::EINTR => std::thread::sleep(DUMP_PAUSE),
                 other => return Err(io::Error::from_raw_os_error(other)),
             }
         }

@@ -5,8 +5,43 @@ use crate::layout::Layout;
 
 /// Every chain with its rules, as the kernel must show them after loading.
 pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
-    let (lan, wan) = (&layout.lan_if, &layout.wan_if);
     let [free_up, free_down, blocked] = COUNTERS;
+    let plain = |name, rules| Chain {
+        name,
+        hook: None,
+        rules,
+    };
+    let mut chains = hooked(layout);
+    chains.extend([
+        plain("lan_raw", lan_raw(layout)),
+        plain("lan_raw6", lan_raw6(layout)),
+        plain("stranger", stranger(layout)),
+        plain("nd", owned(&ND)),
+        plain("capture", capture(layout)),
+        plain("newcomer", owned(&NEWCOMER)),
+        plain("uplink", owned(&UPLINK)),
+        plain("uplink_known", owned(&UPLINK_KNOWN)),
+        plain("uplink_unmarked", uplink_unmarked()),
+        plain("uplink_metered", metered(set::CNT_UP)),
+        plain("garden_up", garden_up()),
+        plain("downlink", owned(&DOWNLINK)),
+        plain("downlink_metered", metered(set::CNT_DOWN)),
+        plain("garden_down", garden_down()),
+        plain("free_up", counted(free_up)),
+        plain("free_down", counted(free_down)),
+        plain("refused", refused(blocked)),
+        plain("lan_in", lan_in(layout)),
+        plain("lan_dns", owned(&LAN_DNS)),
+        plain("dns_out", owned(&DNS_OUT)),
+        plain("other_in", other_in(layout)),
+    ]);
+    chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
+    chains
+}
+
+/// Those that the kernel calls itself.
+fn hooked(layout: &Layout) -> Vec<Chain> {
+    let (lan, wan) = (&layout.lan_if, &layout.wan_if);
     let base = |name, kind, at, priority, policy, rules| Chain {
         name,
         hook: Some(Hook {
@@ -17,12 +52,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         }),
         rules,
     };
-    let plain = |name, rules| Chain {
-        name,
-        hook: None,
-        rules,
-    };
-    let mut chains = vec![
+    vec![
         base(
             "raw",
             "filter",
@@ -83,29 +113,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
                 })
                 .collect(),
         ),
-        plain("lan_raw", lan_raw(layout)),
-        plain("lan_raw6", lan_raw6(layout)),
-        plain("stranger", stranger(layout)),
-        plain("capture", capture(layout)),
-        plain("newcomer", owned(&NEWCOMER)),
-        plain("uplink", owned(&UPLINK)),
-        plain("uplink_known", owned(&UPLINK_KNOWN)),
-        plain("uplink_unmarked", uplink_unmarked()),
-        plain("uplink_metered", metered(set::CNT_UP)),
-        plain("garden_up", garden_up()),
-        plain("downlink", owned(&DOWNLINK)),
-        plain("downlink_metered", metered(set::CNT_DOWN)),
-        plain("garden_down", garden_down()),
-        plain("free_up", counted(free_up)),
-        plain("free_down", counted(free_down)),
-        plain("refused", refused(blocked)),
-        plain("lan_in", lan_in(layout)),
-        plain("lan_dns", owned(&LAN_DNS)),
-        plain("dns_out", owned(&DNS_OUT)),
-        plain("other_in", other_in(layout)),
-    ];
-    chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
-    chains
+    ]
 }
 
 fn owned(rules: &[&str]) -> Vec<String> {
@@ -147,7 +155,7 @@ fn stranger(layout: &Layout) -> Vec<String> {
     let mut rules = owned(&[
         "udp dport 67 accept",
         "udp dport 547 accept",
-        "icmpv6 type @nd_types accept",
+        "icmpv6 type @nd_types goto nd",
     ]);
     if layout.strict {
         rules.extend(owned(&[
@@ -171,6 +179,15 @@ fn stranger(layout: &Layout) -> Vec<String> {
     ]));
     rules
 }
+
+/// Whoever solicits is remembered as a neighbour, under whatever address: the kernel has room for a thousand.
+const ND: [&str; 5] = [
+    "ip6 saddr :: accept  # a probe, which is remembered nowhere",
+    "meta mark != 0 add @nd_rate { ether saddr limit rate 10/second burst 50 packets } accept",
+    "ether saddr @lease_macs add @nd_rate { ether saddr limit rate 10/second burst 50 packets } accept",
+    "meta mark 0 limit rate 20/second burst 100 packets accept",
+    "drop",
+];
 
 /// A stranger's DNS and HTTP come to the gateway, whoever they were for.
 fn capture(layout: &Layout) -> Vec<String> {
@@ -346,7 +363,8 @@ fn lan_in(layout: &Layout) -> Vec<String> {
         "ct state invalid drop",
         "udp dport 67 accept",
         "udp dport 547 accept",
-        "icmpv6 type @nd_types accept",
+        "meta mark != 0 icmpv6 type @nd_types goto nd",
+        "icmpv6 type @nd_types accept  # heard before",
         "icmp type echo-request limit rate 200/second accept",
         "icmpv6 type echo-request limit rate 200/second accept",
     ]);

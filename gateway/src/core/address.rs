@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use kavadam_domain::Mac;
-use kavadam_firewall::Slot;
+use kavadam_firewall::{FirewallError, Slot};
 
 use super::{Command, Core, warn_kernel};
 use crate::kernel::Kernel;
@@ -35,8 +35,11 @@ impl<K: Kernel> Core<K> {
         if session.row.ipv4 == ipv4 || !session.is_online() {
             return;
         }
-        if let Err(error) = self.kernel.set_ipv4(slot, ipv4) {
-            return warn_kernel(&error);
+        match self.kernel.set_ipv4(slot, ipv4) {
+            Ok(()) => {}
+            // It is about to be ended.
+            Err(FirewallError::Expired(_)) => return,
+            Err(error) => return warn_kernel(&error),
         }
         let old = std::mem::replace(&mut session.row.ipv4, ipv4);
         self.out.push(Command::Save(Box::new(session.row.clone())));

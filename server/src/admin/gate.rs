@@ -23,7 +23,7 @@ pub fn show(layout: &Layout, wanted: &GateShow) -> anyhow::Result<()> {
     let mut view = standing(layout)?;
     let (sessions, rogues, uncharged) = (view.sessions()?, view.rogues()?, view.uncharged()?);
     let shown: Vec<Value> = sessions.iter().map(|one| session_json(one, wanted.whole)).collect();
-    let told = json!({ "sessions": shown, "refused_on_the_bridge": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
+    let told = json!({ "sessions": shown, "refused_frames": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
         "free_up_octets": uncharged.up_octets, "free_down_octets": uncharged.down_octets,
         "blocked_packets": uncharged.blocked_packets });
     print(wanted.output.json, &told, || {
@@ -39,7 +39,7 @@ pub fn show(layout: &Layout, wanted: &GateShow) -> anyhow::Result<()> {
         let refused = rogues.iter().filter(|(_, frames)| *frames > 0);
         lines.extend(refused.map(|(what, frames)| {
             format!(
-                "refused between the ports of {}: {frames} {}",
+                "refused frames at {}: {frames} {}",
                 layout.lan_if,
                 what.replace('_', " ")
             )

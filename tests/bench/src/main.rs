@@ -1,7 +1,8 @@
-//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, a name, and what crosses beyond a quota. One JSON line for each, with medians of
+//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, a name, what a flood takes from others, and what crosses beyond a quota. One JSON line for each, with medians of
 //! several runs; peers are measured beside us in the same run.
 
 mod crowd;
+mod floods;
 mod kernel;
 mod login;
 mod names;
@@ -22,12 +23,13 @@ const RUNS: usize = 3;
 
 type Part = (&'static str, fn() -> anyhow::Result<Value>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("kernel", kernel::measure),
     ("radius", radius::measure),
     ("login", login::measure),
     ("portal", portal::measure),
     ("names", names::measure),
+    ("floods", floods::measure),
     ("quota", overrun::measure),
 ];
 
@@ -40,7 +42,7 @@ fn main() -> anyhow::Result<()> {
         [] => measure(&PARTS),
         [name] => match PARTS.iter().find(|(known, _)| known == name) {
             Some(part) => measure(&[*part]),
-            None => bail!("there is no part {name}: say kernel, radius, login, portal, names or quota"),
+            None => bail!("there is no part {name}: say kernel, radius, login, portal, names, floods or quota"),
         },
         _ => bail!("say one part, or none for all"),
     }

@@ -65,6 +65,9 @@ enum Command {
         /// The centre
         to: SocketAddr,
     },
+    /// Send frames that nobody wants
+    #[command(hide = true)]
+    Flood(kavadam_lab::flood::Flood),
     /// Be the SMS operator
     #[command(hide = true)]
     ServeSms {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Knock { address } => internet::knock(address).map(|said| println!("{said}")),
         Command::Relay { listen, to, record } => accounting::relay(listen, to, &record),
         Command::Replay { record, to } => accounting::replay(&record, to),
+        Command::Flood(flood) => flood.run(),
         Command::ServeSms { messages } => serve(operator::serve(
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), 8090),
             messages,

@@ -19,6 +19,10 @@ pub const WEB: &str = "203.0.113.10";
 pub const WEB6: &str = "2001:db8:113::10";
 /// A port of it that no gate captures.
 pub const WEB_PORT: u16 = 8000;
+/// A domain whose owner answers for it himself, and may put anything into his answers; and where he does.
+pub const TUNNEL: &str = "tunnel.example.org";
+/// See [`TUNNEL`].
+pub const TUNNEL_SERVER: &str = "203.0.113.55";
 /// A resolver that is not the gate's, and answers everything with [`FOREIGN_ANSWER`].
 pub const FOREIGN_RESOLVER: &str = "203.0.113.54";
 /// See [`FOREIGN_RESOLVER`].
@@ -113,8 +117,10 @@ impl World {
         let known = NAMES
             .iter()
             .flat_map(|name| [format!("/{name}/{WEB}"), format!("/{name}/{WEB6}")]);
-        servers.push(self.resolver("203.0.113.53", known)?);
-        servers.push(self.resolver(FOREIGN_RESOLVER, [format!("/#/{FOREIGN_ANSWER}")])?);
+        let known = known.map(|answer| format!("--address={answer}"));
+        let delegated = format!("--server=/{TUNNEL}/{TUNNEL_SERVER}");
+        servers.push(self.resolver("203.0.113.53", known.chain([delegated]))?);
+        servers.push(self.resolver(FOREIGN_RESOLVER, [format!("--address=/#/{FOREIGN_ANSWER}")])?);
         self.servers.extend(servers);
         let is_up = until(Duration::from_secs(10), || {
             self.internet
@@ -125,12 +131,12 @@ impl World {
         Ok(())
     }
 
-    fn resolver(&self, listen: &str, answers: impl IntoIterator<Item = String>) -> anyhow::Result<Process> {
+    fn resolver(&self, listen: &str, more: impl IntoIterator<Item = String>) -> anyhow::Result<Process> {
         let mut arguments: Vec<String> = ["-k", "--no-resolv", "--no-hosts", "--pid-file=", "--bind-interfaces"]
             .map(str::to_owned)
             .into();
         arguments.push(format!("--listen-address={listen}"));
-        arguments.extend(answers.into_iter().map(|answer| format!("--address={answer}")));
+        arguments.extend(more);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.internet
             .start(&self.dir.join("internet.log"), "dnsmasq", &arguments)

@@ -14,6 +14,7 @@ mod ends;
 mod failures;
 mod foreign_centre;
 mod hostapd;
+mod hostile;
 mod names;
 mod neighbours;
 mod proxies;

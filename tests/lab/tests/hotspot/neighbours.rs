@@ -82,7 +82,7 @@ fn a_false_router_and_dhcp_server_among_the_devices_is_heard_by_nobody_and_noted
     assert!(!routes.contains("fd66"), "{routes}");
     server.kill().unwrap();
     server.wait().unwrap();
-    let refused = &gate(&world, &["show"])["refused_on_the_bridge"];
+    let refused = &gate(&world, &["show"])["refused_frames"];
     for what in ["router_advertisements", "dhcp_servers"] {
         assert!(refused[what].as_u64().unwrap() > 0, "{what} were not noted: {refused}");
     }

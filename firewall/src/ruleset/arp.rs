@@ -1,0 +1,30 @@
+//! ARP: who may be in the kernel's table of neighbours. It has room for a thousand, and a stranger who fills it with inventions keeps
+//! everybody else from coming in. A table of its own, in the `arp` family.
+
+use super::TABLE;
+use crate::layout::Layout;
+
+/// `MAC . IPv4` pairs leased by DHCP, which are always heard.
+pub(crate) const PAIRS: &str = "pairs";
+/// Counter of requests that were not heard.
+pub(crate) const UNHEARD: &str = "unheard";
+
+/// The text for `nft -f -`, for a table that is there. The pairs stay when it is loaded again.
+pub(crate) fn content(layout: &Layout) -> String {
+    let size = layout.max_sessions.saturating_mul(2);
+    let mut lines = vec![
+        format!("add counter arp {TABLE} {UNHEARD}"),
+        format!("add set arp {TABLE} {PAIRS} {{ type ether_addr . ipv4_addr; size {size}; flags timeout; }}"),
+        format!("add chain arp {TABLE} input {{ type filter hook input priority 0; policy accept; }}"),
+        format!("flush table arp {TABLE}"),
+    ];
+    let rules = [
+        format!("iifname != \"{}\" accept", layout.lan_if),
+        "arp saddr ip 0.0.0.0 accept  # a probe, which is remembered nowhere".to_owned(),
+        format!("arp saddr ether . arp saddr ip @{PAIRS} accept"),
+        "limit rate 20/second burst 100 packets accept  # before the lease is known, or where there is none".to_owned(),
+        format!("counter name \"{UNHEARD}\" drop"),
+    ];
+    lines.extend(rules.iter().map(|rule| format!("add rule arp {TABLE} input {rule}")));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,241 @@
+//! What a hostile device can send: frames of one kind, as fast as they go, from its own interface.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, send, socket};
+
+/// One way to be a nuisance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Nuisance {
+    /// The first packet of a TCP connection to a random host and port in the internet
+    Connections,
+    /// The same to the gateway's ports
+    Portal,
+    /// Datagrams to random hosts and ports
+    Datagrams,
+    /// Questions for random names
+    Names,
+    /// Connections from random addresses of the LAN
+    Addresses,
+    /// Connections from random devices with random addresses
+    Devices,
+    /// ARP requests for the gateway from random devices with random addresses
+    Arp,
+    /// IPv6 neighbour solicitations for the gateway likewise
+    Neighbours,
+}
+
+impl Nuisance {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Connections,
+        Self::Portal,
+        Self::Datagrams,
+        Self::Names,
+        Self::Addresses,
+        Self::Devices,
+        Self::Arp,
+        Self::Neighbours,
+    ];
+
+    /// As it is called on the command line.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Portal => "portal",
+            Self::Datagrams => "datagrams",
+            Self::Names => "names",
+            Self::Addresses => "addresses",
+            Self::Devices => "devices",
+            Self::Arp => "arp",
+            Self::Neighbours => "neighbours",
+        }
+    }
+}
+
+/// What to send, from `eth0`.
+#[derive(Debug, Args)]
+pub struct Flood {
+    /// What kind
+    kind: Nuisance,
+    /// Own hardware address, such as 02:00:00:00:00:01
+    #[arg(long)]
+    mac: String,
+    /// Own address
+    #[arg(long)]
+    ipv4: Ipv4Addr,
+    /// The gateway's hardware address
+    #[arg(long)]
+    gateway: String,
+    /// Frames a second at most
+    #[arg(long, default_value_t = 50_000)]
+    rate: u32,
+}
+
+const GATEWAY4: Ipv4Addr = Ipv4Addr::new(10, 80, 0, 1);
+const BROADCAST: [u8; 6] = [0xff; 6];
+/// Sent between two looks at the clock.
+const AT_ONCE: u32 = 50;
+
+impl Flood {
+    /// Until ended.
+    ///
+    /// # Errors
+    /// No root, or no interface `eth0`.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let (wire, own, gateway) = (open()?, octets(&self.mac)?, octets(&self.gateway)?);
+        // A walk over all numbers that looks random; nobody has to be outwitted by it.
+        let mut number = 0x9e37_79b9_u32;
+        let start = Instant::now();
+        for bunch in 1_u32.. {
+            for _ in 0..AT_ONCE {
+                number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // A full queue is no reason to stop.
+                _ = send(wire.as_raw_fd(), &self.frame(number, own, gateway), MsgFlags::empty());
+            }
+            let due = start + Duration::from_secs(1) * AT_ONCE / self.rate.max(1) * bunch;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn frame(&self, number: u32, own: [u8; 6], gateway: [u8; 6]) -> Vec<u8> {
+        let [a, b, c, d] = number.to_be_bytes();
+        let (port, other_port) = (u16::from_be_bytes([c, d]) | 1024, u16::from_be_bytes([b, c]) | 1);
+        let host = Ipv4Addr::new(203, a % 128, b, c);
+        let (stranger, address) = ([2, 0xee, a, b, c, d], Ipv4Addr::new(10, 80, 128 | (b & 0x7f), c | 1));
+        match self.kind {
+            Nuisance::Connections => ip(own, gateway, self.ipv4, host, &Payload::Syn(port, other_port)),
+            Nuisance::Portal => {
+                let at = [8080, 3990, 8081].get(usize::from(d % 3)).copied().unwrap_or(8080);
+                ip(own, gateway, self.ipv4, GATEWAY4, &Payload::Syn(port, at))
+            }
+            Nuisance::Datagrams => ip(own, gateway, self.ipv4, host, &Payload::Udp(port, other_port, &[0; 64])),
+            Nuisance::Names => {
+                let mut question = vec![c, d, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 8];
+                question.extend(format!("{number:08x}").bytes());
+                question.extend(b"\x07example\x03org\x00\x00\x01\x00\x01");
+                ip(own, gateway, self.ipv4, GATEWAY4, &Payload::Udp(port, 53, &question))
+            }
+            Nuisance::Addresses => ip(own, gateway, address, host, &Payload::Syn(port, other_port)),
+            Nuisance::Devices => ip(stranger, gateway, address, host, &Payload::Syn(port, other_port)),
+            Nuisance::Arp => arp(stranger, address),
+            Nuisance::Neighbours => solicitation(stranger, number),
+        }
+    }
+}
+
+enum Payload<'a> {
+    Syn(u16, u16),
+    Udp(u16, u16, &'a [u8]),
+}
+
+fn ip(from: [u8; 6], to: [u8; 6], source: Ipv4Addr, destination: Ipv4Addr, payload: &Payload) -> Vec<u8> {
+    let (protocol, mut body) = match payload {
+        Payload::Syn(from, to) => {
+            let mut tcp = [from.to_be_bytes(), to.to_be_bytes()].concat();
+            tcp.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+            (6, tcp)
+        }
+        Payload::Udp(from, to, data) => {
+            let length = u16::try_from(data.len() + 8).unwrap_or(u16::MAX);
+            let mut udp = [from.to_be_bytes(), to.to_be_bytes(), length.to_be_bytes(), [0, 0]].concat();
+            udp.extend(*data);
+            (17, udp)
+        }
+    };
+    if protocol == 6 {
+        let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let pseudo = [&source.octets()[..], &destination.octets(), &[0, 6], &length].concat();
+        let sum = checksum(&[pseudo, body.clone()].concat()).to_be_bytes();
+        body.splice(16..18, sum);
+    }
+    let length = u16::try_from(body.len() + 20).unwrap_or(u16::MAX).to_be_bytes();
+    let mut header = [&[0x45, 0][..], &length, &[0, 0, 0x40, 0, 64, protocol, 0, 0]].concat();
+    header.extend(source.octets());
+    header.extend(destination.octets());
+    let sum = checksum(&header).to_be_bytes();
+    header.splice(10..12, sum);
+    [&to[..], &from, &[0x08, 0], &header, &body].concat()
+}
+
+fn arp(from: [u8; 6], source: Ipv4Addr) -> Vec<u8> {
+    let request = [0, 1, 8, 0, 6, 4, 0, 1];
+    let (to, who) = ([0; 6], GATEWAY4.octets());
+    [
+        &BROADCAST[..],
+        &from,
+        &[0x08, 0x06],
+        &request,
+        &from,
+        &source.octets(),
+        &to,
+        &who,
+    ]
+    .concat()
+}
+
+/// For `fd00:80::1`, from an address of that network.
+fn solicitation(from: [u8; 6], number: u32) -> Vec<u8> {
+    let gateway = Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, 1);
+    let source =
+        Ipv6Addr::from_bits(Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, 0).to_bits() | u128::from(number) | 1 << 40);
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1);
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(gateway.octets());
+    message.extend([1, 1]);
+    message.extend(from);
+    let length = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let pseudo = [&source.octets()[..], &group.octets(), &[0, 0], &length, &[0, 0, 0, 58]].concat();
+    let sum = checksum(&[pseudo, message.clone()].concat()).to_be_bytes();
+    message.splice(2..4, sum);
+    let to = [0x33, 0x33, 0xff, 0, 0, 1];
+    let header = [&[0x60, 0, 0, 0][..], &length, &[58, 255]].concat();
+    [
+        &to[..],
+        &from,
+        &[0x86, 0xdd],
+        &header,
+        &source.octets(),
+        &group.octets(),
+        &message,
+    ]
+    .concat()
+}
+
+/// RFC 1071.
+fn checksum(bytes: &[u8]) -> u16 {
+    let pair =
+        |pair: &[u8]| u32::from(pair.first().copied().unwrap_or(0)) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+    let sum: u32 = bytes.chunks(2).map(pair).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
+}
+
+fn octets(mac: &str) -> anyhow::Result<[u8; 6]> {
+    let octets = mac
+        .split(':')
+        .map(|part| u8::from_str_radix(part, 16))
+        .collect::<Result<Vec<u8>, _>>();
+    octets
+        .ok()
+        .and_then(|octets| octets.try_into().ok())
+        .with_context(|| format!("{mac} is no hardware address"))
+}
+
+fn open() -> anyhow::Result<OwnedFd> {
+    let link = getifaddrs()?
+        .filter(|one| one.interface_name == "eth0")
+        .find_map(|one| one.address.as_ref()?.as_link_addr().copied())
+        .context("there is no interface eth0")?;
+    let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
+        .context("cannot send frames: root is needed")?;
+    bind(wire.as_raw_fd(), &link)?;
+    Ok(wire)
+}

@@ -1,0 +1,150 @@
+//! Devices that mean harm: whatever a stranger sends, newcomers come in, those online go on, and nothing gets through.
+
+use std::time::{Duration, Instant};
+
+use kavadam_lab::flood::Nuisance;
+use kavadam_lab::netns::Process;
+use kavadam_lab::world::{TUNNEL, TUNNEL_SERVER, until};
+use kavadam_lab::{Citizen, Phone, World};
+
+use crate::{ENDLESS, NUMBER, alone, beside_others, is_online, log_in, phone, world};
+
+/// Longer than a tunnel needs to be set up where it may be.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Of connections in the kernel's table, though half a million are begun.
+const MOST_CONNECTIONS: u64 = 2_000;
+
+fn address(phone: &Phone) -> String {
+    let told = phone
+        .netns()
+        .run("ip", &["-4", "-o", "address", "show", "dev", "eth0"])
+        .unwrap();
+    let mut words = told.split_whitespace().skip_while(|word| *word != "inet");
+    words.nth(1).unwrap().split('/').next().unwrap().to_owned()
+}
+
+fn flood(world: &World, attacker: &Phone, nuisance: Nuisance) -> Process {
+    let gateway = world.gate.run("cat", &["/sys/class/net/lan0/address"]).unwrap();
+    let words = [
+        "flood",
+        nuisance.word(),
+        "--mac",
+        attacker.mac(),
+        "--ipv4",
+        &address(attacker),
+        "--gateway",
+        gateway.trim(),
+    ];
+    world.lab_in(attacker.netns(), &words).unwrap()
+}
+
+fn connections(world: &World) -> u64 {
+    let told = world
+        .gate
+        .run("cat", &["/proc/sys/net/netfilter/nf_conntrack_count"])
+        .unwrap();
+    told.trim().parse().unwrap()
+}
+
+#[test]
+fn newcomers_come_in_and_those_online_go_on_whatever_a_stranger_floods() {
+    let _alone = alone();
+    let mut world = world(&["--quota", "none", "--down", "5Mbit", "--up", "5Mbit"]);
+    let (attacker, citizen) = (phone(&mut world), phone(&mut world));
+    log_in(&world, &citizen, NUMBER);
+    let mut download = citizen.download(ENDLESS).unwrap();
+    for (number, nuisance) in Nuisance::ALL.into_iter().enumerate() {
+        let mut flood = flood(&world, &attacker, nuisance);
+        std::thread::sleep(Duration::from_secs(2));
+        let begun = Instant::now();
+        let newcomer = phone(&mut world);
+        let own = format!("98765432{:02}", number + 20);
+        let done = Citizen {
+            phone: &newcomer,
+            number: &own,
+        }
+        .log_in(&world);
+        assert!(done.is_ok(), "{}: {:#}", nuisance.word(), done.unwrap_err());
+        assert!(is_online(&newcomer), "{}", nuisance.word());
+        eprintln!(
+            "{}: a newcomer was online after {:.1} s",
+            nuisance.word(),
+            begun.elapsed().as_secs_f64()
+        );
+        assert!(
+            is_online(&citizen),
+            "{}: who is online can open another page",
+            nuisance.word()
+        );
+        assert!(download.is_running(), "{}: a download goes on", nuisance.word());
+        assert!(!is_online(&attacker), "{}: nothing got through", nuisance.word());
+        let present = connections(&world);
+        assert!(
+            present <= MOST_CONNECTIONS,
+            "{}: {present} connections",
+            nuisance.word()
+        );
+        assert!(flood.is_running(), "{}: there was no flood", nuisance.word());
+    }
+}
+
+#[test]
+fn a_tunnel_through_names_comes_to_nothing() {
+    let _machine = beside_others();
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        eprintln!("not tried: this machine has no /dev/net/tun");
+        return;
+    }
+    let mut world = world(&["--quota", "100MB"]);
+    world
+        .internet
+        .ip(&format!("address add {TUNNEL_SERVER}/32 dev lo"))
+        .unwrap();
+    let log = world.dir().join("iodined.log");
+    let words = ["-f", "-c", "-P", "secret", "-l", TUNNEL_SERVER, "10.99.0.1/24", TUNNEL];
+    let mut server = world.internet.start(&log, "iodined", &words).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(server.is_running(), "{}", std::fs::read_to_string(&log).unwrap());
+    let phone = phone(&mut world);
+    // As it comes, then with questions that browsers ask as well.
+    for (name, more) in [("as it comes", &[][..]), ("addresses", &["-T", "A"])] {
+        let log = world.dir().join(format!("iodine-{name}.log"));
+        let mut words = vec!["-f", "-r", "-P", "secret"];
+        words.extend(more);
+        words.extend(["10.80.0.1", TUNNEL]);
+        let mut client = phone.netns().start(&log, "iodine", &words).unwrap();
+        let is_up = || {
+            phone
+                .netns()
+                .ip("address show dev dns0")
+                .is_ok_and(|told| told.contains("10.99.0"))
+        };
+        let came_up = until(PATIENCE, || is_up() || !client.is_running());
+        let carried = if came_up && is_up() { carried(&phone) } else { 0 };
+        // 1 kbit/s.
+        assert!(carried < 125 * 20, "{name}: {carried} octets in 20 s");
+        eprintln!("{name}: {carried} octets in 20 s; {}", last_line(&log));
+    }
+    // It would work, were it not for the gate: who is online may do as he likes, at his cost.
+    log_in(&world, &phone, NUMBER);
+    let log = world.dir().join("iodine-online.log");
+    let words = ["-f", "-r", "-P", "secret", TUNNEL_SERVER, TUNNEL];
+    let _client = phone.netns().start(&log, "iodine", &words).unwrap();
+    let is_up = until(PATIENCE, || {
+        phone.netns().run("ping", &["-c1", "-W1", "10.99.0.1"]).is_ok()
+    });
+    assert!(is_up, "the tunnel does not work at all: {}", last_line(&log));
+}
+
+/// Octets of answered pings through the tunnel, as many as go in 20 seconds.
+fn carried(phone: &Phone) -> u64 {
+    let words = ["-i", "0.1", "-s", "100", "-w", "20", "10.99.0.1"];
+    let said = phone.netns().output("ping", &words).unwrap();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    128 * u64::try_from(text.matches("bytes from").count()).unwrap()
+}
+
+fn last_line(log: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or_default().to_owned()
+}
