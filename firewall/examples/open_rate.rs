@@ -39,7 +39,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     std::thread::sleep(Duration::from_millis(100));
     let closes = each(slots, |slot| gate.close(slot).map(drop))?;
-    let reloads = each(0..RELOADS, |_| gate.reload(&layout))?;
+    // Another address in the garden each time; then who is kept apart, which is a rule.
+    let refills = each(1..=RELOADS, |number| {
+        gate.reload(&Layout {
+            garden4: (0..number).map(|last| Ipv4Addr::from(0xcb00_7100 + last)).collect(),
+            ..layout.clone()
+        })
+    })?;
+    let reloads = each(0..RELOADS, |number| {
+        gate.reload(&Layout {
+            isolate: number % 2 == 1,
+            ..layout.clone()
+        })
+    })?;
 
     let line = [
         format!("\"sessions_present\": {present}"),
@@ -48,6 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         format!("\"open_p99_us\": {}", percentile(&opens, 99)),
         format!("\"close_p50_us\": {}", percentile(&closes, 50)),
         format!("\"close_p99_us\": {}", percentile(&closes, 99)),
+        format!("\"reload_of_addresses_p50_us\": {}", percentile(&refills, 50)),
         format!("\"reload_p50_ms\": {}", percentile(&reloads, 50) / 1000),
         format!("\"meters_read\": {read}"),
         format!("\"meters_read_us\": {}", reading.as_micros()),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kavadam_firewall::{FirewallError, Gate, Layout, Restored};
@@ -21,7 +21,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The task's own state.
 pub(crate) struct Guard {
     pub gate: Arc<Gate>,
-    pub layout: Layout,
+    /// What the rules are made of; changes with the configuration.
+    pub layout: Arc<Mutex<Layout>>,
     pub engine: EngineHandle,
     /// Wakes us before the next look is due.
     pub changed: Arc<Notify>,
@@ -36,10 +37,14 @@ impl Guard {
         }
     }
 
+    fn layout(&self) -> Layout {
+        self.layout.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn watch_ports(&self) {
         let mut known = BTreeSet::new();
         loop {
-            let ports = ports(&self.layout.lan_if);
+            let ports = ports(&self.layout().lan_if);
             if ports != known {
                 match self.gate.tie_ports(&ports) {
                     Ok(()) => tracing::info!(ports = ports.len(), "the ports of the LAN's bridge are kept apart"),
@@ -74,7 +79,7 @@ impl Guard {
     }
 
     async fn restore(&self) -> Result<Option<Restored>, FirewallError> {
-        let (gate, layout) = (Arc::clone(&self.gate), self.layout.clone());
+        let (gate, layout) = (Arc::clone(&self.gate), self.layout());
         let done = tokio::task::spawn_blocking(move || gate.restore(&layout)).await;
         // A defect in there must not end the watch over the gate.
         done.unwrap_or_else(|panic| {

@@ -28,6 +28,7 @@ pub mod lease;
 mod leases;
 mod names;
 mod neighbours;
+mod reload;
 mod report;
 mod run;
 mod spool;
@@ -36,6 +37,7 @@ pub use check::{Problem, check};
 pub use config::GatewayConfig;
 pub use http::CertificateError;
 pub use names::{Blocklist, Garden, InvalidBlockedName, InvalidGardenName, ListRead};
+pub use reload::{ReloadError, Reloader};
 pub use run::{Gateway, GatewayError, Pulse, run, start};
 pub use spool::SpoolError;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +25,7 @@ use crate::guard::Guard;
 use crate::http::{self, Doors, TlsDoor};
 use crate::leases::LeaseKeeper;
 use crate::names::NameDoor;
+use crate::reload::Reloader;
 use crate::report::Report;
 use crate::spool::{Spool, SpoolError};
 use crate::{CertificateError, clock, lease, neighbours};
@@ -90,6 +91,7 @@ pub struct Gateway {
     lease_socket: tokio::net::UnixDatagram,
     orders: DynamicServer<EngineHandle>,
     names: NameDoor<Arc<Gate>>,
+    reloader: Reloader,
     doors: Vec<(TcpListener, Router, Option<TlsDoor>)>,
     tls: Option<TlsDoor>,
 }
@@ -151,9 +153,10 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let devices = Devices::on(&config.lan_if);
     let channel = EngineHandle::new();
     let handle = channel.0.clone();
+    let layout = Arc::new(Mutex::new(config.layout()));
     let guard = Guard {
         gate: Arc::clone(&gate),
-        layout: config.layout(),
+        layout: Arc::clone(&layout),
         engine: handle.clone(),
         changed: Arc::default(),
     };
@@ -164,6 +167,12 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let names = names.map_err(opening(
         "the ports for names, gateway.names_port and citizen_names_port",
     ))?;
+    let reloader = Reloader {
+        gate: Arc::clone(&gate),
+        answerer: names.answerer(),
+        layout,
+        reads_all_names: config.reads_all_names(),
+    };
     let keeper = LeaseKeeper::new(
         gate,
         devices.clone(),
@@ -195,6 +204,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         lease_socket,
         orders,
         names,
+        reloader,
         doors,
         tls,
     })
@@ -257,6 +267,12 @@ impl Gateway {
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         Pulse(self.handle.clone())
+    }
+
+    /// For a changed configuration.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Serves until cancelled. People stay online; what is spooled is delivered if the server answers at once.

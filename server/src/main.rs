@@ -10,6 +10,7 @@ mod config;
 mod dnsmasq;
 mod notify;
 mod owner;
+mod reload;
 mod run;
 mod units;
 mod vitals;
@@ -75,7 +76,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = Config::load(&cli.config)?;
             config.require_secrets(&cli.config)?;
             start_log(&config)?;
-            runtime()?.block_on(run::run(config))?;
+            runtime()?.block_on(run::run(config, &cli.config))?;
         }
         Command::Dnsmasq => return Err(dnsmasq::become_dnsmasq(&Config::load_gateway(&cli.config)?)),
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, read_secret};
 use crate::vitals::Vitals;
 use crate::watch::{self, Watch};
-use crate::{centre, clock, notify};
+use crate::{centre, clock, notify, reload};
 
 /// Between looks at sessions that fell silent.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -30,11 +30,11 @@ const UNBROKEN: Duration = Duration::from_mins(1);
 /// After a signal, for the last answers and the last accounting.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Runs the roles of a configuration until a signal, or until a part fails.
+/// Runs the roles of a configuration, read from this file, until a signal, or until a part fails.
 ///
 /// # Errors
 /// A part could not start, or ended by itself.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut parts = Parts {
         tasks: JoinSet::new(),
@@ -49,6 +49,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         make_socket_directory(&gateway.lease_socket)?;
         let gateway = kavadam_gateway::start(gateway).await?;
         vitals.gateway = Some(gateway.pulse());
+        let heeding = reload::heed(
+            signal(SignalKind::hangup())?,
+            path.to_owned(),
+            config.file.clone(),
+            gateway.reloader(),
+            stop.clone(),
+        );
+        parts.add("reload", heeding);
         let stop = stop.clone();
         parts.add("gateway", async move { Ok(gateway.run(stop).await?) });
     }

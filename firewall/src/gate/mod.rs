@@ -42,6 +42,8 @@ pub struct Gate {
 struct State {
     nft: Channel,
     holding: Holding,
+    /// What the kernel has of us, but for the content of sets: [`ruleset::structure`].
+    structure: Option<String>,
     /// Of the LAN's bridge.
     ports: BTreeSet<String>,
     /// Whether there is a table for ARP, which not every kernel can have.
@@ -84,6 +86,7 @@ impl State {
         Ok(Self {
             nft: Channel::netfilter().map_err(opening())?,
             holding: Holding::Shared,
+            structure: None,
             ports: BTreeSet::new(),
             hears_arp: false,
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
@@ -118,13 +121,19 @@ impl Gate {
         })
     }
 
-    /// Loads the rule set again, of this or a changed configuration. Sessions and their connections go on.
+    /// Loads the rule set again, of this or a changed configuration. Sessions and their connections go on. Where only addresses and ports that
+    /// are open, free or blocked have changed it takes some milliseconds; otherwise seconds with very many sessions, in which nobody can log in.
     ///
     /// # Errors
     /// As [`Gate::load`]; then the rules before still hold.
     pub fn reload(&self, layout: &Layout) -> Result<(), FirewallError> {
         layout.check()?;
-        self.state().load_rules(layout)
+        let mut state = self.state();
+        if state.has_structure_of(layout) {
+            state.fill_configured(layout)
+        } else {
+            state.load_rules(layout)
+        }
     }
 
     /// Whether nobody else may change the table.

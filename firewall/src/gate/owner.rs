@@ -10,6 +10,9 @@ use super::State;
 use crate::netlink::{Channel, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT};
 use crate::{FirewallError, Layout, apply, ruleset};
 
+/// In one transaction, or it would not fit into the socket's buffer.
+const MOST_KEYS: usize = 2_000;
+
 /// How our table may be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holding {
@@ -40,7 +43,27 @@ impl State {
         if let Err(error) = self.load_arp_rules(layout) {
             tracing::warn!(%error, "nothing keeps strangers from filling the table of neighbours");
         }
+        self.structure = loaded.is_ok().then(|| ruleset::structure(layout));
         loaded
+    }
+
+    /// Whether the kernel has these rules, and these sets but for their content. Of a table that others may change nobody knows.
+    pub(super) fn has_structure_of(&self, layout: &Layout) -> bool {
+        self.holding == Holding::Owned && self.structure == Some(ruleset::structure(layout))
+    }
+
+    /// Changes the content of the sets that follow the configuration, in one transaction; very many at once are left to `nft`.
+    pub(super) fn fill_configured(&mut self, layout: &Layout) -> Result<(), FirewallError> {
+        let sets = ruleset::configured_keys(layout);
+        if sets.iter().map(|(_, keys)| keys.len()).sum::<usize>() > MOST_KEYS {
+            return self.load_rules(layout);
+        }
+        let mut batch = self.nft.batch();
+        for (set, keys) in &sets {
+            batch.fill(set, keys);
+        }
+        let filled = self.nft.commit(batch);
+        filled.map_err(FirewallError::kernel("change what is open, free or blocked"))
     }
 
     fn load_link_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {

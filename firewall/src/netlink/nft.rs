@@ -42,6 +42,9 @@ pub const OWNED: u32 = 2;
 /// `NFT_TABLE_F_PERSIST` (since Linux 6.9): the table outlives its owner, and is then anybody's until the next.
 pub const PERSISTENT: u32 = 4;
 
+/// More would not fit into the list of a message.
+const KEYS_IN_A_MESSAGE: usize = 512;
+
 /// Octets and packets of one meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
@@ -62,6 +65,8 @@ pub struct Entry<'a> {
     /// Octets per second, and octets above that second's worth in one go.
     pub limit: Option<(u64, u32)>,
     pub userdata: Option<&'a [u8]>,
+    /// In a set of ranges: the one that begins before it ends here.
+    pub ends_range: bool,
 }
 
 /// One element as the kernel shows it.
@@ -154,6 +159,22 @@ impl Batch {
             ..Entry::default()
         };
         self.push_in(FAMILY_ARP, DELETE_ELEMENT, 0, |w| elements(w, set, &[entry]));
+        self
+    }
+
+    /// Puts these keys and no others into a set; those that are marked end a range.
+    pub fn fill(&mut self, set: &str, keys: &[(Vec<u8>, bool)]) -> &mut Self {
+        // Without elements it means all.
+        self.push(DELETE_ELEMENT, 0, |w| w.string(2, set));
+        for some in keys.chunks(KEYS_IN_A_MESSAGE) {
+            let entry = |(key, ends_range)| Entry {
+                key,
+                ends_range,
+                ..Entry::default()
+            };
+            let entries: Vec<Entry> = some.iter().map(|(key, ends)| entry((key.as_slice(), *ends))).collect();
+            self.push(NEW_ELEMENT, wire::CREATE, |w| elements(w, set, &entries));
+        }
         self
     }
 
@@ -332,7 +353,12 @@ fn elements(w: &mut Writer, set: &str, entries: &[Entry]) {
 }
 
 fn element(w: &mut Writer, entry: &Entry) {
+    /// `NFT_SET_ELEM_INTERVAL_END`.
+    const INTERVAL_END: u32 = 1;
     w.nest(1, |w| w.attribute(1, entry.key));
+    if entry.ends_range {
+        w.u32(3, INTERVAL_END);
+    }
     if let Some(data) = entry.data {
         w.nest(2, |w| w.attribute(1, data));
     }
@@ -468,6 +494,7 @@ mod tests {
             counter: None,
             limit: Some((1_250_000, 0)),
             userdata: Some(b"label"),
+            ends_range: false,
         };
         let read: Vec<_> = read_elements(&answer(&entry)).collect();
         let expected = Element {

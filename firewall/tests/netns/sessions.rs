@@ -182,6 +182,24 @@ fn keeps_blocked_places_closed(lab: &Inside) {
         assert_eq!(phone.run(&["tcp-try", host, TCP]), "refused", "{host}");
         assert_eq!(phone.upload(host, 5, 100), 5, "{host}: UDP, and another port");
     }
+    // Another range around the same address, one that ends before it, and the last there is.
+    let ranges = |nets: &[&str]| Layout {
+        blocked4: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        blocked6: vec!["2001:db8:113::/126".parse().unwrap(), "fff0::/12".parse().unwrap()],
+        ..layout()
+    };
+    for (nets, reached) in [
+        (&["203.0.113.8/29", "255.255.255.240/28"][..], "refused"),
+        (
+            &["203.0.113.8/31", "203.0.113.11/32", "255.255.255.255/32"][..],
+            "answered",
+        ),
+    ] {
+        gate.reload(&ranges(nets)).unwrap();
+        assert_eq!(phone.run(&["tcp-try", WEB4, TCP]), reached, "{nets:?}");
+        assert_eq!(phone.run(&["tcp-try", WEB6, TCP]), "answered", "{nets:?}");
+    }
+    Gate::verify(&layout()).unwrap();
 }
 
 fn leads_names_here_only_as_long_as_it_is_told(lab: &Inside) {

@@ -36,16 +36,70 @@ pub(super) enum Audience {
     Citizens,
 }
 
-/// Shared by all ports.
-pub(super) struct Answerer<G> {
-    gate: G,
+/// What is open, free and blocked by name.
+pub(crate) struct Rules {
     garden: Garden,
     free: Garden,
     /// From the configuration alone.
     named: Blocklist,
+    files: Vec<PathBuf>,
     /// With what the files say besides.
-    blocked: RwLock<Arc<Blocklist>>,
-    pub(super) files: Vec<PathBuf>,
+    blocked: Blocklist,
+}
+
+impl Rules {
+    /// What the configuration says, the files not yet read.
+    fn unread(config: &GatewayConfig) -> Self {
+        let named = config.blocked.names.clone();
+        Self {
+            garden: config.garden_names.clone(),
+            free: config.free_names.clone(),
+            blocked: named.clone(),
+            named,
+            files: config.blocked.files.clone(),
+        }
+    }
+
+    /// What the configuration and its files say. Blocking.
+    ///
+    /// # Errors
+    /// A file cannot be read: half a list is worse than yesterday's.
+    pub fn read(config: &GatewayConfig) -> io::Result<Self> {
+        Self::unread(config).read_files()
+    }
+
+    fn read_files(&self) -> io::Result<Self> {
+        let mut blocked = self.named.clone();
+        for file in &self.files {
+            let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+            let read = blocked.read(&std::fs::read_to_string(file).map_err(told)?);
+            if let Some((line, text)) = read.first_strange {
+                tracing::warn!(
+                    file = %file.display(), line, text, strange = read.strange,
+                    "lines of a blocklist are no names, and were passed over"
+                );
+            }
+            tracing::info!(file = %file.display(), names = read.names, "a blocklist was read");
+        }
+        Ok(Self {
+            garden: self.garden.clone(),
+            free: self.free.clone(),
+            named: self.named.clone(),
+            files: self.files.clone(),
+            blocked,
+        })
+    }
+
+    /// What was opened on purpose stays open, whatever list it is on.
+    fn is_blocked(&self, name: &str) -> bool {
+        self.blocked.has(name) && !self.garden.has(name) && !self.free.has(name)
+    }
+}
+
+/// Shared by all ports.
+pub(crate) struct Answerer<G> {
+    gate: G,
+    rules: RwLock<Arc<Rules>>,
     devices: Devices,
     lan4: Ipv4Net,
     lan6: Option<Ipv6Net>,
@@ -55,15 +109,10 @@ pub(super) struct Answerer<G> {
 }
 
 impl<G: Naming> Answerer<G> {
-    pub fn new(gate: G, config: &GatewayConfig, devices: Devices) -> Self {
-        let named = config.blocked.names.clone();
+    pub(super) fn new(gate: G, config: &GatewayConfig, devices: Devices) -> Self {
         Self {
             gate,
-            garden: config.garden_names.clone(),
-            free: config.free_names.clone(),
-            blocked: RwLock::new(Arc::new(named.clone())),
-            named,
-            files: config.blocked.files.clone(),
+            rules: RwLock::new(Arc::new(Rules::unread(config))),
             devices,
             lan4: config.lan4,
             lan6: config.lan6,
@@ -73,33 +122,35 @@ impl<G: Naming> Answerer<G> {
         }
     }
 
-    /// Reads the files anew, if they can all be read: half a list is worse than yesterday's.
-    pub fn read_files(&self) -> io::Result<()> {
-        let mut all = self.named.clone();
-        for file in &self.files {
-            let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-            let read = all.read(&std::fs::read_to_string(file).map_err(told)?);
-            if let Some((line, text)) = read.first_strange {
-                tracing::warn!(
-                    file = %file.display(), line, text, strange = read.strange,
-                    "lines of a blocklist are no names, and were passed over"
-                );
-            }
-            tracing::info!(file = %file.display(), names = read.names, "a blocklist was read");
-        }
-        *self.blocked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(all);
+    /// Answers by other rules from now on.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Reads the files of the present rules anew. Blocking.
+    pub(super) fn read_files(&self) -> io::Result<()> {
+        self.set_rules(self.rules().read_files()?);
         Ok(())
     }
 
+    /// Files that the present rules are in, among others.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.rules().files.clone()
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Leads the questions of those online here, or no longer.
-    pub fn keep_names(&self, stay: Option<Duration>) {
+    pub(super) fn keep_names(&self, stay: Option<Duration>) {
         if let Err(error) = self.gate.keep_names(stay) {
             tracing::warn!(%error, "those online ask the resolver itself: nothing is free or blocked by name");
         }
     }
 
     /// What the device gets; `asking` brings the resolver's answer, if it is to be asked. `None`: nothing.
-    pub async fn answer(
+    pub(super) async fn answer(
         &self,
         audience: Audience,
         question: &[u8],
@@ -123,13 +174,14 @@ impl<G: Naming> Answerer<G> {
             Asked::Other => return Ok(refusal(question)),
             Asked::Plain(question) => question.name,
         };
+        let rules = self.rules();
         // Nobody can tunnel through a garden but its owner.
-        let is_open = self.garden.has(&name);
+        let is_open = rules.garden.has(&name);
         let device = Source::of(from, self.devices.find(from).as_ref());
         if !is_open && !self.lock().admits(device, &name, Instant::now()) {
             return Ok(refusal(question));
         }
-        if self.is_blocked(&name) {
+        if rules.is_blocked(&name) {
             return Ok(denial(question));
         }
         let answer = asking.await?;
@@ -149,25 +201,19 @@ impl<G: Naming> Answerer<G> {
         question: &[u8],
         asking: impl Future<Output = io::Result<Vec<u8>>>,
     ) -> io::Result<Option<Vec<u8>>> {
-        let name = name(question);
-        if name.as_ref().is_some_and(|name| self.is_blocked(name)) {
+        let (name, rules) = (name(question), self.rules());
+        if name.as_ref().is_some_and(|name| rules.is_blocked(name)) {
             return Ok(denial(question));
         }
         let answer = asking.await?;
         if let Some(name) = name {
-            if self.garden.has(&name) {
+            if rules.garden.has(&name) {
                 self.open_for(Opening::Garden, &name, &answer);
-            } else if self.free.has(&name) {
+            } else if rules.free.has(&name) {
                 self.open_for(Opening::Free, &name, &answer);
             }
         }
         Ok(Some(answer))
-    }
-
-    /// What was opened on purpose stays open, whatever list it is on.
-    fn is_blocked(&self, name: &str) -> bool {
-        let blocked = Arc::clone(&self.blocked.read().unwrap_or_else(PoisonError::into_inner));
-        blocked.has(name) && !self.garden.has(name) && !self.free.has(name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Budget> {

@@ -93,6 +93,11 @@ impl<G: Naming> NameDoor<G> {
         })
     }
 
+    /// Who answers.
+    pub fn answerer(&self) -> Arc<Answerer<G>> {
+        Arc::clone(&self.answerer)
+    }
+
     /// Serves until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         let mut parts = tokio::task::JoinSet::new();

@@ -16,6 +16,7 @@ mod garden;
 mod question;
 mod watch;
 
+pub(crate) use answer::{Answerer, Rules};
 pub use blocklist::{Blocklist, InvalidBlockedName, ListRead};
 pub(crate) use door::NameDoor;
 pub use garden::{Garden, InvalidGardenName};

@@ -11,10 +11,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Reads the files, and then each time that one of them has changed. Never ends.
 pub(super) async fn watch_files<G: Naming>(answerer: Arc<Answerer<G>>) {
-    let mut read: Option<Vec<Option<SystemTime>>> = None;
+    let mut read: Option<Vec<(PathBuf, Option<SystemTime>)>> = None;
     loop {
-        let times = times(answerer.files.clone()).await;
-        if !answerer.files.is_empty() && read.as_ref() != Some(&times) {
+        let times = times(answerer.files()).await;
+        if !times.is_empty() && read.as_ref() != Some(&times) {
             let reader = Arc::clone(&answerer);
             let done = tokio::task::spawn_blocking(move || reader.read_files()).await;
             match done {
@@ -32,11 +32,11 @@ pub(super) async fn watch_files<G: Naming>(answerer: Arc<Answerer<G>>) {
 }
 
 /// When each was last changed.
-async fn times(files: Vec<PathBuf>) -> Vec<Option<SystemTime>> {
+async fn times(files: Vec<PathBuf>) -> Vec<(PathBuf, Option<SystemTime>)> {
     let mut times = Vec::with_capacity(files.len());
     for file in files {
-        let about = tokio::fs::metadata(file).await;
-        times.push(about.ok().and_then(|about| about.modified().ok()));
+        let about = tokio::fs::metadata(&file).await;
+        times.push((file, about.ok().and_then(|about| about.modified().ok())));
     }
     times
 }

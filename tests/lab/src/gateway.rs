@@ -168,6 +168,18 @@ impl Gateway {
         Ok(())
     }
 
+    /// Changes words in the configuration, and tells kavadam to look.
+    ///
+    /// # Errors
+    /// The words are not in it, or kavadam does not run.
+    pub fn reload_with(&self, before: &str, after: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        anyhow::ensure!(text.contains(before), "the configuration has no {before}");
+        fs::write(&self.config, text.replacen(before, after, 1))?;
+        let process = self.kavadam.as_ref().context("kavadam does not run")?;
+        sh("kill", &["-HUP", &process.id().to_string()]).map(drop)
+    }
+
     /// Whether kavadam runs.
     pub fn is_running(&mut self) -> bool {
         self.kavadam.as_mut().is_some_and(Process::is_running)

@@ -70,3 +70,56 @@ fn names_are_resolved_though_kavadam_is_dead() {
     std::thread::sleep(Duration::from_secs(4));
     assert!(resolves(&phone, "www.example.net"));
 }
+
+#[test]
+fn a_changed_configuration_is_taken_over_while_a_download_goes_on() {
+    let _machine = beside_others();
+    let mut world = world_with("walled_garden = []\nfree = [\"free.example.net\"]\n", &QUOTA);
+    let (citizen, stranger) = (phone(&mut world), phone(&mut world));
+    log_in(&world, &citizen, NUMBER);
+    let mut download = citizen.download(crate::ENDLESS).unwrap();
+    let url = "http://203.0.113.10:8000/bytes/1";
+    let says = |words: &str| {
+        let log = world.gateway.log();
+        until(Duration::from_secs(5), || {
+            std::fs::read_to_string(log).unwrap().contains(words)
+        })
+    };
+    assert!(!fetches(&stranger, "-4", url));
+    world
+        .gateway
+        .reload_with("walled_garden = []", "walled_garden = [\"203.0.113.10\"]")
+        .unwrap();
+    assert!(until(Duration::from_secs(5), || fetches(&stranger, "-4", url)));
+    // What cannot be used changes nothing, and is told.
+    world
+        .gateway
+        .reload_with("[\"203.0.113.10\"]", "[\"https://example.org\"]")
+        .unwrap();
+    assert!(says("gateway.walled_garden: `https://example.org` is no name"));
+    assert!(fetches(&stranger, "-4", url));
+    // By name, a rule more, and a key that takes a restart.
+    world
+        .gateway
+        .reload_with(
+            "[\"https://example.org\"]",
+            "[\"www.example.net\"]\nisolate_clients = false\ninterim_secs = 61",
+        )
+        .unwrap();
+    assert!(until(Duration::from_secs(5), || !fetches(&stranger, "-4", url)));
+    assert!(says("they take a restart"));
+    assert!(fetches(
+        &stranger,
+        "-4",
+        &format!("http://www.example.net:{WEB_PORT}/bytes/1")
+    ));
+    world
+        .gateway
+        .reload_with(
+            "free = [\"free.example.net\"]",
+            "free = []\n[gateway.blocked]\nfiles = [\"/nowhere\"]",
+        )
+        .unwrap();
+    assert!(says("/nowhere: No such file"));
+    assert!(download.is_running());
+}
