@@ -22,7 +22,7 @@ case $for_what in
     # Strangers who speak RADIUS: clients, a server and proxy, a supplicant, a NAS, a proxy, an eye on the wire.
     packages+=(freeradius-utils freeradius eapoltest hostapd wpasupplicant radsecproxy tshark)
     ;;
-  bench) packages+=(freeradius) ;;
+  bench) packages+=(freeradius iperf3 ethtool) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
   bench-gate) packages+=(iperf3 ethtool util-linux sqlite3) ;;
   run) ;;

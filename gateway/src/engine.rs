@@ -24,6 +24,7 @@ use crate::clock;
 use crate::core::{Answer, AskId, Command, Core, Deed, Device, Input, Told, View, WaiterId};
 use crate::courier::CourierHandle;
 use crate::kernel::Kernel;
+use crate::onlook::{Known, Standing};
 use crate::spool::{Changes, Spool};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -49,6 +50,8 @@ pub(crate) enum Message {
     },
     Logoff(Mac, oneshot::Sender<Told>),
     View(Mac, oneshot::Sender<Option<View>>),
+    Known(oneshot::Sender<Vec<Known>>),
+    Standing(Mac, oneshot::Sender<Standing>),
     Address(Mac, Ipv4Addr),
     AddressGone(Mac, Ipv4Addr),
     Disconnect(Target, oneshot::Sender<Told>),
@@ -121,6 +124,14 @@ impl EngineHandle {
 
     pub async fn view(&self, mac: Mac) -> Option<View> {
         self.ask(|reply| Message::View(mac, reply)).await.flatten()
+    }
+
+    pub async fn known(&self) -> Option<Vec<Known>> {
+        self.ask(Message::Known).await
+    }
+
+    pub async fn standing(&self, mac: Mac) -> Option<Standing> {
+        self.ask(|reply| Message::Standing(mac, reply)).await
     }
 }
 
@@ -337,6 +348,14 @@ impl<K: Kernel> Engine<K> {
             Message::Logoff(mac, reply) => Input::Logoff(mac, Some(self.wait(reply))),
             Message::View(mac, reply) => {
                 let _ = reply.send(self.core.view(mac, now));
+                return Vec::new();
+            }
+            Message::Known(reply) => {
+                let _ = reply.send(self.core.known(now));
+                return Vec::new();
+            }
+            Message::Standing(mac, reply) => {
+                let _ = reply.send(self.core.standing(mac, now));
                 return Vec::new();
             }
             Message::Address(mac, ipv4) => Input::Address(mac, ipv4),

@@ -25,6 +25,7 @@ use crate::guard::Guard;
 use crate::http::{self, Doors, TlsDoor};
 use crate::leases::LeaseKeeper;
 use crate::names::NameDoor;
+use crate::onlook::Onlooker;
 use crate::reload::Reloader;
 use crate::report::Report;
 use crate::spool::{Spool, SpoolError};
@@ -267,6 +268,12 @@ impl Gateway {
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         Pulse(self.handle.clone())
+    }
+
+    /// For commands that look on.
+    #[must_use]
+    pub fn onlooker(&self) -> Onlooker {
+        Onlooker(self.handle.clone())
     }
 
     /// For a changed configuration.

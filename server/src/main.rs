@@ -118,9 +118,9 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
             }
             loaded => drop(loaded?),
         },
-        GateCommand::Show(wanted) => admin::gate::show(&layout, wanted)?,
+        GateCommand::Show(wanted) => admin::gate::show(&layout, &config.gate_socket(), wanted)?,
         GateCommand::Top(wanted) => admin::gate::top(&layout, wanted)?,
-        GateCommand::Trace(wanted) => admin::gate::trace(&layout, wanted)?,
+        GateCommand::Trace(wanted) => admin::gate::trace(&layout, &config.gate_socket(), wanted)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -57,6 +57,7 @@ pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
             stop.clone(),
         );
         parts.add("reload", heeding);
+        start_onlooking(&config, gateway.onlooker(), &mut parts);
         let stop = stop.clone();
         parts.add("gateway", async move { Ok(gateway.run(stop).await?) });
     }
@@ -64,6 +65,18 @@ pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     notify::ready();
     tracing::info!(role = ?config.file.role, "kavadam runs");
     parts.wait().await
+}
+
+/// Lets the command line ask what only the running gateway knows; nobody online depends on it.
+fn start_onlooking(config: &Config, onlooker: kavadam_gateway::Onlooker, parts: &mut Parts) {
+    match watch::socket::bind(&config.gate_socket()) {
+        Ok(socket) => {
+            let answer = move |line| watch::gate::answer(onlooker.clone(), line);
+            let serving = watch::socket::serve(socket, answer, parts.stop.clone());
+            parts.add("looking on", forever(serving));
+        }
+        Err(error) => tracing::warn!("`kavadam gate` shows no more than the kernel knows: {error:#}"),
+    }
 }
 
 /// Under systemd it is there; by hand nobody else makes it.
@@ -128,7 +141,11 @@ async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, part
     match watch::socket::bind(&config.watch_socket()) {
         Ok(socket) => parts.add(
             "watch",
-            forever(watch::socket::serve(socket, watch.clone(), parts.stop.clone())),
+            forever({
+                let watch = watch.clone();
+                let answer = move |line| watch::socket::answer(watch.clone(), line);
+                watch::socket::serve(socket, answer, parts.stop.clone())
+            }),
         ),
         Err(error) => tracing::warn!("`kavadam radius top` cannot look on: {error:#}"),
     }

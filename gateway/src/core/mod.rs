@@ -29,6 +29,7 @@ mod login;
 mod meters;
 mod orders;
 mod renewal;
+mod seen;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,32 +2,50 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal as _;
+use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use kavadam_domain::Mac;
-use kavadam_firewall::{Layout, SeenSession, SessionState, Slot, Trace, Uncharged, View};
+use kavadam_domain::{Mac, MobileNumber};
+use kavadam_firewall::{Layout, SeenSession, SessionState, Slot, Step, Trace, Uncharged, View};
+use kavadam_gateway::{Known, Standing};
 use serde_json::{Value, json};
 
 use super::{print, say, span, table};
 use crate::cli::{GateShow, GateTop, GateTrace};
 use crate::units::{show_octets, show_rate};
+use crate::watch;
 
 /// Between two readings of the meters.
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at who is there, which cost more, so many readings.
+const LOOK_EVERY: u32 = 10;
 /// Upper left corner, and nothing on the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Who is online.
-pub fn show(layout: &Layout, wanted: &GateShow) -> anyhow::Result<()> {
+pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result<()> {
     let mut view = standing(layout)?;
+    let known = watch::gate::sessions(socket)?;
+    let known = known.map(|all| all.into_iter().map(|one| (one.mac, one)).collect::<HashMap<_, _>>());
     let (sessions, rogues, uncharged) = (view.sessions()?, view.rogues()?, view.uncharged()?);
-    let shown: Vec<Value> = sessions.iter().map(|one| session_json(one, wanted.whole)).collect();
+    let of = |seen: &SeenSession| known.as_ref().and_then(|known| known.get(&seen.session.mac));
+    let shown: Vec<Value> = sessions
+        .iter()
+        .map(|one| session_json(one, of(one), wanted.whole))
+        .collect();
     let told = json!({ "sessions": shown, "refused_frames": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
         "free_up_octets": uncharged.up_octets, "free_down_octets": uncharged.down_octets,
         "blocked_packets": uncharged.blocked_packets });
     print(wanted.output.json, &told, || {
-        let mut lines = lines(&sessions, wanted);
+        let mut lines = lines(&sessions, of, wanted);
+        if known.is_none() {
+            lines.push(
+                "no gateway runs: who the people are, and how long they have been idle, is known to it alone"
+                    .to_owned(),
+            );
+        }
         if uncharged != Uncharged::default() {
             lines.push(format!(
                 "charged to nobody: {} up, {} down; refused as blocked: {} packets",
@@ -49,9 +67,14 @@ pub fn show(layout: &Layout, wanted: &GateShow) -> anyhow::Result<()> {
 }
 
 /// Why a device is where it is.
-pub fn trace(layout: &Layout, wanted: &GateTrace) -> anyhow::Result<()> {
+pub fn trace(layout: &Layout, socket: &Path, wanted: &GateTrace) -> anyhow::Result<()> {
     let device = standing(layout)?.device(wanted.mac)?;
-    let trace = Trace::of(&device, layout.strict);
+    let mut trace = Trace::of(&device, layout.strict);
+    let told = watch::gate::device(socket, wanted.mac)?;
+    trace.steps.push(Step {
+        rule: "the gateway",
+        fact: told.map_or("does not run".to_owned(), |standing| fact(&standing)),
+    });
     let steps: Vec<Value> = trace
         .steps
         .iter()
@@ -74,13 +97,38 @@ pub fn trace(layout: &Layout, wanted: &GateTrace) -> anyhow::Result<()> {
     })
 }
 
+/// What the running gateway says of a device.
+fn fact(standing: &Standing) -> String {
+    match standing {
+        Standing { known: Some(known), .. } if known.is_ending => {
+            "its session is ending: the last report is on its way".to_owned()
+        }
+        Standing { known: Some(known), .. } => format!(
+            "has its session, idle for {}",
+            span(Duration::from_secs(known.idle_secs))
+        ),
+        Standing { is_asking: true, .. } => "a RADIUS server is being asked about it".to_owned(),
+        Standing {
+            refused_for_secs: Some(secs),
+            ..
+        } => format!(
+            "it was not let in a moment ago, as not remembered or for want of an answer; asked again in {secs} s at the earliest"
+        ),
+        Standing { .. } => "knows of no session, and was not asked of late".to_owned(),
+    }
+}
+
 /// How much flows, until interrupted or once.
 pub fn top(layout: &Layout, wanted: &GateTop) -> anyhow::Result<()> {
     let mut view = standing(layout)?;
-    let mut before = Reading::take(&mut view)?;
-    loop {
+    let mut sessions = Rc::from(view.sessions()?);
+    let mut before = Reading::take(&mut view, &sessions)?;
+    for reading in 1_u32.. {
         std::thread::sleep(EVERY);
-        let now = Reading::take(&mut view)?;
+        if reading.is_multiple_of(LOOK_EVERY) {
+            sessions = Rc::from(view.sessions()?);
+        }
+        let now = Reading::take(&mut view, &sessions)?;
         let since = Since::new(&before, &now, wanted.whole);
         if wanted.output.json {
             print(true, &since.json(wanted.most), Vec::new)?;
@@ -97,6 +145,7 @@ pub fn top(layout: &Layout, wanted: &GateTop) -> anyhow::Result<()> {
         }
         before = now;
     }
+    Ok(())
 }
 
 fn standing(layout: &Layout) -> anyhow::Result<View> {
@@ -132,9 +181,22 @@ fn bits(octets_per_sec: Option<u64>) -> Option<u64> {
     octets_per_sec.map(|octets| octets.saturating_mul(8))
 }
 
-fn session_json(seen: &SeenSession, is_whole: bool) -> Value {
+/// A User-Name may be anything, a mobile number too.
+fn person(known: Option<&Known>, is_whole: bool) -> Option<String> {
+    let name = known?.person.as_ref()?;
+    match name.parse::<MobileNumber>() {
+        Ok(number) if !is_whole => Some(number.masked()),
+        _ => match name.parse::<Mac>() {
+            Ok(mac) if !is_whole => Some(mac.masked()),
+            _ => Some(name.clone()),
+        },
+    }
+}
+
+fn session_json(seen: &SeenSession, known: Option<&Known>, is_whole: bool) -> Value {
     let one = &seen.session;
     json!({
+        "person": person(known, is_whole), "idle_secs": known.map(|known| known.idle_secs),
         "slot": one.slot.0, "mac": name(one.mac, is_whole), "ipv4": is_whole.then_some(one.ipv4), "state": word(seen),
         "up_octets": one.meter.up_octets, "down_octets": one.meter.down_octets, "pool": one.pool.0,
         "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
@@ -143,9 +205,14 @@ fn session_json(seen: &SeenSession, is_whole: bool) -> Value {
     })
 }
 
-fn lines(sessions: &[SeenSession], wanted: &GateShow) -> Vec<String> {
-    let row = |seen: &SeenSession| {
-        let one = &seen.session;
+fn lines<'a>(
+    sessions: &'a [SeenSession],
+    known: impl Fn(&'a SeenSession) -> Option<&'a Known>,
+    wanted: &GateShow,
+) -> Vec<String> {
+    let row = |seen: &'a SeenSession| {
+        let (one, known) = (&seen.session, known(seen));
+        let idle = known.map(|known| Duration::from_secs(known.idle_secs));
         let address = one
             .ipv4
             .filter(|_| wanted.whole)
@@ -155,7 +222,9 @@ fn lines(sessions: &[SeenSession], wanted: &GateShow) -> Vec<String> {
             one.slot.0.to_string(),
             name(one.mac, wanted.whole),
             address,
+            person(known, wanted.whole).unwrap_or_else(|| "–".to_owned()),
             word(seen).to_owned(),
+            idle.map_or("–".to_owned(), span),
             show_octets(one.meter.up_octets),
             show_octets(one.meter.down_octets),
             format!("{} of {quota}", show_octets(one.pool_used_octets)),
@@ -171,7 +240,9 @@ fn lines(sessions: &[SeenSession], wanted: &GateShow) -> Vec<String> {
         "SLOT",
         "DEVICE",
         "ADDRESS",
+        "PERSON",
         "STATE",
+        "IDLE",
         "UP",
         "DOWN",
         "USED",
@@ -198,18 +269,17 @@ fn lines(sessions: &[SeenSession], wanted: &GateShow) -> Vec<String> {
 /// All meters at one time.
 struct Reading {
     at: Instant,
-    sessions: Vec<SeenSession>,
+    sessions: Rc<[SeenSession]>,
     octets: HashMap<Slot, (u64, u64)>,
 }
 
 impl Reading {
-    fn take(view: &mut View) -> anyhow::Result<Self> {
-        let sessions = view.sessions()?;
+    fn take(view: &mut View, sessions: &Rc<[SeenSession]>) -> anyhow::Result<Self> {
         let slots: Vec<Slot> = sessions.iter().map(|one| one.session.slot).collect();
         Ok(Self {
             at: Instant::now(),
             octets: view.octets(&slots)?,
-            sessions,
+            sessions: Rc::clone(sessions),
         })
     }
 }
@@ -390,7 +460,14 @@ mod tests {
             whole,
             output: crate::cli::Output { json: false },
         };
-        let text = |whole| lines(&[session(1, 4500)], &wanted(whole)).join("\n");
+        let known = Known {
+            mac: Mac([0; 6]),
+            id: "s-1".into(),
+            person: Some("9876543210".into()),
+            idle_secs: 65,
+            is_ending: false,
+        };
+        let text = |whole| lines(&[session(1, 4500)], |_| Some(&known), &wanted(whole)).join("\n");
         assert!(text(true).contains("02-00-00-00-00-07  10.80.0.7"), "{}", text(true));
         assert!(
             !text(false).contains("00-07") && !text(false).contains("10.80"),
@@ -401,6 +478,16 @@ mod tests {
             text(false).contains("used up") && text(false).contains("4.5 kB of 5 kB"),
             "{}",
             text(false)
+        );
+        assert!(
+            !text(false).contains("9876543210"),
+            "a name that is a number is masked: {}",
+            text(false)
+        );
+        assert!(
+            text(true).contains("9876543210") && text(true).contains("65 s"),
+            "{}",
+            text(true)
         );
     }
 }

@@ -182,6 +182,11 @@ impl Config {
         self.file.state_dir.join("watch.sock")
     }
 
+    /// The same for the gateway.
+    pub fn gate_socket(&self) -> PathBuf {
+        self.file.state_dir.join("gate.sock")
+    }
+
     /// Where the master key is.
     pub fn master_key_file(&self) -> PathBuf {
         if self.file.secrets.master_key_file.as_os_str().is_empty() {

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Picture;
 use super::socket::{Line, Question, Told};
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// No process runs on that state, or it cannot tell.
 pub fn picture(socket: &Path) -> anyhow::Result<Picture> {
-    match ask(socket, &Question::Picture)? {
+    match ask(socket, &Question::Picture, CENTRE)? {
         Told::Picture(picture) => Ok(picture),
         Told::Failed(why) => bail!("the running process cannot tell: {why}"),
         Told::Answers(_) => bail!("the running process told something else"),
@@ -30,25 +32,28 @@ pub fn picture(socket: &Path) -> anyhow::Result<Picture> {
 /// # Errors
 /// One runs and cannot tell.
 pub fn answers(socket: &Path, names: Vec<String>, macs: Vec<String>) -> anyhow::Result<Option<Vec<Line>>> {
-    if let Err(error) = UnixStream::connect(socket)
-        && [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&error.kind())
-    {
+    if !is_answered(socket) {
         return Ok(None);
     }
-    match ask(socket, &Question::Answers { names, macs })? {
+    match ask(socket, &Question::Answers { names, macs }, CENTRE)? {
         Told::Answers(lines) => Ok(Some(lines)),
         Told::Failed(why) => bail!("the running process cannot tell: {why}"),
         Told::Picture(_) => bail!("the running process told something else"),
     }
 }
 
-fn ask(socket: &Path, question: &Question) -> anyhow::Result<Told> {
-    let mut stream = UnixStream::connect(socket).with_context(|| {
-        format!(
-            "no kavadam with a RADIUS server runs on this state ({} is not answered)",
-            socket.display()
-        )
-    })?;
+/// Whether anybody might answer there; who may not ask shall be told so.
+pub(super) fn is_answered(socket: &Path) -> bool {
+    let none = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    !UnixStream::connect(socket).is_err_and(|error| none.contains(&error.kind()))
+}
+
+const CENTRE: &str = "kavadam with a RADIUS server";
+
+/// Puts a question to `whom`.
+pub(super) fn ask<Q: Serialize, T: DeserializeOwned>(socket: &Path, question: &Q, whom: &str) -> anyhow::Result<T> {
+    let mut stream = UnixStream::connect(socket)
+        .with_context(|| format!("no {whom} runs on this state ({} is not answered)", socket.display()))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(question)?;
     line.push(b'\n');

@@ -1,6 +1,7 @@
 //! Looking on at a running process: what `kavadam radius top`, `kavadam why` and a metrics collector are told.
 
 pub mod ask;
+pub mod gate;
 pub mod metrics;
 pub mod socket;
 

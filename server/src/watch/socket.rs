@@ -105,18 +105,22 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers until told to stop.
-pub async fn serve(listener: UnixListener, watch: Watch, stop: CancellationToken) {
+/// Answers until told to stop: `answer` makes an answer of a question's line.
+pub async fn serve<F, A>(listener: UnixListener, answer: F, stop: CancellationToken)
+where
+    F: Fn(Vec<u8>) -> A + Clone + Send + 'static,
+    A: Future<Output = serde_json::Result<Vec<u8>>> + Send,
+{
     let places = Arc::new(Semaphore::new(CONCURRENCY));
     let work = async {
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let watch = watch.clone();
+                    let answer = answer.clone();
                     tokio::spawn(async move {
                         let _place = place;
-                        // Whoever asks and goes away, or asks nonsense, learns nothing.
-                        _ = tokio::time::timeout(PATIENCE, answer(stream, &watch)).await;
+                        // Whoever asks and goes away learns nothing.
+                        _ = tokio::time::timeout(PATIENCE, converse(stream, answer)).await;
                     });
                 }
                 Err(error) => {
@@ -129,22 +133,33 @@ pub async fn serve(listener: UnixListener, watch: Watch, stop: CancellationToken
     stop.run_until_cancelled(work).await;
 }
 
-async fn answer(stream: UnixStream, watch: &Watch) -> anyhow::Result<()> {
+async fn converse<A>(stream: UnixStream, answer: impl Fn(Vec<u8>) -> A) -> anyhow::Result<()>
+where
+    A: Future<Output = serde_json::Result<Vec<u8>>>,
+{
     let (reader, mut writer) = stream.into_split();
     let mut line = Vec::new();
     BufReader::new(reader.take(MOST_OCTETS))
         .read_until(b'\n', &mut line)
         .await?;
+    writer.write_all(&answer(line).await?).await?;
+    Ok(writer.shutdown().await?)
+}
+
+/// The answer of a centre.
+///
+/// # Errors
+/// It has no form in JSON.
+pub async fn answer(watch: Watch, line: Vec<u8>) -> serde_json::Result<Vec<u8>> {
     let told = match serde_json::from_slice(&line) {
         Ok(Question::Picture) => match watch.picture().await {
             Ok(picture) => Told::Picture(picture),
             Err(error) => Told::Failed(error.to_string()),
         },
-        Ok(Question::Answers { names, macs }) => Told::Answers(answers(watch, &names, &macs)),
+        Ok(Question::Answers { names, macs }) => Told::Answers(answers(&watch, &names, &macs)),
         Err(error) => Told::Failed(error.to_string()),
     };
-    writer.write_all(&serde_json::to_vec(&told)?).await?;
-    Ok(writer.shutdown().await?)
+    serde_json::to_vec(&told)
 }
 
 fn answers(watch: &Watch, names: &[String], macs: &[String]) -> Vec<Line> {

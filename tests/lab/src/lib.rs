@@ -12,6 +12,7 @@ pub mod branch;
 pub mod browser;
 pub mod certificates;
 pub mod citizen;
+pub mod delay;
 pub mod flood;
 pub mod freeradius;
 pub mod gateway;

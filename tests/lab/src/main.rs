@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kavadam_lab::{accounting, internet, operator};
+use kavadam_lab::{accounting, delay, internet, operator};
 
 /// A small world of network namespaces with a citizen in it.
 #[derive(Parser)]
@@ -65,6 +65,17 @@ enum Command {
         /// The centre
         to: SocketAddr,
     },
+    /// Be a long way between two interfaces
+    #[command(hide = true)]
+    Delay {
+        /// One end
+        one: String,
+        /// The other
+        other: String,
+        /// Each way
+        #[arg(long)]
+        micros: u64,
+    },
     /// Send frames that nobody wants
     #[command(hide = true)]
     Flood(kavadam_lab::flood::Flood),
@@ -84,6 +95,7 @@ fn main() -> ExitCode {
         Command::Knock { address } => internet::knock(address).map(|said| println!("{said}")),
         Command::Relay { listen, to, record } => accounting::relay(listen, to, &record),
         Command::Replay { record, to } => accounting::replay(&record, to),
+        Command::Delay { one, other, micros } => delay::carry([&one, &other], std::time::Duration::from_micros(micros)),
         Command::Flood(flood) => flood.run(),
         Command::ServeSms { messages } => serve(operator::serve(
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), 8090),

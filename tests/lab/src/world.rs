@@ -159,7 +159,8 @@ impl World {
     }
 
     /// What the names of its namespaces begin with.
-    pub(crate) fn prefix(&self) -> &str {
+    #[must_use]
+    pub fn prefix(&self) -> &str {
         &self.prefix
     }
 

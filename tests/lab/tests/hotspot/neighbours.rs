@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use kavadam_lab::world::until;
 use kavadam_lab::{Phone, World};
 
 use crate::{NUMBER, beside_others, log_in, phone, world_with};
@@ -97,6 +98,14 @@ fn the_gate_says_why_a_device_is_where_it_is() {
     assert_eq!(state(&world, &stranger), "unheard");
     stranger.dhcp().unwrap();
     assert_eq!(state(&world, &stranger), "stranger");
+    let is_told = || {
+        let steps = gate(&world, &["trace", stranger.mac()])["steps"].to_string();
+        steps.contains("was not let in a moment ago")
+    };
+    assert!(
+        until(Duration::from_secs(5), is_told),
+        "the gateway asked whether it is remembered"
+    );
     log_in(&world, &stranger, NUMBER);
     let trace = gate(&world, &["trace", &stranger.mac().to_uppercase().replace(':', "-")]);
     assert_eq!(trace["state"], "online");
@@ -105,6 +114,12 @@ fn the_gate_says_why_a_device_is_where_it_is() {
     let shown = gate(&world, &["show"]);
     let one = &shown["sessions"][0];
     assert_eq!((&one["state"], &one["slot"]), (&"online".into(), &trace["slot"]));
+    assert!(
+        one["person"].as_str().is_some_and(|person| !person.contains(NUMBER)),
+        "{shown}"
+    );
+    assert!(one["idle_secs"].as_u64().unwrap() < 30, "{shown}");
+    assert!(facts.contains("has its session"), "{facts}");
     assert!(
         !shown.to_string().to_lowercase().contains(&stranger.mac()[9..]),
         "{shown}"
