@@ -79,7 +79,9 @@ impl Access {
             },
         };
         let outcome = admit(tx, &subscriber, &asking, existing, now).await?;
-        if let Some(grant) = outcome.as_ref().ok().filter(|_| nas.profile != OWN_PROFILE) {
+        // Of ours nothing but where a device is, if it says so.
+        let is_to_be_kept = nas.profile != OWN_PROFILE || request.seen != Seen::default();
+        if let Some(grant) = outcome.as_ref().ok().filter(|_| is_to_be_kept) {
             note_told(tx, grant, request.seen).await?;
         }
         let accept = |grant| {
@@ -180,7 +182,7 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
     Ok(Ok((subscriber, Some(session))))
 }
 
-/// Keeps what a vendor's gate is told and tells: what changes later depends on it.
+/// Keeps what a gate is told and tells in its own words: at a vendor's, what changes later depends on it.
 async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen) -> Result<(), AccessError> {
     let known = tx.session_vendor(grant.session).await?;
     let mut row = known.clone().unwrap_or(VendorRow::of(grant.session));

@@ -21,6 +21,7 @@ pub(crate) struct Devices {
 struct Leases {
     by_ipv4: HashMap<Ipv4Addr, Mac>,
     by_mac: HashMap<Mac, Ipv4Addr>,
+    places: HashMap<Mac, String>,
 }
 
 impl Devices {
@@ -38,6 +39,20 @@ impl Devices {
         leases.by_mac.insert(mac, ipv4);
     }
 
+    /// Remembers where a device is, or that nobody says any more.
+    pub fn place(&self, mac: Mac, place: Option<String>) {
+        let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
+        match place {
+            Some(place) => _ = leases.places.insert(mac, place),
+            None => _ = leases.places.remove(&mac),
+        }
+    }
+
+    /// Where a device is, if it has a lease and anybody says.
+    pub fn place_of(&self, mac: Mac) -> Option<String> {
+        self.read().places.get(&mac).cloned()
+    }
+
     /// Forgets a lease.
     pub fn end_lease(&self, mac: Mac, ipv4: Ipv4Addr) {
         let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
@@ -46,6 +61,7 @@ impl Devices {
         }
         if leases.by_mac.get(&mac) == Some(&ipv4) {
             leases.by_mac.remove(&mac);
+            leases.places.remove(&mac);
         }
     }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::core::{Answer, AskId, Command, Core, Deed, Device, Input, Told, View, WaiterId};
 use crate::courier::CourierHandle;
+use crate::devices::Devices;
 use crate::kernel::Kernel;
 use crate::onlook::{Known, Standing};
 use crate::spool::{Changes, Spool};
@@ -160,6 +161,7 @@ pub(crate) struct Engine<K> {
     pub client: Arc<Client>,
     pub messages: mpsc::Receiver<Message>,
     pub handle: EngineHandle,
+    pub devices: Devices,
     waiters: HashMap<WaiterId, oneshot::Sender<Told>>,
     last_waiter: u64,
     /// To be committed, in order.
@@ -177,6 +179,7 @@ impl<K: Kernel> Engine<K> {
         courier: CourierHandle,
         client: Arc<Client>,
         (handle, messages): (EngineHandle, mpsc::Receiver<Message>),
+        devices: Devices,
     ) -> Self {
         Self {
             core,
@@ -185,6 +188,7 @@ impl<K: Kernel> Engine<K> {
             client,
             messages,
             handle,
+            devices,
             waiters: HashMap::new(),
             last_waiter: 0,
             pending: Changes::default(),
@@ -302,7 +306,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn ask(&self, ask: AskId, request: Box<AccessRequest>, devices: Vec<Mac>) {
+    fn ask(&self, ask: AskId, mut request: Box<AccessRequest>, devices: Vec<Mac>) {
+        request.nas_port_id = request.mac.and_then(|mac| self.devices.place_of(mac));
         let (client, courier, handle) = (Arc::clone(&self.client), self.courier.clone(), self.handle.clone());
         tokio::spawn(async move {
             courier.settled(&devices, REPORTS_FIRST).await;

@@ -29,12 +29,39 @@ pub struct Lease {
 }
 
 /// An event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseEvent {
     /// What became of it.
     pub action: LeaseAction,
     /// The lease.
     pub lease: Lease,
+    /// Where the device is, as a relay or an access point says (option 82, RFC 3046); see [`place_of`].
+    pub place: Option<String>,
+}
+
+/// The longest that is kept of a place, octets.
+const PLACE_OCTETS: usize = 120;
+
+/// Where a device is, out of Remote-ID and Circuit-ID of its relay agent: as text if they are, else in hexadecimal. `None`: neither says a
+/// thing.
+#[must_use]
+pub fn place_of(remote: &[u8], circuit: &[u8]) -> Option<String> {
+    let shown = |id: &[u8]| match std::str::from_utf8(id) {
+        Ok(text) if text.chars().all(|c| !c.is_control() && !c.is_whitespace()) => text.to_owned(),
+        _ => data_encoding::HEXLOWER.encode(id),
+    };
+    let parts: Vec<String> = [remote, circuit]
+        .into_iter()
+        .filter(|id| !id.is_empty())
+        .map(shown)
+        .collect();
+    let place = parts.join("/");
+    let end = place
+        .char_indices()
+        .map(|(at, _)| at)
+        .find(|at| *at >= PLACE_OCTETS)
+        .unwrap_or(place.len());
+    (!place.is_empty()).then(|| place.get(..end).unwrap_or_default().to_owned())
 }
 
 /// The arguments of dnsmasq's script make no event of ours.
@@ -49,11 +76,12 @@ pub enum LeaseError {
 }
 
 /// Tells the gateway that listens on `socket` of an event, from the arguments that dnsmasq gives its script
-/// (`add|old|del MAC IP [name]`). Kinds of event that do not concern us (IPv6, TFTP) are no error and go nowhere.
+/// (`add|old|del MAC IP [name]`), and where the device is, from [`place_of`]. Kinds of event that do not concern us (IPv6, TFTP) are no error
+/// and go nowhere.
 ///
 /// # Errors
 /// [`LeaseError`].
-pub fn send_event(socket: &Path, arguments: &[String]) -> Result<(), LeaseError> {
+pub fn send_event(socket: &Path, arguments: &[String], place: Option<&str>) -> Result<(), LeaseError> {
     let [action, mac, ip, ..] = arguments else {
         return match arguments.first().map(String::as_str) {
             Some("add" | "old" | "del") | None => Err(LeaseError::Malformed),
@@ -64,7 +92,7 @@ pub fn send_event(socket: &Path, arguments: &[String]) -> Result<(), LeaseError>
     if !is_ours || ip.contains(':') {
         return Ok(());
     }
-    let text = format!("{action} {mac} {ip}");
+    let text = format!("{action} {mac} {ip} {}", place.unwrap_or_default());
     read_event(&text).ok_or(LeaseError::Malformed)?;
     UnixDatagram::unbound()?.send_to(text.as_bytes(), socket)?;
     Ok(())
@@ -83,7 +111,12 @@ pub(crate) fn read_event(text: &str) -> Option<LeaseEvent> {
         ipv4: words.next()?.parse().ok()?,
         until: None,
     };
-    Some(LeaseEvent { action, lease })
+    let place = words.next().map(|word| place_of(&[], word.as_bytes()));
+    Some(LeaseEvent {
+        action,
+        lease,
+        place: place.flatten(),
+    })
 }
 
 /// Reads dnsmasq's lease file: `EXPIRY MAC IP NAME CLIENT-ID` a line, IPv6 after a line `duid …`. What it cannot read it leaves out.
@@ -129,8 +162,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lease.sock");
         let socket = listen(&path).unwrap();
-        send_event(&path, &words("add 02:00:00:00:00:01 10.80.1.2 phone")).unwrap();
-        send_event(&path, &words("del 02:00:00:00:00:01 10.80.1.2")).unwrap();
+        send_event(
+            &path,
+            &words("add 02:00:00:00:00:01 10.80.1.2 phone"),
+            Some("ap-7/wlan0"),
+        )
+        .unwrap();
+        send_event(&path, &words("del 02:00:00:00:00:01 10.80.1.2"), None).unwrap();
         let mut buffer = [0; 256];
         for action in [LeaseAction::Held, LeaseAction::Ended] {
             let length = socket.recv(&mut buffer).await.unwrap();
@@ -138,25 +176,40 @@ mod tests {
             assert_eq!(event.action, action);
             assert_eq!(event.lease.mac, Mac([2, 0, 0, 0, 0, 1]));
             assert_eq!(event.lease.ipv4, Ipv4Addr::new(10, 80, 1, 2));
+            let place = (action == LeaseAction::Held).then_some("ap-7/wlan0");
+            assert_eq!(event.place.as_deref(), place);
         }
         // A second start takes the socket's place.
         listen(&path).unwrap();
     }
 
     #[test]
+    fn a_place_is_text_where_it_can_be() {
+        assert_eq!(place_of(b"ap-7", b"wlan0").as_deref(), Some("ap-7/wlan0"));
+        assert_eq!(place_of(&[2, 0, 0, 0, 0, 7], b"").as_deref(), Some("020000000007"));
+        assert_eq!(
+            place_of(b"", b"two words").as_deref(),
+            Some("74776f20776f726473"),
+            "a space would be another word"
+        );
+        assert_eq!(place_of(b"", b""), None);
+        assert_eq!(place_of(&[b'a'; 500], b"").unwrap().len(), PLACE_OCTETS);
+    }
+
+    #[test]
     fn sends_nothing_for_what_is_not_ours_and_refuses_what_is_malformed() {
         let nowhere = Path::new("/nonexistent/lease.sock");
         for text in ["tftp 12 10.80.1.2 /file", "init", "add 00:01:00:01 fd00:80::5"] {
-            assert!(send_event(nowhere, &words(text)).is_ok(), "{text}");
+            assert!(send_event(nowhere, &words(text), None).is_ok(), "{text}");
         }
         for text in ["add", "add me 10.80.1.2", "del 02:00:00:00:00:01 somewhere"] {
             assert!(
-                matches!(send_event(nowhere, &words(text)), Err(LeaseError::Malformed)),
+                matches!(send_event(nowhere, &words(text), None), Err(LeaseError::Malformed)),
                 "{text}"
             );
         }
         assert!(matches!(
-            send_event(nowhere, &words("add 02:00:00:00:00:01 10.80.1.2")),
+            send_event(nowhere, &words("add 02:00:00:00:00:01 10.80.1.2"), None),
             Err(LeaseError::Socket(_))
         ));
     }

@@ -147,6 +147,7 @@ impl<G: Admission> LeaseKeeper<G> {
             LeaseAction::Held => {
                 let was = self.known.get(&ipv4).map(|(owner, _)| *owner);
                 self.missing.remove(&ipv4);
+                self.devices.place(mac, event.place);
                 if self.admit(event.lease, clock::now()) {
                     self.tell(mac, ipv4, was != Some(mac)).await;
                 }

@@ -192,7 +192,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         tls.as_ref(),
     )?;
     Ok(Gateway {
-        engine: Engine::new(core, spool, courier_handle.clone(), client, channel),
+        engine: Engine::new(core, spool, courier_handle.clone(), client, channel, devices.clone()),
         config,
         events,
         guard,

@@ -64,6 +64,8 @@ pub struct AccessRequest {
     pub mac: Option<Mac>,
     /// Called-Station-Id.
     pub called_station_id: Option<String>,
+    /// NAS-Port-Id (RFC 2869 §5.17): where at the gate, as a relay or an access point told by DHCP (RFC 3046).
+    pub nas_port_id: Option<String>,
     /// Framed-IP-Address.
     pub framed_ipv4: Option<Ipv4Addr>,
     /// Framed-IPv6-Address (RFC 6911).
@@ -139,6 +141,7 @@ impl AccessRequest {
             service,
             mac: None,
             called_station_id: None,
+            nas_port_id: None,
             framed_ipv4: None,
             framed_ipv6: None,
             acct_session_id: None,
@@ -181,6 +184,9 @@ impl AccessRequest {
             self.framed_ipv4,
             self.framed_ipv6,
         );
+        if let Some(id) = &self.nas_port_id {
+            draft.text(attr::NAS_PORT_ID, id);
+        }
         if let Some(id) = &self.acct_session_id {
             draft.text(attr::ACCT_SESSION_ID, id);
         }
@@ -210,6 +216,7 @@ impl AccessRequest {
             service: ServiceType::of(packet.u32(attr::SERVICE_TYPE)),
             mac: mac_of(packet),
             called_station_id: packet.text(attr::CALLED_STATION_ID),
+            nas_port_id: packet.text(attr::NAS_PORT_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
             framed_ipv6: framed_ipv6_of(packet),
             acct_session_id: packet.id(attr::ACCT_SESSION_ID),

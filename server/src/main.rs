@@ -16,6 +16,7 @@ mod units;
 mod vitals;
 mod watch;
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -70,7 +71,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             print_text(&String::from_utf8_lossy(&text))?;
         }
         Command::Man { directory } => write_manual(&directory)?,
-        Command::LeaseEvent { socket, arguments } => kavadam_gateway::lease::send_event(&socket, &arguments)?,
+        Command::LeaseEvent { socket, arguments } => lease_event(&socket, &arguments)?,
         Command::Check => return Ok(runtime()?.block_on(check::check(&cli.config))),
         Command::Run => {
             let config = Config::load(&cli.config)?;
@@ -104,6 +105,14 @@ fn print_text(text: &str) -> anyhow::Result<()> {
 }
 
 /// Secrets play no part: the gate closes before their files can be read.
+/// dnsmasq says in the environment what a relay agent added (option 82).
+fn lease_event(socket: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    let said = |name: &str| std::env::var_os(name).unwrap_or_default();
+    let (remote, circuit) = (said("DNSMASQ_REMOTE_ID"), said("DNSMASQ_CIRCUIT_ID"));
+    let place = kavadam_gateway::lease::place_of(remote.as_bytes(), circuit.as_bytes());
+    Ok(kavadam_gateway::lease::send_event(socket, arguments, place.as_deref())?)
+}
+
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     if !config.file.role.has_gateway() {
         eprintln!("kavadam: this configuration has no gateway: there is no gate here");

@@ -35,7 +35,7 @@ async fn scene() -> Scene {
     let channel = EngineHandle::new();
     let handle = channel.0.clone();
     let core = Core::new(settings, kernel.clone());
-    let engine = Engine::new(core, spool.clone(), courier_handle, client, channel);
+    let engine = Engine::new(core, spool.clone(), courier_handle, client, channel, Devices::default());
     let cancel = CancellationToken::new();
     let engine = tokio::spawn(engine.run(Vec::new(), cancel.clone()));
     Scene {

@@ -345,6 +345,11 @@ fn what_a_vendor_says_of_a_session_is_kept() {
         profiles.get(OWN_PROFILE).seen(&packet),
         kavadam_access::api::Seen::default()
     );
+    let own = request(|draft| _ = draft.text(attr::NAS_PORT_ID, "ap-7/wlan0"));
+    assert_eq!(
+        profiles.get(OWN_PROFILE).seen(&own).access_point.as_deref(),
+        Some("ap-7/wlan0")
+    );
     let hotspot = request(|draft| _ = draft.text(attr::CALLED_STATION_ID, "hotspot1"));
     let mikrotik = profiles.get("mikrotik").seen(&hotspot);
     assert_eq!(

@@ -99,7 +99,11 @@ impl Profile {
     #[must_use]
     pub fn seen(&self, packet: &Packet) -> Told {
         if self.is_own() {
-            return Told::default();
+            // Its Called-Station-Id names the gate; where at it a device is, DHCP tells (option 82).
+            return Told {
+                access_point: packet.text(attr::NAS_PORT_ID).and_then(|id| fit(&id)),
+                ..Told::default()
+            };
         }
         self.seen.read(packet)
     }

@@ -68,13 +68,33 @@ impl Phone {
     /// # Errors
     /// It got none.
     pub fn dhcp(&self) -> anyhow::Result<Lease> {
+        self.ask_for_address(&[])
+    }
+
+    /// The same behind an access point that adds where it is (option 82, RFC 3046).
+    ///
+    /// # Errors
+    /// It got none.
+    pub fn dhcp_at(&self, remote: &str, circuit: &str) -> anyhow::Result<Lease> {
+        let part = |kind: u8, id: &str| {
+            let length = u8::try_from(id.len()).unwrap_or(u8::MAX);
+            [&[kind, length][..], id.as_bytes()].concat()
+        };
+        let octets = [part(1, circuit), part(2, remote)].concat();
+        let option = format!("0x52:{}", data_encoding::HEXLOWER.encode(&octets));
+        self.ask_for_address(&["-x", &option])
+    }
+
+    fn ask_for_address(&self, more: &[&str]) -> anyhow::Result<Lease> {
         let (script, result) = (self.dir.join("udhcpc.sh"), self.dir.join("lease"));
         fs::write(&script, DHCP_SCRIPT)?;
         fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let output = self
             .netns
             .command("udhcpc")
-            .args(["-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114", "-s"])
+            .args(["-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114"])
+            .args(more)
+            .arg("-s")
             .arg(&script)
             .env("OWN_FILES", traces::own_files(self.netns.name()))
             .env("RESULT", &result)

@@ -8,7 +8,7 @@ use kavadam_lab::gateway::API_HOST;
 use kavadam_lab::{Citizen, Phone, World};
 use serde_json::Value;
 
-use crate::{ENDLESS, NUMBER, beside_others, is_over, log_in, phone, world};
+use crate::{ENDLESS, NUMBER, beside_others, is_over, log_in, phone, sessions, world};
 
 #[test]
 fn connectivity_checks_are_captured_and_after_login_answered_by_those_they_ask() {
@@ -155,4 +155,22 @@ fn the_captive_portal_api_says_where_a_device_stands() {
         portal(&ended).contains("action=\"/voucher\""),
         "no page that offers a voucher"
     );
+}
+
+#[test]
+fn where_a_device_is_an_access_point_may_tell_by_dhcp() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB"]);
+    let told = world.phone().unwrap();
+    told.dhcp_at("ap-7", "wlan0:Kerala").unwrap();
+    log_in(&world, &told, NUMBER);
+    let other = phone(&mut world);
+    log_in(&world, &other, "9876543211");
+    let place = |number: usize| {
+        let id = sessions(&world)[number]["id"].to_string();
+        world.admin_json(&["session", "show", &id]).unwrap()["access_point"].clone()
+    };
+    // The newest first.
+    assert_eq!(place(1), "ap-7/wlan0:Kerala");
+    assert_eq!(place(0), serde_json::Value::Null, "who says nothing is nowhere");
 }
