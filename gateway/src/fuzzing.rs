@@ -2,7 +2,7 @@
 
 use crate::http::query::{Parameters, is_callback, is_host};
 use crate::lease::{read_event, read_file};
-use crate::names;
+use crate::names::{self, Blocklist};
 
 /// A query, a Host header and a JSONP callback, which a device may write as it likes.
 ///
@@ -36,6 +36,17 @@ pub fn names(datagram: &[u8]) {
     _ = names::addresses(datagram);
     _ = (names::name(datagram), names::denial(datagram));
     assert!(names::refusal(datagram).is_none_or(|refused| refused.len() <= datagram.len()));
+}
+
+/// A blocklist that others publish.
+///
+/// # Panics
+/// It blocks a whole top-level domain, or more names than it has words.
+pub fn blocklist(text: &str) {
+    let mut list = Blocklist::default();
+    let read = list.read(text);
+    assert!(read.names + read.strange <= text.split_whitespace().count());
+    assert!(!["in", "org", "com"].iter().any(|domain| list.has(domain)));
 }
 
 /// dnsmasq's lease file, and its script's words.

@@ -83,7 +83,7 @@ impl Blocklist {
     }
 
     /// Whether this name, in lower case and without a dot at its end, is in it, or beneath one that is.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         fn beneath<'a>(name: &&'a str) -> Option<&'a str> {
             name.split_once('.').map(|(_, domain)| domain)
         }

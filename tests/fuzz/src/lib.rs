@@ -17,7 +17,7 @@ mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("portal_token", text::portal_token),
     ("gateway_query", text::gateway_query),
     ("gateway_leases", text::gateway_leases),
+    ("gateway_blocklist", text::gateway_blocklist),
     ("gateway_names", text::gateway_names),
 ];
 

@@ -39,6 +39,12 @@ pub fn gateway_leases(octets: &[u8]) {
     }
 }
 
+pub fn gateway_blocklist(octets: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(octets) {
+        kavadam_gateway::fuzzing::blocklist(text);
+    }
+}
+
 pub fn gateway_names(octets: &[u8]) {
     kavadam_gateway::fuzzing::names(octets);
 }
