@@ -31,10 +31,11 @@ pub fn measure() -> anyhow::Result<Value> {
     }
     .log_in(&world)?;
     let tally = Tally::begin(&world, &[&citizen])?;
-    let _download = citizen.download(ENDLESS)?;
-    std::thread::sleep(RUN_DRY);
     let mut shares = Map::new();
     for nuisance in Nuisance::ALL {
+        // One for each: none lasts longer than two minutes.
+        let _download = citizen.download(ENDLESS)?;
+        std::thread::sleep(RUN_DRY);
         let mut ratios = Vec::new();
         for _ in 0..RUNS {
             let before = rate(&tally)?;

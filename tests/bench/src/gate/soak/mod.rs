@@ -92,7 +92,7 @@ impl Soak {
         let per_sec = self.devices / self.session_secs.max(1);
         let mut text = format!(
             "{} devices, sessions of {} s, so that {per_sec} end and {per_sec} begin in a second; {} datagrams a second and as many answers; \
-             {} sessions in all.\n\n| Minute | online | gateway, MiB | centre, MiB | kernel's slabs, MiB | gateway, % of a processor | centre, % |\n\
+             {} sessions in all.\n\n| Minute | online | gateway, MiB | centre, MiB | kernel's slabs that it cannot give back, MiB | gateway, % of a processor | centre, % |\n\
              |--:|--:|--:|--:|--:|--:|--:|\n",
             number(self.devices.into()),
             self.session_secs,

@@ -140,10 +140,10 @@ impl World {
         const MIB: u64 = 1 << 20;
         let (gateway, centre) = (cost::cost(self.gateway_process.id())?, cost::cost(self.centre.id())?);
         let memory = fs::read_to_string("/proc/meminfo")?;
-        let slab = memory.lines().find_map(|line| line.strip_prefix("Slab:"));
+        let slab = memory.lines().find_map(|line| line.strip_prefix("SUnreclaim:"));
         let slab_kib: u64 = slab
             .and_then(|rest| rest.split_whitespace().next())
-            .context("no Slab")?
+            .context("no SUnreclaim")?
             .parse()?;
         Ok(Sight {
             at: Instant::now(),
