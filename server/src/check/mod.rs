@@ -1,5 +1,6 @@
 //! Everything that would keep it from running, each with its remedy.
 
+mod blocklists;
 mod certificates;
 mod gates;
 mod machine;
@@ -41,6 +42,7 @@ async fn look(config: &Config, findings: &mut Findings) {
                 for problem in kavadam_gateway::check(&gateway) {
                     findings.bad(&problem.what, &problem.remedy);
                 }
+                blocklists::look(&gateway.blocked.files, findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");
