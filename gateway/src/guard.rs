@@ -21,6 +21,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The task's own state.
 pub(crate) struct Guard {
     pub gate: Arc<Gate>,
+    /// Where the devices are.
+    pub lan_if: String,
     /// What the rules are made of; changes with the configuration.
     pub layout: Arc<Mutex<Layout>>,
     pub engine: EngineHandle,
@@ -37,14 +39,10 @@ impl Guard {
         }
     }
 
-    fn layout(&self) -> Layout {
-        self.layout.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     async fn watch_ports(&self) {
         let mut known = BTreeSet::new();
         loop {
-            let ports = ports(&self.layout().lan_if);
+            let ports = ports(&self.lan_if);
             if ports != known {
                 match self.gate.tie_ports(&ports) {
                     Ok(()) => tracing::info!(ports = ports.len(), "the ports of the LAN's bridge are kept apart"),
@@ -79,8 +77,13 @@ impl Guard {
     }
 
     async fn restore(&self) -> Result<Option<Restored>, FirewallError> {
-        let (gate, layout) = (Arc::clone(&self.gate), self.layout());
-        let done = tokio::task::spawn_blocking(move || gate.restore(&layout)).await;
+        let (gate, layout) = (Arc::clone(&self.gate), Arc::clone(&self.layout));
+        // Held meanwhile, as a reload holds it: neither is to undo what the other has just done.
+        let done = tokio::task::spawn_blocking(move || {
+            let layout = layout.lock().unwrap_or_else(PoisonError::into_inner);
+            gate.restore(&layout)
+        });
+        let done = done.await;
         // A defect in there must not end the watch over the gate.
         done.unwrap_or_else(|panic| {
             tracing::error!(%panic, "the look at the packet filter ended unexpectedly");

@@ -157,6 +157,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let layout = Arc::new(Mutex::new(config.layout()));
     let guard = Guard {
         gate: Arc::clone(&gate),
+        lan_if: config.lan_if.clone(),
         layout: Arc::clone(&layout),
         engine: handle.clone(),
         changed: Arc::default(),
