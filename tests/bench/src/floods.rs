@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kavadam_lab::flood::Nuisance;
-use kavadam_lab::netns::Process;
-use kavadam_lab::{Citizen, Phone, Tally, World};
+use kavadam_lab::{Citizen, Tally, World};
 use serde_json::{Map, Value, json};
 
 use crate::RUNS;
@@ -23,7 +22,7 @@ pub fn measure() -> anyhow::Result<Value> {
     let mut world = World::build(&crate::beside("kavadam")?, &crate::beside("kavadam-lab")?, "")?;
     world.set_plan(&["--quota", "none", "--down", SPEED])?;
     let (attacker, citizen) = (world.phone()?, world.phone()?);
-    let own = attacker.dhcp()?.address;
+    attacker.dhcp()?;
     citizen.dhcp()?;
     Citizen {
         phone: &citizen,
@@ -39,7 +38,7 @@ pub fn measure() -> anyhow::Result<Value> {
         let mut ratios = Vec::new();
         for _ in 0..RUNS {
             let before = rate(&tally)?;
-            let mut flood = flood(&world, &attacker, &own, nuisance)?;
+            let mut flood = world.flood(&attacker, nuisance)?;
             std::thread::sleep(Duration::from_millis(500));
             let during = rate(&tally)?;
             anyhow::ensure!(flood.is_running(), "{}: there was no flood", nuisance.word());
@@ -58,19 +57,4 @@ fn rate(tally: &Tally) -> anyhow::Result<f64> {
     std::thread::sleep(MEASURE);
     let octets = u32::try_from(tally.down()? - before).context("too many octets")?;
     Ok(f64::from(octets) / MEASURE.as_secs_f64())
-}
-
-fn flood(world: &World, attacker: &Phone, own: &str, nuisance: Nuisance) -> anyhow::Result<Process> {
-    let gateway = world.gate.run("cat", &["/sys/class/net/lan0/address"])?;
-    let words = [
-        "flood",
-        nuisance.word(),
-        "--mac",
-        attacker.mac(),
-        "--ipv4",
-        own,
-        "--gateway",
-        gateway.trim(),
-    ];
-    world.lab_in(attacker.netns(), &words)
 }

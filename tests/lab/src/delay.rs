@@ -5,10 +5,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{MsgFlags, SockProtocol, recv, send, setsockopt, sockopt};
+
+use crate::wire;
 
 /// The longest frame, as long as the interfaces are told to merge none.
 const FRAME_OCTETS: usize = 2048;
@@ -48,21 +47,9 @@ fn pass(from: &OwnedFd, to: OwnedFd, delay: Duration) -> anyhow::Result<()> {
     }
 }
 
-/// Hears IPv4 that comes in there; of one protocol alone, since a socket for all would hear what we send as well.
 fn open(interface: &str) -> anyhow::Result<OwnedFd> {
-    let link = getifaddrs()?
-        .filter(|one| one.interface_name == interface)
-        .find_map(|one| one.address.as_ref()?.as_link_addr().copied());
-    let link: LinkAddr = link.with_context(|| format!("there is no interface {interface}"))?;
-    let wire = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::EthIp,
-    )
-    .context("cannot take packets: root is needed")?;
+    let wire = wire::open(interface, Some(SockProtocol::EthIp))?;
     setsockopt(&wire, sockopt::RcvBufForce, &BUFFER_OCTETS)?;
     setsockopt(&wire, sockopt::SndBufForce, &BUFFER_OCTETS)?;
-    bind(wire.as_raw_fd(), &link)?;
     Ok(wire)
 }

@@ -1,13 +1,14 @@
 //! What a hostile device can send: frames of one kind, as fast as they go, from its own interface.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, send, socket};
+use nix::sys::socket::{MsgFlags, send};
+
+use crate::wire::{checksum, open};
 
 /// One way to be a nuisance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,7 +90,7 @@ impl Flood {
     /// # Errors
     /// No root, or no interface `eth0`.
     pub fn run(&self) -> anyhow::Result<()> {
-        let (wire, own, gateway) = (open()?, octets(&self.mac)?, octets(&self.gateway)?);
+        let (wire, own, gateway) = (open("eth0", None)?, octets(&self.mac)?, octets(&self.gateway)?);
         // A walk over all numbers that looks random; nobody has to be outwitted by it.
         let mut number = 0x9e37_79b9_u32;
         let start = Instant::now();
@@ -209,15 +210,6 @@ fn solicitation(from: [u8; 6], number: u32) -> Vec<u8> {
     .concat()
 }
 
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
-    let pair =
-        |pair: &[u8]| u32::from(pair.first().copied().unwrap_or(0)) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-    let sum: u32 = bytes.chunks(2).map(pair).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
-}
-
 fn octets(mac: &str) -> anyhow::Result<[u8; 6]> {
     let octets = mac
         .split(':')
@@ -227,15 +219,4 @@ fn octets(mac: &str) -> anyhow::Result<[u8; 6]> {
         .ok()
         .and_then(|octets| octets.try_into().ok())
         .with_context(|| format!("{mac} is no hardware address"))
-}
-
-fn open() -> anyhow::Result<OwnedFd> {
-    let link = getifaddrs()?
-        .filter(|one| one.interface_name == "eth0")
-        .find_map(|one| one.address.as_ref()?.as_link_addr().copied())
-        .context("there is no interface eth0")?;
-    let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-        .context("cannot send frames: root is needed")?;
-    bind(wire.as_raw_fd(), &link)?;
-    Ok(wire)
 }

@@ -24,6 +24,7 @@ pub mod phone;
 pub mod secrets;
 pub mod tally;
 pub mod traces;
+pub mod wire;
 pub mod world;
 
 pub use citizen::Citizen;

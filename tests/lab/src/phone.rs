@@ -112,6 +112,17 @@ impl Phone {
         Ok(Lease { address, api })
     }
 
+    /// Its IPv4 address.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn address(&self) -> anyhow::Result<String> {
+        let told = self.netns.run("ip", &["-4", "-o", "address", "show", "dev", "eth0"])?;
+        let mut words = told.split_whitespace().skip_while(|word| *word != "inet");
+        let address = words.nth(1).and_then(|net| net.split('/').next());
+        Ok(address.context("the phone has no address")?.to_owned())
+    }
+
     /// Asks this resolver from now on, whatever DHCP said.
     ///
     /// # Errors

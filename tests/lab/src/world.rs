@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::flood::Nuisance;
 use crate::gateway::{Gateway, certify};
 use crate::internet::NAMES;
 use crate::netns::{Netns, Process, sh};
@@ -156,6 +157,18 @@ impl World {
     /// What it said.
     pub fn ask_lab_in(&self, netns: &Netns, words: &[&str]) -> anyhow::Result<String> {
         netns.run(&self.lab.display().to_string(), words)
+    }
+
+    /// Lets a device, which has an address, send frames that nobody wants, until it is dropped.
+    ///
+    /// # Errors
+    /// It has no address, or the sender does not start.
+    pub fn flood(&self, attacker: &Phone, nuisance: Nuisance) -> anyhow::Result<Process> {
+        let gateway = self.gate.run("cat", &["/sys/class/net/lan0/address"])?;
+        let own = attacker.address()?;
+        let mut words = vec!["flood", nuisance.word(), "--mac", attacker.mac(), "--ipv4", &own];
+        words.extend(["--gateway", gateway.trim()]);
+        self.lab_in(attacker.netns(), &words)
     }
 
     /// What the names of its namespaces begin with.

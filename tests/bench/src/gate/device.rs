@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use kavadam_domain::Mac;
+use kavadam_lab::wire::checksum;
 
 /// A server in the internet, at whose discard port everything is thrown away.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -79,16 +80,6 @@ impl Datagram {
         frame.resize(length + HEADER, 0);
         frame
     }
-}
-
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> u16 {
-    let sum: u32 = bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair.first().copied().unwrap_or(0)) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
-        .sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

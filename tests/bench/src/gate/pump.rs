@@ -4,11 +4,10 @@
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use kavadam_domain::Mac;
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, bind, send, socket};
+use kavadam_lab::wire;
+use nix::sys::socket::{MsgFlags, send};
 use serde_json::{Value, json};
 
 use super::device::{DISCARD, Datagram, FRAME, GATEWAY_WAN, SERVER, ipv4, mac, port};
@@ -56,7 +55,7 @@ impl Send {
     /// Sends, and tells how long a frame took.
     pub fn run(&self) -> anyhow::Result<Value> {
         let frames = self.frames();
-        let wire = open(&self.interface)?;
+        let wire = wire::open(&self.interface, None)?;
         let mut at = frames.iter().cycle();
         if self.once {
             for frame in &frames {
@@ -109,16 +108,4 @@ impl Send {
         };
         datagram.frame()
     }
-}
-
-/// A socket for frames from this interface; it receives none.
-pub fn open(interface: &str) -> anyhow::Result<std::os::fd::OwnedFd> {
-    let link = getifaddrs()?
-        .filter(|one| one.interface_name == interface)
-        .find_map(|one| one.address.as_ref()?.as_link_addr().copied());
-    let link: LinkAddr = link.with_context(|| format!("there is no interface {interface}"))?;
-    let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-        .context("cannot send frames: root is needed")?;
-    bind(wire.as_raw_fd(), &link)?;
-    Ok(wire)
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use kavadam_lab::flood::Nuisance;
-use kavadam_lab::netns::Process;
 use kavadam_lab::world::{TUNNEL, TUNNEL_SERVER, until};
 use kavadam_lab::{Citizen, Phone, World};
 
@@ -13,30 +12,6 @@ use crate::{ENDLESS, NUMBER, alone, beside_others, is_online, log_in, phone, wor
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Of connections in the kernel's table, though half a million are begun.
 const MOST_CONNECTIONS: u64 = 2_000;
-
-fn address(phone: &Phone) -> String {
-    let told = phone
-        .netns()
-        .run("ip", &["-4", "-o", "address", "show", "dev", "eth0"])
-        .unwrap();
-    let mut words = told.split_whitespace().skip_while(|word| *word != "inet");
-    words.nth(1).unwrap().split('/').next().unwrap().to_owned()
-}
-
-fn flood(world: &World, attacker: &Phone, nuisance: Nuisance) -> Process {
-    let gateway = world.gate.run("cat", &["/sys/class/net/lan0/address"]).unwrap();
-    let words = [
-        "flood",
-        nuisance.word(),
-        "--mac",
-        attacker.mac(),
-        "--ipv4",
-        &address(attacker),
-        "--gateway",
-        gateway.trim(),
-    ];
-    world.lab_in(attacker.netns(), &words).unwrap()
-}
 
 fn connections(world: &World) -> u64 {
     let told = world
@@ -54,7 +29,7 @@ fn newcomers_come_in_and_those_online_go_on_whatever_a_stranger_floods() {
     log_in(&world, &citizen, NUMBER);
     let mut download = citizen.download(ENDLESS).unwrap();
     for (number, nuisance) in Nuisance::ALL.into_iter().enumerate() {
-        let mut flood = flood(&world, &attacker, nuisance);
+        let mut flood = world.flood(&attacker, nuisance).unwrap();
         std::thread::sleep(Duration::from_secs(2));
         let begun = Instant::now();
         let newcomer = phone(&mut world);

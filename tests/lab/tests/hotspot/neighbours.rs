@@ -16,15 +16,6 @@ fn can_ping(from: &Phone, address: &str) -> bool {
         .success()
 }
 
-fn address(phone: &Phone) -> String {
-    let told = phone
-        .netns()
-        .run("ip", &["-4", "-o", "address", "show", "dev", "eth0"])
-        .unwrap();
-    let mut words = told.split_whitespace().skip_while(|word| *word != "inet");
-    words.nth(1).unwrap().split('/').next().unwrap().to_owned()
-}
-
 /// As the gate's own command shows it.
 fn gate(world: &World, words: &[&str]) -> serde_json::Value {
     world.admin_json(&[&["gate"], words].concat()).unwrap()
@@ -38,10 +29,18 @@ fn one_device_cannot_reach_another_unless_the_configuration_lets_it() {
         let (one, two) = (phone(&mut world), phone(&mut world));
         // The gateway looks for new ports each second.
         std::thread::sleep(Duration::from_millis(1500));
-        assert_eq!(can_ping(&one, &address(&two)), reaches, "{extra:?}, before login");
+        assert_eq!(
+            can_ping(&one, &two.address().unwrap()),
+            reaches,
+            "{extra:?}, before login"
+        );
         log_in(&world, &one, NUMBER);
         log_in(&world, &two, "9876543211");
-        assert_eq!(can_ping(&one, &address(&two)), reaches, "{extra:?}, after login");
+        assert_eq!(
+            can_ping(&one, &two.address().unwrap()),
+            reaches,
+            "{extra:?}, after login"
+        );
     }
 }
 
@@ -78,7 +77,11 @@ fn a_false_router_and_dhcp_server_among_the_devices_is_heard_by_nobody_and_noted
     assert!(server.try_wait().unwrap().is_none(), "the false server does not run");
     honest.slaac().unwrap();
     honest.dhcp().unwrap();
-    assert!(address(&honest).starts_with("10.80."), "{}", address(&honest));
+    assert!(
+        honest.address().unwrap().starts_with("10.80."),
+        "{}",
+        honest.address().unwrap()
+    );
     let routes = honest.netns().run("ip", &["-6", "route"]).unwrap();
     assert!(!routes.contains("fd66"), "{routes}");
     server.kill().unwrap();

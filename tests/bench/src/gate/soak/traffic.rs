@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use kavadam_domain::Mac;
+use kavadam_lab::wire;
 use nix::sys::socket::{MsgFlags, send};
 use rand::RngExt as _;
 use serde_json::{Value, json};
 
 use crate::device::{Datagram, FRAME, SERVER, ipv4, mac};
-use crate::pump;
 
 /// More than one, or a single translated address would not have ports for everybody.
 pub const PORTS: std::ops::RangeInclusive<u16> = 4_000..=4_015;
@@ -38,7 +38,7 @@ pub struct Chatter {
 impl Chatter {
     /// Until ended.
     pub fn run(&self) -> anyhow::Result<Value> {
-        let wire = pump::open("eth0")?;
+        let wire = wire::open("eth0", None)?;
         let mut random = rand::rng();
         let start = Instant::now();
         for bunch in 0_u32.. {
