@@ -16,7 +16,7 @@ use crate::ruleset::set;
 const DNS: u16 = 53;
 
 /// What a name opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opening {
     /// To strangers, and free to those online.
     Garden,

@@ -105,7 +105,7 @@ pub(crate) struct Answerer<G> {
     lan6: Option<Ipv6Net>,
     budget: Mutex<Budget>,
     answers: Throttle,
-    opened: Mutex<HashMap<(bool, IpAddr), Instant>>,
+    opened: Mutex<HashMap<(Opening, IpAddr), Instant>>,
 }
 
 impl<G: Naming> Answerer<G> {
@@ -127,9 +127,14 @@ impl<G: Naming> Answerer<G> {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
     }
 
-    /// Reads the files of the present rules anew. Blocking.
+    /// Reads the files of the present rules anew. Blocking. Rules that were set meanwhile stay: their files were read with them.
     pub(super) fn read_files(&self) -> io::Result<()> {
-        self.set_rules(self.rules().read_files()?);
+        let before = self.rules();
+        let read = before.read_files()?;
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&rules, &before) {
+            *rules = Arc::new(read);
+        }
         Ok(())
     }
 
@@ -230,14 +235,14 @@ impl<G: Naming> Answerer<G> {
             let stay = holds.clamp(STAY_AT_LEAST, STAY_AT_MOST);
             if let Err(error) = self.gate.open_name(open, address, stay) {
                 tracing::warn!(%error, name, "an address of a name stays closed, or is charged");
-                self.fresh().remove(&(open == Opening::Garden, address));
+                self.fresh().remove(&(open, address));
             }
         }
     }
 
     /// Whether it was opened a moment ago; from now on it was.
     fn is_fresh(&self, open: Opening, address: IpAddr) -> bool {
-        let (key, now) = ((open == Opening::Garden, address), Instant::now());
+        let (key, now) = ((open, address), Instant::now());
         let mut fresh = self.fresh();
         let is_fresh = |at: &Instant| now.saturating_duration_since(*at) < FRESH;
         if fresh.get(&key).is_some_and(is_fresh) {
@@ -252,7 +257,7 @@ impl<G: Naming> Answerer<G> {
         false
     }
 
-    fn fresh(&self) -> MutexGuard<'_, HashMap<(bool, IpAddr), Instant>> {
+    fn fresh(&self) -> MutexGuard<'_, HashMap<(Opening, IpAddr), Instant>> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,21 +11,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Reads the files, and then each time that one of them has changed. Never ends.
 pub(super) async fn watch_files<G: Naming>(answerer: Arc<Answerer<G>>) {
-    let mut read: Option<Vec<(PathBuf, Option<SystemTime>)>> = None;
+    let (mut read, mut failed) = (None, None);
     loop {
-        let times = times(answerer.files()).await;
-        if !times.is_empty() && read.as_ref() != Some(&times) {
+        let times = Some(times(answerer.files()).await);
+        if times.as_ref().is_some_and(|times| !times.is_empty()) && read != times {
             let reader = Arc::clone(&answerer);
             let done = tokio::task::spawn_blocking(move || reader.read_files()).await;
             match done {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => read.clone_from(&times),
+                // Tried again all the same: a right to read that is given changes no time. Told once.
+                Ok(Err(_)) if failed == times => {}
                 Ok(Err(error)) => tracing::error!(
                     %error,
                     "cannot read a blocklist: what was blocked by name before stays so. Remedy: correct gateway.blocked.files, or the file"
                 ),
                 Err(panic) => tracing::error!(%panic, "reading the blocklists ended unexpectedly"),
             }
-            read = Some(times);
+            failed = times;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
