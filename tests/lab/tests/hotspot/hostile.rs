@@ -12,6 +12,8 @@ use crate::{ENDLESS, NUMBER, alone, beside_others, is_online, log_in, phone, wor
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Of connections in the kernel's table, though half a million are begun.
 const MOST_CONNECTIONS: u64 = 2_000;
+/// Of entries in the kernel's table of neighbours, where a thousand have room.
+const MOST_NEIGHBOURS: usize = 500;
 
 fn connections(world: &World) -> u64 {
     let told = world
@@ -59,6 +61,12 @@ fn newcomers_come_in_and_those_online_go_on_whatever_a_stranger_floods() {
             "{}: {present} connections",
             nuisance.word()
         );
+        let known = ["-4", "-6"].map(|family| {
+            let told = world.gate.ip(&format!("{family} neighbour show dev lan0")).unwrap();
+            told.lines().count()
+        });
+        let are_few = known.iter().all(|count| *count <= MOST_NEIGHBOURS);
+        assert!(are_few, "{}: {known:?} neighbours", nuisance.word());
         assert!(flood.is_running(), "{}: there was no flood", nuisance.word());
     }
 }
