@@ -1,0 +1,88 @@
+//! Messages written and read back, and hostile ones.
+
+use super::*;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        for element in read_elements(&bytes) {
+            prop_assert!(element.key.len() <= bytes.len());
+        }
+        prop_assert!(read_quota(&bytes).is_none_or(|quota| quota.name.len() <= bytes.len()));
+    }
+
+    #[test]
+    fn a_truncated_answer_yields_no_more_than_the_whole(cut in 0usize..200, octets in any::<u64>()) {
+        let whole = answer(&Entry { key: &[1, 2, 3, 4], counter: Some(Counter { octets, packets: 2 }), ..Entry::default() });
+        let part: Vec<_> = read_elements(whole.get(..cut).unwrap_or(&whole)).collect();
+        let all: Vec<_> = read_elements(&whole).collect();
+        prop_assert!(part.is_empty() || part == all);
+        prop_assert_eq!(all[0].counter, Some(Counter { octets, packets: 2 }));
+    }
+}
+
+/// The body of an answer that shows this entry.
+fn answer(entry: &Entry) -> Vec<u8> {
+    let mut w = Writer::default();
+    family_header(&mut w, FAMILY_INET, 0);
+    w.string(1, TABLE);
+    elements(&mut w, "any", std::slice::from_ref(entry));
+    w.as_slice().to_vec()
+}
+
+#[test]
+fn reads_every_part_of_an_element() {
+    let entry = Entry {
+        key: &[9, 9, 9, 9],
+        data: Some(&[1, 0, 0, 0]),
+        object: Some("p7"),
+        timeout_ms: Some(5000),
+        counter: None,
+        limit: Some((1_250_000, 0)),
+        userdata: Some(b"label"),
+        ends_range: false,
+    };
+    let read: Vec<_> = read_elements(&answer(&entry)).collect();
+    let expected = Element {
+        key: vec![9, 9, 9, 9],
+        data: Some(vec![1, 0, 0, 0]),
+        object: Some("p7".to_owned()),
+        expires_ms: None,
+        counter: None,
+        limit_octets: Some(1_250_000),
+        userdata: Some(b"label".to_vec()),
+    };
+    assert_eq!(read, [expected]);
+}
+
+#[test]
+fn ignores_objects_of_other_tables() {
+    let mut w = Writer::default();
+    family_header(&mut w, FAMILY_INET, 0);
+    w.string(1, "elsewhere");
+    w.string(2, "p1");
+    w.u32(3, QUOTA_OBJECT);
+    w.nest(4, |w| {
+        w.u64(1, 10);
+        w.u64(4, 10);
+    });
+    assert_eq!(read_quota(w.as_slice()), None);
+}
+
+#[test]
+fn an_empty_batch_is_nothing_to_send() {
+    assert!(Batch::new(1).finish().is_none());
+}
+
+#[test]
+fn a_batch_asks_for_one_acknowledgement_at_its_last_change() {
+    let mut batch = Batch::new(10);
+    batch.delete("a", &[1]).delete("b", &[2]);
+    let (writer, last) = batch.finish().unwrap();
+    let acks: Vec<_> = wire::messages(writer.as_slice())
+        .map(|m| (m.sequence, m.flags & wire::ACK != 0))
+        .collect();
+    assert_eq!(acks, [(10, false), (11, false), (12, true), (13, false)]);
+    assert_eq!(last, 12);
+}
