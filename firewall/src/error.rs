@@ -48,6 +48,22 @@ pub enum FirewallError {
     /// The LAN interface is not there.
     #[error("there is no network interface {0}. Remedy: correct the LAN interface in the configuration")]
     NoInterface(String),
+    /// Somebody else has set a queueing discipline where ours should be.
+    #[error(
+        "{interface} has a queue of kind {kind} that is not ours. Remedy: remove it (tc qdisc del dev {interface} root), or share the uplink by it \
+         and leave gateway.uplink out"
+    )]
+    QueueTaken {
+        /// Where.
+        interface: String,
+        /// The kernel's name for it.
+        kind: String,
+    },
+    /// The kernel has no Hierarchical Token Bucket.
+    #[error(
+        "the kernel cannot share an uplink: it has no sch_htb. Remedy: modprobe sch_htb, or leave gateway.uplink out"
+    )]
+    NoShaping,
     /// No session of ours has this slot.
     #[error("{0} is not open")]
     UnknownSlot(Slot),

@@ -1,10 +1,14 @@
 //! What the rule set must know about the machine it guards.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::FirewallError;
+
+/// What an uplink can carry to be shared, bit/s: at most what the kernel can tell in 32 bits.
+pub const UPLINK_BITS_PER_SEC: RangeInclusive<u64> = 100_000..=30_000_000_000;
 
 /// Interfaces, addresses and ports of one gateway. The interfaces need not exist yet: rules match them by name, so the
 /// closed rule set can be loaded before the network is up.
@@ -50,9 +54,20 @@ pub struct Layout {
     /// Where the LAN interface is a bridge: let nothing pass from one of its ports to another. Without it only what no device may say to
     /// others is kept from them: router advertisements, redirects and answers of DHCP servers.
     pub isolate: bool,
+    /// What the way to the internet carries, to be shared fairly; `None`: each takes what it gets.
+    pub uplink: Option<Uplink>,
     /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
     /// the table is first made.
     pub max_sessions: u32,
+}
+
+/// The way to the internet, as fast as it really is or a little slower: who knows less would let others do the queueing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uplink {
+    /// Towards the internet, bit/s, 100,000 to 30,000,000,000.
+    pub up_bits_per_sec: u64,
+    /// Towards the devices, likewise.
+    pub down_bits_per_sec: u64,
 }
 
 impl Layout {
@@ -78,6 +93,7 @@ impl Layout {
             blocked_ports: Vec::new(),
             strict: true,
             isolate: true,
+            uplink: None,
             max_sessions: 131_072,
         }
     }
@@ -117,6 +133,15 @@ impl Layout {
         if !(1..=1_000_000).contains(&self.max_sessions) {
             problems.push(format!("{} sessions: allowed are 1 to 1,000,000", self.max_sessions));
         }
+        for speed in self
+            .uplink
+            .iter()
+            .flat_map(|uplink| [uplink.up_bits_per_sec, uplink.down_bits_per_sec])
+        {
+            if !UPLINK_BITS_PER_SEC.contains(&speed) {
+                problems.push(format!("an uplink of {speed} bit/s cannot be shared"));
+            }
+        }
         if problems.is_empty() {
             Ok(())
         } else {
@@ -148,6 +173,10 @@ pub(crate) mod tests {
             blocked4: vec!["192.0.2.0/25".parse().unwrap(), "192.0.2.128/25".parse().unwrap()],
             blocked6: vec!["2001:db8:bad::/48".parse().unwrap()],
             blocked_ports: vec![(6, 25), (17, 5060)],
+            uplink: Some(Uplink {
+                up_bits_per_sec: 20_000_000,
+                down_bits_per_sec: 100_000_000,
+            }),
             ..Layout::new("lan0", "wan0", "10.80.0.1/16".parse().unwrap(), 8080)
         }
     }
@@ -183,10 +212,19 @@ pub(crate) mod tests {
             wan_if: "lan0".to_owned(),
             capture_port: 80,
             max_sessions: 0,
+            uplink: Some(Uplink {
+                up_bits_per_sec: 9,
+                down_bits_per_sec: 100_000_000,
+            }),
             ..sample()
         };
         let text = layout.check().unwrap_err().to_string();
-        for part in ["both the LAN and the WAN", "capture port 80", "0 sessions"] {
+        for part in [
+            "both the LAN and the WAN",
+            "capture port 80",
+            "0 sessions",
+            "uplink of 9 bit/s",
+        ] {
             assert!(text.contains(part), "{part} is missing from: {text}");
         }
     }

@@ -11,11 +11,13 @@ mod layout;
 mod netlink;
 pub mod ruleset;
 mod session;
+mod shares;
 mod trace;
 
 pub use error::FirewallError;
 pub use gate::{Gate, Opening, Restored, SeenDevice, SeenSession, Stay, Uncharged, View};
-pub use layout::Layout;
+pub use layout::{Layout, UPLINK_BITS_PER_SEC, Uplink};
 pub use netlink::{Events, GateEvent};
 pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};
+pub use shares::Shares;
 pub use trace::{DeviceState, Step, Trace};

@@ -54,6 +54,32 @@ pub(crate) mod set {
     pub const CITIZEN_NAMES: &str = "citizen_names";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
+    /// `slot modulo 2048 -> queue`, where an uplink is shared. The same for ever, so that no session brings or takes anything.
+    pub const SHARES: &str = "shares";
+}
+
+/// The numbers of the queues in which an uplink is shared, as traffic control writes them: one for all, and a part after the colon.
+pub(crate) mod share {
+    /// What the sum of all waits for.
+    pub const ALL: u32 = HANDLE | 1;
+    /// What is charged to nobody: it has a share as one session has.
+    pub const FREE: u32 = HANDLE | 2;
+    /// The number of our queueing discipline, `4b76:` ("Kv"), which nobody else is likely to have.
+    pub const HANDLE: u32 = 0x4b76_0000;
+    /// Shares of sessions, which follow one another in their numbers: two meet in one share if this many began between them.
+    pub const COUNT: u32 = MASK + 1;
+    /// What of a slot's number makes its share.
+    pub const MASK: u32 = 0x7ff;
+
+    /// The share of a session of this number.
+    pub const fn of(slot: u32) -> u32 {
+        HANDLE | (0x10 + (slot & MASK))
+    }
+
+    /// As `nft` and `tc` write it.
+    pub fn written(class: u32) -> String {
+        format!("{:x}:{:x}", class >> 16, class & 0xffff)
+    }
 }
 
 /// Counters of what is charged to nobody, by direction, and of what was refused as blocked.
@@ -116,7 +142,8 @@ pub(crate) fn content(layout: &Layout) -> String {
     }
     line(&mut out, &format!("flush table inet {TABLE}"));
     for (name, elements) in configured(layout) {
-        line(&mut out, &format!("flush set inet {TABLE} {name}"));
+        let kind = if name == set::SHARES { "map" } else { "set" };
+        line(&mut out, &format!("flush {kind} inet {TABLE} {name}"));
         if !elements.is_empty() {
             line(
                 &mut out,
@@ -145,7 +172,7 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
     let per = |key: &str| format!("type {key}; size 65536; flags dynamic,timeout; timeout 1m;");
     // The kernel drops an element with its last connection; it takes no timeout beside a count.
     let per_connections = || "type ether_addr; size 65536; flags dynamic;".to_owned();
-    vec![
+    let mut sets = vec![
         (
             set::AUTH4,
             format!("type ether_addr . ipv4_addr : mark; size {n}; flags timeout;"),
@@ -208,7 +235,11 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ("citizen_new", per("ether_addr")),
         ("stranger_conns", per_connections()),
         ("citizen_conns", per_connections()),
-    ]
+    ];
+    if layout.uplink.is_some() {
+        sets.push((set::SHARES, format!("type mark : classid; size {};", share::COUNT)));
+    }
+    sets
 }
 
 /// The text without what [`configured_keys`] says. As long as it is the same, nothing but the content of those sets has changed.
@@ -312,7 +343,11 @@ fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
             .collect()
     }
     let nd_types = ["nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert"];
-    vec![
+    let share = |slot| format!("{slot:#x} : {}", share::written(share::of(slot)));
+    let shares = layout
+        .uplink
+        .map(|_| (set::SHARES, (0..share::COUNT).map(share).collect()));
+    let mut sets = vec![
         ("garden4", elements(&layout.garden4)),
         ("garden6", elements(&layout.garden6)),
         ("free4", elements(&layout.free4)),
@@ -323,7 +358,9 @@ fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
         ("blocked_ports", ports(&layout.blocked_ports)),
         ("local_ports", elements(&layout.local_ports)),
         ("nd_types", nd_types.map(ToOwned::to_owned).to_vec()),
-    ]
+    ];
+    sets.extend(shares);
+    sets
 }
 
 #[cfg(test)]
@@ -342,7 +379,15 @@ mod tests {
 
     #[test]
     fn matches_the_printed_copy() {
-        assert_snapshot("sample.nft", &text(&sample()));
+        let whole = text(&sample());
+        let shares = whole.lines().find(|line| line.contains("element inet kavadam shares"));
+        let (first, rest) = shares.unwrap().split_once(", ").unwrap();
+        let (between, last) = rest.rsplit_once(", ").unwrap();
+        assert_eq!(between.split(", ").count(), 2046);
+        assert_snapshot(
+            "sample.nft",
+            &whole.replace(shares.unwrap(), &format!("{first}, …, {last}")),
+        );
     }
 
     #[test]
@@ -358,6 +403,7 @@ mod tests {
             blocked_ports: vec![],
             citizen_names_port: None,
             strict: false,
+            uplink: None,
             ..sample()
         };
         assert_snapshot("bare.nft", &text(&bare));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_firewall::Layout;
+use kavadam_firewall::{Layout, Uplink};
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
 use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versions};
@@ -51,6 +51,8 @@ pub struct GatewayConfig {
     pub is_strict: bool,
     /// Where the LAN is a bridge of ours: nothing passes from one of its ports to another.
     pub are_isolated: bool,
+    /// What the way to the internet carries, to be shared fairly.
+    pub uplink: Option<Uplink>,
     /// Sessions at once.
     pub max_sessions: u32,
     /// Open before login.
@@ -200,6 +202,7 @@ impl GatewayConfig {
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
             isolate: self.are_isolated,
+            uplink: self.uplink,
             max_sessions: self.max_sessions,
         }
     }

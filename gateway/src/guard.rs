@@ -1,14 +1,14 @@
 //! Keeps the gate standing: whoever else removes or changes its rules, they are back at once.
 //!
 //! The kernel tells of every change to the table; a look every few seconds finds what went unheard. Where the LAN is a bridge, its ports are
-//! looked for each second.
+//! looked for each second, and so are the queues of a shared uplink.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kavadam_firewall::{FirewallError, Gate, Layout, Restored};
+use kavadam_firewall::{FirewallError, Gate, Layout, Restored, Shares};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ use crate::engine::{EngineHandle, Message};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PORTS_EVERY: Duration = Duration::from_secs(1);
+const SHARES_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The task's own state.
@@ -35,6 +36,7 @@ impl Guard {
     pub async fn run(self, cancel: CancellationToken) {
         tokio::select! {
             () = self.watch_ports() => {}
+            () = self.watch_shares() => {}
             () = self.watch_rules(cancel) => {}
         }
     }
@@ -51,6 +53,50 @@ impl Guard {
                 known = ports;
             }
             tokio::time::sleep(PORTS_EVERY).await;
+        }
+    }
+
+    /// Interfaces come and go, and an uplink's speed changes with the configuration.
+    async fn watch_shares(&self) {
+        let mut shares = None;
+        let mut said = None;
+        loop {
+            let layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let uplink = layout.uplink;
+            let kept = tokio::task::spawn_blocking(move || {
+                let mut shares = shares.map_or_else(Shares::new, Ok)?;
+                let kept = shares.keep(&layout);
+                Ok::<_, FirewallError>((shares, kept))
+            });
+            let kept = match kept.await {
+                Ok(Ok((same, kept))) => {
+                    shares = Some(same);
+                    kept.map_err(|error| error.to_string())
+                }
+                Ok(Err(error)) => {
+                    shares = None;
+                    Err(error.to_string())
+                }
+                Err(panic) => {
+                    shares = None;
+                    Err(panic.to_string())
+                }
+            };
+            match (kept, uplink) {
+                (Ok(true), Some(uplink)) => tracing::info!(
+                    up.mbit = uplink.up_bits_per_sec / 1_000_000,
+                    down.mbit = uplink.down_bits_per_sec / 1_000_000,
+                    "the uplink is shared fairly"
+                ),
+                (Ok(true), None) => tracing::info!("the uplink is no longer shared"),
+                (Err(error), _) if said.as_ref() != Some(&error) => {
+                    tracing::error!(%error, "the uplink is not shared");
+                    said = Some(error);
+                }
+                (Err(_), _) => {}
+                (Ok(false), _) => said = None,
+            }
+            tokio::time::sleep(SHARES_EVERY).await;
         }
     }
 

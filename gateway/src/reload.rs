@@ -38,7 +38,7 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Takes over what is open, free and blocked, and who is kept apart; sessions and their connections go on. Everything else in the
+    /// Takes over what is open, free and blocked, who is kept apart, and what the uplink carries; sessions and their connections go on. Everything else in the
     /// configuration takes a restart, and is not looked at.
     ///
     /// # Errors
@@ -67,6 +67,7 @@ impl Reloader {
             all_names: given.all_names,
             strict: given.strict,
             isolate: given.isolate,
+            uplink: given.uplink,
             ..layout.clone()
         };
         self.gate.reload(&changed)?;

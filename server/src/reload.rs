@@ -34,7 +34,9 @@ async fn take_over(path: &std::path::Path, file: &File, reloader: &Reloader) -> 
     let config = Config::load(path)?;
     let others = is_other_but_for_the_gate(file, &config.file);
     reloader.reload(config.gateway_outline()?).await?;
-    tracing::info!("what is open, free or blocked, and who is heard and kept apart, is as the configuration says now");
+    tracing::info!(
+        "what is open, free or blocked, who is heard and kept apart, and the uplink are as the configuration says now"
+    );
     if others {
         tracing::warn!(
             "other parts of the configuration have changed since the start: they take a restart, which nobody online notices"
@@ -50,6 +52,7 @@ fn is_other_but_for_the_gate(before: &File, now: &File) -> bool {
     now.gateway.walled_garden.clone_from(&gate.walled_garden);
     now.gateway.free.clone_from(&gate.free);
     now.gateway.blocked.clone_from(&gate.blocked);
+    now.gateway.uplink.clone_from(&gate.uplink);
     now.gateway.strict = gate.strict;
     now.gateway.isolate_clients = gate.isolate_clients;
     now != *before
@@ -67,6 +70,7 @@ mod tests {
         now.gateway.free.push("example.org".into());
         now.gateway.blocked.ports.push("tcp/25".into());
         now.gateway.isolate_clients = false;
+        now.gateway.uplink.up = "20Mbit".into();
         now.gateway.strict = false;
         assert!(!is_other_but_for_the_gate(&before, &now));
         now.gateway.interim_secs += 1;

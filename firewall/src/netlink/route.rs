@@ -40,39 +40,18 @@ impl Neighbours {
 
     /// Ties an address to a device until [`Neighbours::release`].
     pub fn pin(&mut self, ipv4: Ipv4Addr, mac: Mac) -> io::Result<()> {
-        let index = self.index()?;
+        let index = link_index(&mut self.channel, &self.interface)?;
         self.change(NEW_NEIGHBOUR, wire::CREATE | wire::REPLACE, index, ipv4, Some(mac))
     }
 
     /// Unties an address. That it was not tied, or that the interface has gone, is no error.
     pub fn release(&mut self, ipv4: Ipv4Addr) -> io::Result<()> {
         let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
-        match self
-            .index()
-            .and_then(|index| self.change(DELETE_NEIGHBOUR, 0, index, ipv4, None))
-        {
+        let index = link_index(&mut self.channel, &self.interface);
+        match index.and_then(|index| self.change(DELETE_NEIGHBOUR, 0, index, ipv4, None)) {
             Err(error) if gone(&error) => Ok(()),
             other => other,
         }
-    }
-
-    /// Asked each time, since an interface that was made anew has another index.
-    fn index(&mut self) -> io::Result<i32> {
-        let sequence = self.channel.next_sequence();
-        let mut request = Writer::default();
-        request.message(GET_LINK, wire::REQUEST | wire::ACK, sequence, |w| {
-            w.raw(&[0; 16]);
-            w.string(LINK_NAME, &self.interface);
-        });
-        let mut index = None;
-        let errno = self.channel.ask(&request, sequence, |body| {
-            index = body
-                .get(4..)
-                .and_then(<[u8]>::first_chunk)
-                .map(|octets| i32::from_ne_bytes(*octets));
-        })?;
-        errno_result(errno)?;
-        index.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
     fn change(&mut self, kind: u16, flags: u16, index: i32, ipv4: Ipv4Addr, mac: Option<Mac>) -> io::Result<()> {
@@ -90,4 +69,23 @@ impl Neighbours {
         });
         errno_result(self.channel.ask(&request, sequence, |_| {})?)
     }
+}
+
+/// The number of the interface of this name. Asked each time, since one that was made anew has another.
+pub fn link_index(channel: &mut Channel, interface: &str) -> io::Result<i32> {
+    let sequence = channel.next_sequence();
+    let mut request = Writer::default();
+    request.message(GET_LINK, wire::REQUEST | wire::ACK, sequence, |w| {
+        w.raw(&[0; 16]);
+        w.string(LINK_NAME, interface);
+    });
+    let mut index = None;
+    let errno = channel.ask(&request, sequence, |body| {
+        index = body
+            .get(4..)
+            .and_then(<[u8]>::first_chunk)
+            .map(|octets| i32::from_ne_bytes(*octets));
+    })?;
+    errno_result(errno)?;
+    index.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
 }

@@ -1,6 +1,6 @@
 //! The chains: one function or list for each, in the order in which a packet meets them.
 
-use super::{COUNTERS, Chain, Hook, set};
+use super::{COUNTERS, Chain, Hook, set, share};
 use crate::layout::Layout;
 
 /// Every chain with its rules, as the kernel must show them after loading.
@@ -22,19 +22,20 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("uplink", owned(&UPLINK)),
         plain("uplink_known", owned(&UPLINK_KNOWN)),
         plain("uplink_unmarked", uplink_unmarked()),
-        plain("uplink_metered", metered(set::CNT_UP)),
+        plain("uplink_metered", metered(layout, set::CNT_UP)),
         plain("garden_up", garden_up()),
         plain("downlink", owned(&DOWNLINK)),
-        plain("downlink_metered", metered(set::CNT_DOWN)),
+        plain("downlink_metered", metered(layout, set::CNT_DOWN)),
         plain("garden_down", garden_down()),
-        plain("free_up", counted(free_up)),
-        plain("free_down", counted(free_down)),
+        plain("free_up", counted(layout, free_up)),
+        plain("free_down", counted(layout, free_down)),
         plain("refused", refused(blocked)),
         plain("lan_in", lan_in(layout)),
         plain("lan_dns", owned(&LAN_DNS)),
         plain("dns_out", owned(&DNS_OUT)),
         plain("other_in", other_in(layout)),
     ]);
+    chains.extend(layout.uplink.map(|_| plain("shared", shared())));
     chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
     chains
 }
@@ -303,8 +304,23 @@ fn uplink_unmarked() -> Vec<String> {
 }
 
 /// Counted apart. The connection stays unmarked, so its answers are free too.
-fn counted(counter: &str) -> Vec<String> {
-    vec![format!("counter name \"{counter}\" accept")]
+fn counted(layout: &Layout, counter: &str) -> Vec<String> {
+    let share = layout.uplink.map_or_else(String::new, |_| {
+        format!("meta priority set {} ", share::written(share::FREE))
+    });
+    vec![format!("counter name \"{counter}\" {share}accept")]
+}
+
+/// In which of the uplink's queues it waits its turn. A priority that no queue has would wait nowhere, so nothing is lost for want of one.
+fn shared() -> Vec<String> {
+    let sessions = share::MASK;
+    vec![
+        format!(
+            "meta priority set meta mark & {sessions:#x} map @{} accept",
+            set::SHARES
+        ),
+        "accept".to_owned(),
+    ]
 }
 
 fn refused(counter: &str) -> Vec<String> {
@@ -327,9 +343,14 @@ const DOWNLINK: [&str; 6] = [
 ];
 
 /// One sum for both directions, then what this direction carried. A refused packet is not counted.
-fn metered(counters: &str) -> Vec<String> {
+fn metered(layout: &Layout, counters: &str) -> Vec<String> {
+    let end = if layout.uplink.is_some() {
+        "goto shared"
+    } else {
+        "accept"
+    };
     vec![
-        format!("quota name meta mark map @{} meta mark @{counters} accept", set::TOTAL),
+        format!("quota name meta mark map @{} meta mark @{counters} {end}", set::TOTAL),
         "drop  # used up".to_owned(),
     ]
 }

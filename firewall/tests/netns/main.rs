@@ -19,6 +19,7 @@ mod lab;
 mod quotas;
 mod restarts;
 mod sessions;
+mod shares;
 mod tools;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn cases() -> Vec<Case> {
         quotas::CASES,
         endings::CASES,
         restarts::CASES,
+        shares::CASES,
     ]
     .concat()
 }

@@ -200,6 +200,7 @@ section! {
         radius: GatewayRadius = GatewayRadius::default(),
         api: Api = Api::default(),
         blocked: Blocked = Blocked::default(),
+        uplink: Uplink = Uplink::default(),
         dnsmasq: Dnsmasq = Dnsmasq::default(),
     }
 }
@@ -212,6 +213,14 @@ section! {
         addresses: Vec<String> = Vec::new(),
         ports: Vec<String> = Vec::new(),
         every_resolver: bool = false,
+    }
+}
+
+section! {
+    /// What the way to the internet carries.
+    Uplink {
+        up: String = String::new(),
+        down: String = String::new(),
     }
 }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_gateway::config::{ApiConfig, BlockedConfig, DnsmasqConfig, RadiusConfig};
-use kavadam_gateway::{Blocklist, Garden, GatewayConfig, InvalidGardenName};
+use kavadam_gateway::{Blocklist, Garden, GatewayConfig, InvalidGardenName, UPLINK_BITS_PER_SEC, Uplink};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
 
 use super::problems::Problems;
 use super::secret::{local_secret, read_secret};
 use super::{File, Listen, Role, tls};
+use crate::units;
 
 /// The longest name of an interface that the kernel takes.
 const INTERFACE_OCTETS: usize = 15;
@@ -123,6 +124,9 @@ fn addresses(file: &File, problems: &mut Problems) {
         }
     }
     blocked(file, problems);
+    if let Err(error) = uplink(file) {
+        problems.add("gateway.uplink", &format!("{error:#}"));
+    }
     for address in &gateway.dnsmasq.upstream {
         let _: Option<IpAddr> = problems.read("gateway.dnsmasq.upstream", address, "an address");
     }
@@ -188,6 +192,30 @@ fn port_of(text: &str) -> anyhow::Result<(u8, u16)> {
         Some((number, port.parse().ok().filter(|port| *port > 0)?))
     };
     read().with_context(|| format!("`{text}` is no port: write tcp/25 or udp/5060"))
+}
+
+/// Both speeds or none, and such as the kernel can tell.
+fn uplink(file: &File) -> anyhow::Result<Option<Uplink>> {
+    let given = &file.gateway.uplink;
+    if given.up.is_empty() && given.down.is_empty() {
+        return Ok(None);
+    }
+    let speed = |key: &str, text: &str| {
+        anyhow::ensure!(
+            !text.is_empty(),
+            "say `{key}` too: what the line carries in that direction"
+        );
+        let speed = units::rate(text).map_err(anyhow::Error::msg)?;
+        anyhow::ensure!(
+            UPLINK_BITS_PER_SEC.contains(&speed),
+            "`{text}` is not within 100kbit to 30Gbit"
+        );
+        Ok(speed)
+    };
+    Ok(Some(Uplink {
+        up_bits_per_sec: speed("up", &given.up)?,
+        down_bits_per_sec: speed("down", &given.down)?,
+    }))
 }
 
 fn servers(file: &File, problems: &mut Problems) {
@@ -389,6 +417,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         uam_secret,
         is_strict: gateway.strict,
         are_isolated: gateway.isolate_clients,
+        uplink: uplink(file).context("gateway.uplink")?,
         max_sessions: gateway.max_sessions,
         walled_garden,
         garden_names,

@@ -127,6 +127,10 @@ fn figures_that_cannot_work_are_refused() {
             "gateway.radius.tls = { servers = ['r:2083'], certificate_file = '/c', key_file = '/k', ca_file = '/a' }",
             "gateway.radius.tls.servers",
         ),
+        ("gateway.uplink.up = '20Mbit'", "gateway.uplink"),
+        ("gateway.uplink = { up = '20Mbit', down = '100' }", "gateway.uplink"),
+        ("gateway.uplink = { up = '20Mbit', down = '1kbit' }", "gateway.uplink"),
+        ("gateway.uplink = { up = '31Gbit', down = '1Mbit' }", "gateway.uplink"),
         ("gateway.dnsmasq.lease_secs = 1", "gateway.dnsmasq.lease_secs"),
         (
             "gateway.dnsmasq.range4 = ['10.80.2.0', '10.80.1.0']",

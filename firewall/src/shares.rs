@@ -1,0 +1,158 @@
+//! A full uplink, shared fairly: every session has a queue of its own, and the queues take turns.
+//!
+//! The rules give each packet the number of its queue ([`crate::ruleset`], chain `shared`). Here the queues are made, at the WAN interface for what
+//! goes up and at the LAN interface for what comes down: 2,048 of them once and for all, so that no session has to make or remove any. Whoever
+//! sends less than its share is not held up; what it leaves is the others'.
+
+use std::io;
+
+use crate::FirewallError;
+use crate::layout::Layout;
+use crate::netlink::{Channel, Class, Queues, Root};
+use crate::ruleset::share;
+
+/// Promised to each share, octets per second: so little that all of them together stay below any uplink. What they really get is their turn.
+const PROMISED: u32 = 125;
+/// More than any uplink has: the sum is bounded, not the part.
+const NO_CEILING: u32 = 4_000_000_000;
+/// What waits in one queue: the largest merged packet fits in, and as much again as half of it.
+const WAITING_OCTETS: u32 = 98_304;
+/// A turn is what the uplink carries in so many parts of a second, but a full frame at least and a merged packet at most.
+const TURNS_PER_SEC: u64 = 1_000;
+const LEAST_TURN: u64 = 1_514;
+const LONGEST_TURN: u64 = 65_536;
+/// What may pass at once, in parts of a second.
+const BURSTS_PER_SEC: u32 = 100;
+
+/// Keeps the queues of one machine; cheap to look, so it is asked again and again, as interfaces come and go.
+pub struct Shares {
+    channel: Channel,
+    /// Interface by interface, what was last made: the speed of its sum, octets per second.
+    made: [Option<u32>; 2],
+}
+
+impl Shares {
+    /// # Errors
+    /// [`FirewallError::Kernel`]: there is no netlink.
+    pub fn new() -> Result<Self, FirewallError> {
+        let channel = Channel::route().map_err(FirewallError::kernel("open a netlink socket"))?;
+        Ok(Self {
+            channel,
+            made: [None; 2],
+        })
+    }
+
+    /// Makes the queues where they are wanted and missing, changes their speed if it has changed, and removes them where they are not wanted. An
+    /// interface that is not there has none. `true`: something was done. **Blocking**: a second at most where all have to be made.
+    ///
+    /// # Errors
+    /// [`FirewallError::QueueTaken`], [`FirewallError::NoShaping`], [`FirewallError::Kernel`].
+    pub fn keep(&mut self, layout: &Layout) -> Result<bool, FirewallError> {
+        let wanted = layout
+            .uplink
+            .map(|uplink| [uplink.up_bits_per_sec, uplink.down_bits_per_sec]);
+        let mut has_changed = false;
+        for (way, interface) in [&layout.wan_if, &layout.lan_if].into_iter().enumerate() {
+            let bits = wanted.and_then(|wanted| wanted.get(way).copied());
+            let octets = bits.map(|bits| u32::try_from(bits / 8).unwrap_or(NO_CEILING));
+            let made = self.made.get(way).copied().flatten();
+            has_changed |= self.keep_one(interface, octets, made)?;
+            if let Some(place) = self.made.get_mut(way) {
+                *place = octets;
+            }
+        }
+        Ok(has_changed)
+    }
+
+    fn keep_one(&mut self, interface: &str, wanted: Option<u32>, made: Option<u32>) -> Result<bool, FirewallError> {
+        let mut queues = match Queues::of(&mut self.channel, interface) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
+            queues => queues.map_err(FirewallError::kernel("look at an interface"))?,
+        };
+        let root = queues.root().map_err(FirewallError::kernel("look at a queue"))?;
+        let is_ours = matches!(root, Root::Set { handle, .. } if handle == share::HANDLE);
+        let failed = |error: io::Error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::EOPNOTSUPP) => FirewallError::NoShaping,
+            _ => FirewallError::kernel("make the queues of an uplink")(error),
+        };
+        match (wanted, root) {
+            (Some(_), Root::Set { kind, .. }) if !is_ours => Err(FirewallError::QueueTaken {
+                interface: interface.to_owned(),
+                kind,
+            }),
+            (Some(speed), _) => {
+                let last = share::of(share::MASK);
+                let is_whole = is_ours
+                    && queues
+                        .has_class(last)
+                        .map_err(FirewallError::kernel("look at a queue"))?;
+                if is_whole && made == Some(speed) {
+                    return Ok(false);
+                }
+                if !is_whole {
+                    if is_ours {
+                        // Half made, by a process that was killed at it.
+                        queues.remove_root(share::HANDLE).map_err(failed)?;
+                    }
+                    make(&mut queues, speed).map_err(failed)?;
+                }
+                queues
+                    .set_class(share::ALL, share::HANDLE, sum(speed))
+                    .map_err(failed)?;
+                Ok(true)
+            }
+            (None, _) if is_ours => {
+                let removed = queues.remove_root(share::HANDLE);
+                removed.map_err(FirewallError::kernel("remove a queue"))?;
+                Ok(true)
+            }
+            (None, _) => Ok(false),
+        }
+    }
+}
+
+/// The last share comes last, and says that all are there.
+fn make(queues: &mut Queues<'_>, speed: u32) -> io::Result<()> {
+    queues.make_root(share::HANDLE)?;
+    queues.set_class(share::ALL, share::HANDLE, sum(speed))?;
+    for class in std::iter::once(share::FREE).chain((0..share::COUNT).map(share::of)) {
+        queues.set_class(class, share::ALL, part(speed))?;
+        queues.bound_queue(class, WAITING_OCTETS)?;
+    }
+    Ok(())
+}
+
+fn sum(speed: u32) -> Class {
+    Class {
+        rate: speed,
+        ceil: speed,
+        burst: speed / BURSTS_PER_SEC,
+        quantum: turn(speed),
+    }
+}
+
+fn part(speed: u32) -> Class {
+    Class {
+        rate: PROMISED,
+        ceil: NO_CEILING,
+        burst: 1_600,
+        quantum: turn(speed),
+    }
+}
+
+fn turn(speed: u32) -> u32 {
+    let octets = (u64::from(speed) / TURNS_PER_SEC).clamp(LEAST_TURN, LONGEST_TURN);
+    u32::try_from(octets).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_a_full_frame_at_least_and_a_merged_packet_at_most() {
+        assert_eq!(turn(125_000), 1_514);
+        assert_eq!(turn(12_500_000), 12_500);
+        assert_eq!(turn(3_750_000_000), 65_536);
+    }
+}
