@@ -26,7 +26,7 @@ lint:   ## Formatting, clippy pedantic, licences
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else \
 	  echo 'lint: cargo-deny is not installed; licences were not checked (cargo install cargo-deny)'; fi
 
-bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radius, login, portal, names, floods, speeds or quota: that one alone)
+bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radius, login, portal, names, floods, speeds, shares or quota: that one alone)
 	@tests/setup.sh bench
 	@cargo build --release --locked -p kavadam-server -p kavadam-lab -p kavadam-bench --bins >&2
 	@cargo build --release --locked -p kavadam-firewall --example open_rate >&2
@@ -59,7 +59,9 @@ install: ## Install what `make build` made, with units, manual pages and complet
 	@test -x $(KAVADAM) || { echo 'install: $(KAVADAM) is not there: run make build first'; exit 1; }
 	install -Dm755 $(KAVADAM) $(DESTDIR)$(PREFIX)/bin/kavadam
 	for unit in systemd/*.service; do sed 's|/usr/bin/kavadam|$(PREFIX)/bin/kavadam|' $$unit | \
-	  install -Dm644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/$${unit#systemd/} || exit 1; done
+	  install -Dm644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/$${unit#systemd/} || exit 1; \
+	  name=$${unit#systemd/}; sed -f systemd/another-lan.sed $$unit | sed 's|/usr/bin/kavadam|$(PREFIX)/bin/kavadam|' | \
+	  install -Dm644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/$${name%.service}@.service || exit 1; done
 	install -Dm644 systemd/kavadam.sysusers $(DESTDIR)/usr/lib/sysusers.d/kavadam.conf
 	install -Dm644 systemd/kavadam.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/kavadam.conf
 	$(KAVADAM) man $(DESTDIR)$(PREFIX)/share/man/man1

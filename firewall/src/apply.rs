@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::FirewallError;
 use crate::layout::Layout;
 use crate::netlink::Channel;
-use crate::ruleset::{self, Hook, TABLE};
+use crate::ruleset::{self, Hook};
 
 /// Gives the text to `nft -f -`.
 pub(crate) fn apply(text: &str) -> Result<(), FirewallError> {
@@ -42,7 +42,7 @@ fn refusal(stderr: &str) -> FirewallError {
         return FirewallError::NotPermitted;
     }
     let remedy = if stderr.contains("File exists") || stderr.contains("different type") {
-        "the table is another version's; end the sessions, then: nft delete table inet kavadam"
+        "the table is another version's; end the sessions, then: nft delete table inet kavadam (or the name in gateway.table)"
     } else if stderr.contains("No such file or directory") || stderr.contains("not supported") {
         "use a kernel of 5.12 or later with nf_tables, its inet family, fib, nat, quota, limit and reject as modules or built in"
     } else {
@@ -68,9 +68,8 @@ struct Shown {
 
 /// Compares the kernel's chains, hooks, policies, rule counts and sets with the layout's.
 pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
-    const ADDITION: &str =
-        "find out who else changes the table inet kavadam (another firewall service?) and load it again";
-    let shown = look()?.ok_or_else(|| FirewallError::Unverified {
+    const ADDITION: &str = "find out who else changes the gate's table (another firewall service?) and load it again";
+    let shown = look(layout)?.ok_or_else(|| FirewallError::Unverified {
         missing: vec!["the table is gone".to_owned()],
         remedy: ADDITION,
     })?;
@@ -87,14 +86,14 @@ pub(crate) fn verify(layout: &Layout) -> Result<(), FirewallError> {
 
 /// What is there of our table; `None`: nothing. Asked in parts: for a whole table `nft` reads every session of it, and for a whole rule set
 /// every quota, which takes seconds with 100,000.
-fn look() -> Result<Option<Shown>, FirewallError> {
+fn look(layout: &Layout) -> Result<Option<Shown>, FirewallError> {
     let mut shown = Shown::default();
     for what in ["chains", "sets", "maps"] {
         shown
-            .add(&list(what)?)
+            .add(&layout.table, &list(what)?)
             .map_err(|error| FirewallError::kernel("show the rule set")(error.into()))?;
     }
-    let rules = Channel::netfilter().and_then(|mut nft| nft.all_rules());
+    let rules = Channel::netfilter(layout.table()).and_then(|mut nft| nft.all_rules());
     for chain in rules.map_err(FirewallError::kernel("show the rules"))? {
         *shown.rules.entry(chain).or_default() += 1;
     }
@@ -124,10 +123,10 @@ struct ListedSet {
 }
 
 impl Shown {
-    fn add(&mut self, listing: &str) -> Result<(), serde_json::Error> {
+    fn add(&mut self, table: &str, listing: &str) -> Result<(), serde_json::Error> {
         for (kind, entry) in serde_json::from_str::<Listing>(listing)?.nftables.into_iter().flatten() {
             let is = |name: &str, value: &str| entry.get(name).and_then(Value::as_str) == Some(value);
-            if !(is("family", "inet") && is("table", TABLE)) {
+            if !(is("family", "inet") && is("table", table)) {
                 continue;
             }
             match kind.as_str() {
@@ -238,7 +237,7 @@ mod tests {
             {"chain": {"family": "netdev", "table": "elsewhere", "name": "forward", "hook": "unheard-of"}},
             {"chain": {"family": "ip", "table": "kavadam", "name": "elsewhere"}}]}"#;
         let mut shown = Shown::default();
-        shown.add(listing).unwrap();
+        shown.add("kavadam", listing).unwrap();
         assert_eq!(shown.sets["cnt_up"], Some(7));
         assert_eq!(shown.chains.len(), 1);
         assert_eq!(shown.chains["forward"].unwrap().3, NfChainPolicy::Drop);

@@ -18,7 +18,8 @@ pub enum FirewallError {
     NotPermitted,
     /// Another process holds the table.
     #[error(
-        "another process holds the gate of this machine. Remedy: stop the gateway that runs (systemctl stop kavadam)"
+        "another process holds the gate's table. Remedy: stop the gateway that runs (systemctl stop kavadam), or, for another LAN of this \
+         machine, give each its own gateway.table"
     )]
     Taken,
     /// `nft` did not take the rule set.
@@ -86,7 +87,9 @@ pub enum FirewallError {
     #[error("a session label has at most 200 octets, this one {0}")]
     LabelTooLong(usize),
     /// All 2³² numbers have been used.
-    #[error("no slot number is left. Remedy: nft delete table inet kavadam, then restart")]
+    #[error(
+        "no slot number is left. Remedy: nft delete table inet kavadam (or the name in gateway.table), then restart"
+    )]
     NumbersUsedUp,
 }
 

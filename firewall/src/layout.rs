@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::FirewallError;
+use crate::netlink::Table;
 
 /// What an uplink can carry to be shared, bit/s: at most what the kernel can tell in 32 bits.
 pub const UPLINK_BITS_PER_SEC: RangeInclusive<u64> = 100_000..=30_000_000_000;
@@ -14,6 +15,11 @@ pub const UPLINK_BITS_PER_SEC: RangeInclusive<u64> = 100_000..=30_000_000_000;
 /// closed rule set can be loaded before the network is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
+    /// The name of its table in the kernel; gates of one machine have different ones.
+    pub table: String,
+    /// LANs of this machine that other gates guard: what goes between them and the internet is theirs to judge. What goes between any two
+    /// LANs is dropped.
+    pub other_lans: Vec<String>,
     /// Where the citizens are.
     pub lan_if: String,
     /// Where the internet is.
@@ -75,6 +81,8 @@ impl Layout {
     #[must_use]
     pub fn new(lan_if: &str, wan_if: &str, lan4: Ipv4Net, capture_port: u16) -> Self {
         Self {
+            table: "kavadam".to_owned(),
+            other_lans: Vec::new(),
             lan_if: lan_if.to_owned(),
             wan_if: wan_if.to_owned(),
             lan4,
@@ -98,13 +106,21 @@ impl Layout {
         }
     }
 
+    pub(crate) fn table(&self) -> Table {
+        Table::named(&self.table)
+    }
+
     /// Everything wrong with this layout, in words for the person who wrote the configuration.
     ///
     /// # Errors
     /// [`FirewallError::Layout`] with all the problems at once.
     pub fn check(&self) -> Result<(), FirewallError> {
         let mut problems = Vec::new();
-        for (key, name) in [("LAN", &self.lan_if), ("WAN", &self.wan_if)] {
+        if !is_table_name(&self.table) {
+            problems.push(format!("{:?} is no name for a table", self.table));
+        }
+        let others = self.other_lans.iter().map(|name| ("other LAN's", name));
+        for (key, name) in [("LAN", &self.lan_if), ("WAN", &self.wan_if)].into_iter().chain(others) {
             if !is_interface_name(name) {
                 problems.push(format!("the {key} interface {name:?} is no interface name"));
             }
@@ -114,6 +130,9 @@ impl Layout {
                 "{:?} cannot be both the LAN and the WAN interface",
                 self.lan_if
             ));
+        }
+        if self.other_lans.contains(&self.lan_if) || self.other_lans.contains(&self.wan_if) {
+            problems.push("another gate's LAN cannot be our LAN or WAN interface".to_owned());
         }
         if self.lan4.prefix_len() > 30 {
             problems.push(format!("{} has no room for a citizen", self.lan4));
@@ -154,6 +173,13 @@ impl Layout {
 fn is_interface_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     (1..=15).contains(&name.len()) && name.chars().all(allowed) && name != "." && name != ".."
+}
+
+/// A word of `nft` that needs no quotation; it goes into names of files, too.
+#[must_use]
+pub fn is_table_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    (1..=31).contains(&name.len()) && name.chars().all(allowed) && name.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 #[cfg(test)]
@@ -204,6 +230,23 @@ pub(crate) mod tests {
             };
             assert!(layout.check().is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn refuses_names_of_tables_that_nft_would_misread() {
+        for name in ["", "1st", "a b", "x;y", "-", "inet\n", &"n".repeat(32)] {
+            assert!(!is_table_name(name), "{name:?}");
+        }
+        assert!(is_table_name("kavadam-lan1"));
+    }
+
+    #[test]
+    fn a_lan_is_guarded_by_one_gate() {
+        let layout = Layout {
+            other_lans: vec!["lan0".to_owned()],
+            ..sample()
+        };
+        assert!(layout.check().unwrap_err().to_string().contains("another gate's LAN"));
     }
 
     #[test]

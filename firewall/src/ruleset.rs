@@ -17,9 +17,6 @@ mod rules;
 use crate::layout::Layout;
 pub(crate) use rules::chains;
 
-/// Name of the table, in the `inet` family.
-pub const TABLE: &str = "kavadam";
-
 /// Names of the sets and maps that the gate fills by netlink.
 pub(crate) mod set {
     /// `MAC . IPv4 -> slot`, ends with the session.
@@ -107,9 +104,10 @@ pub(crate) struct Chain {
 /// what exists, the chains are emptied and refilled, the sets that follow the configuration are refilled.
 #[must_use]
 pub fn text(layout: &Layout) -> String {
+    let table = &layout.table;
     let head = "# Made by kavadam; what it means is in docs/enforcement.md.";
     format!(
-        "{head}\nadd table inet {TABLE}\n{}add table bridge {TABLE}\n{}add table arp {TABLE}\n{}",
+        "{head}\nadd table inet {table}\n{}add table bridge {table}\n{}add table arp {table}\n{}",
         content(layout),
         link::content(layout),
         arp::content(layout)
@@ -119,13 +117,14 @@ pub fn text(layout: &Layout) -> String {
 /// The same for a table that is there. No line may name the table alone: `nft` 1.0.6 would say of it that it is not persistent, which
 /// the kernel refuses.
 pub(crate) fn content(layout: &Layout) -> String {
+    let table = &layout.table;
     let mut out = String::new();
     for (name, definition) in sets(layout) {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
-        line(&mut out, &format!("add {kind} inet {TABLE} {name} {{ {definition} }}"));
+        line(&mut out, &format!("add {kind} inet {table} {name} {{ {definition} }}"));
     }
     for name in COUNTERS {
-        line(&mut out, &format!("add counter inet {TABLE} {name}"));
+        line(&mut out, &format!("add counter inet {table} {name}"));
     }
     let chains = chains(layout);
     for chain in &chains {
@@ -138,22 +137,22 @@ pub(crate) fn content(layout: &Layout) -> String {
             } = h;
             format!(" {{ type {kind} hook {at} priority {priority}; policy {policy}; }}")
         });
-        line(&mut out, &format!("add chain inet {TABLE} {}{hook}", chain.name));
+        line(&mut out, &format!("add chain inet {table} {}{hook}", chain.name));
     }
-    line(&mut out, &format!("flush table inet {TABLE}"));
+    line(&mut out, &format!("flush table inet {table}"));
     for (name, elements) in configured(layout) {
         let kind = if name == set::SHARES { "map" } else { "set" };
-        line(&mut out, &format!("flush {kind} inet {TABLE} {name}"));
+        line(&mut out, &format!("flush {kind} inet {table} {name}"));
         if !elements.is_empty() {
             line(
                 &mut out,
-                &format!("add element inet {TABLE} {name} {{ {} }}", elements.join(", ")),
+                &format!("add element inet {table} {name} {{ {} }}", elements.join(", ")),
             );
         }
     }
     for chain in &chains {
         for rule in &chain.rules {
-            line(&mut out, &format!("add rule inet {TABLE} {} {rule}", chain.name));
+            line(&mut out, &format!("add rule inet {table} {} {rule}", chain.name));
         }
     }
     out
@@ -498,6 +497,21 @@ mod tests {
             let chain = chains(&sample()).into_iter().find(|chain| chain.name == name).unwrap();
             assert!(chain.rules.last().unwrap().starts_with("drop"), "{name}");
         }
+    }
+
+    #[test]
+    fn other_lans_are_passed_over_and_never_reached_from_ours() {
+        let two = Layout {
+            table: "kavadam-lan1".to_owned(),
+            other_lans: vec!["lan1".to_owned()],
+            ..sample()
+        };
+        let chain = |name| chains(&two).into_iter().find(|chain| chain.name == name).unwrap().rules;
+        let forward = chain("forward").join("\n");
+        assert!(!forward.contains("iifname \"lan0\" oifname \"lan1\""));
+        assert!(forward.contains("iifname \"lan1\" oifname \"wan0\" accept"));
+        assert_eq!(chain("input").last().unwrap(), "goto other_in");
+        assert!(!text(&two).contains(" kavadam "), "every line is of its own table");
     }
 
     #[test]

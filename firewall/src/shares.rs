@@ -56,6 +56,10 @@ impl Shares {
             let bits = wanted.and_then(|wanted| wanted.get(way).copied());
             let octets = bits.map(|bits| u32::try_from(bits / 8).unwrap_or(NO_CEILING));
             let made = self.made.get(way).copied().flatten();
+            if octets.is_none() && made.is_none() && !layout.other_lans.is_empty() {
+                // Another gate of this machine may share the uplink.
+                continue;
+            }
             has_changed |= self.keep_one(interface, octets, made)?;
             if let Some(place) = self.made.get_mut(way) {
                 *place = octets;

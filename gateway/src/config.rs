@@ -25,6 +25,10 @@ pub struct GatewayConfig {
     pub lease_socket: PathBuf,
     /// dnsmasq's lease file.
     pub lease_file: PathBuf,
+    /// The name of our table in the kernel; gates of one machine have different ones.
+    pub table: String,
+    /// LANs of this machine that other gates guard.
+    pub other_lans: Vec<String>,
     /// LAN interface.
     pub lan_if: String,
     /// WAN interface.
@@ -41,7 +45,7 @@ pub struct GatewayConfig {
     pub names_port: u16,
     /// Where the DNS of those online arrives, if something is open, free or blocked by name.
     pub citizen_names_port: u16,
-    /// TCP ports of this machine that strangers may reach besides: the portal's, where it runs here.
+    /// TCP ports of this machine that devices may reach besides, strangers too: the portal's, where it runs here.
     pub other_ports: Vec<u16>,
     /// Origin of the portal, `http://host[:port]` or `https://…`, without a slash at its end: redirects are signed over it.
     pub portal_url: String,
@@ -184,6 +188,8 @@ impl GatewayConfig {
             }
         }
         Layout {
+            table: self.table.clone(),
+            other_lans: self.other_lans.clone(),
             lan_if: self.lan_if.clone(),
             wan_if: self.wan_if.clone(),
             lan4: self.lan4,

@@ -37,7 +37,7 @@ mod spool;
 pub use check::{Problem, check};
 pub use config::GatewayConfig;
 pub use http::CertificateError;
-pub use kavadam_firewall::{UPLINK_BITS_PER_SEC, Uplink};
+pub use kavadam_firewall::{UPLINK_BITS_PER_SEC, Uplink, is_table_name};
 pub use names::{Blocklist, Garden, InvalidBlockedName, InvalidGardenName, ListRead};
 pub use onlook::{Known, Onlooker, Standing};
 pub use reload::{ReloadError, Reloader};

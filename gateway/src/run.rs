@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kavadam_domain::Mac;
-use kavadam_firewall::{Events, FirewallError, Gate, GateEvent};
+use kavadam_firewall::{Events, FirewallError, Gate, GateEvent, Layout};
 use kavadam_radius::dynamic::DynamicServer;
 use kavadam_radius::tls::TlsError;
 use tokio::net::TcpListener;
@@ -115,8 +115,8 @@ impl Pulse {
 pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let tls = config.api.as_ref().map(TlsDoor::open).transpose()?;
     // Before the sessions are listed, so that no depletion falls between.
-    let events = Gate::events()?;
     let layout = config.layout();
+    let events = Gate::events(&layout)?;
     let (gate, found) = blocking(move || {
         let gate = Gate::load(&layout)?;
         let found = gate.adopt()?;
@@ -293,7 +293,7 @@ impl Gateway {
         let changed = Arc::clone(&self.guard.changed);
         // Whoever holds a lease may be heard before anything is served; the engine hears of them when it runs.
         self.keeper.read_file().await;
-        let name = self.config.nas_identifier;
+        let name = &self.config.nas_identifier;
         tracing::info!(nas = name, "gateway serves");
 
         let courier = tokio::spawn(self.courier.run(stop_courier.clone()));
@@ -303,7 +303,7 @@ impl Gateway {
         parts.spawn(named("the door for names", self.names.run(stop.clone())));
         parts.spawn(named(
             "kernel events",
-            hear(self.events, self.handle, changed, stop.clone()),
+            hear(self.events, self.config.layout(), self.handle, changed, stop.clone()),
         ));
         parts.spawn(named("the guard of the gate", self.guard.run(stop.clone())));
         for (listener, router, tls) in self.doors {
@@ -350,7 +350,13 @@ async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static s
 }
 
 /// Passes the kernel's news on; when they can no longer be heard, hears anew and looks at everything.
-async fn hear(mut events: Events, engine: EngineHandle, changed: Arc<Notify>, cancel: CancellationToken) {
+async fn hear(
+    mut events: Events,
+    layout: Layout,
+    engine: EngineHandle,
+    changed: Arc<Notify>,
+    cancel: CancellationToken,
+) {
     loop {
         let event = tokio::select! {
             () = cancel.cancelled() => return,
@@ -367,7 +373,7 @@ async fn hear(mut events: Events, engine: EngineHandle, changed: Arc<Notify>, ca
             Err(error) => {
                 tracing::error!(%error, "cannot hear the kernel");
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                if let Ok(anew) = Gate::events() {
+                if let Ok(anew) = Gate::events(&layout) {
                     events = anew;
                     changed.notify_one();
                     engine.send(Message::Gate(GateEvent::Resync)).await;

@@ -12,6 +12,8 @@ pub(crate) fn sample_config() -> GatewayConfig {
         state_dir: "/var/lib/kavadam".into(),
         lease_socket: "/run/kavadam/lease.sock".into(),
         lease_file: "/var/lib/kavadam/dnsmasq.leases".into(),
+        table: "kavadam".into(),
+        other_lans: Vec::new(),
         lan_if: "lan0".into(),
         wan_if: "wan0".into(),
         lan4: "10.80.0.1/16".parse().unwrap(),

@@ -42,6 +42,26 @@ fn everything_is_installed_and_the_units_name_the_program() {
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains("ExecStart=/opt/kavadam/bin/kavadam "), "{text}");
         assert!(!text.contains("/usr/bin/kavadam"), "{text}");
+        let other = dir.path().join(format!("usr/lib/systemd/system/{unit}@.service"));
+        let other = fs::read_to_string(other).unwrap();
+        assert!(
+            other.contains("/opt/kavadam/bin/kavadam --config /etc/kavadam/%i.toml "),
+            "{other}"
+        );
+        // Nothing of it is the first gate's.
+        let shared = |line: &&str| {
+            let is_directory = ["StateDirectory=", "RuntimeDirectory="]
+                .iter()
+                .any(|key| line.starts_with(key));
+            (is_directory && !line.ends_with("-%i"))
+                || (line.contains("kavadam") && line.contains(".service") && !line.contains("@%i."))
+        };
+        let left: Vec<&str> = other
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter(shared)
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 

@@ -20,7 +20,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use kavadam_domain::Mac;
 
@@ -48,6 +48,8 @@ struct State {
     ports: BTreeSet<String>,
     /// Whether there is a table for ARP, which not every kernel can have.
     hears_arp: bool,
+    /// No other gate is on this machine, so that all its connections are through this one.
+    is_alone: bool,
     neighbours: Neighbours,
     max_sessions: u32,
     numbers: Numbers,
@@ -84,11 +86,12 @@ impl State {
     fn new(layout: &Layout) -> Result<Self, FirewallError> {
         let opening = || FirewallError::kernel("open a netlink socket");
         Ok(Self {
-            nft: Channel::netfilter().map_err(opening())?,
+            nft: Channel::netfilter(layout.table()).map_err(opening())?,
             holding: Holding::Shared,
             structure: None,
             ports: BTreeSet::new(),
             hears_arp: false,
+            is_alone: layout.other_lans.is_empty(),
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
             max_sessions: layout.max_sessions,
             numbers: Numbers::default(),
@@ -114,7 +117,11 @@ impl Gate {
         state.load_rules(layout)?;
         state.adopt()?;
         if state.numbers.is_fresh() {
-            state.forget_connections();
+            if state.is_alone {
+                state.forget_connections();
+            } else {
+                state.numbers.begin_at(UNIX_EPOCH.elapsed().unwrap_or_default());
+            }
         }
         Ok(Self {
             state: Mutex::new(state),
@@ -166,9 +173,9 @@ impl Gate {
     /// Starts listening for used-up quotas and changed rules; needs a Tokio runtime.
     ///
     /// # Errors
-    /// See [`Events::open`].
-    pub fn events() -> Result<Events, FirewallError> {
-        Events::open()
+    /// [`FirewallError::NotPermitted`] or [`FirewallError::Kernel`].
+    pub fn events(layout: &Layout) -> Result<Events, FirewallError> {
+        Events::open(layout.table())
     }
 
     /// A poisoned lock is no reason to leave citizens online for ever: each method leaves the memory whole or untouched.

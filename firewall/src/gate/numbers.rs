@@ -4,6 +4,8 @@
 //! kernel keeps one element: the first number nobody has taken. It is moved ahead a thousand at a time, in the transaction
 //! that first needs it, so most sessions pay nothing; after a restart the rest of the thousand is skipped.
 
+use std::time::Duration;
+
 use crate::FirewallError;
 use crate::netlink::{Batch, Entry};
 use crate::ruleset::set;
@@ -30,6 +32,14 @@ impl Numbers {
     /// Whether no number was ever taken in this table.
     pub fn is_fresh(&self) -> bool {
         self.reserved.is_none() && self.last == 0
+    }
+
+    /// Lets a fresh table begin beyond what an earlier one is likely to have used, for where its connections cannot be told to end: a thousand
+    /// further with each second since 1970, until after 24 days it is where it began.
+    pub fn begin_at(&mut self, since_epoch: Duration) {
+        const SECONDS: u64 = 1 << 21;
+        let seconds = u32::try_from(since_epoch.as_secs() % SECONDS).unwrap_or_default();
+        self.last = seconds * STEP + 1;
     }
 
     /// Says that the table was made anew, and with it the kernel's element is gone: counting goes on all the same.
@@ -74,6 +84,22 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::netlink::Table;
+
+    #[test]
+    fn begins_beyond_the_numbers_of_an_earlier_table() {
+        let first = |seconds| {
+            let mut numbers = Numbers::adopted(None);
+            numbers.begin_at(Duration::from_secs(seconds));
+            assert!(!numbers.is_fresh());
+            numbers.take().unwrap()
+        };
+        assert!(first(1_800_000_060) >= first(1_800_000_000) + 60 * STEP);
+        assert!(
+            first((1 << 21) - 1) < u32::MAX / 2 + STEP,
+            "half of them are left at least"
+        );
+    }
 
     #[test]
     fn starts_after_the_mark_of_strangers() {
@@ -89,7 +115,7 @@ mod tests {
                 let number = numbers.take().unwrap();
                 assert!(number > last, "{number} after {last}");
                 last = number;
-                let reserved = numbers.reserve(&mut Batch::new(1));
+                let reserved = numbers.reserve(&mut Table::named("kavadam").batch(1));
                 numbers.committed(reserved);
                 assert!(reserved.is_some_and(|first_free| first_free > last));
             }
@@ -104,7 +130,7 @@ mod tests {
         let changes = (0..2048)
             .filter(|_| {
                 numbers.take().unwrap();
-                let mut batch = Batch::new(1);
+                let mut batch = Table::named("kavadam").batch(1);
                 let reserved = numbers.reserve(&mut batch);
                 numbers.committed(reserved);
                 batch.finish().is_some()
@@ -120,7 +146,7 @@ mod tests {
         numbers.forget_reserved();
         assert!(!numbers.is_fresh());
         assert!(numbers.take().unwrap() > before);
-        let mut batch = Batch::new(1);
+        let mut batch = Table::named("kavadam").batch(1);
         assert!(
             numbers
                 .reserve(&mut batch)

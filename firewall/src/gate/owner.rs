@@ -28,7 +28,7 @@ impl State {
     pub(super) fn load_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
         if self.holding == Holding::Owned {
             // The old socket is closed by this, and the table anybody's.
-            self.nft = Channel::netfilter().map_err(FirewallError::kernel("open a netlink socket"))?;
+            self.nft = Channel::netfilter(layout.table()).map_err(FirewallError::kernel("open a netlink socket"))?;
             self.holding = Holding::Shared;
         }
         self.holding = make_table(&mut self.nft, FAMILY_INET)?;

@@ -48,7 +48,8 @@ impl State {
         Ok(reserved.is_empty())
     }
 
-    /// The table is a new one. Connections made while there was none would go on without translation, so they go too.
+    /// The table is a new one. Connections made while there was none would go on without translation, so they go too, unless other gates have
+    /// theirs among them.
     fn begin_anew(&mut self) -> Result<(), FirewallError> {
         self.numbers.forget_reserved();
         let mut batch = self.nft.batch();
@@ -57,7 +58,9 @@ impl State {
             .commit(batch)
             .map_err(FirewallError::kernel("keep the numbers of sessions"))?;
         self.numbers.committed(reserved);
-        self.forget_connections();
+        if self.is_alone {
+            self.forget_connections();
+        }
         Ok(())
     }
 }

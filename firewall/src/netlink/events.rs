@@ -7,7 +7,8 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 use socket2::{SockFilter, SockRef};
 
-use super::{nft, wire};
+use super::nft::{self, Table};
+use super::wire;
 use crate::FirewallError;
 use crate::session::PoolKey;
 
@@ -29,6 +30,7 @@ pub enum GateEvent {
 
 /// The stream of [`GateEvent`]s, from the moment it was made.
 pub struct Events {
+    table: Table,
     socket: TokioSocket,
     buffer: Vec<u8>,
     waiting: VecDeque<GateEvent>,
@@ -42,17 +44,18 @@ impl Events {
     ///
     /// # Panics
     /// Outside a Tokio runtime with IO enabled.
-    pub fn open() -> Result<Self, FirewallError> {
-        Self::listen().map_err(FirewallError::kernel("announce used-up quotas"))
+    pub(crate) fn open(table: Table) -> Result<Self, FirewallError> {
+        Self::listen(table).map_err(FirewallError::kernel("announce used-up quotas"))
     }
 
-    fn listen() -> io::Result<Self> {
+    fn listen(table: Table) -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
         socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER_OCTETS)?;
         SockRef::from(socket.socket_ref()).attach_filter(&only_what_concerns_us())?;
         socket.socket_mut().add_membership(GROUP)?;
         Ok(Self {
+            table,
             socket,
             buffer: Vec::with_capacity(DATAGRAM_OCTETS),
             waiting: VecDeque::new(),
@@ -70,7 +73,7 @@ impl Events {
             }
             self.buffer.clear();
             match self.socket.recv(&mut self.buffer).await {
-                Ok(()) => self.waiting.extend(read(&self.buffer)),
+                Ok(()) => self.waiting.extend(read(&self.table, &self.buffer)),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(GateEvent::Resync),
                 Err(error) => return Err(FirewallError::kernel("announce used-up quotas")(error)),
             }
@@ -81,11 +84,11 @@ impl Events {
 /// What a datagram says. Of pools only the kernel's own announcements are news, those with a port are of changes that a
 /// process made; a limit of zero is our own brief closing of a pool (see `gate::pools`). A thousand deleted rules are one
 /// change.
-fn read(datagram: &[u8]) -> impl Iterator<Item = GateEvent> + '_ {
-    let is_changed = wire::messages(datagram).any(|message| nft::is_structure_of_ours(message.kind, message.body));
+fn read<'a>(table: &'a Table, datagram: &'a [u8]) -> impl Iterator<Item = GateEvent> + 'a {
+    let is_changed = wire::messages(datagram).any(|message| table.is_changed_by(message.kind, message.body));
     wire::messages(datagram)
         .filter(|message| message.port == 0 && message.kind == nft::OBJECT_NEWS)
-        .filter_map(|message| nft::read_quota(message.body))
+        .filter_map(|message| table.read_quota(message.body))
         .filter(|quota| quota.limit_octets != 0)
         .filter_map(|quota| PoolKey::from_name(&quota.name).map(GateEvent::PoolUsedUp))
         .chain(is_changed.then_some(GateEvent::Changed))
@@ -119,9 +122,13 @@ mod tests {
     use crate::netlink::Quota;
     use proptest::prelude::*;
 
+    fn ours() -> Table {
+        Table::named("kavadam")
+    }
+
     /// An announcement of pool 7 as the kernel sends it, caused by `port`.
     fn announcement(port: u32, limit_octets: u64) -> Vec<u8> {
-        let mut batch = nft::Batch::new(1);
+        let mut batch = ours().batch(1);
         batch.quota(&Quota {
             name: "p7".to_owned(),
             limit_octets,
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn hears_the_kernel_and_nobody_else() {
-        let heard = |port, limit| read(&announcement(port, limit)).collect::<Vec<_>>();
+        let heard = |port, limit| read(&ours(), &announcement(port, limit)).collect::<Vec<_>>();
         assert_eq!(heard(0, 1000), [GateEvent::PoolUsedUp(PoolKey(7))]);
         assert_eq!(heard(4711, 1000), []);
         assert_eq!(heard(0, 0), [], "our own closing of a pool is no news");
@@ -159,21 +166,21 @@ mod tests {
         const DELETED_TABLE: u16 = 0x0a02;
         const DELETED_RULE: u16 = 0x0a08;
         const DELETED_ELEMENT: u16 = 0x0a0e;
-        let heard = |bytes: &[u8]| read(bytes).collect::<Vec<_>>();
-        let ours = removal(DELETED_RULE, "kavadam");
-        assert_eq!(heard(&ours), [GateEvent::Changed]);
+        let heard = |bytes: &[u8]| read(&ours(), bytes).collect::<Vec<_>>();
+        let one = removal(DELETED_RULE, "kavadam");
+        assert_eq!(heard(&one), [GateEvent::Changed]);
         assert_eq!(
-            heard(&[ours, removal(DELETED_TABLE, "kavadam")].concat()),
+            heard(&[one, removal(DELETED_TABLE, "kavadam")].concat()),
             [GateEvent::Changed]
         );
-        assert_eq!(heard(&removal(DELETED_TABLE, "elsewhere")), []);
+        assert_eq!(heard(&removal(DELETED_TABLE, "kavadam-lan1")), [], "another gate's");
         assert_eq!(heard(&removal(DELETED_ELEMENT, "kavadam")), []);
     }
 
     proptest! {
         #[test]
         fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(read(&bytes).count() <= bytes.len() / 16 + 1);
+            prop_assert!(read(&ours(), &bytes).count() <= bytes.len() / 16 + 1);
         }
     }
 }

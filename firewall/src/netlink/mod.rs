@@ -12,7 +12,7 @@ mod wire;
 
 pub use events::{Events, GateEvent};
 pub(crate) use nft::{
-    Batch, Counter, Element, Entry, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT, Quota,
+    Batch, Counter, Element, Entry, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT, Quota, Table,
 };
 pub(crate) use queue::{Class, Queues, Root};
 pub(crate) use route::Neighbours;

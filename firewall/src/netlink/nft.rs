@@ -1,7 +1,8 @@
 //! The `nf_tables` messages we need: set elements and quota objects of our table.
 
+use std::sync::Arc;
+
 use super::wire::{self, Writer};
-use crate::ruleset::TABLE;
 
 /// `NFNL_SUBSYS_NFTABLES`, in the high octet of a message's type.
 const SUBSYSTEM: u16 = 10;
@@ -30,17 +31,14 @@ pub const OBJECT_NEWS: u16 = SUBSYSTEM << 8 | NEW_OBJECT;
 /// News of tables, chains, rules and sets have lower types than those of elements, in the low octet.
 pub const FIRST_ELEMENT_NEWS: u8 = 12;
 
-/// Whether an announcement says that our table, or a chain, rule or set in it, was made, changed or removed.
-pub fn is_structure_of_ours(kind: u16, body: &[u8]) -> bool {
-    let [subsystem, what] = kind.to_be_bytes();
-    let table = body.get(4..).and_then(|attributes| wire::attribute(attributes, 1));
-    u16::from(subsystem) == SUBSYSTEM && what < FIRST_ELEMENT_NEWS && table.and_then(wire::text) == Some(TABLE)
-}
-
 /// `NFT_TABLE_F_OWNER`: as long as the socket that made it so is open, no other may change the table.
 pub const OWNED: u32 = 2;
 /// `NFT_TABLE_F_PERSIST` (since Linux 6.9): the table outlives its owner, and is then anybody's until the next.
 pub const PERSISTENT: u32 = 4;
+
+/// The name of a gate's table, in each family. All that is asked and told here is of that table alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table(Arc<str>);
 
 /// More would not fit into the list of a message.
 const KEYS_IN_A_MESSAGE: usize = 512;
@@ -95,6 +93,7 @@ pub struct Quota {
 /// Changes that take effect together or not at all.
 #[derive(Debug)]
 pub struct Batch {
+    table: Table,
     writer: Writer,
     /// Sequence number of the next message, for the error that names it.
     sequence: u32,
@@ -102,13 +101,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch whose messages are numbered from `sequence`.
-    pub fn new(sequence: u32) -> Self {
+    fn new(table: Table, sequence: u32) -> Self {
         let mut writer = Writer::default();
         writer.message(BATCH_BEGIN, wire::REQUEST, sequence, |w| {
             family_header(w, FAMILY_NONE, SUBSYSTEM);
         });
         Self {
+            table,
             writer,
             sequence: sequence.wrapping_add(1),
             last: 0,
@@ -121,12 +120,17 @@ impl Batch {
 
     fn push_in(&mut self, family: u8, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) {
         self.last = self.writer.len();
-        self.writer
-            .message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, self.sequence, |w| {
-                family_header(w, family, 0);
-                w.string(1, TABLE);
-                body(w);
-            });
+        let Self {
+            table,
+            writer,
+            sequence,
+            ..
+        } = self;
+        writer.message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, *sequence, |w| {
+            family_header(w, family, 0);
+            w.string(1, &table.0);
+            body(w);
+        });
         self.sequence = self.sequence.wrapping_add(1);
     }
 
@@ -245,65 +249,121 @@ impl Batch {
     }
 }
 
-/// Asks for our table.
-pub fn get_table(sequence: u32) -> Writer {
-    request(GET_TABLE, wire::ACK, sequence, |_| {})
+impl Table {
+    /// The table of this name.
+    pub fn named(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// An empty batch whose messages are numbered from `sequence`.
+    pub fn batch(&self, sequence: u32) -> Batch {
+        Batch::new(self.clone(), sequence)
+    }
+
+    /// Whether an announcement says that the table, or a chain, rule or set in it, was made, changed or removed.
+    pub fn is_changed_by(&self, kind: u16, body: &[u8]) -> bool {
+        let [subsystem, what] = kind.to_be_bytes();
+        let table = body.get(4..).and_then(|attributes| wire::attribute(attributes, 1));
+        u16::from(subsystem) == SUBSYSTEM && what < FIRST_ELEMENT_NEWS && table.and_then(wire::text) == Some(&self.0)
+    }
+
+    /// Asks for our table.
+    pub fn get_table(&self, sequence: u32) -> Writer {
+        self.request(GET_TABLE, wire::ACK, sequence, |_| {})
+    }
+
+    /// Asks for every rule of our table.
+    pub fn dump_rules(&self, sequence: u32) -> Writer {
+        self.request(GET_RULE, wire::DUMP, sequence, |_| {})
+    }
+
+    /// The chain of our table that a rule in the answer to [`Table::dump_rules`] is in.
+    pub fn read_rule_chain(&self, body: &[u8]) -> Option<String> {
+        let attributes = body.get(4..)?;
+        let string = |kind| wire::attribute(attributes, kind).and_then(wire::text);
+        (string(1)? == &*self.0).then_some(string(2)?.to_owned())
+    }
+
+    /// Asks for these keys of a set, one answer each in their order; stops with `ENOENT` at the first that is missing.
+    pub fn get_elements(&self, family: u8, set: &str, keys: &[&[u8]], sequence: u32) -> Writer {
+        self.request_in(family, GET_ELEMENT, wire::ACK, sequence, |w| {
+            let entries: Vec<_> = keys
+                .iter()
+                .map(|key| Entry {
+                    key,
+                    ..Entry::default()
+                })
+                .collect();
+            elements(w, set, &entries);
+        })
+    }
+
+    /// Asks for the whole set.
+    pub fn dump_elements(&self, set: &str, sequence: u32) -> Writer {
+        self.request(GET_ELEMENT, wire::DUMP, sequence, |w| w.string(2, set))
+    }
+
+    /// Asks for one quota object.
+    pub fn get_quota(&self, name: &str, sequence: u32) -> Writer {
+        self.request(GET_OBJECT, wire::ACK, sequence, |w| {
+            w.string(2, name);
+            w.u32(3, QUOTA_OBJECT);
+        })
+    }
+
+    /// Asks for one counter of our table of this family.
+    pub fn get_counter(&self, family: u8, name: &str, sequence: u32) -> Writer {
+        self.request_in(family, GET_OBJECT, wire::ACK, sequence, |w| {
+            w.string(2, name);
+            w.u32(3, COUNTER_OBJECT);
+        })
+    }
+
+    /// Asks for all quota objects.
+    pub fn dump_quotas(&self, sequence: u32) -> Writer {
+        self.request(GET_OBJECT, wire::DUMP, sequence, |w| w.u32(3, QUOTA_OBJECT))
+    }
+
+    /// The quota object of an answer or an announcement, if it is one of our table.
+    pub fn read_quota(&self, body: &[u8]) -> Option<Quota> {
+        let attributes = body.get(4..)?;
+        let string = |kind| wire::attribute(attributes, kind).and_then(wire::text);
+        let kind = wire::attribute(attributes, 3)?
+            .first_chunk()
+            .map(|octets| u32::from_be_bytes(*octets))?;
+        if string(1)? != &*self.0 || kind != QUOTA_OBJECT {
+            return None;
+        }
+        let data = wire::attribute(attributes, 4)?;
+        Some(Quota {
+            name: string(2)?.to_owned(),
+            limit_octets: wire::be_u64(wire::attribute(data, 1)?)?,
+            used_octets: wire::be_u64(wire::attribute(data, 4)?)?,
+        })
+    }
+
+    fn request(&self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
+        self.request_in(FAMILY_INET, kind, flags, sequence, body)
+    }
+
+    fn request_in(&self, family: u8, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
+        let mut writer = Writer::default();
+        writer.message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, sequence, |w| {
+            family_header(w, family, 0);
+            w.string(1, &self.0);
+            body(w);
+        });
+        writer
+    }
 }
 
-/// Its flags, in the body of the answer to [`get_table`].
+/// Its flags, in the body of the answer to [`Table::get_table`].
 pub fn read_table_flags(body: &[u8]) -> Option<u32> {
     let flags = wire::attribute(body.get(4..)?, 2)?;
     flags.first_chunk().map(|octets| u32::from_be_bytes(*octets))
 }
 
-/// Asks for every rule of our table.
-pub fn dump_rules(sequence: u32) -> Writer {
-    request(GET_RULE, wire::DUMP, sequence, |_| {})
-}
-
-/// The chain of our table that a rule in the answer to [`dump_rules`] is in.
-pub fn read_rule_chain(body: &[u8]) -> Option<String> {
-    let attributes = body.get(4..)?;
-    let string = |kind| wire::attribute(attributes, kind).and_then(wire::text);
-    (string(1)? == TABLE).then_some(string(2)?.to_owned())
-}
-
-/// Asks for these keys of a set, one answer each in their order; stops with `ENOENT` at the first that is missing.
-pub fn get_elements(family: u8, set: &str, keys: &[&[u8]], sequence: u32) -> Writer {
-    request_in(family, GET_ELEMENT, wire::ACK, sequence, |w| {
-        let entries: Vec<_> = keys
-            .iter()
-            .map(|key| Entry {
-                key,
-                ..Entry::default()
-            })
-            .collect();
-        elements(w, set, &entries);
-    })
-}
-
-/// Asks for the whole set.
-pub fn dump_elements(set: &str, sequence: u32) -> Writer {
-    request(GET_ELEMENT, wire::DUMP, sequence, |w| w.string(2, set))
-}
-
-/// Asks for one quota object.
-pub fn get_quota(name: &str, sequence: u32) -> Writer {
-    request(GET_OBJECT, wire::ACK, sequence, |w| {
-        w.string(2, name);
-        w.u32(3, QUOTA_OBJECT);
-    })
-}
-
-/// Asks for one counter of our table of this family.
-pub fn get_counter(family: u8, name: &str, sequence: u32) -> Writer {
-    request_in(family, GET_OBJECT, wire::ACK, sequence, |w| {
-        w.string(2, name);
-        w.u32(3, COUNTER_OBJECT);
-    })
-}
-
-/// What it has counted, in the body of the answer to [`get_counter`].
+/// What it has counted, in the body of the answer to [`Table::get_counter`].
 pub fn read_counter(body: &[u8]) -> Option<Counter> {
     let data = wire::attribute(body.get(4..)?, 4)?;
     let number = |kind| wire::attribute(data, kind).and_then(wire::be_u64);
@@ -313,31 +373,12 @@ pub fn read_counter(body: &[u8]) -> Option<Counter> {
     })
 }
 
-/// Asks for all quota objects.
-pub fn dump_quotas(sequence: u32) -> Writer {
-    request(GET_OBJECT, wire::DUMP, sequence, |w| w.u32(3, QUOTA_OBJECT))
-}
-
 /// Empties the connection table (`ctnetlink`, a neighbour of `nf_tables` on the same socket).
 pub fn delete_connections(sequence: u32) -> Writer {
     const CONNTRACK_DELETE: u16 = 1 << 8 | 2;
     let mut writer = Writer::default();
     let flags = wire::REQUEST | wire::ACK;
     writer.message(CONNTRACK_DELETE, flags, sequence, |w| family_header(w, FAMILY_NONE, 0));
-    writer
-}
-
-fn request(kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
-    request_in(FAMILY_INET, kind, flags, sequence, body)
-}
-
-fn request_in(family: u8, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Writer)) -> Writer {
-    let mut writer = Writer::default();
-    writer.message(SUBSYSTEM << 8 | kind, wire::REQUEST | flags, sequence, |w| {
-        family_header(w, family, 0);
-        w.string(1, TABLE);
-        body(w);
-    });
     writer
 }
 
@@ -395,7 +436,7 @@ fn expression(w: &mut Writer, name: &str, body: impl FnOnce(&mut Writer)) {
     });
 }
 
-/// The elements in the body of an answer to [`get_elements`] or [`dump_elements`].
+/// The elements in the body of an answer to [`Table::get_elements`] or [`Table::dump_elements`].
 pub fn read_elements(body: &[u8]) -> impl Iterator<Item = Element> + '_ {
     let list = wire::attribute(body.get(4..).unwrap_or_default(), 3).unwrap_or_default();
     wire::attributes(list).map(|(_, bytes)| read_element(bytes))
@@ -431,24 +472,6 @@ fn read_expression(element: &mut Element, bytes: &[u8]) {
         Some("limit") => element.limit_octets = number(1),
         _ => {}
     }
-}
-
-/// The quota object of an answer or an announcement, if it is one of our table.
-pub fn read_quota(body: &[u8]) -> Option<Quota> {
-    let attributes = body.get(4..)?;
-    let string = |kind| wire::attribute(attributes, kind).and_then(wire::text);
-    let kind = wire::attribute(attributes, 3)?
-        .first_chunk()
-        .map(|octets| u32::from_be_bytes(*octets))?;
-    if string(1)? != TABLE || kind != QUOTA_OBJECT {
-        return None;
-    }
-    let data = wire::attribute(attributes, 4)?;
-    Some(Quota {
-        name: string(2)?.to_owned(),
-        limit_octets: wire::be_u64(wire::attribute(data, 1)?)?,
-        used_octets: wire::be_u64(wire::attribute(data, 4)?)?,
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netlink_sys::Socket;
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
-use super::nft::{self, Batch, Counter, Element, Quota};
+use super::nft::{self, Batch, Counter, Element, Quota, Table};
 use super::wire::{self, Writer};
 
 /// Keys in one request: as many answers must fit in the receive buffer.
@@ -27,23 +27,25 @@ enum Received<R> {
 
 /// A connection to one kernel subsystem.
 pub struct Channel {
+    /// Which is spoken of; the kernel's other subsystems know of none.
+    table: Table,
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
 impl Channel {
-    /// To `nf_tables`.
-    pub fn netfilter() -> io::Result<Self> {
-        Self::open(NETLINK_NETFILTER)
+    /// To `nf_tables`, of one table.
+    pub fn netfilter(table: Table) -> io::Result<Self> {
+        Self::open(NETLINK_NETFILTER, table)
     }
 
     /// To routing and neighbours.
     pub fn route() -> io::Result<Self> {
-        Self::open(NETLINK_ROUTE)
+        Self::open(NETLINK_ROUTE, Table::named(""))
     }
 
-    fn open(protocol: isize) -> io::Result<Self> {
+    fn open(protocol: isize, table: Table) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.set_non_blocking(true)?;
@@ -52,6 +54,7 @@ impl Channel {
         // Beyond the system's maximum, as CAP_NET_ADMIN may.
         socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_OCTETS).unwrap_or(i32::MAX))?;
         Ok(Self {
+            table,
             socket,
             sequence: 0,
             buffer: Vec::with_capacity(DATAGRAM_OCTETS),
@@ -67,7 +70,8 @@ impl Channel {
 
     /// Makes a batch to be filled and passed to [`Channel::commit`].
     pub fn batch(&mut self) -> Batch {
-        Batch::new(self.next_sequence())
+        let sequence = self.next_sequence();
+        self.table.batch(sequence)
     }
 
     /// Carries out a batch, all or nothing.
@@ -98,7 +102,7 @@ impl Channel {
     pub fn table_flags(&mut self) -> io::Result<u32> {
         let sequence = self.next_sequence();
         let mut flags = None;
-        let errno = self.ask(&nft::get_table(sequence), sequence, |body| {
+        let errno = self.ask(&self.table.get_table(sequence), sequence, |body| {
             flags = flags.or_else(|| nft::read_table_flags(body));
         })?;
         errno_result(errno)?;
@@ -107,7 +111,11 @@ impl Channel {
 
     /// The chain of each rule of our table.
     pub fn all_rules(&mut self) -> io::Result<Vec<String>> {
-        self.dump(nft::dump_rules, |all, body| all.extend(nft::read_rule_chain(body)))
+        let table = self.table.clone();
+        self.dump(
+            |sequence| table.dump_rules(sequence),
+            |all, body| all.extend(table.read_rule_chain(body)),
+        )
     }
 
     /// Reads these keys of a set; keys that are not in it are left out.
@@ -123,9 +131,13 @@ impl Channel {
             let (chunk, _) = rest.split_at(rest.len().min(KEYS_PER_REQUEST));
             let before = found.len();
             let sequence = self.next_sequence();
-            let errno = self.ask(&nft::get_elements(family, set, chunk, sequence), sequence, |body| {
-                found.extend(nft::read_elements(body));
-            })?;
+            let errno = self.ask(
+                &self.table.get_elements(family, set, chunk, sequence),
+                sequence,
+                |body| {
+                    found.extend(nft::read_elements(body));
+                },
+            )?;
             let answered = found.len() - before;
             let done = match errno {
                 0 => chunk.len(),
@@ -140,8 +152,9 @@ impl Channel {
 
     /// Reads a whole set. Slow when there are many: for the start of the process only.
     pub fn all_elements(&mut self, set: &str) -> io::Result<Vec<Element>> {
+        let table = self.table.clone();
         self.dump(
-            |sequence| nft::dump_elements(set, sequence),
+            |sequence| table.dump_elements(set, sequence),
             |all, body| all.extend(nft::read_elements(body)),
         )
     }
@@ -150,8 +163,9 @@ impl Channel {
     pub fn quota(&mut self, name: &str) -> io::Result<Quota> {
         let sequence = self.next_sequence();
         let mut quota = None;
-        let errno = self.ask(&nft::get_quota(name, sequence), sequence, |body| {
-            quota = quota.take().or_else(|| nft::read_quota(body));
+        let table = self.table.clone();
+        let errno = self.ask(&table.get_quota(name, sequence), sequence, |body| {
+            quota = quota.take().or_else(|| table.read_quota(body));
         })?;
         errno_result(errno)?;
         quota.ok_or_else(no_answer)
@@ -161,7 +175,7 @@ impl Channel {
     pub fn counter(&mut self, family: u8, name: &str) -> io::Result<Option<Counter>> {
         let sequence = self.next_sequence();
         let mut counter = None;
-        let errno = self.ask(&nft::get_counter(family, name, sequence), sequence, |body| {
+        let errno = self.ask(&self.table.get_counter(family, name, sequence), sequence, |body| {
             counter = counter.or_else(|| nft::read_counter(body));
         })?;
         match errno {
@@ -172,7 +186,11 @@ impl Channel {
 
     /// Reads all quota objects.
     pub fn all_quotas(&mut self) -> io::Result<Vec<Quota>> {
-        self.dump(nft::dump_quotas, |all, body| all.extend(nft::read_quota(body)))
+        let table = self.table.clone();
+        self.dump(
+            |sequence| table.dump_quotas(sequence),
+            |all, body| all.extend(table.read_quota(body)),
+        )
     }
 
     /// Empties the connection table.

@@ -1,7 +1,6 @@
 //! ARP: who may be in the kernel's table of neighbours. It has room for a thousand, and a stranger who fills it with inventions keeps
 //! everybody else from coming in. A table of its own, in the `arp` family.
 
-use super::TABLE;
 use crate::layout::Layout;
 
 /// `MAC . IPv4` pairs leased by DHCP, which are always heard.
@@ -11,12 +10,13 @@ pub(crate) const UNHEARD: &str = "unheard";
 
 /// The text for `nft -f -`, for a table that is there. The pairs stay when it is loaded again.
 pub(crate) fn content(layout: &Layout) -> String {
+    let table = &layout.table;
     let size = layout.max_sessions.saturating_mul(2);
     let mut lines = vec![
-        format!("add counter arp {TABLE} {UNHEARD}"),
-        format!("add set arp {TABLE} {PAIRS} {{ type ether_addr . ipv4_addr; size {size}; flags timeout; }}"),
-        format!("add chain arp {TABLE} input {{ type filter hook input priority 0; policy accept; }}"),
-        format!("flush table arp {TABLE}"),
+        format!("add counter arp {table} {UNHEARD}"),
+        format!("add set arp {table} {PAIRS} {{ type ether_addr . ipv4_addr; size {size}; flags timeout; }}"),
+        format!("add chain arp {table} input {{ type filter hook input priority 0; policy accept; }}"),
+        format!("flush table arp {table}"),
     ];
     let rules = [
         format!("iifname != \"{}\" accept", layout.lan_if),
@@ -25,6 +25,6 @@ pub(crate) fn content(layout: &Layout) -> String {
         "limit rate 20/second burst 100 packets accept  # before the lease is known, or where there is none".to_owned(),
         format!("counter name \"{UNHEARD}\" drop"),
     ];
-    lines.extend(rules.iter().map(|rule| format!("add rule arp {TABLE} input {rule}")));
+    lines.extend(rules.iter().map(|rule| format!("add rule arp {table} input {rule}")));
     lines.join("\n") + "\n"
 }

@@ -1,6 +1,5 @@
 //! Layer 2: what passes from one port of a bridge to another, where the LAN interface is one. A table of its own, in the `bridge` family.
 
-use super::TABLE;
 use crate::layout::Layout;
 
 /// Names of the counters of what no device may say to others.
@@ -12,16 +11,17 @@ pub(crate) const PORTS: &str = "ports";
 
 /// The text for `nft -f -`, for a table that is there. The counters go on counting, and the ports stay, when it is loaded again.
 pub(crate) fn content(layout: &Layout) -> String {
+    let table = &layout.table;
     let [advertisements, redirects, servers] = ROGUES;
     let mut lines: Vec<String> = ROGUES
         .iter()
-        .map(|name| format!("add counter bridge {TABLE} {name}"))
+        .map(|name| format!("add counter bridge {table} {name}"))
         .collect();
-    lines.push(format!("add set bridge {TABLE} {PORTS} {{ type ifname; size 4096; }}"));
+    lines.push(format!("add set bridge {table} {PORTS} {{ type ifname; size 4096; }}"));
     lines.push(format!(
-        "add chain bridge {TABLE} between {{ type filter hook forward priority -200; policy accept; }}"
+        "add chain bridge {table} between {{ type filter hook forward priority -200; policy accept; }}"
     ));
-    lines.push(format!("flush table bridge {TABLE}"));
+    lines.push(format!("flush table bridge {table}"));
     let mut rules = vec![
         format!("iifname != @{PORTS} accept  # another bridge of this machine"),
         format!("icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"),
@@ -35,7 +35,7 @@ pub(crate) fn content(layout: &Layout) -> String {
     lines.extend(
         rules
             .iter()
-            .map(|rule| format!("add rule bridge {TABLE} between {rule}")),
+            .map(|rule| format!("add rule bridge {table} between {rule}")),
     );
     lines.join("\n") + "\n"
 }

@@ -78,30 +78,8 @@ fn hooked(layout: &Layout) -> Vec<Chain> {
             "accept",
             vec![format!("ip saddr {} oifname \"{wan}\" masquerade", layout.lan4.trunc())],
         ),
-        base(
-            "forward",
-            "filter",
-            "forward",
-            ("filter", 0),
-            "drop",
-            // And nothing else: not from one citizen to another either.
-            vec![
-                format!("iifname \"{lan}\" oifname \"{wan}\" goto uplink"),
-                format!("iifname \"{wan}\" oifname \"{lan}\" goto downlink"),
-            ],
-        ),
-        base(
-            "input",
-            "filter",
-            "input",
-            ("filter", 0),
-            "accept",
-            vec![
-                "iifname \"lo\" accept".to_owned(),
-                format!("iifname \"{lan}\" goto lan_in"),
-                "goto other_in".to_owned(),
-            ],
-        ),
+        base("forward", "filter", "forward", ("filter", 0), "drop", forward(layout)),
+        base("input", "filter", "input", ("filter", 0), "accept", input(layout)),
         base(
             "output",
             "filter",
@@ -115,6 +93,34 @@ fn hooked(layout: &Layout) -> Vec<Chain> {
                 .collect(),
         ),
     ]
+}
+
+/// Between the LAN and the internet, and nothing else: not from one citizen to another either.
+fn forward(layout: &Layout) -> Vec<String> {
+    let (lan, wan) = (&layout.lan_if, &layout.wan_if);
+    let mut rules = vec![
+        format!("iifname \"{lan}\" oifname \"{wan}\" goto uplink"),
+        format!("iifname \"{wan}\" oifname \"{lan}\" goto downlink"),
+    ];
+    for other in &layout.other_lans {
+        rules.extend([
+            format!("iifname \"{other}\" oifname \"{wan}\" accept  # another gate's to judge"),
+            format!("iifname \"{wan}\" oifname \"{other}\" accept"),
+        ]);
+    }
+    rules
+}
+
+fn input(layout: &Layout) -> Vec<String> {
+    let mut rules = vec![
+        "iifname \"lo\" accept".to_owned(),
+        format!("iifname \"{}\" goto lan_in", layout.lan_if),
+    ];
+    for other in &layout.other_lans {
+        rules.push(format!("iifname \"{other}\" accept  # another gate's to judge"));
+    }
+    rules.push("goto other_in".to_owned());
+    rules
 }
 
 fn owned(rules: &[&str]) -> Vec<String> {

@@ -104,7 +104,7 @@ fn announces_a_used_up_quota_once(lab: &Inside) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut events = Gate::events().unwrap();
+        let mut events = Gate::events(&layout()).unwrap();
         let (gate, pool) = limited(lab, 10_500);
         let other = gate.create_pool(None).unwrap();
         gate.open(&lab.other.session(other)).unwrap();

@@ -310,7 +310,7 @@ fn watch(gate: Arc<Gate>, times: usize) -> Receiver<Restored> {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut events = Gate::events().unwrap();
+            let mut events = Gate::events(&layout()).unwrap();
             listening.send(()).unwrap();
             let mut left = times;
             while left > 0 {

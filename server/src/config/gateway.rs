@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_gateway::config::{ApiConfig, BlockedConfig, DnsmasqConfig, RadiusConfig};
-use kavadam_gateway::{Blocklist, Garden, GatewayConfig, InvalidGardenName, UPLINK_BITS_PER_SEC, Uplink};
+use kavadam_gateway::{
+    Blocklist, Garden, GatewayConfig, InvalidGardenName, UPLINK_BITS_PER_SEC, Uplink, is_table_name,
+};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
 
@@ -27,7 +29,9 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
         "gateway.nas_identifier",
         "give the gate a name",
     );
-    for (key, name) in [("gateway.lan_if", &gateway.lan_if), ("gateway.wan_if", &gateway.wan_if)] {
+    let others = gateway.other_lans.iter().map(|name| ("gateway.other_lans", name));
+    let own = [("gateway.lan_if", &gateway.lan_if), ("gateway.wan_if", &gateway.wan_if)];
+    for (key, name) in own.into_iter().chain(others) {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
         let is_name = (1..=INTERFACE_OCTETS).contains(&name.len()) && name.chars().all(allowed);
         problems.require(is_name, key, &format!("`{name}` is no name of an interface"));
@@ -36,6 +40,21 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
         gateway.lan_if != gateway.wan_if,
         "gateway.wan_if",
         "must be another interface than gateway.lan_if",
+    );
+    problems.require(
+        !gateway.other_lans.contains(&gateway.lan_if) && !gateway.other_lans.contains(&gateway.wan_if),
+        "gateway.other_lans",
+        "names the LANs of other gates of this machine, not our own interfaces",
+    );
+    problems.require(
+        is_table_name(&gateway.table),
+        "gateway.table",
+        "a letter, then letters, digits, - and _, 31 at most",
+    );
+    problems.require(
+        !gateway.local_ports.contains(&0),
+        "gateway.local_ports",
+        "there is no port 0",
     );
     numbers(file, problems);
     addresses(file, problems);
@@ -398,6 +417,8 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         state_dir: file.state_dir.clone(),
         lease_socket: gateway.lease_socket.clone(),
         lease_file: gateway.dnsmasq.state_dir.join("dnsmasq.leases"),
+        table: gateway.table.clone(),
+        other_lans: gateway.other_lans.clone(),
         lan_if: gateway.lan_if.clone(),
         wan_if: gateway.wan_if.clone(),
         lan4: gateway.lan4.parse().context("gateway.lan4")?,
@@ -409,7 +430,11 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         uam_port: gateway.uam_port,
         names_port: gateway.names_port,
         citizen_names_port: gateway.citizen_names_port,
-        other_ports: portal_port.filter(|_| file.role.has_portal()).into_iter().collect(),
+        other_ports: portal_port
+            .filter(|_| file.role.has_portal())
+            .into_iter()
+            .chain(gateway.local_ports.iter().copied())
+            .collect(),
         portal_url: match gateway.portal_url.as_str() {
             "" => file.portal.public_url.clone(),
             url => url.to_owned(),

@@ -1,4 +1,4 @@
-//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, a name, what a flood takes from others, how near TCP comes to a plan's speed, and what crosses beyond a quota. One JSON line for each, with medians of
+//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, a name, what a flood takes from others, how near TCP comes to a plan's speed, who gets how much of a full uplink, and what crosses beyond a quota. One JSON line for each, with medians of
 //! several runs; peers are measured beside us in the same run.
 
 mod crowd;
@@ -10,6 +10,7 @@ mod overrun;
 mod portal;
 mod radius;
 mod sample;
+mod shares;
 mod speeds;
 
 use std::io::Write as _;
@@ -24,7 +25,7 @@ const RUNS: usize = 3;
 
 type Part = (&'static str, fn() -> anyhow::Result<Value>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("kernel", kernel::measure),
     ("radius", radius::measure),
     ("login", login::measure),
@@ -32,6 +33,7 @@ const PARTS: [Part; 8] = [
     ("names", names::measure),
     ("floods", floods::measure),
     ("speeds", speeds::measure),
+    ("shares", shares::measure),
     ("quota", overrun::measure),
 ];
 
@@ -44,7 +46,9 @@ fn main() -> anyhow::Result<()> {
         [] => measure(&PARTS),
         [name] => match PARTS.iter().find(|(known, _)| known == name) {
             Some(part) => measure(&[*part]),
-            None => bail!("there is no part {name}: say kernel, radius, login, portal, names, floods, speeds or quota"),
+            None => bail!(
+                "there is no part {name}: say kernel, radius, login, portal, names, floods, speeds, shares or quota"
+            ),
         },
         _ => bail!("say one part, or none for all"),
     }

@@ -49,14 +49,22 @@ impl Centre {
     /// # Errors
     /// What the command said.
     pub fn know(&self, world: &World, gate: &str, source: &str) -> anyhow::Result<()> {
-        let (radius, uam) = secrets(world.dir())?;
+        self.know_at(world, "Town", gate, source, &[])
+    }
+
+    /// Makes a gate known at this site, with more settings.
+    ///
+    /// # Errors
+    /// What the command said.
+    pub fn know_at(&self, world: &World, site: &str, gate: &str, source: &str, more: &[&str]) -> anyhow::Result<()> {
+        let (radius, uam) = secrets(world.dir(), gate)?;
         let source = format!("{source}/32");
         let words = [
             "nas",
             "set",
             gate,
             "--site",
-            "Town",
+            site,
             "--source",
             &source,
             "--secret-file",
@@ -65,7 +73,7 @@ impl Centre {
             &uam,
             "--renews",
         ];
-        self.admin(world, &words).map(drop)
+        self.admin(world, &[&words, more].concat()).map(drop)
     }
 
     /// An administrator's command.
@@ -91,7 +99,7 @@ impl Centre {
 /// # Errors
 /// The secrets cannot be written.
 pub fn config(dir: &Path, gate: &str, own: &str, orders_from: &str) -> anyhow::Result<String> {
-    let (radius, uam) = secrets(dir)?;
+    let (radius, uam) = secrets(dir, gate)?;
     Ok(format!(
         "nas_identifier = \"{gate}\"\nportal_url = \"http://{CENTRE}:8081\"\nwalled_garden = [\"{CENTRE}\"]\nuam_secret_file = \"{uam}\"\n\
          coa_listen = \"{own}:3799\"\n\
@@ -100,10 +108,14 @@ pub fn config(dir: &Path, gate: &str, own: &str, orders_from: &str) -> anyhow::R
     ))
 }
 
-/// Files with the secrets of RADIUS and of the portal.
-fn secrets(dir: &Path) -> anyhow::Result<(String, String)> {
+/// Files with the secrets of RADIUS, another for each gate, and of the portal.
+///
+/// # Errors
+/// They cannot be written.
+pub fn secrets(dir: &Path, gate: &str) -> anyhow::Result<(String, String)> {
+    let radius = format!("{RADIUS_SECRET}, {gate}");
     Ok((
-        secret_file(dir, "branch-radius.secret", RADIUS_SECRET)?,
+        secret_file(dir, &format!("radius-{gate}.secret"), &radius)?,
         secret_file(dir, "branch-uam.secret", UAM_SECRET)?,
     ))
 }
@@ -162,5 +174,44 @@ impl Branch {
         gateway.start(&gate)?;
         gateway.start_dnsmasq(&gate)?;
         Ok(Self { gateway, gate })
+    }
+}
+
+/// A second LAN of a world's own gate, with a gate of its own: another bridge and another process in the same namespace.
+pub struct SecondLan {
+    /// kavadam and dnsmasq.
+    pub gateway: Gateway,
+}
+
+impl SecondLan {
+    /// Its interface.
+    pub const INTERFACE: &str = "lan1";
+
+    /// Builds and starts it. `config` is as for [`Branch::start`], and orders come to port 3798.
+    ///
+    /// # Errors
+    /// The network cannot be built, or something does not come up.
+    pub fn start(world: &World, program: &Path, config: &str) -> anyhow::Result<Self> {
+        let lan = Self::INTERFACE;
+        for words in [
+            &format!("link add {lan} type bridge"),
+            &format!("link set {lan} up"),
+            &format!("addr add 10.81.0.1/16 dev {lan}"),
+        ] {
+            world.gate.ip(words)?;
+        }
+        let dir = world.dir().join(lan);
+        fs::create_dir(&dir)?;
+        let config = format!(
+            "lan_if = \"{lan}\"\nlan4 = \"10.81.0.1/16\"\nlan6 = \"\"\nother_lans = [\"lan0\"]\ntable = \"kavadam-{lan}\"\n{}",
+            config.replace(":3799", ":3798")
+        );
+        let mut gateway = Gateway::new(program, &dir, "gateway", &config)?;
+        gateway.amend("[gateway.api]\n", "[gateway.api]\nlisten = \"10.81.0.1:8443\"\n")?;
+        let range = "[gateway.dnsmasq]\nrange4 = [\"10.81.1.0\", \"10.81.254.255\"]\n";
+        gateway.amend("[gateway.dnsmasq]\n", range)?;
+        gateway.start_and_ask(&world.gate, "http://10.81.0.1:3990/prelogin")?;
+        gateway.start_dnsmasq(&world.gate)?;
+        Ok(Self { gateway })
     }
 }

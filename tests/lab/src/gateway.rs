@@ -173,11 +173,19 @@ impl Gateway {
     /// # Errors
     /// The words are not in it, or kavadam does not run.
     pub fn reload_with(&self, before: &str, after: &str) -> anyhow::Result<()> {
-        let text = fs::read_to_string(&self.config)?;
-        anyhow::ensure!(text.contains(before), "the configuration has no {before}");
-        fs::write(&self.config, text.replacen(before, after, 1))?;
+        self.amend(before, after)?;
         let process = self.kavadam.as_ref().context("kavadam does not run")?;
         sh("kill", &["-HUP", &process.id().to_string()]).map(drop)
+    }
+
+    /// Changes words in the configuration, for the next start.
+    ///
+    /// # Errors
+    /// The words are not in it.
+    pub fn amend(&self, before: &str, after: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(&self.config)?;
+        anyhow::ensure!(text.contains(before), "the configuration has no {before}");
+        Ok(fs::write(&self.config, text.replacen(before, after, 1))?)
     }
 
     /// Whether kavadam runs.

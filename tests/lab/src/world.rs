@@ -201,6 +201,14 @@ impl World {
     /// # Errors
     /// It cannot be made.
     pub fn phone_at(&mut self, gate: &str) -> anyhow::Result<Phone> {
+        self.phone_on(gate, "lan0")
+    }
+
+    /// A new phone on that bridge of the gate in that namespace.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn phone_on(&mut self, gate: &str, bridge: &str) -> anyhow::Result<Phone> {
         self.phones += 1;
         let number = self.phones;
         let mac = format!("02:00:5e:00:00:{number:02x}");
@@ -213,7 +221,7 @@ impl World {
                 "link", "add", &port, "netns", gate, "type", "veth", "peer", "name", "eth0", "netns", own,
             ],
         )?;
-        sh("ip", &["-n", gate, "link", "set", &port, "master", "lan0", "up"])?;
+        sh("ip", &["-n", gate, "link", "set", &port, "master", bridge, "up"])?;
         phone.netns().ip(&format!("link set eth0 address {mac} up"))?;
         Ok(phone)
     }

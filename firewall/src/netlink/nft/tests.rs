@@ -9,7 +9,7 @@ proptest! {
         for element in read_elements(&bytes) {
             prop_assert!(element.key.len() <= bytes.len());
         }
-        prop_assert!(read_quota(&bytes).is_none_or(|quota| quota.name.len() <= bytes.len()));
+        prop_assert!(ours().read_quota(&bytes).is_none_or(|quota| quota.name.len() <= bytes.len()));
     }
 
     #[test]
@@ -22,11 +22,15 @@ proptest! {
     }
 }
 
+fn ours() -> Table {
+    Table::named("kavadam")
+}
+
 /// The body of an answer that shows this entry.
 fn answer(entry: &Entry) -> Vec<u8> {
     let mut w = Writer::default();
     family_header(&mut w, FAMILY_INET, 0);
-    w.string(1, TABLE);
+    w.string(1, "kavadam");
     elements(&mut w, "any", std::slice::from_ref(entry));
     w.as_slice().to_vec()
 }
@@ -67,17 +71,17 @@ fn ignores_objects_of_other_tables() {
         w.u64(1, 10);
         w.u64(4, 10);
     });
-    assert_eq!(read_quota(w.as_slice()), None);
+    assert_eq!(ours().read_quota(w.as_slice()), None);
 }
 
 #[test]
 fn an_empty_batch_is_nothing_to_send() {
-    assert!(Batch::new(1).finish().is_none());
+    assert!(ours().batch(1).finish().is_none());
 }
 
 #[test]
 fn a_batch_asks_for_one_acknowledgement_at_its_last_change() {
-    let mut batch = Batch::new(10);
+    let mut batch = ours().batch(10);
     batch.delete("a", &[1]).delete("b", &[2]);
     let (writer, last) = batch.finish().unwrap();
     let acks: Vec<_> = wire::messages(writer.as_slice())

@@ -117,6 +117,7 @@ impl Compare {
         let opennds = or(&self.clients, clients).into_iter();
         wanted.extend(opennds.map(|clients| (Peer::OpenNds, clients)));
         let ours = or(&self.sessions, usual).into_iter();
+        wanted.push((Peer::KavadamShared, 1000));
         wanted.extend(ours.map(|sessions| (Peer::Kavadam, sessions)));
         wanted
     }

@@ -43,7 +43,12 @@ enum Command {
     Echo,
     /// In a gateway's namespace: load our rules and open so many sessions
     #[command(hide = true)]
-    Fill { sessions: u32 },
+    Fill {
+        sessions: u32,
+        /// With queues for an uplink that is never full
+        #[arg(long)]
+        share_uplink: bool,
+    },
     /// In a sender's namespace: send frames from there and print how long each took, JSON
     #[command(hide = true)]
     Send(pump::Send),
@@ -55,7 +60,7 @@ fn main() -> anyhow::Result<()> {
         Command::Soak(soak) => soak.run()?,
         Command::Chatter(chatter) => chatter.run()?,
         Command::Echo => soak::echo()?,
-        Command::Fill { sessions } => peers::fill(sessions)?,
+        Command::Fill { sessions, share_uplink } => peers::fill(sessions, share_uplink)?,
         Command::Send(send) => send.run()?,
     };
     Ok(writeln!(std::io::stdout(), "{line}")?)

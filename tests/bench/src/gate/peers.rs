@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use kavadam_firewall::{Gate, Layout, OpenSession};
+use kavadam_firewall::{Gate, Layout, OpenSession, Shares, UPLINK_BITS_PER_SEC, Uplink};
 use serde_json::{Value, json};
 
 use super::device::{LAN, ipv4, mac};
@@ -23,6 +23,8 @@ pub enum Peer {
     OpenNds,
     /// Ours, whole.
     Kavadam,
+    /// Ours, with the uplink shared fairly: faster than it ever is full, so that queues are passed and nothing waits.
+    KavadamShared,
 }
 
 impl Peer {
@@ -33,6 +35,7 @@ impl Peer {
             Self::Router => "NAT router",
             Self::OpenNds => "openNDS 10's rules",
             Self::Kavadam => "Kavadam",
+            Self::KavadamShared => "Kavadam, uplink shared",
         }
     }
 
@@ -40,16 +43,28 @@ impl Peer {
     pub const fn is_transparent(self) -> bool {
         matches!(self, Self::Plain)
     }
+
+    /// Whether it is ours.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Kavadam | Self::KavadamShared)
+    }
 }
 
 /// In the namespace it is called in.
-pub fn fill(sessions: u32) -> anyhow::Result<Value> {
-    let gate = Gate::load(&Layout {
+pub fn fill(sessions: u32, shares_uplink: bool) -> anyhow::Result<Value> {
+    let uplink = Uplink {
+        up_bits_per_sec: *UPLINK_BITS_PER_SEC.end(),
+        down_bits_per_sec: *UPLINK_BITS_PER_SEC.end(),
+    };
+    let layout = Layout {
         lan6: Some("fd00:80::1/64".parse()?),
         // As it comes, or as many as are needed.
         max_sessions: sessions.max(131_072),
+        uplink: shares_uplink.then_some(uplink),
         ..Layout::new("lan0", "wan0", LAN.parse()?, 8080)
-    })?;
+    };
+    let gate = Gate::load(&layout)?;
+    Shares::new()?.keep(&layout)?;
     let start = Instant::now();
     for number in 0..sessions {
         gate.open(&OpenSession {
@@ -69,7 +84,7 @@ pub fn fill(sessions: u32) -> anyhow::Result<Value> {
 /// Rules for `nft -f`, for those that need some.
 pub fn rules(peer: Peer, clients: u32) -> Option<String> {
     match peer {
-        Peer::Plain | Peer::Kavadam => None,
+        Peer::Plain | Peer::Kavadam | Peer::KavadamShared => None,
         Peer::Router => Some(
             "table ip nat {\n chain post {\n  type nat hook postrouting priority srcnat; policy accept;\n  oifname \"wan0\" masquerade\n }\n}\n"
                 .to_owned(),

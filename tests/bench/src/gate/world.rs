@@ -102,9 +102,12 @@ impl World {
     }
 
     fn fill(&self) -> anyhow::Result<()> {
-        if self.peer == Peer::Kavadam {
+        if self.peer.is_ours() {
             let this = std::env::current_exe()?.display().to_string();
-            self.gateway.run(&this, &["fill", &self.sessions.to_string()])?;
+            let sessions = self.sessions.to_string();
+            let mut words = vec!["fill", sessions.as_str()];
+            words.extend((self.peer == Peer::KavadamShared).then_some("--share-uplink"));
+            self.gateway.run(&this, &words)?;
         } else {
             self.tie()?;
         }

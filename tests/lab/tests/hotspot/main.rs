@@ -15,6 +15,7 @@ mod failures;
 mod foreign_centre;
 mod hostapd;
 mod hostile;
+mod lans;
 mod names;
 mod neighbours;
 mod proxies;
