@@ -50,6 +50,7 @@ impl Access {
                         if is_vendors && found.state == SessionState::Granted {
                             note_name(tx, report, found.id).await?;
                         }
+                        note_ports(tx, report, found.id).await?;
                         charge(tx, report, found.id, now).await
                     }
                     Found::Renamed(found) => {
@@ -140,6 +141,20 @@ async fn note_name(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Res
         user_name: Some(name.clone()),
         ..known.unwrap_or(VendorRow::of(id))
     };
+    Ok(tx.save_session_vendor(&row).await?)
+}
+
+/// Asked for when somebody wants to know whose connection it was. A gate may tell with each report; it is written down when it is news.
+async fn note_ports(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Result<(), AccessError> {
+    let Some(ports) = report.ports else {
+        return Ok(());
+    };
+    let known = tx.session_vendor(id).await?;
+    if known.as_ref().and_then(VendorRow::ports) == Some(ports) {
+        return Ok(());
+    }
+    let mut row = known.unwrap_or(VendorRow::of(id));
+    row.set_ports(ports);
     Ok(tx.save_session_vendor(&row).await?)
 }
 

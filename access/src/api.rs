@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavadam_domain::plan::Period;
 use kavadam_domain::{
-    Language, Limits, Mac, MobileNumber, NasId, Plan, Reason, SessionId, SiteId, SubscriberId, Timestamp,
+    Language, Limits, Mac, MobileNumber, NasId, Plan, PortRange, Reason, SessionId, SiteId, SubscriberId, Timestamp,
 };
 use zeroize::Zeroizing;
 
@@ -161,6 +161,8 @@ pub struct AccountingReport {
     pub mac: Option<Mac>,
     /// Framed-IP-Address.
     pub ip: Option<IpAddr>,
+    /// IP-Port-Range (RFC 8045): how the internet sees the device.
+    pub ports: Option<PortRange>,
     /// The meters, cumulative.
     pub counters: Counters,
     /// When it happened: Event-Timestamp, or now less Acct-Delay-Time.
@@ -411,4 +413,6 @@ pub struct SessionView {
     pub ssid: Option<String>,
     /// The access point, likewise.
     pub access_point: Option<String>,
+    /// How the internet sees the device, where the gate tells.
+    pub ports: Option<PortRange>,
 }

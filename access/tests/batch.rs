@@ -44,6 +44,7 @@ fn report(lab: &Lab, name: &str, octets: u64, secs: u32) -> Question {
         user_name: None,
         mac: Some(MAC),
         ip: None,
+        ports: None,
         counters: Counters {
             down_octets: octets,
             session_secs: secs,

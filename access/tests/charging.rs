@@ -9,15 +9,18 @@
 
 mod lab;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kavadam_access::api::*;
+use kavadam_domain::{PortRange, SessionId, Timestamp};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
 
 cases! {
     what_no_line_carries_is_kept_and_acknowledged_but_not_charged,
     a_stop_that_no_line_carries_still_ends_its_session,
     a_name_that_ends_with_nul_is_the_name_without,
+    an_address_a_port_and_a_time_tell_whose_a_connection_was,
     a_late_copy_from_a_gate_without_a_clock_is_not_charged_again,
     what_flowed_before_midnight_and_comes_after_is_charged_to_the_day_before,
     a_session_that_ended_with_its_day_is_not_drawn_into_the_next,
@@ -80,10 +83,71 @@ async fn a_name_that_ends_with_nul_is_the_name_without(database: Database) {
         user_name: Some("al\0ias".to_owned()),
         mac: None,
         ip: None,
+        ports: None,
         counters: Counters::default(),
         at: lab.now,
     };
     assert_eq!(lab.access.account(report, lab.now).await.unwrap(), Accounted::Unknown);
+}
+
+/// Which sessions the internet saw by this port at that time.
+async fn behind(lab: &Lab, port: u16, at: Timestamp) -> Vec<SessionId> {
+    let found = lab
+        .access
+        .sessions_behind("198.51.100.2".parse().unwrap(), port, at)
+        .await;
+    found.unwrap().iter().map(|session| session.id).collect()
+}
+
+async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let session = lab.session(MAC).await.id;
+    let ports = |first, last| {
+        Some(PortRange {
+            address: Ipv4Addr::new(198, 51, 100, 2),
+            first,
+            last,
+        })
+    };
+    let began = lab.now;
+    let mut report = AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Interim,
+        acct_session_id: "s1".to_owned(),
+        class: None,
+        user_name: None,
+        mac: None,
+        ip: None,
+        ports: ports(1024, 1535),
+        counters: Counters::default(),
+        at: lab.now,
+    };
+    lab.access.account(report.clone(), lab.now).await.unwrap();
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(behind(&lab, 1024, lab.now).await, [session]);
+    assert_eq!(behind(&lab, 1535, began).await, [session]);
+    assert_eq!(behind(&lab, 1536, lab.now).await, [], "another device's port");
+    let before = Timestamp(began.0 - 3_600_000_000);
+    assert_eq!(behind(&lab, 1024, before).await, [], "before the session");
+
+    // What a later report does not tell stays; what it tells anew is how it is.
+    report.ports = None;
+    report.at = lab.now;
+    lab.access.account(report.clone(), lab.now).await.unwrap();
+    assert_eq!(behind(&lab, 1024, lab.now).await, [session]);
+    report.ports = ports(2048, 2559);
+    report.kind = AccountingKind::Stop(1);
+    lab.pass(Duration::from_mins(1));
+    report.at = lab.now;
+    lab.access.account(report, lab.now).await.unwrap();
+    assert_eq!(behind(&lab, 2100, lab.now).await, [session]);
+    let ended = lab.now;
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(behind(&lab, 2100, lab.now).await, [], "it has ended");
+    assert_eq!(behind(&lab, 2100, ended).await, [session]);
+    let view = lab.access.session(session).await.unwrap().unwrap();
+    assert_eq!(view.ports, ports(2048, 2559));
 }
 
 async fn a_late_copy_from_a_gate_without_a_clock_is_not_charged_again(database: Database) {
@@ -120,6 +184,7 @@ async fn report_of(lab: &Lab, kind: AccountingKind, octets: u64, secs: u32, ago:
         user_name: None,
         mac: None,
         ip: None,
+        ports: None,
         counters: Counters {
             down_octets: octets,
             session_secs: secs,
@@ -186,6 +251,7 @@ async fn report_by_class(lab: &Lab, kind: AccountingKind, grant: &Grant, name: &
         user_name: None,
         mac: None,
         ip: None,
+        ports: None,
         counters: Counters {
             down_octets: octets,
             session_secs: 1,

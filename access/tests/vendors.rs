@@ -274,6 +274,7 @@ async fn an_order_names_the_session_as_its_gate_does(database: Database) {
         user_name: Some("02:00:00:00:00:01".to_owned()),
         mac: Some(MAC),
         ip: None,
+        ports: None,
         counters: Counters::default(),
         at: lab.now,
     };
@@ -303,6 +304,7 @@ async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database
         user_name: None,
         mac: Some(MAC),
         ip: None,
+        ports: None,
         counters: Counters::default(),
         at: lab.now,
     };

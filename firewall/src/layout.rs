@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use kavadam_domain::PortMapping;
+
 use crate::FirewallError;
 use crate::netlink::Table;
 
@@ -60,6 +62,8 @@ pub struct Layout {
     /// Where the LAN interface is a bridge: let nothing pass from one of its ports to another. Without it only what no device may say to
     /// others is kept from them: router advertisements, redirects and answers of DHCP servers.
     pub isolate: bool,
+    /// Which ports of which public addresses each device has to itself; `None`: all share the address of the WAN interface.
+    pub ports: Option<PortMapping>,
     /// What the way to the internet carries, to be shared fairly; `None`: each takes what it gets.
     pub uplink: Option<Uplink>,
     /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
@@ -101,6 +105,7 @@ impl Layout {
             blocked_ports: Vec::new(),
             strict: true,
             isolate: true,
+            ports: None,
             uplink: None,
             max_sessions: 131_072,
         }

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use kavadam_domain::PortRange;
 
 pub(crate) mod arp;
 pub(crate) mod link;
@@ -51,6 +52,8 @@ pub(crate) mod set {
     pub const CITIZEN_NAMES: &str = "citizen_names";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
+    /// `device's IPv4 address -> public address and ports`, where each device has its own.
+    pub const PUBLIC_PORTS: &str = "public_ports";
     /// `slot modulo 2048 -> queue`, where an uplink is shared. The same for ever, so that no session brings or takes anything.
     pub const SHARES: &str = "shares";
 }
@@ -141,7 +144,8 @@ pub(crate) fn content(layout: &Layout) -> String {
     }
     line(&mut out, &format!("flush table inet {table}"));
     for (name, elements) in configured(layout) {
-        let kind = if name == set::SHARES { "map" } else { "set" };
+        let is_map = name == set::SHARES || name == set::PUBLIC_PORTS;
+        let kind = if is_map { "map" } else { "set" };
         line(&mut out, &format!("flush {kind} inet {table} {name}"));
         if !elements.is_empty() {
             line(
@@ -237,6 +241,13 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
     ];
     if layout.uplink.is_some() {
         sets.push((set::SHARES, format!("type mark : classid; size {};", share::COUNT)));
+    }
+    if let Some(mapping) = &layout.ports {
+        let size = mapping.all().count().max(65_536);
+        sets.push((
+            set::PUBLIC_PORTS,
+            format!("type ipv4_addr : interval ipv4_addr . inet_service; size {size};"),
+        ));
     }
     sets
 }
@@ -359,6 +370,12 @@ fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
         ("nd_types", nd_types.map(ToOwned::to_owned).to_vec()),
     ];
     sets.extend(shares);
+    if let Some(mapping) = &layout.ports {
+        let entry = |(device, ports): (Ipv4Addr, PortRange)| {
+            format!("{device} : {} . {}-{}", ports.address, ports.first, ports.last)
+        };
+        sets.push((set::PUBLIC_PORTS, mapping.all().map(entry).collect()));
+    }
     sets
 }
 
@@ -366,6 +383,7 @@ fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
 mod tests {
     use super::*;
     use crate::layout::tests::sample;
+    use kavadam_domain::PortMapping;
 
     /// Set `UPDATE_SNAPSHOT=1` to write the file anew after a wanted change.
     fn assert_snapshot(name: &str, text: &str) {
@@ -512,6 +530,32 @@ mod tests {
         assert!(forward.contains("iifname \"lan1\" oifname \"wan0\" accept"));
         assert_eq!(chain("input").last().unwrap(), "goto other_in");
         assert!(!text(&two).contains(" kavadam "), "every line is of its own table");
+    }
+
+    #[test]
+    fn a_device_without_ports_of_its_own_has_none_of_anybodys() {
+        let mapped = Layout {
+            ports: PortMapping::new(
+                "10.80.1.0".parse().unwrap(),
+                "10.80.1.1".parse().unwrap(),
+                vec!["198.51.100.2".parse().unwrap()],
+                512,
+            )
+            .ok(),
+            ..sample()
+        };
+        let chain = |name| {
+            chains(&mapped)
+                .into_iter()
+                .find(|chain| chain.name == name)
+                .unwrap()
+                .rules
+        };
+        assert!(!chain("nat_post").concat().contains("masquerade"));
+        assert!(chain("translate").contains(&"meta l4proto udp drop  # it has no ports of its own".to_owned()));
+        assert!(
+            text(&mapped).contains("{ 10.80.1.0 : 198.51.100.2 . 1024-1535, 10.80.1.1 : 198.51.100.2 . 1536-2047 }")
+        );
     }
 
     #[test]

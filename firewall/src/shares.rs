@@ -11,17 +11,22 @@ use crate::layout::Layout;
 use crate::netlink::{Channel, Class, Queues, Root};
 use crate::ruleset::share;
 
-/// Promised to each share, octets per second: so little that all of them together stay below any uplink. What they really get is their turn.
-const PROMISED: u32 = 125;
+/// Of the line, what is promised to each share; all of them together are a quarter of it. What is within the promise passes before what only has
+/// its turn.
+const PROMISES: u32 = 8_192;
+/// Of a promise, what is kept for who has been silent, as far as the kernel keeps it (275 s): a question for a name, a handshake and a small page wait for nobody.
+const SAVED_OCTETS: u32 = 16_000;
 /// More than any uplink has: the sum is bounded, not the part.
 const NO_CEILING: u32 = 4_000_000_000;
 /// What waits in one queue: the largest merged packet fits in, and as much again as half of it.
 const WAITING_OCTETS: u32 = 98_304;
-/// A turn is what the uplink carries in so many parts of a second, but a full frame at least and a merged packet at most.
-const TURNS_PER_SEC: u64 = 1_000;
-const LEAST_TURN: u64 = 1_514;
-const LONGEST_TURN: u64 = 65_536;
-/// What may pass at once, in parts of a second.
+/// A turn is what the line carries in 30 ms. The kernel sends a whole packet even in a turn that is shorter, so below the largest merged packet
+/// shares are equal only among packets of a kind; but on a slow line long turns would keep the others waiting for seconds.
+const TURNS_PER_SEC: u32 = 33;
+const LEAST_TURN: u32 = 12_000;
+/// The largest merged packet, with the headers of all its parts.
+const LONGEST_TURN: u32 = 72_000;
+/// What may pass at once of all, in parts of a second.
 const BURSTS_PER_SEC: u32 = 100;
 
 /// Keeps the queues of one machine; cheap to look, so it is asked again and again, as interfaces come and go.
@@ -137,16 +142,15 @@ fn sum(speed: u32) -> Class {
 
 fn part(speed: u32) -> Class {
     Class {
-        rate: PROMISED,
+        rate: (speed / PROMISES).max(1),
         ceil: NO_CEILING,
-        burst: 1_600,
+        burst: SAVED_OCTETS,
         quantum: turn(speed),
     }
 }
 
 fn turn(speed: u32) -> u32 {
-    let octets = (u64::from(speed) / TURNS_PER_SEC).clamp(LEAST_TURN, LONGEST_TURN);
-    u32::try_from(octets).unwrap_or(u32::MAX)
+    (speed / TURNS_PER_SEC).clamp(LEAST_TURN, LONGEST_TURN)
 }
 
 #[cfg(test)]
@@ -154,9 +158,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_a_full_frame_at_least_and_a_merged_packet_at_most() {
-        assert_eq!(turn(125_000), 1_514);
-        assert_eq!(turn(12_500_000), 12_500);
-        assert_eq!(turn(3_750_000_000), 65_536);
+    fn a_turn_is_eight_frames_at_least_and_a_merged_packet_at_most() {
+        assert_eq!(turn(125_000), 12_000);
+        assert_eq!(turn(1_000_000), 30_303);
+        assert_eq!(turn(12_500_000), 72_000);
+    }
+
+    #[test]
+    fn promises_leave_room_on_any_line() {
+        for speed in [12_500, 2_500_000, 3_750_000_000_u32] {
+            let all = u64::from(part(speed).rate) * u64::from(share::COUNT);
+            assert!(all <= u64::from(speed / 4));
+        }
     }
 }

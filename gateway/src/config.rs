@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use kavadam_domain::PortMapping;
 use kavadam_firewall::{Layout, Uplink};
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
@@ -55,6 +56,8 @@ pub struct GatewayConfig {
     pub is_strict: bool,
     /// Where the LAN is a bridge of ours: nothing passes from one of its ports to another.
     pub are_isolated: bool,
+    /// Which ports of which public addresses each device has to itself.
+    pub ports: Option<PortMapping>,
     /// What the way to the internet carries, to be shared fairly.
     pub uplink: Option<Uplink>,
     /// Sessions at once.
@@ -208,6 +211,7 @@ impl GatewayConfig {
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
             isolate: self.are_isolated,
+            ports: self.ports.clone(),
             uplink: self.uplink,
             max_sessions: self.max_sessions,
         }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_domain::Mac;
+use kavadam_domain::{Mac, PortMapping};
 use kavadam_firewall::{GateEvent, Slot};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
@@ -162,6 +162,8 @@ pub(crate) struct Engine<K> {
     pub messages: mpsc::Receiver<Message>,
     pub handle: EngineHandle,
     pub devices: Devices,
+    /// Which device has which ports.
+    pub ports: Option<PortMapping>,
     waiters: HashMap<WaiterId, oneshot::Sender<Told>>,
     last_waiter: u64,
     /// To be committed, in order.
@@ -189,6 +191,7 @@ impl<K: Kernel> Engine<K> {
             messages,
             handle,
             devices,
+            ports: None,
             waiters: HashMap::new(),
             last_waiter: 0,
             pending: Changes::default(),
@@ -240,7 +243,15 @@ impl<K: Kernel> Engine<K> {
             for command in commands {
                 is_urgent |= matches!(command, Command::Spool(_) | Command::Save(_));
                 match command {
-                    Command::Spool(report) => self.pending.reports.push(*report),
+                    Command::Spool(mut report) => {
+                        // As it is now: the configuration may be another when it is delivered.
+                        report.ports = self
+                            .ports
+                            .as_ref()
+                            .zip(report.ipv4)
+                            .and_then(|(ports, ipv4)| ports.of(ipv4));
+                        self.pending.reports.push(*report);
+                    }
                     Command::Save(row) => self.pending.saved.push(*row),
                     // May wait for the next commit: a row too many costs nothing.
                     Command::Forget(id) => self.pending.forgotten.push(id),

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use kavadam_domain::{Mac, Timestamp};
+use kavadam_domain::{Mac, PortRange, Timestamp};
 use kavadam_radius::{AccountingRequest, Counters};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct Report {
     pub ipv4: Option<Ipv4Addr>,
     /// Framed-IPv6-Address.
     pub ipv6: Option<Ipv6Addr>,
+    /// How the internet sees the device (RFC 8045).
+    #[serde(default)]
+    pub ports: Option<PortRange>,
     /// From the device.
     pub up_octets: u64,
     /// To the device.
@@ -65,6 +68,7 @@ impl Report {
             mac: None,
             ipv4: None,
             ipv6: None,
+            ports: None,
             up_octets: 0,
             down_octets: 0,
             up_packets: 0,
@@ -93,6 +97,7 @@ impl Report {
             called_station_id: Some(called_station_id.to_owned()),
             framed_ipv4: self.ipv4,
             framed_ipv6: self.ipv6,
+            ports: self.ports,
             counters: Counters::from(self),
             ..AccountingRequest::new(self.kind.into(), self.id.clone(), self.at)
         }

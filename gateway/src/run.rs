@@ -192,8 +192,10 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         &Doors::new(&config, called, handle, devices.clone()),
         tls.as_ref(),
     )?;
+    let mut engine = Engine::new(core, spool, courier_handle.clone(), client, channel, devices.clone());
+    engine.ports.clone_from(&config.ports);
     Ok(Gateway {
-        engine: Engine::new(core, spool, courier_handle.clone(), client, channel, devices.clone()),
+        engine,
         config,
         events,
         guard,

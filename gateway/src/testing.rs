@@ -27,6 +27,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         uam_secret: Secret::new(b"uam secret".to_vec()),
         is_strict: true,
         are_isolated: true,
+        ports: None,
         uplink: None,
         max_sessions: 1000,
         walled_garden: vec!["203.0.113.30".parse().unwrap(), "2001:db8::30".parse().unwrap()],

@@ -205,8 +205,12 @@ CREATE TABLE session_vendor (
     user_name         TEXT, -- by which the gate reports it
     handle            TEXT, -- the gate's own name for it, by which it takes orders
     ssid              TEXT,
-    access_point      TEXT
+    access_point      TEXT,
+    public_ip         TEXT, -- by which the internet sees the device, with the ports that are its alone
+    first_port        INTEGER,
+    last_port         INTEGER
 ) STRICT;
+CREATE INDEX session_vendor_behind ON session_vendor (public_ip, first_port) WHERE public_ip IS NOT NULL;
 
 CREATE TABLE voucher (
     id           INTEGER PRIMARY KEY NOT NULL,

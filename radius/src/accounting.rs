@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use kavadam_domain::{Mac, Timestamp};
+use kavadam_domain::{Mac, PortRange, Timestamp};
 
 use crate::NasIdentity;
 use crate::access::{framed_ipv6_of, mac_of, write_device};
 use crate::limits::{join, split};
+use crate::port_range;
 use crate::wire::{Code, Draft, Packet, WrongLength, attr, status};
 
 /// What happened (Acct-Status-Type).
@@ -63,6 +64,8 @@ pub struct AccountingRequest {
     pub framed_ipv4: Option<Ipv4Addr>,
     /// Framed-IPv6-Address.
     pub framed_ipv6: Option<Ipv6Addr>,
+    /// IP-Port-Range: how the internet sees the device (RFC 8045 §3.1.2).
+    pub ports: Option<PortRange>,
     /// The meters; written for Interim and Stop only.
     pub counters: Counters,
     /// When it happened: Event-Timestamp (RFC 2869 §5.3), whole seconds on the wire.
@@ -83,6 +86,7 @@ impl AccountingRequest {
             called_station_id: None,
             framed_ipv4: None,
             framed_ipv6: None,
+            ports: None,
             counters: Counters::default(),
             at,
         }
@@ -109,6 +113,9 @@ impl AccountingRequest {
             self.framed_ipv4,
             self.framed_ipv6,
         );
+        if let Some(ports) = self.ports {
+            port_range::write(&mut draft, ports);
+        }
         if matches!(self.kind, AccountingKind::Interim | AccountingKind::Stop(_)) {
             self.counters.write(&mut draft);
         }
@@ -144,6 +151,7 @@ impl AccountingRequest {
             called_station_id: packet.text(attr::CALLED_STATION_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
             framed_ipv6: framed_ipv6_of(packet),
+            ports: port_range::read(packet),
             counters: Counters::read(packet).ok()?,
             at: happened_at(packet, now).ok()?,
         })

@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod limits;
 mod listener;
 mod nas;
+mod port_range;
 #[cfg(feature = "client")]
 pub mod probe;
 #[cfg(feature = "server")]

@@ -79,6 +79,16 @@ fn end_of_day(date: &str) -> Option<Timestamp> {
     Some(Timestamp(end.as_microsecond()))
 }
 
+/// A moment with its time zone, such as `2026-11-30T08:15:00+05:30` or `2026-11-30T02:45:00Z` (RFC 3339).
+///
+/// # Errors
+/// What would be right.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    let wrong = |_| format!("`{text}` is no moment: write it like 2026-11-30T08:15:00+05:30, with its time zone");
+    let moment: jiff::Timestamp = text.parse().map_err(wrong)?;
+    Ok(Timestamp(moment.as_microsecond()))
+}
+
 /// A name in a certificate, or `none`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate(pub Option<CertificateName>);
@@ -148,6 +158,16 @@ mod tests {
         assert_eq!(octets("7B"), Ok(7));
         assert_eq!(rate("10Mbit"), Ok(10_000_000));
         assert_eq!(span("14d"), Ok(Duration::from_hours(14 * 24)));
+    }
+
+    #[test]
+    fn a_moment_has_a_time_zone() {
+        let read = |text| moment(text).map(Timestamp::as_secs);
+        assert_eq!(read("2026-11-30T08:15:00+05:30"), Ok(1_796_006_700));
+        assert_eq!(read("2026-11-30T02:45:00Z"), Ok(1_796_006_700));
+        for wrong in ["2026-11-30", "2026-11-30 08:15:00", "08:15", "yesterday", ""] {
+            assert!(read(wrong).unwrap_err().contains("time zone"), "{wrong}");
+        }
     }
 
     #[test]

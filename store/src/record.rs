@@ -1,7 +1,9 @@
 //! The record of sessions, asked for in the ways that must stay quick when it is long: each way has a text of its own, since neither database
 //! uses an index for "this column, if it was asked for".
 
-use kavadam_domain::{SessionId, SiteId, SubscriberId};
+use std::net::IpAddr;
+
+use kavadam_domain::{SessionId, SiteId, SubscriberId, Timestamp};
 
 use crate::sql::rows;
 use crate::{Result, SessionListing, SessionRow, Tx};
@@ -10,7 +12,8 @@ use crate::{Result, SessionListing, SessionRow, Tx};
 macro_rules! listing {
     ($case:literal) => {
         concat!(
-            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name, v.ssid, v.access_point
+            "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name, v.ssid, v.access_point,
+                 v.public_ip, v.first_port, v.last_port
              FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
                  JOIN site p ON p.id = s.site_id LEFT JOIN session_vendor v ON v.session_id = s.id ",
             $case
@@ -117,6 +120,27 @@ impl Tx {
             listing!("WHERE s.site_id = $1 ORDER BY s.id DESC LIMIT $2"),
             site,
             most,
+        )
+    }
+
+    /// Lists the sessions that went on at that time, and that the internet saw by this address and port, the newest first: one, unless gates
+    /// share the address.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sessions_behind(&mut self, address: IpAddr, port: u16, at: Timestamp) -> Result<Vec<SessionListing>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            listing!(
+                "WHERE v.public_ip = $1 AND v.first_port <= $2 AND v.last_port >= $2 AND s.granted_at <= $3
+                     AND (s.ended_at IS NULL OR s.ended_at >= $3)
+                 ORDER BY s.granted_at DESC, s.id DESC LIMIT 1000"
+            ),
+            address,
+            u32::from(port),
+            at,
         )
     }
 

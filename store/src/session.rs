@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use kavadam_domain::accounting::{Meter, Reading};
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{EntitlementId, LeaseId, Mac, MobileNumber, NasId, SessionId, SiteId, SubscriberId, Timestamp};
+use kavadam_domain::{
+    EntitlementId, LeaseId, Mac, MobileNumber, NasId, PortRange, SessionId, SiteId, SubscriberId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::error::BoxDynError;
 
@@ -377,6 +379,8 @@ pub struct SessionListing {
     pub ssid: Option<String>,
     /// The access point, likewise.
     pub access_point: Option<String>,
+    /// How the internet sees the device, where its gate tells.
+    pub ports: Option<PortRange>,
 }
 
 macro_rules! listing {
@@ -390,6 +394,11 @@ macro_rules! listing {
                     site: crate::column::read(row, "site_name")?,
                     ssid: crate::column::read(row, "ssid")?,
                     access_point: crate::column::read(row, "access_point")?,
+                    ports: crate::vendor::ports(
+                        crate::column::read(row, "public_ip")?,
+                        crate::column::read(row, "first_port")?,
+                        crate::column::read(row, "last_port")?,
+                    ),
                 })
             }
         }

@@ -1,6 +1,8 @@
 //! What a session is at a vendor's gate: the limits it was told, and what it says in its own words. A session at our own gateway has none.
 
-use kavadam_domain::{Limits, SessionId};
+use std::net::IpAddr;
+
+use kavadam_domain::{Limits, PortRange, SessionId};
 
 use crate::sql::{row, rows};
 use crate::{Result, Tx};
@@ -28,6 +30,12 @@ row! {
         pub ssid: Option<String>,
         /// The access point.
         pub access_point: Option<String>,
+        /// The address by which the internet sees the device.
+        pub public_ip: Option<IpAddr>,
+        /// The lowest port there that is the device's alone.
+        pub first_port: Option<u32>,
+        /// The highest.
+        pub last_port: Option<u32>,
     }
 }
 
@@ -46,7 +54,23 @@ impl VendorRow {
             handle: None,
             ssid: None,
             access_point: None,
+            public_ip: None,
+            first_port: None,
+            last_port: None,
         }
+    }
+
+    /// How the internet sees the device.
+    #[must_use]
+    pub fn ports(&self) -> Option<PortRange> {
+        ports(self.public_ip, self.first_port, self.last_port)
+    }
+
+    /// The internet sees it so.
+    pub fn set_ports(&mut self, ports: PortRange) {
+        self.public_ip = Some(ports.address.into());
+        self.first_port = Some(ports.first.into());
+        self.last_port = Some(ports.last.into());
     }
 
     /// The limits that its gate was told.
@@ -71,6 +95,17 @@ impl VendorRow {
         self.session_secs = limits.session_secs;
         self.idle_secs = limits.idle_secs;
     }
+}
+
+/// Out of three columns.
+pub(crate) fn ports(address: Option<IpAddr>, first: Option<u32>, last: Option<u32>) -> Option<PortRange> {
+    let IpAddr::V4(address) = address? else { return None };
+    let port = |number: Option<u32>| u16::try_from(number?).ok();
+    Some(PortRange {
+        address,
+        first: port(first)?,
+        last: port(last)?,
+    })
 }
 
 impl Tx {

@@ -231,6 +231,20 @@ impl Access {
         Ok(ended)
     }
 
+    /// The sessions that the internet saw by this address and port at that time, the newest first: one, unless gates share the address.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn sessions_behind(
+        &self,
+        address: IpAddr,
+        port: u16,
+        at: Timestamp,
+    ) -> Result<Vec<SessionView>, AccessError> {
+        let found = self.read().await?.sessions_behind(address, port, at).await?;
+        Ok(found.into_iter().map(view).collect())
+    }
+
     /// Who changed what, the newest first, at most `most`.
     ///
     /// # Errors
@@ -248,6 +262,7 @@ fn view(row: SessionListing) -> SessionView {
         site,
         ssid,
         access_point,
+        ports,
     } = row;
     let meter = session.meter();
     let state = match (session.state, session.order_action) {
@@ -276,5 +291,6 @@ fn view(row: SessionListing) -> SessionView {
         trouble: session.trouble,
         ssid,
         access_point,
+        ports,
     }
 }

@@ -276,6 +276,7 @@ impl Lab {
             user_name: None,
             mac: None,
             ip: None,
+            ports: None,
             counters: Counters {
                 down_octets: octets,
                 session_secs: secs,

@@ -162,6 +162,7 @@ impl Model {
             user_name: None,
             mac: Some(mac(session.device)),
             ip: None,
+            ports: None,
             counters: Counters {
                 up_octets: narrow(up),
                 down_octets: narrow(down),
@@ -367,6 +368,7 @@ impl Model {
             user_name: None,
             mac: None,
             ip: None,
+            ports: None,
             counters: Counters::default(),
             at: self.lab.now,
         };

@@ -1,5 +1,7 @@
 //! The chains: one function or list for each, in the order in which a packet meets them.
 
+use kavadam_domain::PortMapping;
+
 use super::{COUNTERS, Chain, Hook, set, share};
 use crate::layout::Layout;
 
@@ -35,6 +37,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("dns_out", owned(&DNS_OUT)),
         plain("other_in", other_in(layout)),
     ]);
+    chains.extend(layout.ports.as_ref().map(|ports| plain("translate", translate(ports))));
     chains.extend(layout.uplink.map(|_| plain("shared", shared())));
     chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
     chains
@@ -76,7 +79,15 @@ fn hooked(layout: &Layout) -> Vec<Chain> {
             "postrouting",
             ("srcnat", 100),
             "accept",
-            vec![format!("ip saddr {} oifname \"{wan}\" masquerade", layout.lan4.trunc())],
+            vec![format!(
+                "ip saddr {} oifname \"{wan}\" {}",
+                layout.lan4.trunc(),
+                if layout.ports.is_some() {
+                    "goto translate"
+                } else {
+                    "masquerade"
+                }
+            )],
         ),
         base("forward", "filter", "forward", ("filter", 0), "drop", forward(layout)),
         base("input", "filter", "input", ("filter", 0), "accept", input(layout)),
@@ -93,6 +104,15 @@ fn hooked(layout: &Layout) -> Vec<Chain> {
                 .collect(),
         ),
     ]
+}
+
+/// What has ports goes by those of its device. What has none, such as tunnels, goes by the first address.
+fn translate(ports: &PortMapping) -> Vec<String> {
+    let protocols = ["tcp", "udp", "icmp"];
+    let own = protocols.map(|proto| format!("meta l4proto {proto} snat ip to ip saddr map @{}", set::PUBLIC_PORTS));
+    let none = protocols.map(|proto| format!("meta l4proto {proto} drop  # it has no ports of its own"));
+    let first = ports.addresses().first().map(|address| format!("snat ip to {address}"));
+    own.into_iter().chain(none).chain(first).collect()
 }
 
 /// Between the LAN and the internet, and nothing else: not from one citizen to another either.

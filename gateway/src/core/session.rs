@@ -129,6 +129,7 @@ impl SessionRow {
             mac: Some(self.mac),
             ipv4: self.ipv4,
             ipv6: self.ipv6,
+            ports: None,
             up_octets: meter.up_octets,
             down_octets: meter.down_octets,
             up_packets: meter.up_packets,

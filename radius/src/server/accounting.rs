@@ -137,6 +137,7 @@ fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
         user_name: request.user_name,
         mac: request.mac,
         ip,
+        ports: request.ports,
         counters: api::Counters {
             up_octets: counters.up_octets,
             down_octets: counters.down_octets,

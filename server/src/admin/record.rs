@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kavadam_access::admin::SessionQuery;
 use kavadam_access::api::SessionView;
-use kavadam_domain::{Mac, MobileNumber, SessionId, Timestamp};
+use kavadam_domain::{Mac, MobileNumber, PortRange, SessionId, Timestamp};
 use kavadam_store::AuditRow;
 use serde_json::{Value, json};
 
@@ -29,14 +29,20 @@ impl Desk {
                     most: Some(most),
                 };
                 let sessions = self.access.sessions(&query).await?;
-                print(output.json, &sessions.iter().map(session_json).collect(), || {
-                    table(
-                        [
-                            "ID", "NUMBER", "SITE", "GATE", "STATE", "BEGAN", "TIME", "DATA", "TROUBLE",
-                        ],
-                        sessions.iter().map(|session| self.session_row(session)).collect(),
-                    )
-                })
+                self.print_sessions(&sessions, output.json)
+            }
+            SessionCommand::Behind { endpoint, at, output } => {
+                let at = at.unwrap_or(self.now);
+                let sessions = self
+                    .access
+                    .sessions_behind((*endpoint.ip()).into(), endpoint.port(), at)
+                    .await?;
+                if sessions.is_empty() && !output.json {
+                    return say(&format!(
+                        "no session was behind {endpoint} then: either nobody was, or its gate gives no device ports of its own (gateway.nat)"
+                    ));
+                }
+                self.print_sessions(&sessions, output.json)
             }
             SessionCommand::Show { id, output } => {
                 let session = self.find_session(id).await?;
@@ -57,6 +63,17 @@ impl Desk {
                 say(&format!("session {id} {what}"))
             }
         }
+    }
+
+    fn print_sessions(&self, sessions: &[SessionView], is_json: bool) -> anyhow::Result<()> {
+        print(is_json, &sessions.iter().map(session_json).collect(), || {
+            table(
+                [
+                    "ID", "NUMBER", "SITE", "GATE", "STATE", "BEGAN", "TIME", "DATA", "TROUBLE",
+                ],
+                sessions.iter().map(|session| self.session_row(session)).collect(),
+            )
+        })
     }
 
     async fn find_session(&self, id: i64) -> anyhow::Result<SessionView> {
@@ -105,6 +122,9 @@ impl Desk {
             if let Some(told) = told {
                 sides.push((name, told.clone()));
             }
+        }
+        if let Some(PortRange { address, first, last }) = session.ports {
+            sides.push(("public ports", format!("{address}, {first} to {last}")));
         }
         if let Some(at) = session.ended_at {
             sides.push(("ended", ago(self.now, at)));
@@ -159,5 +179,7 @@ fn session_json(session: &SessionView) -> Value {
         "up_octets": session.counters.up_octets, "down_octets": session.counters.down_octets,
         "session_secs": session.counters.session_secs, "trouble": session.trouble,
         "ssid": session.ssid, "access_point": session.access_point,
+        "public_address": session.ports.map(|ports| ports.address), "first_port": session.ports.map(|ports| ports.first),
+        "last_port": session.ports.map(|ports| ports.last),
     })
 }

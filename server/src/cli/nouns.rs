@@ -1,5 +1,6 @@
 //! Sites, gates, people, sessions, vouchers and the audit on the command line.
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -248,6 +249,21 @@ pub enum SessionCommand {
     #[command(after_help = "Example:\n  kavadam session show 4711")]
     Show {
         id: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Whose connection it was, by a public address, a port and a time
+    ///
+    /// Where a gate gives each device ports of its own (gateway.nat), one session answers to them. Connections that a device keeps beyond the end of its session
+    /// are cut, so the session at that time is the one.
+    #[command(after_help = "Example:\n  kavadam session behind 198.51.100.2:5321 --at 2026-11-30T08:15:00+05:30")]
+    Behind {
+        /// As a server in the internet has seen it
+        #[arg(value_name = "ADDRESS:PORT")]
+        endpoint: SocketAddrV4,
+        /// When, with its time zone; without it, now
+        #[arg(long, value_name = "TIME", value_parser = units::moment)]
+        at: Option<Timestamp>,
         #[command(flatten)]
         output: Output,
     },

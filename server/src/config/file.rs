@@ -204,6 +204,7 @@ section! {
         api: Api = Api::default(),
         blocked: Blocked = Blocked::default(),
         uplink: Uplink = Uplink::default(),
+        nat: Nat = Nat::default(),
         dnsmasq: Dnsmasq = Dnsmasq::default(),
     }
 }
@@ -216,6 +217,14 @@ section! {
         addresses: Vec<String> = Vec::new(),
         ports: Vec<String> = Vec::new(),
         every_resolver: bool = false,
+    }
+}
+
+section! {
+    /// How the internet sees the devices.
+    Nat {
+        addresses: Vec<String> = Vec::new(),
+        ports_each: u32 = 512,
     }
 }
 

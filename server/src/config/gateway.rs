@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use kavadam_domain::PortMapping;
 use kavadam_gateway::config::{ApiConfig, BlockedConfig, DnsmasqConfig, RadiusConfig};
 use kavadam_gateway::{
     Blocklist, Garden, GatewayConfig, InvalidGardenName, UPLINK_BITS_PER_SEC, Uplink, is_table_name,
@@ -143,6 +144,9 @@ fn addresses(file: &File, problems: &mut Problems) {
         }
     }
     blocked(file, problems);
+    if let Err(error) = ports(file) {
+        problems.add("gateway.nat", &format!("{error:#}"));
+    }
     if let Err(error) = uplink(file) {
         problems.add("gateway.uplink", &format!("{error:#}"));
     }
@@ -211,6 +215,28 @@ fn port_of(text: &str) -> anyhow::Result<(u8, u16)> {
         Some((number, port.parse().ok().filter(|port| *port > 0)?))
     };
     read().with_context(|| format!("`{text}` is no port: write tcp/25 or udp/5060"))
+}
+
+/// Which device has which ports, if each is to have its own.
+fn ports(file: &File) -> anyhow::Result<Option<PortMapping>> {
+    let nat = &file.gateway.nat;
+    if nat.addresses.is_empty() {
+        return Ok(None);
+    }
+    let [first, last] = &file.gateway.dnsmasq.range4;
+    let addresses = nat.addresses.iter();
+    let addresses = addresses.map(|text| text.parse().with_context(|| format!("`{text}` is no IPv4 address")));
+    let addresses: Vec<Ipv4Addr> = addresses.collect::<anyhow::Result<_>>()?;
+    let mut distinct = addresses.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    anyhow::ensure!(distinct.len() == addresses.len(), "an address is named twice");
+    Ok(Some(PortMapping::new(
+        first.parse()?,
+        last.parse()?,
+        addresses,
+        nat.ports_each,
+    )?))
 }
 
 /// Both speeds or none, and such as the kernel can tell.
@@ -442,6 +468,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         uam_secret,
         is_strict: gateway.strict,
         are_isolated: gateway.isolate_clients,
+        ports: ports(file).context("gateway.nat")?,
         uplink: uplink(file).context("gateway.uplink")?,
         max_sessions: gateway.max_sessions,
         walled_garden,

@@ -131,6 +131,12 @@ fn figures_that_cannot_work_are_refused() {
         ("gateway.other_lans = ['a b']", "gateway.other_lans"),
         ("gateway.table = 'a;b'", "gateway.table"),
         ("gateway.local_ports = [0]", "gateway.local_ports"),
+        ("gateway.nat.addresses = ['198.51.100.2']", "gateway.nat"),
+        ("gateway.nat.addresses = ['2001:db8::1']", "gateway.nat"),
+        (
+            "gateway.nat = { addresses = ['198.51.100.2'], ports_each = 0 }",
+            "gateway.nat",
+        ),
         ("gateway.uplink.up = '20Mbit'", "gateway.uplink"),
         ("gateway.uplink = { up = '20Mbit', down = '100' }", "gateway.uplink"),
         ("gateway.uplink = { up = '20Mbit', down = '1kbit' }", "gateway.uplink"),

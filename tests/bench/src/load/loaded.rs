@@ -84,6 +84,7 @@ async fn goes_on_and_comes_back(engine: Engine) {
         user_name: None,
         mac: Some(mac),
         ip: None,
+        ports: None,
         counters: Counters {
             down_octets: 5_000,
             session_secs: 1,

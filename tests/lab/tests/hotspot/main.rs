@@ -18,6 +18,7 @@ mod hostile;
 mod lans;
 mod names;
 mod neighbours;
+mod ports;
 mod proxies;
 mod quota;
 mod speed;
