@@ -3,6 +3,7 @@
 //! The rules are those of `docs/enforcement.md`; this says which of them hold for one device.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::gate::{SeenDevice, SeenSession, Stay};
@@ -19,6 +20,8 @@ pub enum DeviceState {
     Online,
     /// They would, but the quota is used up.
     UsedUp,
+    /// It has a session, but speaks from an address that is not the session's.
+    Misaddressed,
     /// They did until its time was up; the session waits to be closed.
     Expired,
 }
@@ -32,6 +35,7 @@ impl DeviceState {
             Self::Stranger => "stranger",
             Self::Online => "online",
             Self::UsedUp => "used_up",
+            Self::Misaddressed => "misaddressed",
             Self::Expired => "expired",
         }
     }
@@ -44,6 +48,7 @@ impl fmt::Display for DeviceState {
             Self::Stranger => "a stranger: it sees the portal and the walled garden",
             Self::Online => "online",
             Self::UsedUp => "online, but its quota is used up: nothing passes",
+            Self::Misaddressed => "misaddressed: it has a session, but not for the IPv4 address it has now",
             Self::Expired => "expired: its time is up and nothing passes",
         })
     }
@@ -78,10 +83,13 @@ impl Trace {
         let state = match &device.session {
             Some(seen) if is_known => {
                 steps.extend(limits(seen));
-                if seen.is_used_up {
-                    DeviceState::UsedUp
-                } else {
-                    DeviceState::Online
+                let elsewhere = speaks_from_elsewhere(device, seen);
+                let is_elsewhere = elsewhere.is_some();
+                steps.extend(elsewhere);
+                match (is_elsewhere, seen.is_used_up) {
+                    (true, _) => DeviceState::Misaddressed,
+                    (false, true) => DeviceState::UsedUp,
+                    (false, false) => DeviceState::Online,
                 }
             }
             other => {
@@ -90,6 +98,9 @@ impl Trace {
                 }
                 steps.extend(before_login(device, is_strict));
                 match other {
+                    Some(seen) if matches!(seen.session.state, SessionState::Online { .. }) => {
+                        DeviceState::Misaddressed
+                    }
                     Some(_) => DeviceState::Expired,
                     None if is_strict && device.leases.is_empty() && device.may_use_ipv6.is_none() => {
                         DeviceState::Unheard
@@ -163,6 +174,23 @@ fn limits(seen: &SeenSession) -> Vec<Step> {
     ]
 }
 
+/// Its IPv4 packets are a stranger's then, whatever its IPv6 packets are. A device without a lease has no IPv4 address, or a fixed one.
+fn speaks_from_elsewhere(device: &SeenDevice, seen: &SeenSession) -> Option<Step> {
+    let leased: Vec<Ipv4Addr> = device.leases.iter().map(|(ipv4, _)| *ipv4).collect();
+    if leased.is_empty() || seen.session.ipv4.is_some_and(|own| leased.contains(&own)) {
+        return None;
+    }
+    let own = seen
+        .session
+        .ipv4
+        .map_or("no IPv4 address".to_owned(), |own| own.to_string());
+    let now = leased.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Some(Step {
+        rule: "leases",
+        fact: format!("its session is for {own}, and DHCP has given it {now}"),
+    })
+}
+
 fn ended(seen: &SeenSession) -> Step {
     let slot = seen.session.slot;
     let fact = match seen.session.state {
@@ -217,6 +245,10 @@ const fn next(state: DeviceState) -> &'static str {
         }
         DeviceState::UsedUp => {
             "It goes on as soon as its quota is raised (`kavadam subscriber top-up`), or at the next period after a new login."
+        }
+        DeviceState::Misaddressed => {
+            "The gateway gives its session the new address when DHCP tells of it: does it run, and dnsmasq (`systemctl status kavadam kavadam-dnsmasq`)? \
+             If so, leave the Wi-Fi and join again."
         }
         DeviceState::Expired => {
             "The gateway closes it within seconds if it runs (`systemctl status kavadam`); then its person may log in again."
@@ -378,6 +410,40 @@ mod tests {
         assert!(steps.contains("total: slot 7 has come to its end"), "{steps}");
     }
 
+    /// DHCP gave it another one since.
+    fn with_another_address() -> SeenDevice {
+        SeenDevice {
+            leases: vec![(Ipv4Addr::new(10, 80, 0, 99), None)],
+            auth4: None,
+            auth6: Some((Slot(7), None)),
+            ..with_session(1, ONLINE)
+        }
+    }
+
+    #[test]
+    fn a_session_for_another_address_is_not_called_online_or_expired() {
+        let (state, steps) = facts(&with_another_address());
+        assert_eq!(state, DeviceState::Misaddressed);
+        assert!(
+            steps.contains("its session is for 10.80.0.11, and DHCP has given it 10.80.0.99"),
+            "{steps}"
+        );
+        let unreachable = SeenDevice {
+            auth6: None,
+            ..with_another_address()
+        };
+        assert_eq!(facts(&unreachable).0, DeviceState::Misaddressed);
+        let fixed = SeenDevice {
+            leases: Vec::new(),
+            ..with_session(1, ONLINE)
+        };
+        assert_eq!(
+            facts(&fixed).0,
+            DeviceState::Online,
+            "an address of its own choice is no other one"
+        );
+    }
+
     #[test]
     fn every_state_says_what_to_do_next() {
         for device in [
@@ -385,6 +451,7 @@ mod tests {
             leased(),
             with_session(1, ONLINE),
             with_session(USED_UP, ONLINE),
+            with_another_address(),
         ] {
             assert!(Trace::of(&device, true).next.len() > 40);
         }

@@ -65,10 +65,15 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
     }
     if config.lan6.is_some() {
         line("enable-ra".into());
+        // Addresses by router advertisement; the rest, which is asked for by those who want it, by DHCPv6.
         line(format!(
-            "dhcp-range=::,constructor:{},slaac,ra-only,{lease_secs}",
+            "dhcp-range=::,constructor:{},ra-stateless,{lease_secs}",
             config.lan_if
         ));
+        if let Some(api) = &config.api {
+            // RFC 8910 §2.2.
+            line(format!("dhcp-option=option6:103,{}", api.url()));
+        }
         line("dhcp-option=option6:dns-server,[::]".into());
     }
     text
@@ -103,7 +108,8 @@ mod tests {
             "address=/gate.wifi.internal/10.80.0.1\n",
             "dhcp-script=/run/kavadam/lease-event\n",
             "server=203.0.113.53\n",
-            "dhcp-range=::,constructor:lan0,slaac,ra-only,3600\n",
+            "dhcp-range=::,constructor:lan0,ra-stateless,3600\n",
+            "dhcp-option=option6:103,https://gate.wifi.internal:8443/captive\n",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing from\n{text}");
         }
@@ -120,7 +126,7 @@ mod tests {
         let mut config = sample_config();
         (config.lan6, config.api) = (None, None);
         let text = config_text(&config, Path::new("/x"));
-        for word in ["enable-ra", "ra-only", "114", "option6", "address="] {
+        for word in ["enable-ra", "ra-stateless", "114", "option6", "address="] {
             assert!(!text.contains(word), "{word}");
         }
     }

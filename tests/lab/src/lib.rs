@@ -13,6 +13,7 @@ pub mod browser;
 pub mod certificates;
 pub mod citizen;
 pub mod delay;
+pub mod dhcp6;
 pub mod flood;
 pub mod freeradius;
 pub mod gateway;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kavadam_lab::{accounting, delay, internet, operator};
+use kavadam_lab::{accounting, delay, dhcp6, internet, operator};
 
 /// A small world of network namespaces with a citizen in it.
 #[derive(Parser)]
@@ -76,6 +76,12 @@ enum Command {
         #[arg(long)]
         micros: u64,
     },
+    /// Ask by DHCP over IPv6 where the captive portal API is
+    #[command(hide = true)]
+    AskDhcp6 {
+        /// Where
+        interface: String,
+    },
     /// Send frames that nobody wants
     #[command(hide = true)]
     Flood(kavadam_lab::flood::Flood),
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
         Command::Relay { listen, to, record } => accounting::relay(listen, to, &record),
         Command::Replay { record, to } => accounting::replay(&record, to),
         Command::Delay { one, other, micros } => delay::carry([&one, &other], std::time::Duration::from_micros(micros)),
+        Command::AskDhcp6 { interface } => dhcp6::captive_portal(&interface).map(|url| println!("{url}")),
         Command::Flood(flood) => flood.run(),
         Command::ServeSms { messages } => serve(operator::serve(
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), 8090),

@@ -108,6 +108,10 @@ fn the_captive_portal_api_says_where_a_device_stands() {
         lease.api.expect("DHCP option 114"),
         format!("https://{API_HOST}:8443/captive")
     );
+    // RFC 8910 §2.2: a stranger may ask by DHCPv6 too.
+    phone.slaac().unwrap();
+    let told = world.ask_lab_in(phone.netns(), &["ask-dhcp6", "eth0"]).unwrap();
+    assert_eq!(told.trim(), format!("https://{API_HOST}:8443/captive"));
     // RFC 8908 §5: what must be, what may be, and nothing that is not said.
     let check = |state: &Value, is_captive: bool| {
         assert_eq!(state["captive"], is_captive, "{state}");
