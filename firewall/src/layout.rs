@@ -62,6 +62,9 @@ pub struct Layout {
     /// Where the LAN interface is a bridge: let nothing pass from one of its ports to another. Without it only what no device may say to
     /// others is kept from them: router advertisements, redirects and answers of DHCP servers.
     pub isolate: bool,
+    /// What a device may send or get at once beyond its speed, after a pause and at the very start, octets; each direction has its own. A second's
+    /// worth of the speed comes on top. For sessions opened or changed from now on.
+    pub burst_octets: u32,
     /// Which ports of which public addresses each device has to itself; `None`: all share the address of the WAN interface.
     pub ports: Option<PortMapping>,
     /// What the way to the internet carries, to be shared fairly; `None`: each takes what it gets.
@@ -105,6 +108,7 @@ impl Layout {
             blocked_ports: Vec::new(),
             strict: true,
             isolate: true,
+            burst_octets: 0,
             ports: None,
             uplink: None,
             max_sessions: 131_072,

@@ -56,6 +56,8 @@ pub struct GatewayConfig {
     pub is_strict: bool,
     /// Where the LAN is a bridge of ours: nothing passes from one of its ports to another.
     pub are_isolated: bool,
+    /// What a device may send or get at once beyond its speed, octets.
+    pub burst_octets: u32,
     /// Which ports of which public addresses each device has to itself.
     pub ports: Option<PortMapping>,
     /// What the way to the internet carries, to be shared fairly.
@@ -211,6 +213,7 @@ impl GatewayConfig {
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
             isolate: self.are_isolated,
+            burst_octets: self.burst_octets,
             ports: self.ports.clone(),
             uplink: self.uplink,
             max_sessions: self.max_sessions,

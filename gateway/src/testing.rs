@@ -27,6 +27,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         uam_secret: Secret::new(b"uam secret".to_vec()),
         is_strict: true,
         are_isolated: true,
+        burst_octets: 0,
         ports: None,
         uplink: None,
         max_sessions: 1000,

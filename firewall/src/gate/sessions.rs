@@ -32,11 +32,14 @@ pub(super) fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// Octets per second and the burst above it. The kernel's bucket holds a second's worth *plus* the burst, so no burst is
+/// Octets per second and the burst above it. The kernel's bucket holds a second's worth *plus* the burst, so none but the configured one is
 /// added unless a second's worth is less than one merged packet.
-pub(super) fn limit(octets_per_sec: u64) -> (u64, u32) {
-    let burst = LARGEST_PACKET_OCTETS.saturating_sub(octets_per_sec);
-    (octets_per_sec, u32::try_from(burst).unwrap_or(u32::MAX))
+pub(super) fn limit(octets_per_sec: u64, burst_octets: u32) -> (u64, u32) {
+    let least = LARGEST_PACKET_OCTETS.saturating_sub(octets_per_sec);
+    (
+        octets_per_sec,
+        u32::try_from(least).unwrap_or(u32::MAX).max(burst_octets),
+    )
 }
 
 /// The kernel counts octets, and refuses a limit of none; beyond the top it would overflow, and nobody would notice it.
@@ -71,19 +74,19 @@ impl Session {
         );
     }
 
-    fn add_lim_up(&self, slot: Slot, batch: &mut Batch) {
+    fn add_lim_up(&self, slot: Slot, burst_octets: u32, batch: &mut Batch) {
         let entry = Entry {
             key: &slot.0.to_ne_bytes(),
-            limit: self.up.map(limit),
+            limit: self.up.map(|rate| limit(rate, burst_octets)),
             ..Entry::default()
         };
         batch.add(set::LIM_UP, &entry);
     }
 
-    fn add_lim_down(&self, slot: Slot, timeout_ms: Option<u64>, batch: &mut Batch) {
+    fn add_lim_down(&self, slot: Slot, burst_octets: u32, timeout_ms: Option<u64>, batch: &mut Batch) {
         let entry = Entry {
             key: &slot.0.to_ne_bytes(),
-            limit: self.down.map(limit),
+            limit: self.down.map(|rate| limit(rate, burst_octets)),
             timeout_ms,
             ..Entry::default()
         };
@@ -172,8 +175,8 @@ impl State {
             );
         }
         let timeout_ms = open.timeout.map(millis);
-        session.add_lim_up(slot, &mut batch);
-        session.add_lim_down(slot, timeout_ms, &mut batch);
+        session.add_lim_up(slot, self.burst_octets, &mut batch);
+        session.add_lim_down(slot, self.burst_octets, timeout_ms, &mut batch);
         session.add_gate(slot, timeout_ms, &mut batch);
 
         self.pin(open.ipv4, open.mac)?;
@@ -324,8 +327,8 @@ impl State {
         for (set, key) in &stale {
             batch.delete(set, key);
         }
-        new.add_lim_up(slot, &mut batch);
-        new.add_lim_down(slot, timeout_ms, &mut batch);
+        new.add_lim_up(slot, self.burst_octets, &mut batch);
+        new.add_lim_down(slot, self.burst_octets, timeout_ms, &mut batch);
         new.add_gate(slot, timeout_ms, &mut batch);
         if moved {
             batch.delete(set::TOTAL, &mark);
@@ -384,8 +387,14 @@ mod tests {
 
     #[test]
     fn a_bucket_holds_a_second_or_one_merged_packet_whichever_is_more() {
-        assert_eq!(limit(1_250_000), (1_250_000, 0));
-        assert_eq!(limit(31_250), (31_250, 34_286));
+        assert_eq!(limit(1_250_000, 0), (1_250_000, 0));
+        assert_eq!(limit(31_250, 0), (31_250, 34_286));
+    }
+
+    #[test]
+    fn a_burst_is_what_a_bucket_holds_above_that() {
+        assert_eq!(limit(1_250_000, 5_000_000), (1_250_000, 5_000_000));
+        assert_eq!(limit(31_250, 1), (31_250, 34_286), "never less than one merged packet");
     }
 
     #[test]

@@ -47,7 +47,27 @@ pub const CASES: &[Case] = &[
         "changes_the_speed_of_an_open_session",
         changes_the_speed_of_an_open_session,
     ),
+    ("lets_a_burst_pass_at_once_and_no_more", lets_a_burst_pass),
 ];
+
+fn lets_a_burst_pass(lab: &Inside) {
+    // With the headers, a thousand octets on the wire, of which ten pass in a second.
+    const THOUSAND: u32 = 972;
+    let gate = Gate::load(&Layout {
+        burst_octets: 200_000,
+        ..layout()
+    });
+    let gate = gate.unwrap();
+    let pool = gate.create_pool(None).unwrap();
+    gate.open(&OpenSession {
+        up_bits_per_sec: Some(80_000),
+        ..lab.phone.session(pool)
+    })
+    .unwrap();
+    // A second's worth, the burst, and what comes while they are sent.
+    let passed = lab.phone.node.upload(WEB4, 400, THOUSAND);
+    assert!((210..=240).contains(&passed), "{passed}");
+}
 
 fn opens_for_both_families_and_meters_each_octet(lab: &Inside) {
     let (gate, _, slot) = lab.online();

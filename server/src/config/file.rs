@@ -196,6 +196,7 @@ section! {
         strict: bool = true,
         isolate_clients: bool = true,
         max_sessions: u32 = 131_072,
+        burst: String = "0B".into(),
         walled_garden: Vec<String> = Vec::new(),
         free: Vec<String> = Vec::new(),
         interim_secs: u32 = 60,

@@ -144,6 +144,9 @@ fn addresses(file: &File, problems: &mut Problems) {
         }
     }
     blocked(file, problems);
+    if let Err(error) = burst(file) {
+        problems.add("gateway.burst", &error.to_string());
+    }
     if let Err(error) = ports(file) {
         problems.add("gateway.nat", &format!("{error:#}"));
     }
@@ -215,6 +218,12 @@ fn port_of(text: &str) -> anyhow::Result<(u8, u16)> {
         Some((number, port.parse().ok().filter(|port| *port > 0)?))
     };
     read().with_context(|| format!("`{text}` is no port: write tcp/25 or udp/5060"))
+}
+
+/// Octets, as many as the kernel can tell.
+fn burst(file: &File) -> anyhow::Result<u32> {
+    let octets = units::octets(&file.gateway.burst).map_err(anyhow::Error::msg)?;
+    u32::try_from(octets).map_err(|_| anyhow::anyhow!("`{}` is more than 4GB", file.gateway.burst))
 }
 
 /// Which device has which ports, if each is to have its own.
@@ -468,6 +477,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         uam_secret,
         is_strict: gateway.strict,
         are_isolated: gateway.isolate_clients,
+        burst_octets: burst(file).context("gateway.burst")?,
         ports: ports(file).context("gateway.nat")?,
         uplink: uplink(file).context("gateway.uplink")?,
         max_sessions: gateway.max_sessions,

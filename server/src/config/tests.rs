@@ -137,6 +137,8 @@ fn figures_that_cannot_work_are_refused() {
             "gateway.nat = { addresses = ['198.51.100.2'], ports_each = 0 }",
             "gateway.nat",
         ),
+        ("gateway.burst = '2'", "gateway.burst"),
+        ("gateway.burst = '5GB'", "gateway.burst"),
         ("gateway.uplink.up = '20Mbit'", "gateway.uplink"),
         ("gateway.uplink = { up = '20Mbit', down = '100' }", "gateway.uplink"),
         ("gateway.uplink = { up = '20Mbit', down = '1kbit' }", "gateway.uplink"),
