@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavadam_firewall::{FirewallError, Gate, Layout, Restored, Shares};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{EngineHandle, Message};
+use crate::sightings::Sightings;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PORTS_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ pub(crate) struct Guard {
     pub gate: Arc<Gate>,
     /// Where the devices are.
     pub lan_if: String,
+    /// Who is seen where on the LAN's bridge.
+    pub sightings: Sightings,
     /// What the rules are made of; changes with the configuration.
     pub layout: Arc<Mutex<Layout>>,
     pub engine: EngineHandle,
@@ -45,6 +48,9 @@ impl Guard {
         let mut known = BTreeSet::new();
         loop {
             let ports = ports(&self.lan_if);
+            if !ports.is_empty() {
+                self.sightings.look(&self.lan_if, &ports, Instant::now());
+            }
             if ports != known {
                 match self.gate.tie_ports(&ports) {
                     Ok(()) => tracing::info!(ports = ports.len(), "the ports of the LAN's bridge are kept apart"),

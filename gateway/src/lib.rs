@@ -32,6 +32,7 @@ mod onlook;
 mod reload;
 mod report;
 mod run;
+mod sightings;
 mod spool;
 
 pub use check::{Problem, check};

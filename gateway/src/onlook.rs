@@ -1,9 +1,12 @@
 //! What only the running gateway knows of its devices, for a command that looks on.
 
+use std::time::Instant;
+
 use kavadam_domain::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineHandle;
+use crate::sightings::Sightings;
 
 /// A session, beside what the kernel shows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,20 +32,30 @@ pub struct Standing {
     pub is_asking: bool,
     /// The server refused it, or was silent, and is asked again after so many seconds at the earliest.
     pub refused_for_secs: Option<u64>,
+    /// Ports of the LAN's bridge at which it is seen in turns, as if it were two; none if it stays where it is.
+    #[serde(default)]
+    pub seen_in_turns_at: Vec<String>,
 }
 
 /// Looks on; cheap to clone.
 #[derive(Clone)]
-pub struct Onlooker(pub(crate) EngineHandle);
+pub struct Onlooker {
+    pub(crate) engine: EngineHandle,
+    pub(crate) sightings: Sightings,
+}
 
 impl Onlooker {
     /// Every session; `None`: the engine is gone.
     pub async fn sessions(&self) -> Option<Vec<Known>> {
-        self.0.known().await
+        self.engine.known().await
     }
 
     /// One device; `None`: the engine is gone.
     pub async fn device(&self, mac: Mac) -> Option<Standing> {
-        self.0.standing(mac).await
+        let standing = self.engine.standing(mac).await?;
+        Some(Standing {
+            seen_in_turns_at: self.sightings.restless(mac, Instant::now()),
+            ..standing
+        })
     }
 }

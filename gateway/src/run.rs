@@ -28,6 +28,7 @@ use crate::names::NameDoor;
 use crate::onlook::Onlooker;
 use crate::reload::Reloader;
 use crate::report::Report;
+use crate::sightings::Sightings;
 use crate::spool::{Spool, SpoolError};
 use crate::{CertificateError, clock, lease, neighbours};
 
@@ -158,6 +159,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let guard = Guard {
         gate: Arc::clone(&gate),
         lan_if: config.lan_if.clone(),
+        sightings: Sightings::default(),
         layout: Arc::clone(&layout),
         engine: handle.clone(),
         changed: Arc::default(),
@@ -276,7 +278,10 @@ impl Gateway {
     /// For commands that look on.
     #[must_use]
     pub fn onlooker(&self) -> Onlooker {
-        Onlooker(self.handle.clone())
+        Onlooker {
+            engine: self.handle.clone(),
+            sightings: self.guard.sightings.clone(),
+        }
     }
 
     /// For a changed configuration.

@@ -21,6 +21,7 @@ impl<K> Core<K> {
             known: session.map(|session| known(session, now)),
             is_asking: self.login_of.contains_key(&mac) || self.opening_of.contains_key(&mac),
             refused_for_secs: refused.filter(|secs| *secs > 0),
+            seen_in_turns_at: Vec::new(),
         }
     }
 }

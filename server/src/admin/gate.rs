@@ -73,8 +73,21 @@ pub fn trace(layout: &Layout, socket: &Path, wanted: &GateTrace) -> anyhow::Resu
     let told = watch::gate::device(socket, wanted.mac)?;
     trace.steps.push(Step {
         rule: "the gateway",
-        fact: told.map_or("does not run".to_owned(), |standing| fact(&standing)),
+        fact: told.as_ref().map_or("does not run".to_owned(), fact),
     });
+    if let Some(ports) = told
+        .map(|standing| standing.seen_in_turns_at)
+        .filter(|ports| !ports.is_empty())
+    {
+        let fact = format!(
+            "it is seen in turns at {}: another device may have taken its address",
+            ports.join(" and ")
+        );
+        trace.steps.push(Step {
+            rule: "the bridge",
+            fact,
+        });
+    }
     let steps: Vec<Value> = trace
         .steps
         .iter()

@@ -131,3 +131,49 @@ fn the_gate_says_why_a_device_is_where_it_is() {
     assert_eq!(top["sessions"], 1);
     assert!(world.admin(&["gate", "trace", "not-a-mac"]).is_err());
 }
+
+#[test]
+fn a_device_that_takes_anothers_address_while_that_is_there_is_noticed() {
+    let _machine = beside_others();
+    let mut world = world_with("", &["--quota", "100MB"]);
+    let (owner, clone) = (phone(&mut world), world.phone().unwrap());
+    log_in(&world, &owner, NUMBER);
+    let bridge = |world: &World| {
+        let told = gate(world, &["trace", owner.mac()]);
+        let steps = told["steps"].as_array().unwrap().clone();
+        steps.into_iter().find(|step| step["rule"] == "the bridge")
+    };
+    assert_eq!(bridge(&world), None);
+
+    clone
+        .netns()
+        .ip(&format!("link set eth0 address {}", owner.mac()))
+        .unwrap();
+    clone
+        .netns()
+        .ip(&format!("address add {}/16 dev eth0", owner.address().unwrap()))
+        .unwrap();
+    clone.netns().ip("route add default via 10.80.0.1").unwrap();
+    let _both: Vec<_> = [&owner, &clone]
+        .map(|phone| {
+            let log = world.dir().join("ping.log");
+            phone
+                .netns()
+                .start(&log, "ping", &["-i", "0.07", "-W", "1", "203.0.113.10"])
+                .unwrap()
+        })
+        .into();
+    assert!(
+        until(Duration::from_secs(40), || bridge(&world).is_some()),
+        "{:#}",
+        gate(&world, &["trace", owner.mac()])
+    );
+    let fact = bridge(&world).unwrap()["fact"].to_string();
+    assert!(fact.contains("ap1 and ap2"), "{fact}");
+    let log = std::fs::read_to_string(world.gateway.log()).unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("seen at several ports in turns"))
+        .unwrap();
+    assert!(line.contains("ap1, ap2") && !line.contains(owner.mac()), "{line}");
+}

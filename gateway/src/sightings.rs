@@ -1,0 +1,214 @@
+//! Two devices with one hardware address, noticed: the LAN's bridge sees it now at one port, now at another.
+//!
+//! Whoever takes a device's MAC and address shares its session, and no packet filter can tell them apart. But while both are there, the bridge learns
+//! the address anew with each frame. A phone that walks from one access point to another is seen to move too, yet not back and forth.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kavadam_domain::Mac;
+
+/// So many moves within [`WITHIN`] are not a walk.
+const RESTLESS: usize = 4;
+const WITHIN: Duration = Duration::from_mins(1);
+/// Between two lines in the log about one device.
+const TOLD_EVERY: Duration = Duration::from_mins(10);
+/// `struct __fdb_entry` (`linux/if_bridge.h`).
+const ENTRY_OCTETS: usize = 16;
+
+/// A hardware address that a bridge has learnt, and at which of its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Learnt {
+    pub mac: Mac,
+    pub port: u16,
+}
+
+#[derive(Debug)]
+struct Sighting {
+    port: u16,
+    /// When it was seen at another port than before, and which that was; the latest last.
+    moves: VecDeque<(Instant, u16)>,
+    told: Option<Instant>,
+}
+
+/// What a bridge shows of its devices, look by look; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sightings(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    by_mac: HashMap<Mac, Sighting>,
+    names: HashMap<u16, String>,
+}
+
+impl Sightings {
+    /// Looks at a bridge of this name; an interface that is none shows nothing.
+    pub fn look(&self, bridge: &str, ports: &BTreeSet<String>, now: Instant) {
+        let names = ports
+            .iter()
+            .filter_map(|name| Some((number(bridge, name)?, name.clone())));
+        let learnt = fs::read(format!("/sys/class/net/{bridge}/brforward"));
+        let learnt = read(&learnt.unwrap_or_default());
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.names = names.collect();
+        for mac in state.see(&learnt, now) {
+            let at = state.ports_of(mac, now);
+            tracing::warn!(
+                mac = mac.masked(),
+                ports = at.join(", "),
+                "a device is seen at several ports in turns: another may have taken its address. `kavadam gate trace` tells more; Remedy: \
+                 client isolation on the access points, 802.1X"
+            );
+        }
+    }
+
+    /// The ports at which a device is seen in turns; none if it stays where it is.
+    pub fn restless(&self, mac: Mac, now: Instant) -> Vec<String> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.by_mac.get(&mac).is_some_and(|one| one.is_restless(now)) {
+            state.ports_of(mac, now)
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+impl State {
+    /// Those of whom it must be told now.
+    fn see(&mut self, learnt: &[Learnt], now: Instant) -> Vec<Mac> {
+        let present: BTreeSet<Mac> = learnt.iter().map(|one| one.mac).collect();
+        self.by_mac.retain(|mac, _| present.contains(mac));
+        let mut news = Vec::new();
+        for Learnt { mac, port } in learnt {
+            let one = self.by_mac.entry(*mac).or_insert_with(|| Sighting {
+                port: *port,
+                moves: VecDeque::new(),
+                told: None,
+            });
+            if one.port == *port {
+                continue;
+            }
+            one.moves.push_back((now, one.port));
+            one.port = *port;
+            while one.moves.len() > RESTLESS {
+                one.moves.pop_front();
+            }
+            let is_due = one
+                .told
+                .is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY);
+            if one.is_restless(now) && is_due {
+                one.told = Some(now);
+                news.push(*mac);
+            }
+        }
+        news
+    }
+
+    fn ports_of(&self, mac: Mac, now: Instant) -> Vec<String> {
+        let Some(one) = self.by_mac.get(&mac) else {
+            return Vec::new();
+        };
+        let seen = one.recent(now).chain([one.port]);
+        let named: BTreeSet<String> = seen
+            .map(|port| self.names.get(&port).cloned().unwrap_or_else(|| format!("port {port}")))
+            .collect();
+        named.into_iter().collect()
+    }
+}
+
+impl Sighting {
+    fn recent(&self, now: Instant) -> impl Iterator<Item = u16> {
+        let recent = self.moves.iter();
+        recent.filter_map(move |(at, port)| (now.saturating_duration_since(*at) <= WITHIN).then_some(*port))
+    }
+
+    fn is_restless(&self, now: Instant) -> bool {
+        self.recent(now).count() >= RESTLESS
+    }
+}
+
+/// The bridge's table as the kernel shows it; its own addresses left out.
+pub(crate) fn read(table: &[u8]) -> Vec<Learnt> {
+    let entry = |octets: &[u8]| {
+        let (mac, rest) = octets.split_first_chunk::<6>()?;
+        let &[low, is_own, _, _, _, _, high, ..] = rest else {
+            return None;
+        };
+        (is_own == 0).then_some(Learnt {
+            mac: Mac(*mac),
+            port: u16::from_le_bytes([low, high]),
+        })
+    };
+    table.chunks_exact(ENTRY_OCTETS).filter_map(entry).collect()
+}
+
+/// Which the bridge calls a port by.
+fn number(bridge: &str, port: &str) -> Option<u16> {
+    let text = fs::read_to_string(format!("/sys/class/net/{bridge}/brif/{port}/port_no")).ok()?;
+    u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    /// Told of at each of these looks, a second apart.
+    fn told(ports: &[u16]) -> Vec<bool> {
+        let (mut state, start) = (State::default(), Instant::now());
+        let looks = ports.iter().zip(0..);
+        looks
+            .map(|(port, second)| {
+                let now = start + Duration::from_secs(second);
+                !state.see(&[Learnt { mac: MAC, port: *port }], now).is_empty()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn who_walks_is_no_two() {
+        assert!(!told(&[1, 1, 2, 2, 2, 3, 3, 1]).contains(&true));
+    }
+
+    #[test]
+    fn who_is_seen_back_and_forth_is_told_of_once() {
+        let told = told(&[1, 2, 1, 2, 1, 2, 1, 2]);
+        assert_eq!(told, [false, false, false, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn moves_of_an_hour_are_a_walk() {
+        let (mut state, start) = (State::default(), Instant::now());
+        for minute in 0..60 {
+            let port = u16::from(minute % 2 == 0);
+            let now = start + Duration::from_mins(minute);
+            assert!(state.see(&[Learnt { mac: MAC, port }], now).is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_has_gone() {
+        let mut state = State::default();
+        state.see(&[Learnt { mac: MAC, port: 1 }], Instant::now());
+        state.see(&[], Instant::now());
+        assert!(state.by_mac.is_empty());
+    }
+
+    #[test]
+    fn reads_the_table_as_the_kernel_writes_it() {
+        let learnt = [2, 0, 0, 0, 0, 1, 3, 0, 9, 0, 0, 0, 1, 0, 0, 0];
+        let own = [2, 0, 0, 0, 0, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(read(&[learnt, own].concat()), [Learnt { mac: MAC, port: 259 }]);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_octets_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(read(&bytes).len() <= bytes.len() / ENTRY_OCTETS);
+        }
+    }
+}
