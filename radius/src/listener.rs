@@ -39,11 +39,14 @@ pub(crate) trait Door: Send + Sync + 'static {
 
 /// Opens a port; port 0 takes a free one.
 pub(crate) fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    // A smaller buffer works too; the system's own limit decides.
-    _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    let socket = kavadam_sockets::kept(address, Type::DGRAM, || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        // A smaller buffer works too; the system's own limit decides.
+        _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    })?;
     UdpSocket::from_std(socket.into())
 }
 

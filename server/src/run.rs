@@ -62,6 +62,7 @@ pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
         parts.add("gateway", async move { Ok(gateway.run(stop).await?) });
     }
     parts.add("heartbeat", forever(vitals.watch(stop.clone())));
+    kavadam_sockets::close_the_rest();
     notify::ready();
     tracing::info!(role = ?config.file.role, "kavadam runs");
     parts.wait().await
@@ -111,13 +112,13 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));
-        start_watch(config, &access, server.counts(), parts).await?;
+        start_watch(config, &access, server.counts(), parts)?;
         parts.add("radius", forever(server.run(parts.stop.clone())));
         // Only who hears the gates can tell who fell silent.
         parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
     }
     if config.file.role.has_portal() {
-        start_portal(config, &access, &sealer, parts).await?;
+        start_portal(config, &access, &sealer, parts)?;
         start_sms(config, &access, parts)?;
     }
     Ok(access)
@@ -135,7 +136,7 @@ fn with_radsec<C: Centre>(config: &Config, server: RadiusServer<C>) -> anyhow::R
 }
 
 /// Lets the command line and a metrics collector look on.
-async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
+fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
     let watch = Watch::new(access.clone(), counts);
     // Nobody online depends on it, and a second RADIUS process may share the state.
     match watch::socket::bind(&config.watch_socket()) {
@@ -150,8 +151,8 @@ async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, part
         Err(error) => tracing::warn!("`kavadam radius top` cannot look on: {error:#}"),
     }
     if let Some(listen) = config.metrics_listen {
-        let listener = TcpListener::bind(listen)
-            .await
+        let listener = kavadam_sockets::listen(listen)
+            .and_then(TcpListener::from_std)
             .with_context(|| format!("cannot listen for metrics on {listen} (metrics.listen)"))?;
         tracing::info!(%listen, "metrics are told");
         let router = watch::metrics::router(watch);
@@ -164,7 +165,7 @@ async fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, part
     Ok(())
 }
 
-async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {
+fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut Parts) -> anyhow::Result<()> {
     let portal = &config.file.portal;
     let key = sealer.derive("portal token", &[]);
     let mut pages = PortalConfig::new(portal.public_url.parse()?, TokenKey::new(*key));
@@ -182,8 +183,8 @@ async fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: 
         let gateway = config.gateway_outline()?;
         pages.home_gateway = Some(SocketAddr::new(gateway.lan4.addr().into(), gateway.uam_port));
     }
-    let listener = TcpListener::bind(config.portal_listen)
-        .await
+    let listener = kavadam_sockets::listen(config.portal_listen)
+        .and_then(TcpListener::from_std)
         .with_context(|| format!("cannot listen for the portal on {}", config.portal_listen))?;
     tracing::info!(listen = %config.portal_listen, url = portal.public_url, "portal listens");
     let router = kavadam_portal::router(pages, access.clone());

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -42,16 +42,24 @@ const MOST_HEADER_OCTETS: usize = 16 * 1_024;
 /// # Errors
 /// The port is taken.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bound(address, Type::STREAM, Protocol::TCP)?;
-    socket.listen(1_024)?;
+    let socket = kavadam_sockets::kept(address, Type::STREAM, || {
+        let socket = open(address, Type::STREAM, Protocol::TCP)?;
+        socket.listen(1_024)?;
+        Ok(socket)
+    })?;
     TcpListener::from_std(socket.into())
 }
 
-/// A socket at an address that the interface need not have yet.
+/// A UDP port at an address that the interface need not have yet.
 ///
 /// # Errors
-/// The port is taken.
-pub(crate) fn bound(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+/// It is taken.
+pub(crate) fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = kavadam_sockets::kept(address, Type::DGRAM, || open(address, Type::DGRAM, Protocol::UDP))?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     // Of datagrams a second socket would take some away.
     socket.set_reuse_address(kind == Type::STREAM)?;

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Protocol, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -15,7 +14,7 @@ use super::answer::{Answerer, Audience};
 use super::watch::watch_files;
 use crate::config::GatewayConfig;
 use crate::devices::Devices;
-use crate::http::{bound, listen};
+use crate::http::{listen, listen_udp};
 use crate::kernel::Naming;
 
 /// Questions under way at once; more are dropped, and asked again. Of those online there are many more.
@@ -76,10 +75,9 @@ impl<G: Naming> NameDoor<G> {
             );
             for address in config.lan_addresses() {
                 let address = SocketAddr::new(address, port);
-                let udp = bound(address, Type::DGRAM, Protocol::UDP)?;
                 doors.push(Door {
                     audience,
-                    udp: UdpSocket::from_std(udp.into())?,
+                    udp: listen_udp(address)?,
                     tcp: listen(address)?,
                     room: Arc::clone(&room),
                     seats: Arc::clone(&seats),

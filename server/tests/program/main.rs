@@ -12,4 +12,5 @@ mod desk;
 mod nouns;
 mod radsec;
 mod seen;
+mod upgrade;
 mod vendors;

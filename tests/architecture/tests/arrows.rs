@@ -14,14 +14,15 @@ use std::path::Path;
 use kavadam_architecture::{Package, packages};
 
 /// Who may know whom. `server` may know everybody.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
+    ("sockets", &[]),
     ("domain", &[]),
     ("store", &["domain"]),
     ("access", &["domain", "store"]),
     ("portal", &["domain", "access"]),
-    ("radius", &["domain", "access"]),
+    ("radius", &["domain", "access", "sockets"]),
     ("firewall", &["domain"]),
-    ("gateway", &["domain", "firewall", "radius"]),
+    ("gateway", &["domain", "firewall", "radius", "sockets"]),
 ];
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -27,8 +27,6 @@ use crate::listener::lock;
 use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, Versions};
 use connection::Connection;
 
-/// Connections that wait to be taken.
-const BACKLOG: i32 = 1024;
 /// After so long without a packet the system asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 /// For work under way when told to stop.
@@ -157,7 +155,9 @@ impl Radsec {
         } = config;
         let certificates = Kept::open(files, move |files| files.server(versions))?;
         Ok(Self {
-            listener: open(listen).map_err(|error| RadsecError::Listen(listen, error))?,
+            listener: kavadam_sockets::listen(listen)
+                .and_then(TcpListener::from_std)
+                .map_err(|error| RadsecError::Listen(listen, error))?,
             certificates: Arc::new(certificates),
             versions,
             limits,
@@ -281,16 +281,6 @@ fn refused(from: SocketAddr, why: &impl std::fmt::Display) {
     if LOGGED_IN_SEC.swap(sec, Ordering::Relaxed) != sec {
         tracing::warn!(%from, %why, "refused a RadSec connection");
     }
-}
-
-fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of a former process may linger.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// Places for connections.
