@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kavadam_lab::branch::{self, Branch, Centre};
+use kavadam_lab::netns::sh;
 use kavadam_lab::world::until;
 use kavadam_lab::{Citizen, Phone, Tally, World};
 use tempfile::TempDir;
@@ -153,4 +154,32 @@ fn a_gate_that_dies_and_comes_back_costs_the_quota_nothing_and_nobody_pays_twice
         town.phones[2].upload(SINK).unwrap(),
     ];
     town.assert_quota_was_kept(&tally);
+}
+
+#[test]
+fn who_walks_from_one_gate_to_another_is_online_there_without_a_page() {
+    let _machine = beside_others();
+    let town = Town::new();
+    let walker = &town.phones[0];
+    assert!(is_online(walker));
+    // Its Wi-Fi hears the other gate: another bridge, another address by DHCP.
+    let (here, there) = (town.world.gate.name(), town.branches[0].gate.name());
+    walker.netns().ip("link set eth0 down").unwrap();
+    walker.netns().ip("address flush dev eth0").unwrap();
+    sh("ip", &["-n", here, "link", "set", "ap1", "nomaster"]).unwrap();
+    sh("ip", &["-n", here, "link", "set", "ap1", "netns", there]).unwrap();
+    sh("ip", &["-n", there, "link", "set", "ap1", "master", "lan0", "up"]).unwrap();
+    walker.netns().ip("link set eth0 up").unwrap();
+    walker.dhcp().unwrap();
+    assert!(
+        until(Duration::from_secs(10), || is_online(walker)),
+        "it is asked to log in again"
+    );
+    let sessions = town.centre.sessions(&town.world).unwrap();
+    assert_eq!(sessions[0]["nas"], "gate-1");
+    assert_eq!(
+        sessions.len(),
+        4,
+        "its session at the first gate, and those of the two who stay: {sessions:?}"
+    );
 }

@@ -23,6 +23,7 @@ mod proxies;
 mod quota;
 mod speed;
 mod stranger;
+mod troubles;
 mod tunnelled;
 
 use std::path::{Path, PathBuf};
