@@ -43,6 +43,7 @@ async fn look(config: &Config, findings: &mut Findings) {
                     findings.bad(&problem.what, &problem.remedy);
                 }
                 blocklists::look(&gateway.blocked.files, findings);
+                ports::look_at_public_addresses(&gateway, findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");

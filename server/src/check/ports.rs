@@ -7,14 +7,36 @@ use std::path::{Path, PathBuf};
 
 use super::Findings;
 use crate::config::{Config, Listen};
+use kavadam_gateway::GatewayConfig;
 
 /// A socket that listens, as the kernel's tables say.
 const LISTENING: &str = "0A";
 /// A UDP socket that is bound.
 const BOUND: &str = "07";
 
+/// Whether the machine has the public addresses that devices are to be seen by.
+pub(super) fn look_at_public_addresses(gateway: &GatewayConfig, findings: &mut Findings) {
+    let Some(ports) = &gateway.ports else { return };
+    for address in ports.addresses() {
+        match UdpSocket::bind((*address, 0)).map_err(|error| error.kind()) {
+            Ok(_) => findings.good(&format!("gateway.nat: {address} is this machine's")),
+            Err(ErrorKind::AddrNotAvailable) => findings.bad(
+                &format!(
+                    "gateway.nat: this machine does not have the address {address}, so no answer finds its way back"
+                ),
+                &format!(
+                    "give it to the interface: ip address add {address}/LENGTH dev {}",
+                    gateway.wan_if
+                ),
+            ),
+            Err(kind) => findings.unsure(&format!("gateway.nat: {address}: {kind}")),
+        }
+    }
+}
+
 pub(super) fn look(config: &Config, findings: &mut Findings) {
     let dnsmasq = config.file.gateway.dnsmasq.state_dir.join("dnsmasq.conf");
+    let has_other_gates = !config.file.gateway.other_lans.is_empty();
     for listen in config.listens() {
         let Listen { key, address, is_udp } = listen;
         let what = format!("{key}: {} port {address}", if is_udp { "UDP" } else { "TCP" });
@@ -28,6 +50,12 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
             Err(ErrorKind::AddrInUse) => match holder(address.port(), is_udp) {
                 Some(holder) if holder.is_ours(&dnsmasq) => {
                     findings.good(&format!("{what} is held by {}, which runs", holder.name));
+                }
+                // Each serves its own interface.
+                Some(holder) if has_other_gates && holder.is_dnsmasq_of_a_gate() => {
+                    findings.good(&format!(
+                        "{what} is shared with the dnsmasq of another gate (gateway.other_lans)"
+                    ));
                 }
                 Some(holder) => findings.bad(
                     &format!("{what} is taken by {} (process {})", holder.name, holder.pid),
@@ -60,6 +88,11 @@ struct Holder {
 impl Holder {
     fn is_ours(&self, dnsmasq: &Path) -> bool {
         self.name == "kavadam" || self.command.contains(&dnsmasq.display().to_string())
+    }
+
+    /// As [`crate::dnsmasq`] starts it.
+    fn is_dnsmasq_of_a_gate(&self) -> bool {
+        self.name == "dnsmasq" && self.command.contains("--conf-file=") && self.command.contains("--group=")
     }
 }
 

@@ -204,6 +204,15 @@ impl Gateway {
         netns.run(&self.program.display().to_string(), &arguments)
     }
 
+    /// What `kavadam check` says, problems or not.
+    #[must_use]
+    pub fn check(&self, netns: &Netns) -> String {
+        let config = self.config.display().to_string();
+        let told = netns.output(&self.program.display().to_string(), &["--config", &config, "check"]);
+        told.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
+    }
+
     /// An administrator's command with `--json`.
     ///
     /// # Errors

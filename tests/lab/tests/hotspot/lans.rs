@@ -119,6 +119,18 @@ fn two_lans_of_one_machine_have_gates_plans_and_names_of_their_own_and_nothing_b
     assert!(office.carried("hall") <= 2_000_000);
     assert!(is_online(&clerk));
 
+    // Neither takes the other's ports for a mistake.
+    let problems = |gateway: &kavadam_lab::gateway::Gateway| {
+        let told = gateway.check(&office.world.gate);
+        assert!(told.contains("UDP port 0.0.0.0:67"), "{told}");
+        told.lines()
+            .filter(|line| line.starts_with("PROBLEM") && line.contains("port"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(problems(&office.second.gateway), [] as [&str; 0]);
+    assert_eq!(problems(&office.world.gateway), [] as [&str; 0]);
+
     // An order reaches the gate it is for.
     let id = office.sessions("office")[0]["id"].to_string();
     office.centre.admin(&office.world, &["session", "end", &id]).unwrap();
