@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod html;
 pub mod internet;
 pub mod netns;
+pub mod nuisance;
 pub mod operator;
 pub mod phone;
 pub mod secrets;

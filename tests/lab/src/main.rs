@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kavadam_lab::{accounting, delay, dhcp6, internet, operator};
+use kavadam_lab::{accounting, delay, dhcp6, internet, nuisance, operator};
 
 /// A small world of network namespaces with a citizen in it.
 #[derive(Parser)]
@@ -82,6 +82,24 @@ enum Command {
         /// Where
         interface: String,
     },
+    /// Begin requests and never end them
+    #[command(hide = true)]
+    Dawdle {
+        /// How many at each address
+        #[arg(long, default_value_t = 100)]
+        connections: usize,
+        /// Servers
+        #[arg(required = true)]
+        addresses: Vec<SocketAddr>,
+    },
+    /// Print which TCP ports are open
+    #[command(hide = true)]
+    Scan {
+        /// Whose
+        address: IpAddr,
+        /// Up to this one
+        last: u16,
+    },
     /// Send frames that nobody wants
     #[command(hide = true)]
     Flood(kavadam_lab::flood::Flood),
@@ -103,6 +121,14 @@ fn main() -> ExitCode {
         Command::Replay { record, to } => accounting::replay(&record, to),
         Command::Delay { one, other, micros } => delay::carry([&one, &other], std::time::Duration::from_micros(micros)),
         Command::AskDhcp6 { interface } => dhcp6::captive_portal(&interface).map(|url| println!("{url}")),
+        Command::Dawdle { connections, addresses } => {
+            nuisance::dawdle(&addresses, connections);
+            Ok(())
+        }
+        Command::Scan { address, last } => {
+            println!("{:?}", nuisance::open_ports(address, last));
+            Ok(())
+        }
         Command::Flood(flood) => flood.run(),
         Command::ServeSms { messages } => serve(operator::serve(
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), 8090),

@@ -72,6 +72,50 @@ fn newcomers_come_in_and_those_online_go_on_whatever_a_stranger_floods() {
 }
 
 #[test]
+fn requests_that_never_end_keep_nobody_out() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB"]);
+    let attacker = phone(&mut world);
+    let doors = ["10.80.0.1:8080", "10.80.0.1:3990", "10.80.0.1:8081", "10.80.0.1:8443"];
+    let mut slow = world
+        .lab_in(attacker.netns(), &[&["dawdle"][..], &doors].concat())
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    let begun = Instant::now();
+    for number in ["9876543220", "9876543221", "9876543222"] {
+        let newcomer = phone(&mut world);
+        log_in(&world, &newcomer, number);
+        assert!(is_online(&newcomer));
+    }
+    eprintln!(
+        "three newcomers were online after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(slow.is_running() && !is_online(&attacker));
+    let present = connections(&world);
+    assert!((30..=200).contains(&present), "{present} connections");
+}
+
+#[test]
+fn a_stranger_finds_no_door_but_those_that_are_for_him() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB"]);
+    // What a machine has besides, at all its addresses.
+    let _besides = world
+        .lab_in(&world.gate, &["serve-web", "0.0.0.0:22", "0.0.0.0:9090"])
+        .unwrap();
+    let stranger = phone(&mut world);
+    for address in ["10.80.0.1", "198.51.100.2", "203.0.113.10"] {
+        let told = world.ask_lab_in(stranger.netns(), &["scan", address, "10000"]).unwrap();
+        let open: Vec<u16> = serde_json::from_str(&told).unwrap();
+        // Names (whomever he asks), pages, the API, and the web as far as it leads to the portal.
+        let meant = [53, 80, 3990, 5300, 8080, 8081, 8443];
+        assert!(open.iter().all(|port| meant.contains(port)), "{address}: {open:?}");
+        assert!(!open.is_empty(), "{address}: nothing was found, so nothing was tried");
+    }
+}
+
+#[test]
 fn a_tunnel_through_names_comes_to_nothing() {
     let _machine = beside_others();
     if !std::path::Path::new("/dev/net/tun").exists() {
