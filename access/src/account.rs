@@ -5,7 +5,7 @@ use std::time::Duration;
 use kavadam_domain::accounting::{Reading, is_plausible};
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{EntitlementId, SessionId, Timestamp};
+use kavadam_domain::{EntitlementId, PortNews, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport, VendorRow};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
@@ -50,7 +50,6 @@ impl Access {
                         if is_vendors && found.state == SessionState::Granted {
                             note_name(tx, report, found.id).await?;
                         }
-                        note_ports(tx, report, found.id).await?;
                         charge(tx, report, found.id, now).await
                     }
                     Found::Renamed(found) => {
@@ -79,6 +78,10 @@ async fn charge(
     take_name(tx, &mut session, report, now).await?;
     // A copy of what was heard before is no sign of life.
     let is_news = session.reported_at.is_none_or(|last| report.at > last);
+    // On the wire times are whole seconds, in which an address may be lost and got back.
+    if session.reported_at.is_none_or(|last| report.at >= last) {
+        note_ports(tx, report, id).await?;
+    }
     let Some(octets) = read_meters(&mut session, report, now) else {
         tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
         tx.keep_unknown_report(&unknown(report, "implausible "), now).await?;
@@ -146,16 +149,20 @@ async fn note_name(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Res
 
 /// Asked for when somebody wants to know whose connection it was. A gate may tell with each report; it is written down when it is news.
 async fn note_ports(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Result<(), AccessError> {
-    let Some(ports) = report.ports else {
+    let Some(news) = report.ports else {
         return Ok(());
     };
-    let known = tx.session_vendor(id).await?;
-    if known.as_ref().and_then(VendorRow::ports) == Some(ports) {
+    let now = match news {
+        PortNews::Held(ports) => Some(ports),
+        PortNews::GivenBack(_) => None,
+    };
+    let mut row = tx.session_vendor(id).await?.unwrap_or(VendorRow::of(id));
+    if row.ports() == now {
         return Ok(());
     }
-    let mut row = known.unwrap_or(VendorRow::of(id));
-    row.set_ports(ports);
-    Ok(tx.save_session_vendor(&row).await?)
+    row.set_ports(now);
+    tx.save_session_vendor(&row).await?;
+    Ok(tx.keep_ports(id, now, report.at).await?)
 }
 
 /// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use kavadam_domain::plan::Period;
 use kavadam_domain::{
-    Language, Limits, Mac, MobileNumber, NasId, Plan, PortRange, Reason, SessionId, SiteId, SubscriberId, Timestamp,
+    Language, Limits, Mac, MobileNumber, NasId, Plan, PortNews, PortRange, Reason, SessionId, SiteId, SubscriberId,
+    Timestamp,
 };
 use zeroize::Zeroizing;
 
@@ -162,7 +163,7 @@ pub struct AccountingReport {
     /// Framed-IP-Address.
     pub ip: Option<IpAddr>,
     /// IP-Port-Range (RFC 8045): how the internet sees the device.
-    pub ports: Option<PortRange>,
+    pub ports: Option<PortNews>,
     /// The meters, cumulative.
     pub counters: Counters,
     /// When it happened: Event-Timestamp, or now less Acct-Delay-Time.

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kavadam_access::api::*;
-use kavadam_domain::{PortRange, SessionId, Timestamp};
+use kavadam_domain::{PortNews, PortRange, SessionId, Timestamp};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
 
 cases! {
@@ -103,13 +103,12 @@ async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Data
     let mut lab = Lab::new(database, &plan(40 * MB)).await;
     lab.online(MAC, "s1").await;
     let session = lab.session(MAC).await.id;
-    let ports = |first, last| {
-        Some(PortRange {
-            address: Ipv4Addr::new(198, 51, 100, 2),
-            first,
-            last,
-        })
+    let range = |first, last| PortRange {
+        address: Ipv4Addr::new(198, 51, 100, 2),
+        first,
+        last,
     };
+    let ports = |first, last| Some(PortNews::Held(range(first, last)));
     let began = lab.now;
     let mut report = AccountingReport {
         nas: lab.nas,
@@ -136,9 +135,32 @@ async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Data
     report.at = lab.now;
     lab.access.account(report.clone(), lab.now).await.unwrap();
     assert_eq!(behind(&lab, 1024, lab.now).await, [session]);
+    let first_known = lab.now;
+    lab.pass(Duration::from_mins(1));
+    let late = AccountingReport {
+        at: Timestamp(lab.now.0 - 30_000_000),
+        ports: ports(4096, 4607),
+        ..report.clone()
+    };
+    report.ports = ports(2048, 2559);
+    report.at = lab.now;
+    lab.access.account(report.clone(), lab.now).await.unwrap();
+    assert_eq!(behind(&lab, 1024, first_known).await, [session], "it was there then");
+    assert_eq!(behind(&lab, 2100, first_known).await, [], "and not here yet");
+    lab.access.account(late, lab.now).await.unwrap();
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(behind(&lab, 1024, lab.now).await, [], "there no longer");
+    assert_eq!(behind(&lab, 4096, lab.now).await, [], "what comes late is no news");
+    assert_eq!(behind(&lab, 2100, lab.now).await, [session]);
+
+    // It has none for a while, and then the same again, until it ends.
+    report.ports = Some(PortNews::GivenBack(range(2048, 2559)));
+    report.at = lab.now;
+    lab.access.account(report.clone(), lab.now).await.unwrap();
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(behind(&lab, 2100, lab.now).await, []);
     report.ports = ports(2048, 2559);
     report.kind = AccountingKind::Stop(1);
-    lab.pass(Duration::from_mins(1));
     report.at = lab.now;
     lab.access.account(report, lab.now).await.unwrap();
     assert_eq!(behind(&lab, 2100, lab.now).await, [session]);
@@ -147,7 +169,7 @@ async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Data
     assert_eq!(behind(&lab, 2100, lab.now).await, [], "it has ended");
     assert_eq!(behind(&lab, 2100, ended).await, [session]);
     let view = lab.access.session(session).await.unwrap().unwrap();
-    assert_eq!(view.ports, ports(2048, 2559));
+    assert_eq!(view.ports, Some(range(2048, 2559)));
 }
 
 async fn a_late_copy_from_a_gate_without_a_clock_is_not_charged_again(database: Database) {

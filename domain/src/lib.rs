@@ -27,6 +27,6 @@ pub use limits::Limits;
 pub use mac::Mac;
 pub use number::MobileNumber;
 pub use plan::Plan;
-pub use port_range::{PortMapping, PortRange};
+pub use port_range::{PortMapping, PortNews, PortRange};
 pub use reason::Reason;
 pub use time::Timestamp;

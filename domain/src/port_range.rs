@@ -22,6 +22,15 @@ pub struct PortRange {
     pub last: u16,
 }
 
+/// What a report says of a device's ports (IP-Port-Alloc, RFC 8045 §3.2.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PortNews {
+    /// It has these, and no others any more.
+    Held(PortRange),
+    /// It had these, and has none.
+    GivenBack(PortRange),
+}
+
 /// Why addresses and ports do not go round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooFewPorts {

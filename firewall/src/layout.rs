@@ -19,9 +19,9 @@ pub const UPLINK_BITS_PER_SEC: RangeInclusive<u64> = 100_000..=30_000_000_000;
 pub struct Layout {
     /// The name of its table in the kernel; gates of one machine have different ones.
     pub table: String,
-    /// LANs of this machine that other gates guard: what goes between them and the internet is theirs to judge. What goes between any two
-    /// LANs is dropped.
-    pub other_lans: Vec<String>,
+    /// LANs of this machine that other gates guard: what goes between them and the internet is theirs to judge, as long as their tables are there
+    /// ([`crate::Gate::guarded_lans`]). What goes between any two LANs is dropped.
+    pub other_lans: Vec<OtherLan>,
     /// Where the citizens are.
     pub lan_if: String,
     /// Where the internet is.
@@ -83,6 +83,15 @@ pub struct Uplink {
     pub down_bits_per_sec: u64,
 }
 
+/// A LAN of another gate on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherLan {
+    /// Its interface.
+    pub interface: String,
+    /// That gate's table.
+    pub table: String,
+}
+
 impl Layout {
     /// A gate that is strict, with only the resolver and one port to be reached, and nothing free or blocked.
     #[must_use]
@@ -128,7 +137,7 @@ impl Layout {
         if !is_table_name(&self.table) {
             problems.push(format!("{:?} is no name for a table", self.table));
         }
-        let others = self.other_lans.iter().map(|name| ("other LAN's", name));
+        let others = self.other_lans.iter().map(|other| ("other LAN's", &other.interface));
         for (key, name) in [("LAN", &self.lan_if), ("WAN", &self.wan_if)].into_iter().chain(others) {
             if !is_interface_name(name) {
                 problems.push(format!("the {key} interface {name:?} is no interface name"));
@@ -140,8 +149,13 @@ impl Layout {
                 self.lan_if
             ));
         }
-        if self.other_lans.contains(&self.lan_if) || self.other_lans.contains(&self.wan_if) {
-            problems.push("another gate's LAN cannot be our LAN or WAN interface".to_owned());
+        for OtherLan { interface, table } in &self.other_lans {
+            if *interface == self.lan_if || *interface == self.wan_if {
+                problems.push(format!("{interface:?} is ours, and cannot be another gate's LAN"));
+            }
+            if *table == self.table || !is_table_name(table) {
+                problems.push(format!("the gate of {interface:?} cannot have the table {table:?}"));
+            }
         }
         if self.lan4.prefix_len() > 30 {
             problems.push(format!("{} has no room for a citizen", self.lan4));
@@ -252,10 +266,17 @@ pub(crate) mod tests {
     #[test]
     fn a_lan_is_guarded_by_one_gate() {
         let layout = Layout {
-            other_lans: vec!["lan0".to_owned()],
+            other_lans: vec![OtherLan {
+                interface: "lan0".to_owned(),
+                table: "kavadam".to_owned(),
+            }],
             ..sample()
         };
-        assert!(layout.check().unwrap_err().to_string().contains("another gate's LAN"));
+        let text = layout.check().unwrap_err().to_string();
+        assert!(
+            text.contains("another gate's LAN") && text.contains("cannot have the table"),
+            "{text}"
+        );
     }
 
     #[test]

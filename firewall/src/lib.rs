@@ -16,7 +16,7 @@ mod trace;
 
 pub use error::FirewallError;
 pub use gate::{Gate, Opening, Restored, SeenDevice, SeenSession, Stay, Uncharged, View};
-pub use layout::{Layout, UPLINK_BITS_PER_SEC, Uplink, is_table_name};
+pub use layout::{Layout, OtherLan, UPLINK_BITS_PER_SEC, Uplink, is_table_name};
 pub use netlink::{Events, GateEvent};
 pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};
 pub use shares::Shares;

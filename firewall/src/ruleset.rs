@@ -4,18 +4,17 @@
 //! stranger's packet is judged in `raw`, before it can cost an entry in the connection table. And no rule uses an anonymous
 //! set, because a packet that meets one while the rules are being replaced finds nothing in it and is lost.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use ipnet::{Ipv4Net, Ipv6Net};
-use kavadam_domain::PortRange;
 
 pub(crate) mod arp;
+mod configured;
 pub(crate) mod link;
 mod rules;
+pub(crate) mod share;
 
 use crate::layout::Layout;
+use configured::configured;
+pub(crate) use configured::{Bound, configured_keys};
 pub(crate) use rules::chains;
 
 /// Names of the sets and maps that the gate fills by netlink.
@@ -52,34 +51,12 @@ pub(crate) mod set {
     pub const CITIZEN_NAMES: &str = "citizen_names";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
+    /// LANs of other gates whose tables are there.
+    pub const OTHERS: &str = "others";
     /// `device's IPv4 address -> public address and ports`, where each device has its own.
     pub const PUBLIC_PORTS: &str = "public_ports";
-    /// `slot modulo 2048 -> queue`, where an uplink is shared. The same for ever, so that no session brings or takes anything.
+    /// `slot's number but for its last bit, modulo 4096 -> queue`, where an uplink is shared. The same for ever, so that no session brings or takes anything.
     pub const SHARES: &str = "shares";
-}
-
-/// The numbers of the queues in which an uplink is shared, as traffic control writes them: one for all, and a part after the colon.
-pub(crate) mod share {
-    /// What the sum of all waits for.
-    pub const ALL: u32 = HANDLE | 1;
-    /// What is charged to nobody: it has a share as one session has.
-    pub const FREE: u32 = HANDLE | 2;
-    /// The number of our queueing discipline, `4b76:` ("Kv"), which nobody else is likely to have.
-    pub const HANDLE: u32 = 0x4b76_0000;
-    /// Shares of sessions, which follow one another in their numbers: two meet in one share if this many began between them.
-    pub const COUNT: u32 = MASK + 1;
-    /// What of a slot's number makes its share.
-    pub const MASK: u32 = 0x7ff;
-
-    /// The share of a session of this number.
-    pub const fn of(slot: u32) -> u32 {
-        HANDLE | (0x10 + (slot & MASK))
-    }
-
-    /// As `nft` and `tc` write it.
-    pub fn written(class: u32) -> String {
-        format!("{:x}:{:x}", class >> 16, class & 0xffff)
-    }
 }
 
 /// Counters of what is charged to nobody, by direction, and of what was refused as blocked.
@@ -239,6 +216,9 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ("stranger_conns", per_connections()),
         ("citizen_conns", per_connections()),
     ];
+    if !layout.other_lans.is_empty() {
+        sets.push((set::OTHERS, "type ifname; size 64;".to_owned()));
+    }
     if layout.uplink.is_some() {
         sets.push((set::SHARES, format!("type mark : classid; size {};", share::COUNT)));
     }
@@ -266,305 +246,5 @@ pub(crate) fn structure(layout: &Layout) -> String {
     })
 }
 
-/// A key of a set, and whether a range ends before it.
-pub(crate) type Bound = (Vec<u8>, bool);
-
-/// What the sets of the configuration hold, as the kernel has it.
-pub(crate) fn configured_keys(layout: &Layout) -> Vec<(&'static str, Vec<Bound>)> {
-    /// A range goes from its first address to the one after its last, if there is one.
-    fn ranges<const N: usize>(nets: impl Iterator<Item = ([u8; N], [u8; N])>) -> Vec<Bound> {
-        let after = |mut last: [u8; N]| {
-            for octet in last.iter_mut().rev() {
-                *octet = octet.wrapping_add(1);
-                if *octet != 0 {
-                    return Some(last);
-                }
-            }
-            None
-        };
-        nets.flat_map(|(first, last)| {
-            let end = after(last).map(|end| (end.to_vec(), true));
-            std::iter::once((first.to_vec(), false)).chain(end)
-        })
-        .collect()
-    }
-    let points4 = |all: &[Ipv4Addr]| {
-        all.iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .map(|ip| (ip.octets().to_vec(), false))
-            .collect()
-    };
-    let points6 = |all: &[Ipv6Addr]| {
-        all.iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .map(|ip| (ip.octets().to_vec(), false))
-            .collect()
-    };
-    let blocked4 = Ipv4Net::aggregate(&layout.blocked4);
-    let blocked6 = Ipv6Net::aggregate(&layout.blocked6);
-    let ports: BTreeSet<_> = layout.blocked_ports.iter().collect();
-    // Each part of a key begins at a multiple of four octets.
-    let port = |(proto, port): &(u8, u16)| {
-        let [high, low] = port.to_be_bytes();
-        (vec![*proto, 0, 0, 0, high, low, 0, 0], false)
-    };
-    vec![
-        ("garden4", points4(&layout.garden4)),
-        ("garden6", points6(&layout.garden6)),
-        ("free4", points4(&layout.free4)),
-        ("free6", points6(&layout.free6)),
-        (
-            "blocked4",
-            ranges(
-                blocked4
-                    .iter()
-                    .map(|net| (net.network().octets(), net.broadcast().octets())),
-            ),
-        ),
-        (
-            "blocked6",
-            ranges(
-                blocked6
-                    .iter()
-                    .map(|net| (net.network().octets(), net.broadcast().octets())),
-            ),
-        ),
-        ("blocked_ports", ports.into_iter().map(port).collect()),
-    ]
-}
-
-/// Sets whose content is the configuration's, not the sessions'.
-fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
-    /// In order and without repetition, so that the text does not change when only the spelling does.
-    fn elements<T: Ord + ToString>(items: &[T]) -> Vec<String> {
-        items
-            .iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .map(ToString::to_string)
-            .collect()
-    }
-    fn ports(all: &[(u8, u16)]) -> Vec<String> {
-        let all: BTreeSet<_> = all.iter().collect();
-        all.into_iter()
-            .map(|(proto, port)| format!("{proto} . {port}"))
-            .collect()
-    }
-    let nd_types = ["nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert"];
-    let share = |slot| format!("{slot:#x} : {}", share::written(share::of(slot)));
-    let shares = layout
-        .uplink
-        .map(|_| (set::SHARES, (0..share::COUNT).map(share).collect()));
-    let mut sets = vec![
-        ("garden4", elements(&layout.garden4)),
-        ("garden6", elements(&layout.garden6)),
-        ("free4", elements(&layout.free4)),
-        ("free6", elements(&layout.free6)),
-        // The kernel takes no ranges that overlap.
-        ("blocked4", elements(&Ipv4Net::aggregate(&layout.blocked4))),
-        ("blocked6", elements(&Ipv6Net::aggregate(&layout.blocked6))),
-        ("blocked_ports", ports(&layout.blocked_ports)),
-        ("local_ports", elements(&layout.local_ports)),
-        ("nd_types", nd_types.map(ToOwned::to_owned).to_vec()),
-    ];
-    sets.extend(shares);
-    if let Some(mapping) = &layout.ports {
-        let entry = |(device, ports): (Ipv4Addr, PortRange)| {
-            format!("{device} : {} . {}-{}", ports.address, ports.first, ports.last)
-        };
-        sets.push((set::PUBLIC_PORTS, mapping.all().map(entry).collect()));
-    }
-    sets
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::layout::tests::sample;
-    use kavadam_domain::PortMapping;
-
-    /// Set `UPDATE_SNAPSHOT=1` to write the file anew after a wanted change.
-    fn assert_snapshot(name: &str, text: &str) {
-        let path = format!("{}/tests/ruleset/{name}", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("UPDATE_SNAPSHOT").is_some() {
-            std::fs::write(&path, text).unwrap();
-        }
-        assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{path} differs");
-    }
-
-    #[test]
-    fn matches_the_printed_copy() {
-        let whole = text(&sample());
-        let shares = whole.lines().find(|line| line.contains("element inet kavadam shares"));
-        let (first, rest) = shares.unwrap().split_once(", ").unwrap();
-        let (between, last) = rest.rsplit_once(", ").unwrap();
-        assert_eq!(between.split(", ").count(), 2046);
-        assert_snapshot(
-            "sample.nft",
-            &whole.replace(shares.unwrap(), &format!("{first}, …, {last}")),
-        );
-    }
-
-    #[test]
-    fn matches_the_printed_copy_without_ipv6_garden_and_leases() {
-        let bare = Layout {
-            lan6: None,
-            garden4: vec![],
-            garden6: vec![],
-            free4: vec![],
-            free6: vec![],
-            blocked4: vec![],
-            blocked6: vec![],
-            blocked_ports: vec![],
-            citizen_names_port: None,
-            strict: false,
-            uplink: None,
-            ..sample()
-        };
-        assert_snapshot("bare.nft", &text(&bare));
-    }
-
-    /// Rules without their comments.
-    fn rules(layout: &Layout) -> Vec<String> {
-        let strip = |rule: &String| rule.split("  # ").next().unwrap().to_owned();
-        chains(layout)
-            .iter()
-            .flat_map(|chain| &chain.rules)
-            .map(strip)
-            .collect()
-    }
-
-    #[test]
-    fn has_no_anonymous_set() {
-        for rule in rules(&sample()) {
-            assert!(!rule.contains('{') || rule.contains("add @"), "{rule}");
-        }
-    }
-
-    #[test]
-    fn names_interfaces_never_their_indexes() {
-        for rule in rules(&sample()) {
-            assert!(!rule.contains("iif ") && !rule.contains("oif "), "{rule}");
-        }
-    }
-
-    #[test]
-    fn uses_every_set_and_reaches_every_chain() {
-        let all = rules(&sample()).join("\n");
-        let only_for_us = [set::SPENT, set::RESERVED];
-        for (name, _) in sets(&sample()) {
-            assert!(
-                all.contains(&format!("@{name}")) || only_for_us.contains(&name),
-                "set {name} is unused"
-            );
-        }
-        for chain in chains(&sample()) {
-            assert!(
-                chain.hook.is_some()
-                    || ["goto", "jump"]
-                        .iter()
-                        .any(|go| all.contains(&format!("{go} {}", chain.name))),
-                "chain {}",
-                chain.name
-            );
-        }
-    }
-
-    #[test]
-    fn counts_connections_at_their_first_packet_only() {
-        for chain in chains(&sample()) {
-            if let Some(counting) = chain.rules.iter().position(|rule| rule.contains("jump newcomer")) {
-                let before = chain.rules[..counting].join("\n");
-                let is_new = chain.rules[counting].contains("ct status & confirmed == 0");
-                let known_left = ["ct status confirmed", "ct state established,related"];
-                assert!(
-                    is_new || known_left.iter().any(|known| before.contains(known)),
-                    "{}",
-                    chain.name
-                );
-            }
-        }
-        for chain in chains(&sample()) {
-            for rule in &chain.rules {
-                assert!(!rule.contains("ct count") || chain.name == "newcomer", "{rule}");
-            }
-        }
-    }
-
-    #[test]
-    fn forwards_nothing_by_default_and_ends_every_side_chain_in_a_verdict() {
-        for chain in chains(&sample()) {
-            if chain.name == "forward" {
-                assert_eq!(chain.hook.unwrap().policy, "drop");
-            }
-        }
-        for name in [
-            "stranger",
-            "uplink_known",
-            "uplink_unmarked",
-            "uplink_metered",
-            "downlink",
-            "downlink_metered",
-            "garden_up",
-            "garden_down",
-            "refused",
-            "lan_in",
-        ] {
-            let chain = chains(&sample()).into_iter().find(|chain| chain.name == name).unwrap();
-            assert!(chain.rules.last().unwrap().starts_with("drop"), "{name}");
-        }
-    }
-
-    #[test]
-    fn other_lans_are_passed_over_and_never_reached_from_ours() {
-        let two = Layout {
-            table: "kavadam-lan1".to_owned(),
-            other_lans: vec!["lan1".to_owned()],
-            ..sample()
-        };
-        let chain = |name| chains(&two).into_iter().find(|chain| chain.name == name).unwrap().rules;
-        let forward = chain("forward").join("\n");
-        assert!(!forward.contains("iifname \"lan0\" oifname \"lan1\""));
-        assert!(forward.contains("iifname \"lan1\" oifname \"wan0\" accept"));
-        assert_eq!(chain("input").last().unwrap(), "goto other_in");
-        assert!(!text(&two).contains(" kavadam "), "every line is of its own table");
-    }
-
-    #[test]
-    fn a_device_without_ports_of_its_own_has_none_of_anybodys() {
-        let mapped = Layout {
-            ports: PortMapping::new(
-                "10.80.1.0".parse().unwrap(),
-                "10.80.1.1".parse().unwrap(),
-                vec!["198.51.100.2".parse().unwrap()],
-                512,
-            )
-            .ok(),
-            ..sample()
-        };
-        let chain = |name| {
-            chains(&mapped)
-                .into_iter()
-                .find(|chain| chain.name == name)
-                .unwrap()
-                .rules
-        };
-        assert!(!chain("nat_post").concat().contains("masquerade"));
-        assert!(chain("translate").contains(&"meta l4proto udp drop  # it has no ports of its own".to_owned()));
-        assert!(
-            text(&mapped).contains("{ 10.80.1.0 : 198.51.100.2 . 1024-1535, 10.80.1.1 : 198.51.100.2 . 1536-2047 }")
-        );
-    }
-
-    #[test]
-    fn strict_mode_is_what_asks_for_a_lease() {
-        assert!(rules(&sample()).iter().any(|rule| rule.contains("!= @leases drop")));
-        let open = Layout {
-            strict: false,
-            ..sample()
-        };
-        assert!(!rules(&open).iter().any(|rule| rule.contains("!= @lease")));
-    }
-}
+mod tests;

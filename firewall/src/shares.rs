@@ -56,21 +56,25 @@ impl Shares {
         let wanted = layout
             .uplink
             .map(|uplink| [uplink.up_bits_per_sec, uplink.down_bits_per_sec]);
-        let mut has_changed = false;
+        let (mut has_changed, mut failed) = (false, None);
         for (way, interface) in [&layout.wan_if, &layout.lan_if].into_iter().enumerate() {
             let bits = wanted.and_then(|wanted| wanted.get(way).copied());
             let octets = bits.map(|bits| u32::try_from(bits / 8).unwrap_or(NO_CEILING));
             let made = self.made.get(way).copied().flatten();
-            if octets.is_none() && made.is_none() && !layout.other_lans.is_empty() {
+            if octets.is_none() && made.is_none() && interface == &layout.wan_if && !layout.other_lans.is_empty() {
                 // Another gate of this machine may share the uplink.
                 continue;
             }
-            has_changed |= self.keep_one(interface, octets, made)?;
+            match self.keep_one(interface, octets, made) {
+                Ok(one) => has_changed |= one,
+                // What is wrong at one end is no reason to leave the other.
+                Err(error) => failed = failed.or(Some(error)),
+            }
             if let Some(place) = self.made.get_mut(way) {
                 *place = octets;
             }
         }
-        Ok(has_changed)
+        failed.map_or(Ok(has_changed), Err)
     }
 
     fn keep_one(&mut self, interface: &str, wanted: Option<u32>, made: Option<u32>) -> Result<bool, FirewallError> {
@@ -98,7 +102,11 @@ impl Shares {
                 if is_whole && made == Some(speed) {
                     return Ok(false);
                 }
-                if !is_whole {
+                if is_whole {
+                    for class in all() {
+                        queues.set_class(class, share::ALL, part(speed)).map_err(failed)?;
+                    }
+                } else {
                     if is_ours {
                         // Half made, by a process that was killed at it.
                         queues.remove_root(share::HANDLE).map_err(failed)?;
@@ -124,11 +132,16 @@ impl Shares {
 fn make(queues: &mut Queues<'_>, speed: u32) -> io::Result<()> {
     queues.make_root(share::HANDLE)?;
     queues.set_class(share::ALL, share::HANDLE, sum(speed))?;
-    for class in std::iter::once(share::FREE).chain((0..share::COUNT).map(share::of)) {
+    for class in all() {
         queues.set_class(class, share::ALL, part(speed))?;
         queues.bound_queue(class, WAITING_OCTETS)?;
     }
     Ok(())
+}
+
+/// Every share; that of the last session's number comes last.
+fn all() -> impl Iterator<Item = u32> {
+    std::iter::once(share::FREE).chain(share::slots().map(share::of))
 }
 
 fn sum(speed: u32) -> Class {

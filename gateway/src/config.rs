@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_domain::PortMapping;
-use kavadam_firewall::{Layout, Uplink};
+use kavadam_firewall::{Layout, OtherLan, Uplink};
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
 use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versions};
@@ -29,7 +29,7 @@ pub struct GatewayConfig {
     /// The name of our table in the kernel; gates of one machine have different ones.
     pub table: String,
     /// LANs of this machine that other gates guard.
-    pub other_lans: Vec<String>,
+    pub other_lans: Vec<OtherLan>,
     /// LAN interface.
     pub lan_if: String,
     /// WAN interface.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_domain::{Mac, PortMapping};
+use kavadam_domain::{Mac, PortMapping, PortNews, PortRange};
 use kavadam_firewall::{GateEvent, Slot};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
@@ -26,6 +26,7 @@ use crate::courier::CourierHandle;
 use crate::devices::Devices;
 use crate::kernel::Kernel;
 use crate::onlook::{Known, Standing};
+use crate::report::{Kind, Report};
 use crate::spool::{Changes, Spool};
 
 const TICK: Duration = Duration::from_secs(1);
@@ -164,6 +165,8 @@ pub(crate) struct Engine<K> {
     pub devices: Devices,
     /// Which device has which ports.
     pub ports: Option<PortMapping>,
+    /// What was told of them, by Acct-Session-Id.
+    told_ports: HashMap<String, PortRange>,
     waiters: HashMap<WaiterId, oneshot::Sender<Told>>,
     last_waiter: u64,
     /// To be committed, in order.
@@ -192,12 +195,23 @@ impl<K: Kernel> Engine<K> {
             handle,
             devices,
             ports: None,
+            told_ports: HashMap::new(),
             waiters: HashMap::new(),
             last_waiter: 0,
             pending: Changes::default(),
             held: Vec::new(),
             retry_at: None,
         }
+    }
+
+    /// How the internet sees the device now: the configuration may be another when the report is delivered.
+    fn port_news(&mut self, report: &Report) -> Option<PortNews> {
+        let now = self.ports.as_ref()?.of(report.ipv4.unwrap_or(Ipv4Addr::UNSPECIFIED));
+        let before = match (report.kind, now) {
+            (Kind::Stop(_), _) | (_, None) => self.told_ports.remove(&report.id),
+            (_, Some(ports)) => self.told_ports.insert(report.id.clone(), ports),
+        };
+        now.map(PortNews::Held).or(before.map(PortNews::GivenBack))
     }
 
     /// Runs until cancelled. Sessions stay open in the kernel.
@@ -244,12 +258,7 @@ impl<K: Kernel> Engine<K> {
                 is_urgent |= matches!(command, Command::Spool(_) | Command::Save(_));
                 match command {
                     Command::Spool(mut report) => {
-                        // As it is now: the configuration may be another when it is delivered.
-                        report.ports = self
-                            .ports
-                            .as_ref()
-                            .zip(report.ipv4)
-                            .and_then(|(ports, ipv4)| ports.of(ipv4));
+                        report.ports = self.port_news(&report);
                         self.pending.reports.push(*report);
                     }
                     Command::Save(row) => self.pending.saved.push(*row),

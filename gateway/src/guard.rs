@@ -17,6 +17,7 @@ use crate::sightings::Sightings;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PORTS_EVERY: Duration = Duration::from_secs(1);
+const LANS_EVERY: Duration = Duration::from_secs(1);
 const SHARES_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -40,6 +41,7 @@ impl Guard {
         tokio::select! {
             () = self.watch_ports() => {}
             () = self.watch_shares() => {}
+            () = self.watch_lans() => {}
             () = self.watch_rules(cancel) => {}
         }
     }
@@ -47,10 +49,15 @@ impl Guard {
     async fn watch_ports(&self) {
         let mut known = BTreeSet::new();
         loop {
-            let ports = ports(&self.lan_if);
-            if !ports.is_empty() {
-                self.sightings.look(&self.lan_if, &ports, Instant::now());
-            }
+            let (lan_if, sightings) = (self.lan_if.clone(), self.sightings.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                let ports = ports(&lan_if);
+                if !ports.is_empty() {
+                    sightings.look(&lan_if, &ports, Instant::now());
+                }
+                ports
+            });
+            let ports = looked.await.unwrap_or_default();
             if ports != known {
                 match self.gate.tie_ports(&ports) {
                     Ok(()) => tracing::info!(ports = ports.len(), "the ports of the LAN's bridge are kept apart"),
@@ -62,16 +69,49 @@ impl Guard {
         }
     }
 
+    /// Other gates of this machine come and go; their LANs are closed while they are not there.
+    async fn watch_lans(&self) {
+        let mut known = None;
+        loop {
+            let (layout, gate) = (Arc::clone(&self.layout), Arc::clone(&self.gate));
+            let before = known.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                let layout = layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if layout.other_lans.is_empty() {
+                    return Ok(None);
+                }
+                let guarded = Gate::guarded_lans(&layout)?;
+                if before.as_ref() != Some(&guarded) {
+                    gate.leave_lans(&guarded)?;
+                }
+                Ok::<_, FirewallError>(Some(guarded))
+            });
+            match looked.await {
+                Ok(Ok(None)) => return std::future::pending().await,
+                Ok(Ok(guarded)) => {
+                    if guarded != known {
+                        let names = guarded.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+                        tracing::info!(lans = names, "other gates guard these LANs; any other is closed");
+                    }
+                    known = guarded;
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "cannot look for other gates"),
+                Err(panic) => tracing::error!(%panic, "the look for other gates ended unexpectedly"),
+            }
+            tokio::time::sleep(LANS_EVERY).await;
+        }
+    }
+
     /// Interfaces come and go, and an uplink's speed changes with the configuration.
     async fn watch_shares(&self) {
         let mut shares = None;
         let mut said = None;
         loop {
-            let layout = self.layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let uplink = layout.uplink;
+            let layout = Arc::clone(&self.layout);
             let kept = tokio::task::spawn_blocking(move || {
+                let layout = layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let mut shares = shares.map_or_else(Shares::new, Ok)?;
-                let kept = shares.keep(&layout);
+                let kept = shares.keep(&layout).map(|has_changed| (has_changed, layout.uplink));
                 Ok::<_, FirewallError>((shares, kept))
             });
             let kept = match kept.await {
@@ -88,19 +128,19 @@ impl Guard {
                     Err(panic.to_string())
                 }
             };
-            match (kept, uplink) {
-                (Ok(true), Some(uplink)) => tracing::info!(
+            match kept {
+                Ok((true, Some(uplink))) => tracing::info!(
                     up.mbit = uplink.up_bits_per_sec / 1_000_000,
                     down.mbit = uplink.down_bits_per_sec / 1_000_000,
                     "the uplink is shared fairly"
                 ),
-                (Ok(true), None) => tracing::info!("the uplink is no longer shared"),
-                (Err(error), _) if said.as_ref() != Some(&error) => {
+                Ok((true, None)) => tracing::info!("the uplink is no longer shared"),
+                Err(error) if said.as_ref() != Some(&error) => {
                     tracing::error!(%error, "the uplink is not shared");
                     said = Some(error);
                 }
-                (Err(_), _) => {}
-                (Ok(false), _) => said = None,
+                Err(_) => {}
+                Ok((false, _)) => said = None,
             }
             tokio::time::sleep(SHARES_EVERY).await;
         }

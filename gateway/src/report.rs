@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use kavadam_domain::{Mac, PortRange, Timestamp};
+use kavadam_domain::{Mac, PortNews, Timestamp};
 use kavadam_radius::{AccountingRequest, Counters};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ pub struct Report {
     pub ipv6: Option<Ipv6Addr>,
     /// How the internet sees the device (RFC 8045).
     #[serde(default)]
-    pub ports: Option<PortRange>,
+    pub ports: Option<PortNews>,
     /// From the device.
     pub up_octets: u64,
     /// To the device.

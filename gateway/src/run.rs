@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use kavadam_domain::Mac;
-use kavadam_firewall::{Events, FirewallError, Gate, GateEvent, Layout};
+use kavadam_firewall::{AdoptedSession, Events, FirewallError, Gate, GateEvent, Layout};
 use kavadam_radius::dynamic::DynamicServer;
 use kavadam_radius::tls::TlsError;
 use tokio::net::TcpListener;
@@ -36,6 +36,9 @@ use crate::{CertificateError, clock, lease, neighbours};
 const LAST_DELIVERY: Duration = Duration::from_secs(3);
 /// The spool and what it needs after a restart.
 const FILE: &str = "gateway.db";
+
+/// Which device had which ports at the last start.
+const PORTS_FILE: &str = "public-ports";
 
 /// Why the gateway cannot start, or stopped of itself.
 #[derive(Debug, thiserror::Error)]
@@ -116,20 +119,8 @@ impl Pulse {
 pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let tls = config.api.as_ref().map(TlsDoor::open).transpose()?;
     // Before the sessions are listed, so that no depletion falls between.
-    let layout = config.layout();
-    let events = Gate::events(&layout)?;
-    let (gate, found) = blocking(move || {
-        let gate = Gate::load(&layout)?;
-        let found = gate.adopt()?;
-        Ok((Arc::new(gate), found))
-    })
-    .await?;
-    if !gate.is_owned() {
-        tracing::warn!(
-            "others may change the packet filter's table: this kernel is older than 6.9, or an older version made the table. \
-             Remedy: a newer kernel, or start the machine anew"
-        );
-    }
+    let events = Gate::events(&config.layout())?;
+    let (gate, found) = load(&config).await?;
     let spool = open_spool(&config.state_dir).await?;
     let now = clock::both();
 
@@ -214,6 +205,41 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         doors,
         tls,
     })
+}
+
+/// The gate, with the sessions that are in it.
+async fn load(config: &GatewayConfig) -> Result<(Arc<Gate>, Vec<AdoptedSession>), GatewayError> {
+    let (config, layout) = (config.clone(), config.layout());
+    let (gate, found) = blocking(move || {
+        let gate = Gate::load(&layout)?;
+        if is_mapping_new(&config) {
+            gate.forget_translations();
+        }
+        let found = gate.adopt()?;
+        Ok((Arc::new(gate), found))
+    })
+    .await?;
+    if !gate.is_owned() {
+        tracing::warn!(
+            "others may change the packet filter's table: this kernel is older than 6.9, or an older version made the table. \
+             Remedy: a newer kernel, or start the machine anew"
+        );
+    }
+    Ok((gate, found))
+}
+
+/// Whether devices have other ports than at the last start; kept in a file of the state directory. Without one nobody knows, and then it is.
+fn is_mapping_new(config: &GatewayConfig) -> bool {
+    let Some(ports) = &config.ports else { return false };
+    let (file, text) = (config.state_dir.join(PORTS_FILE), format!("{ports:?}\n"));
+    if std::fs::read_to_string(&file).is_ok_and(|known| known == text) {
+        return false;
+    }
+    let written = std::fs::create_dir_all(&config.state_dir).and_then(|()| std::fs::write(&file, text));
+    if let Err(error) = written {
+        tracing::warn!(%error, "cannot write down which device has which ports");
+    }
+    true
 }
 
 /// With an empty kernel every session the server still knows of is over.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const RESTLESS: usize = 4;
 const WITHIN: Duration = Duration::from_mins(1);
 /// Between two lines in the log about one device.
 const TOLD_EVERY: Duration = Duration::from_mins(10);
+/// Addresses that are looked at; reading four times as many takes sixteen times as long.
+const MOST_LEARNT: usize = 32_768;
 /// `struct __fdb_entry` (`linux/if_bridge.h`).
 const ENTRY_OCTETS: usize = 16;
 
@@ -44,13 +47,16 @@ struct State {
 }
 
 impl Sightings {
-    /// Looks at a bridge of this name; an interface that is none shows nothing.
+    /// Looks at a bridge of this name; an interface that is none shows nothing. **Blocking**: some 20 ms at most.
     pub fn look(&self, bridge: &str, ports: &BTreeSet<String>, now: Instant) {
         let names = ports
             .iter()
             .filter_map(|name| Some((number(bridge, name)?, name.clone())));
-        let learnt = fs::read(format!("/sys/class/net/{bridge}/brforward"));
-        let learnt = read(&learnt.unwrap_or_default());
+        let Some(learnt) = table(bridge) else {
+            // A flood of invented addresses; the kernel takes longer for each the more there are.
+            return tracing::debug!("the bridge knows too many addresses to look for two with one");
+        };
+        let learnt = read(&learnt);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.names = names.collect();
         for mac in state.see(&learnt, now) {
@@ -127,6 +133,18 @@ impl Sighting {
     fn is_restless(&self, now: Instant) -> bool {
         self.recent(now).count() >= RESTLESS
     }
+}
+
+/// The bridge's table, as far as it has been read by then; `None`: it has more than [`MOST_LEARNT`] addresses.
+fn table(bridge: &str) -> Option<Vec<u8>> {
+    let most = MOST_LEARNT * ENTRY_OCTETS;
+    let mut octets = Vec::new();
+    let file = fs::File::open(format!("/sys/class/net/{bridge}/brforward"));
+    let read = file.and_then(|file| {
+        file.take(u64::try_from(most).unwrap_or(u64::MAX))
+            .read_to_end(&mut octets)
+    });
+    (read.is_ok() && octets.len() < most).then_some(octets)
 }
 
 /// The bridge's table as the kernel shows it; its own addresses left out.

@@ -210,7 +210,19 @@ CREATE TABLE session_vendor (
     first_port        INTEGER,
     last_port         INTEGER
 ) STRICT;
-CREATE INDEX session_vendor_behind ON session_vendor (public_ip, first_port) WHERE public_ip IS NOT NULL;
+
+-- How the internet saw a session's device, and when: whose a connection was is asked long afterwards.
+CREATE TABLE session_ports (
+    id         INTEGER PRIMARY KEY NOT NULL,
+    session_id INTEGER NOT NULL,
+    public_ip  TEXT NOT NULL,
+    first_port INTEGER NOT NULL,
+    last_port  INTEGER NOT NULL,
+    since_at   INTEGER NOT NULL,
+    until_at   INTEGER -- NULL: it still does, or did to the session's end
+) STRICT;
+CREATE INDEX session_ports_behind ON session_ports (public_ip, first_port, since_at);
+CREATE INDEX session_ports_open ON session_ports (session_id) WHERE until_at IS NULL;
 
 CREATE TABLE voucher (
     id           INTEGER PRIMARY KEY NOT NULL,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use kavadam_domain::{Mac, PortRange, Timestamp};
+use kavadam_domain::{Mac, PortNews, Timestamp};
 
 use crate::NasIdentity;
 use crate::access::{framed_ipv6_of, mac_of, write_device};
@@ -65,7 +65,7 @@ pub struct AccountingRequest {
     /// Framed-IPv6-Address.
     pub framed_ipv6: Option<Ipv6Addr>,
     /// IP-Port-Range: how the internet sees the device (RFC 8045 §3.1.2).
-    pub ports: Option<PortRange>,
+    pub ports: Option<PortNews>,
     /// The meters; written for Interim and Stop only.
     pub counters: Counters,
     /// When it happened: Event-Timestamp (RFC 2869 §5.3), whole seconds on the wire.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use kavadam_domain::PortRange;
+use kavadam_domain::{PortNews, PortRange};
 
 use crate::wire::{Draft, ExtendedAttr, ExtendedSpace, Packet};
 
@@ -16,14 +16,19 @@ const ALLOC: u8 = 8;
 const RANGE_START: u8 = 9;
 const RANGE_END: u8 = 10;
 const ALLOCATION: u32 = 1;
+const DEALLOCATION: u32 = 2;
 /// Type, length and a number of 32 bits.
 const PART_OCTETS: u8 = 6;
 
 /// Without IP-Port-Type: it is of all protocols that have ports.
-pub(crate) fn write(draft: &mut Draft, ports: PortRange) {
+pub(crate) fn write(draft: &mut Draft, news: PortNews) {
+    let (ports, alloc) = match news {
+        PortNews::Held(ports) => (ports, ALLOCATION),
+        PortNews::GivenBack(ports) => (ports, DEALLOCATION),
+    };
     let mut value = Vec::new();
     for (kind, number) in [
-        (ALLOC, ALLOCATION),
+        (ALLOC, alloc),
         (RANGE_START, ports.first.into()),
         (RANGE_END, ports.last.into()),
         (EXT_IPV4_ADDRESS, ports.address.to_bits()),
@@ -35,15 +40,15 @@ pub(crate) fn write(draft: &mut Draft, ports: PortRange) {
 }
 
 /// The first that is whole and tells an address; of parts that are there twice the first is meant, others are passed over.
-pub(crate) fn read(packet: &Packet) -> Option<PortRange> {
+pub(crate) fn read(packet: &Packet) -> Option<PortNews> {
     packet
         .extended(IP_PORT_RANGE)
         .iter()
         .find_map(|value| read_value(value))
 }
 
-fn read_value(mut rest: &[u8]) -> Option<PortRange> {
-    let (mut address, mut first, mut last, mut is_given_back) = (None, None, None, false);
+fn read_value(mut rest: &[u8]) -> Option<PortNews> {
+    let (mut address, mut first, mut last, mut alloc) = (None, None, None, None);
     while let [kind, length, ..] = *rest {
         let part = rest.get(..usize::from(length))?;
         // A length that does not hold itself would be read for ever.
@@ -51,7 +56,7 @@ fn read_value(mut rest: &[u8]) -> Option<PortRange> {
         let number = octets.try_into().ok().map(u32::from_be_bytes);
         match kind {
             EXT_IPV4_ADDRESS => address = address.or(number.map(Ipv4Addr::from)),
-            ALLOC => is_given_back |= number != Some(ALLOCATION),
+            ALLOC => alloc = alloc.or(Some(number)),
             RANGE_START => first = first.or(number),
             RANGE_END => last = last.or(number),
             _ => {}
@@ -64,7 +69,14 @@ fn read_value(mut rest: &[u8]) -> Option<PortRange> {
         first: port(first)?,
         last: port(last)?,
     };
-    (ports.first <= ports.last && !is_given_back && rest.is_empty()).then_some(ports)
+    if ports.first > ports.last || !rest.is_empty() {
+        return None;
+    }
+    match alloc {
+        None | Some(Some(ALLOCATION)) => Some(PortNews::Held(ports)),
+        Some(Some(DEALLOCATION)) => Some(PortNews::GivenBack(ports)),
+        Some(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -81,15 +93,15 @@ mod tests {
         }
     }
 
-    fn written(ports: PortRange) -> Vec<u8> {
+    fn written(news: PortNews) -> Vec<u8> {
         let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
-        write(&mut draft, ports);
+        write(&mut draft, news);
         draft.seal_request(1, b"secret").unwrap()
     }
 
     #[test]
     fn is_written_as_the_rfc_draws_it() {
-        let packet = written(ports(1024, 1535));
+        let packet = written(PortNews::Held(ports(1024, 1535)));
         let expected = [
             241, 27, 6, 8, 6, 0, 0, 0, 1, 9, 6, 0, 0, 4, 0, 10, 6, 0, 0, 5, 255, 3, 6, 198, 51, 100, 2,
         ];
@@ -98,25 +110,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_what_it_wrote(first in 0u16.., last in 0u16..) {
-            let packet = Packet::parse(&written(ports(first, last))).unwrap();
-            prop_assert_eq!(read(&packet), (first <= last).then_some(ports(first, last)));
+        fn reads_what_it_wrote(first in 0u16.., last in 0u16.., is_held: bool) {
+            let news = if is_held { PortNews::Held } else { PortNews::GivenBack }(ports(first, last));
+            let packet = Packet::parse(&written(news)).unwrap();
+            prop_assert_eq!(read(&packet), (first <= last).then_some(news));
         }
 
         #[test]
         fn hostile_values_end_within_themselves(value in proptest::collection::vec(any::<u8>(), 0..80)) {
-            prop_assert!(read_value(&value).is_none_or(|ports| ports.first <= ports.last && value.len() >= 18));
+            prop_assert!(read_value(&value).is_none() || value.len() >= 18);
         }
     }
 
     #[test]
     fn half_of_it_is_none_of_it() {
         let whole = [9, 6, 0, 0, 4, 0, 10, 6, 0, 0, 5, 255, 3, 6, 198, 51, 100, 2];
-        assert_eq!(read_value(&whole), Some(ports(1024, 1535)));
+        assert_eq!(read_value(&whole), Some(PortNews::Held(ports(1024, 1535))));
         assert_eq!(read_value(whole.get(..12).unwrap()), None, "of no address");
         assert_eq!(read_value(whole.get(..17).unwrap()), None, "cut off");
-        let returned = [&whole[..], &[8, 6, 0, 0, 0, 2]].concat();
-        assert_eq!(read_value(&returned), None, "given back");
+        let returned = |alloc| read_value(&[&whole[..], &[8, 6, 0, 0, 0, alloc]].concat());
+        assert_eq!(returned(2), Some(PortNews::GivenBack(ports(1024, 1535))));
+        assert_eq!(returned(3), None, "what that means nobody knows");
         let beyond = [9, 6, 0, 1, 0, 0, 10, 6, 0, 1, 5, 255, 3, 6, 198, 51, 100, 2];
         assert_eq!(read_value(&beyond), None, "there is no such port");
         assert_eq!(read_value(&[9, 0]), None, "a length that holds not even itself");

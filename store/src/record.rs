@@ -134,7 +134,9 @@ impl Tx {
             self,
             fetch_all,
             listing!(
-                "WHERE v.public_ip = $1 AND v.first_port <= $2 AND v.last_port >= $2 AND s.granted_at <= $3
+                "WHERE s.id IN (SELECT session_id FROM session_ports
+                         WHERE public_ip = $1 AND first_port <= $2 AND last_port >= $2 AND since_at <= $3
+                             AND (until_at IS NULL OR until_at >= $3))
                      AND (s.ended_at IS NULL OR s.ended_at >= $3)
                  ORDER BY s.granted_at DESC, s.id DESC LIMIT 1000"
             ),

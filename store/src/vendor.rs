@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use kavadam_domain::{Limits, PortRange, SessionId};
+use kavadam_domain::{Limits, PortRange, SessionId, Timestamp};
 
-use crate::sql::{row, rows};
+use crate::sql::{execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
@@ -66,11 +66,11 @@ impl VendorRow {
         ports(self.public_ip, self.first_port, self.last_port)
     }
 
-    /// The internet sees it so.
-    pub fn set_ports(&mut self, ports: PortRange) {
-        self.public_ip = Some(ports.address.into());
-        self.first_port = Some(ports.first.into());
-        self.last_port = Some(ports.last.into());
+    /// The internet sees it so from now on.
+    pub fn set_ports(&mut self, ports: Option<PortRange>) {
+        self.public_ip = ports.map(|ports| ports.address.into());
+        self.first_port = ports.map(|ports| ports.first.into());
+        self.last_port = ports.map(|ports| ports.last.into());
     }
 
     /// The limits that its gate was told.
@@ -135,6 +135,32 @@ impl Tx {
             return Ok(());
         }
         self.settle().await
+    }
+
+    /// Writes down how the internet sees a session's device from this time on, and that it was otherwise until then.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn keep_ports(&mut self, session: SessionId, ports: Option<PortRange>, at: Timestamp) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE session_ports SET until_at = $2 WHERE session_id = $1 AND until_at IS NULL",
+            session,
+            at,
+        )?;
+        let Some(PortRange { address, first, last }) = ports else {
+            return Ok(());
+        };
+        execute!(
+            self,
+            "INSERT INTO session_ports (session_id, public_ip, first_port, last_port, since_at) VALUES ($1, $2, $3, $4, $5)",
+            session,
+            IpAddr::V4(address),
+            u32::from(first),
+            u32::from(last),
+            at,
+        )?;
+        Ok(())
     }
 
     /// How many live sessions have a gate that does not do what is asked of it.

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use kavadam_domain::Mac;
 
-use crate::netlink::{Channel, Neighbours};
+use crate::netlink::{Channel, Neighbours, Table};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
-use crate::{Events, FirewallError, Layout, apply};
+use crate::{Events, FirewallError, Layout, OtherLan, apply};
 pub use leases::Opening;
 use numbers::Numbers;
 use owner::Holding;
@@ -46,6 +46,8 @@ struct State {
     structure: Option<String>,
     /// Of the LAN's bridge.
     ports: BTreeSet<String>,
+    /// LANs of other gates that are guarded.
+    others: BTreeSet<String>,
     /// Whether there is a table for ARP, which not every kernel can have.
     hears_arp: bool,
     /// No other gate is on this machine, so that all its connections are through this one.
@@ -91,6 +93,7 @@ impl State {
             holding: Holding::Shared,
             structure: None,
             ports: BTreeSet::new(),
+            others: BTreeSet::new(),
             hears_arp: false,
             is_alone: layout.other_lans.is_empty(),
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
@@ -318,6 +321,44 @@ impl Gate {
         let mut state = self.state();
         state.ports.clone_from(ports);
         state.fill_ports()
+    }
+
+    /// Ends every connection through this machine, or says why not: translations made by another configuration would be somebody else's by the present one.
+    pub fn forget_translations(&self) {
+        let mut state = self.state();
+        if state.is_alone {
+            state.forget_connections();
+        } else {
+            tracing::warn!(
+                "gateway.nat has changed, and connections from before keep what they had, so that the record may name another device for them. \
+                 Remedy: conntrack -F, which ends those of the other gates too"
+            );
+        }
+    }
+
+    /// Which LANs of other gates ([`Layout::other_lans`]) are guarded: the gate's table is there, and judges what is forwarded.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn guarded_lans(layout: &Layout) -> Result<BTreeSet<String>, FirewallError> {
+        let mut guarded = BTreeSet::new();
+        for OtherLan { interface, table } in &layout.other_lans {
+            let is_there = Channel::netfilter(Table::named(table)).and_then(|mut nft| nft.has_chain("forward"));
+            if is_there.map_err(FirewallError::kernel("look for another gate"))? {
+                guarded.insert(interface.clone());
+            }
+        }
+        Ok(guarded)
+    }
+
+    /// Leaves it to other gates what goes between these LANs and the internet, and drops what comes from any other.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn leave_lans(&self, lans: &BTreeSet<String>) -> Result<(), FirewallError> {
+        let mut state = self.state();
+        state.others.clone_from(lans);
+        state.fill_others()
     }
 
     /// Every session in the kernel, expired ones too: for a process that starts while people are online.

@@ -43,6 +43,9 @@ impl State {
         if let Err(error) = self.load_arp_rules(layout) {
             tracing::warn!(%error, "nothing keeps strangers from filling the table of neighbours");
         }
+        if !layout.other_lans.is_empty() && loaded.is_ok() {
+            self.fill_others()?;
+        }
         self.structure = loaded.is_ok().then(|| ruleset::structure(layout));
         loaded
     }
@@ -85,6 +88,19 @@ impl State {
         loaded?;
         self.hears_arp = true;
         Ok(())
+    }
+
+    /// Says which LANs are left to other gates. A set that is there keeps what it holds over a reload of the rules, and a new one holds nothing.
+    pub(super) fn fill_others(&mut self) -> Result<(), FirewallError> {
+        let keys = self
+            .others
+            .iter()
+            .filter_map(|name| Some((interface_key(name)?.to_vec(), false)));
+        let keys: Vec<ruleset::Bound> = keys.collect();
+        let mut batch = self.nft.batch();
+        batch.fill(ruleset::set::OTHERS, &keys);
+        let filled = self.nft.commit(batch);
+        filled.map_err(FirewallError::kernel("leave LANs to other gates"))
     }
 
     /// Says which ports are to be kept apart, as somebody else may have emptied the set.

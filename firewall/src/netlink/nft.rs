@@ -10,6 +10,7 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
+const GET_CHAIN: u16 = 4;
 const GET_RULE: u16 = 7;
 const NEW_ELEMENT: u16 = 12;
 const GET_ELEMENT: u16 = 13;
@@ -270,6 +271,11 @@ impl Table {
     /// Asks for our table.
     pub fn get_table(&self, sequence: u32) -> Writer {
         self.request(GET_TABLE, wire::ACK, sequence, |_| {})
+    }
+
+    /// Asks for one chain.
+    pub fn get_chain(&self, name: &str, sequence: u32) -> Writer {
+        self.request(GET_CHAIN, wire::ACK, sequence, |w| w.string(3, name))
     }
 
     /// Asks for every rule of our table.

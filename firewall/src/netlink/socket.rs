@@ -109,6 +109,15 @@ impl Channel {
         flags.ok_or_else(no_answer)
     }
 
+    /// Whether the table, and this chain in it, are there.
+    pub fn has_chain(&mut self, name: &str) -> io::Result<bool> {
+        let sequence = self.next_sequence();
+        match self.ask(&self.table.get_chain(name, sequence), sequence, |_| {})? {
+            libc::ENOENT => Ok(false),
+            errno => errno_result(errno).map(|()| true),
+        }
+    }
+
     /// The chain of each rule of our table.
     pub fn all_rules(&mut self) -> io::Result<Vec<String>> {
         let table = self.table.clone();

@@ -3,7 +3,7 @@
 use kavadam_domain::PortMapping;
 
 use super::{COUNTERS, Chain, Hook, set, share};
-use crate::layout::Layout;
+use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
 pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
@@ -122,10 +122,13 @@ fn forward(layout: &Layout) -> Vec<String> {
         format!("iifname \"{lan}\" oifname \"{wan}\" goto uplink"),
         format!("iifname \"{wan}\" oifname \"{lan}\" goto downlink"),
     ];
-    for other in &layout.other_lans {
+    if !layout.other_lans.is_empty() {
         rules.extend([
-            format!("iifname \"{other}\" oifname \"{wan}\" accept  # another gate's to judge"),
-            format!("iifname \"{wan}\" oifname \"{other}\" accept"),
+            format!(
+                "iifname @{} oifname \"{wan}\" accept  # another gate's to judge",
+                set::OTHERS
+            ),
+            format!("iifname \"{wan}\" oifname @{} accept", set::OTHERS),
         ]);
     }
     rules
@@ -136,8 +139,10 @@ fn input(layout: &Layout) -> Vec<String> {
         "iifname \"lo\" accept".to_owned(),
         format!("iifname \"{}\" goto lan_in", layout.lan_if),
     ];
-    for other in &layout.other_lans {
-        rules.push(format!("iifname \"{other}\" accept  # another gate's to judge"));
+    if !layout.other_lans.is_empty() {
+        rules.push(format!("iifname @{} accept  # another gate's to judge", set::OTHERS));
+        let closed = |other: &OtherLan| format!("iifname \"{}\" drop  # its gate is not there", other.interface);
+        rules.extend(layout.other_lans.iter().map(closed));
     }
     rules.push("goto other_in".to_owned());
     rules

@@ -24,7 +24,7 @@ pub const CASES: &[Case] = &[
 
 /// What the queue of a session has let through, octets: beyond the limit of the queue packets are dropped, which the meters have counted.
 fn passed(interface: &str, slot: Slot) -> u64 {
-    let class = format!("4b76:{:x}", 0x10 + slot.0);
+    let class = format!("4b76:{:x}", 0x10 + slot.0 / 2);
     let shown = Command::new("tc")
         .args(["-s", "class", "show", "dev", interface, "classid", &class])
         .output();
@@ -131,6 +131,12 @@ fn keeps_the_queues(lab: &Inside) {
         .output();
     let classes = String::from_utf8(classes.unwrap().stdout).unwrap();
     assert!(classes.contains("rate 16Mbit"), "{classes}");
+    let part = Command::new("tc")
+        .args(["class", "show", "dev", "lan0", "classid", "4b76:80f"])
+        .output();
+    let part = String::from_utf8(part.unwrap().stdout).unwrap();
+    // An 8192nd of it.
+    assert!(part.contains("rate 1952bit"), "{part}");
 
     tc("qdisc del dev wan0 root");
     assert!(shares.keep(&shared(2 * BITS_PER_SEC)).unwrap(), "one went, and is back");

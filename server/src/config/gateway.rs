@@ -1,23 +1,22 @@
 //! The gateway's part of the configuration.
 
+mod values;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_domain::PortMapping;
 use kavadam_gateway::config::{ApiConfig, BlockedConfig, DnsmasqConfig, RadiusConfig};
-use kavadam_gateway::{
-    Blocklist, Garden, GatewayConfig, InvalidGardenName, UPLINK_BITS_PER_SEC, Uplink, is_table_name,
-};
+use kavadam_gateway::{Blocklist, GatewayConfig, OtherLan, is_table_name};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
 
 use super::problems::Problems;
 use super::secret::{local_secret, read_secret};
 use super::{File, Listen, Role, tls};
-use crate::units;
+use values::{burst, garden, network_of, other_lan, port_of, ports, uplink};
 
 /// The longest name of an interface that the kernel takes.
 const INTERFACE_OCTETS: usize = 15;
@@ -30,9 +29,10 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
         "gateway.nas_identifier",
         "give the gate a name",
     );
-    let others = gateway.other_lans.iter().map(|name| ("gateway.other_lans", name));
+    let others: Vec<OtherLan> = gateway.other_lans.iter().map(|text| other_lan(text)).collect();
+    let named = others.iter().map(|other| ("gateway.other_lans", &other.interface));
     let own = [("gateway.lan_if", &gateway.lan_if), ("gateway.wan_if", &gateway.wan_if)];
-    for (key, name) in own.into_iter().chain(others) {
+    for (key, name) in own.into_iter().chain(named) {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
         let is_name = (1..=INTERFACE_OCTETS).contains(&name.len()) && name.chars().all(allowed);
         problems.require(is_name, key, &format!("`{name}` is no name of an interface"));
@@ -42,11 +42,19 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
         "gateway.wan_if",
         "must be another interface than gateway.lan_if",
     );
-    problems.require(
-        !gateway.other_lans.contains(&gateway.lan_if) && !gateway.other_lans.contains(&gateway.wan_if),
-        "gateway.other_lans",
-        "names the LANs of other gates of this machine, not our own interfaces",
-    );
+    for OtherLan { interface, table } in &others {
+        problems.require(
+            *interface != gateway.lan_if && *interface != gateway.wan_if,
+            "gateway.other_lans",
+            "names the LANs of other gates of this machine, not our own interfaces",
+        );
+        let text = format!("the gate of {interface} cannot have the table `{table}`: each has its own (gateway.table)");
+        problems.require(
+            *table != gateway.table && is_table_name(table),
+            "gateway.other_lans",
+            &text,
+        );
+    }
     problems.require(
         is_table_name(&gateway.table),
         "gateway.table",
@@ -196,82 +204,6 @@ fn blocked(file: &File, problems: &mut Problems) {
     }
 }
 
-/// An address, or a network with its length. Not everything: that would close the gate by the wrong key.
-fn network_of(text: &str) -> anyhow::Result<IpNet> {
-    let parsed = text
-        .parse()
-        .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
-    let net: IpNet = parsed.with_context(|| format!("`{text}` is no address: write 192.0.2.1 or 192.0.2.0/24"))?;
-    anyhow::ensure!(net.prefix_len() > 0, "`{text}` is every address there is");
-    Ok(net)
-}
-
-/// `tcp/25` or `udp/5060`, as the number of the protocol and the port.
-fn port_of(text: &str) -> anyhow::Result<(u8, u16)> {
-    let read = || {
-        let (protocol, port) = text.split_once('/')?;
-        let number = match protocol {
-            "tcp" => 6,
-            "udp" => 17,
-            _ => return None,
-        };
-        Some((number, port.parse().ok().filter(|port| *port > 0)?))
-    };
-    read().with_context(|| format!("`{text}` is no port: write tcp/25 or udp/5060"))
-}
-
-/// Octets, as many as the kernel can tell.
-fn burst(file: &File) -> anyhow::Result<u32> {
-    let octets = units::octets(&file.gateway.burst).map_err(anyhow::Error::msg)?;
-    u32::try_from(octets).map_err(|_| anyhow::anyhow!("`{}` is more than 4GB", file.gateway.burst))
-}
-
-/// Which device has which ports, if each is to have its own.
-fn ports(file: &File) -> anyhow::Result<Option<PortMapping>> {
-    let nat = &file.gateway.nat;
-    if nat.addresses.is_empty() {
-        return Ok(None);
-    }
-    let [first, last] = &file.gateway.dnsmasq.range4;
-    let addresses = nat.addresses.iter();
-    let addresses = addresses.map(|text| text.parse().with_context(|| format!("`{text}` is no IPv4 address")));
-    let addresses: Vec<Ipv4Addr> = addresses.collect::<anyhow::Result<_>>()?;
-    let mut distinct = addresses.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    anyhow::ensure!(distinct.len() == addresses.len(), "an address is named twice");
-    Ok(Some(PortMapping::new(
-        first.parse()?,
-        last.parse()?,
-        addresses,
-        nat.ports_each,
-    )?))
-}
-
-/// Both speeds or none, and such as the kernel can tell.
-fn uplink(file: &File) -> anyhow::Result<Option<Uplink>> {
-    let given = &file.gateway.uplink;
-    if given.up.is_empty() && given.down.is_empty() {
-        return Ok(None);
-    }
-    let speed = |key: &str, text: &str| {
-        anyhow::ensure!(
-            !text.is_empty(),
-            "say `{key}` too: what the line carries in that direction"
-        );
-        let speed = units::rate(text).map_err(anyhow::Error::msg)?;
-        anyhow::ensure!(
-            UPLINK_BITS_PER_SEC.contains(&speed),
-            "`{text}` is not within 100kbit to 30Gbit"
-        );
-        Ok(speed)
-    };
-    Ok(Some(Uplink {
-        up_bits_per_sec: speed("up", &given.up)?,
-        down_bits_per_sec: speed("down", &given.down)?,
-    }))
-}
-
 fn servers(file: &File, problems: &mut Problems) {
     let radius = &file.gateway.radius;
     for network in &radius.order_sources {
@@ -300,18 +232,6 @@ fn servers(file: &File, problems: &mut Problems) {
             }
         }
     }
-}
-
-/// Addresses and names, told apart.
-fn garden(entries: &[String]) -> Result<(Vec<IpAddr>, Garden), InvalidGardenName> {
-    let (mut addresses, mut names) = (Vec::new(), Garden::default());
-    for entry in entries {
-        match entry.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => names.add(entry)?,
-        }
-    }
-    Ok((addresses, names))
 }
 
 /// Whether anybody is spoken to under the shared secret.
@@ -453,7 +373,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         lease_socket: gateway.lease_socket.clone(),
         lease_file: gateway.dnsmasq.state_dir.join("dnsmasq.leases"),
         table: gateway.table.clone(),
-        other_lans: gateway.other_lans.clone(),
+        other_lans: gateway.other_lans.iter().map(|text| other_lan(text)).collect(),
         lan_if: gateway.lan_if.clone(),
         wan_if: gateway.wan_if.clone(),
         lan4: gateway.lan4.parse().context("gateway.lan4")?,

@@ -203,7 +203,7 @@ impl SecondLan {
         let dir = world.dir().join(lan);
         fs::create_dir(&dir)?;
         let config = format!(
-            "lan_if = \"{lan}\"\nlan4 = \"10.81.0.1/16\"\nlan6 = \"\"\nother_lans = [\"lan0\"]\ntable = \"kavadam-{lan}\"\n{}",
+            "lan_if = \"{lan}\"\nlan4 = \"10.81.0.1/16\"\nlan6 = \"\"\nother_lans = [\"lan0=kavadam\"]\ntable = \"kavadam-{lan}\"\n{}",
             config.replace(":3799", ":3798")
         );
         let mut gateway = Gateway::new(program, &dir, "gateway", &config)?;

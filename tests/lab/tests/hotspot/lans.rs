@@ -171,6 +171,9 @@ fn the_gate_of_one_lan_dies_and_comes_back_without_the_other_noticing() {
         .gate
         .run("nft", &["delete", "table", "inet", "kavadam-lan1"])
         .unwrap();
+    // A LAN without a gate is closed, whatever its devices were before, and so is the machine itself.
+    assert!(until(Duration::from_secs(5), || !reaches(&clerk, "203.0.113.10")
+        && !reaches(&clerk, "10.81.0.1")));
     office
         .second
         .gateway

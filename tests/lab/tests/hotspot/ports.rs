@@ -56,6 +56,16 @@ fn behind(world: &World, (address, port): &(String, u16)) -> Vec<Value> {
     told.as_array().unwrap().clone()
 }
 
+/// As a person would write it down.
+fn now(world: &World) -> String {
+    world
+        .gate
+        .run("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
 /// What the server sees of so many connections of one phone.
 fn seen_of(world: &World, phone: &Phone) -> BTreeSet<(String, u16)> {
     let _connections: Vec<_> = (0..CONNECTIONS).map(|_| phone.download(ENDLESS).unwrap()).collect();
@@ -108,6 +118,30 @@ fn a_public_address_and_port_lead_to_one_session_and_another_devices_never() {
         .admin_json(&["session", "behind", &earlier, "--at", "2020-01-01T00:00:00Z"])
         .unwrap();
     assert_eq!(told, serde_json::json!([]), "nobody was there then");
+    // The address goes to another device; what its last one did stays its own.
+    let before = now(&world);
+    let address = first.address().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let event = |kind: &str, mac: &str| {
+        let words = [
+            "lease-event",
+            "--socket",
+            &world.dir().join("lease.sock").display().to_string(),
+            kind,
+            mac,
+            &address,
+        ];
+        world.gate.run(&crate::program().display().to_string(), &words).unwrap();
+    };
+    event("del", first.mac());
+    assert!(
+        until(Duration::from_secs(10), || behind(&world, &own).is_empty()),
+        "it has it no longer"
+    );
+    let then = ["session", "behind", &earlier, "--at", &before];
+    assert_eq!(world.admin_json(&then).unwrap()[0]["id"], sessions[0], "it had it then");
+    event("add", first.mac());
+    assert!(until(Duration::from_secs(10), || behind(&world, &own).len() == 1));
     // What has no ports of its own to be told apart by goes through as well.
     assert!(first.netns().run("ping", &["-c", "1", "-W", "2", WEB]).is_ok());
 }
