@@ -157,10 +157,9 @@ fn leaves_others_alone(_: &Inside) {
     assert!(matches!(&refused, FirewallError::QueueTaken { interface, kind } if interface == "wan0" && kind == "tbf"));
     assert!(refused.to_string().contains("tc qdisc del dev wan0 root"));
     assert_eq!(queue("wan0"), before);
-    assert!(
-        !Shares::new().unwrap().keep(&layout()).unwrap(),
-        "not even where no uplink is shared"
-    );
+    assert!(queue("lan0").contains("htb 4b76:"), "the other end is no worse for it");
+    assert!(Shares::new().unwrap().keep(&layout()).unwrap());
+    assert!(!queue("lan0").contains("htb"));
     assert_eq!(queue("wan0"), before);
 }
 

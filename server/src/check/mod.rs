@@ -25,13 +25,13 @@ pub async fn check(path: &Path) -> ExitCode {
             for problem in problems {
                 findings.bad(&problem.to_string(), &correct);
             }
-            look(&config, &mut findings).await;
+            look(&config, path, &mut findings).await;
         }
     }
     findings.print()
 }
 
-async fn look(config: &Config, findings: &mut Findings) {
+async fn look(config: &Config, path: &Path, findings: &mut Findings) {
     machine::check_state(&config.file.state_dir, findings);
     if config.file.role.has_centre() {
         look_at_database(config, findings).await;
@@ -58,7 +58,7 @@ async fn look(config: &Config, findings: &mut Findings) {
         }
     }
     certificates::look(config, findings);
-    ports::look(config, findings);
+    ports::look(config, path, findings);
     machine::check_time(findings);
 }
 

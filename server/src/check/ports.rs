@@ -34,7 +34,8 @@ pub(super) fn look_at_public_addresses(gateway: &GatewayConfig, findings: &mut F
     }
 }
 
-pub(super) fn look(config: &Config, findings: &mut Findings) {
+/// `path` is the configuration's own file, by which another gate's process is told from ours.
+pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) {
     let dnsmasq = config.file.gateway.dnsmasq.state_dir.join("dnsmasq.conf");
     let has_other_gates = !config.file.gateway.other_lans.is_empty();
     for listen in config.listens() {
@@ -48,6 +49,10 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
         match bound.map_err(|error| error.kind()) {
             Ok(()) => findings.good(&format!("{what} is free")),
             Err(ErrorKind::AddrInUse) => match holder(address.port(), is_udp) {
+                Some(holder) if has_other_gates && holder.is_another_gate(path) => findings.bad(
+                    &format!("{what} is held by another gate of this machine"),
+                    "give each gate a port of its own; a coa_listen also to the centre (kavadam nas set --coa-port)",
+                ),
                 Some(holder) if holder.is_ours(&dnsmasq) => {
                     findings.good(&format!("{what} is held by {}, which runs", holder.name));
                 }
@@ -88,6 +93,11 @@ struct Holder {
 impl Holder {
     fn is_ours(&self, dnsmasq: &Path) -> bool {
         self.name == "kavadam" || self.command.contains(&dnsmasq.display().to_string())
+    }
+
+    /// A process of ours that runs by another file.
+    fn is_another_gate(&self, own: &Path) -> bool {
+        self.name == "kavadam" && !self.command.contains(&own.display().to_string())
     }
 
     /// As [`crate::dnsmasq`] starts it.
@@ -151,6 +161,13 @@ mod tests {
             command: "dnsmasq\0--conf-file=/etc/dnsmasq.conf".to_owned(),
         };
         assert!(!foreign.is_ours(Path::new("/var/lib/kavadam-dnsmasq/dnsmasq.conf")));
+        let gate = Holder {
+            name: "kavadam".to_owned(),
+            pid: String::new(),
+            command: "kavadam\0--config\0/etc/kavadam/lan1.toml\0run".to_owned(),
+        };
+        assert!(gate.is_another_gate(Path::new("/etc/kavadam/kavadam.toml")));
+        assert!(!gate.is_another_gate(Path::new("/etc/kavadam/lan1.toml")));
         assert!(foreign.is_ours(Path::new("/etc/dnsmasq.conf")));
     }
 }
