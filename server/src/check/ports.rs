@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::Findings;
@@ -48,7 +48,7 @@ pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) {
         };
         match bound.map_err(|error| error.kind()) {
             Ok(()) => findings.good(&format!("{what} is free")),
-            Err(ErrorKind::AddrInUse) => match holder(address.port(), is_udp) {
+            Err(ErrorKind::AddrInUse) => match holder(address, is_udp) {
                 Some(holder) if has_other_gates && holder.is_another_gate(path) => findings.bad(
                     &format!("{what} is held by another gate of this machine"),
                     "give each gate a port of its own; a coa_listen also to the centre (kavadam nas set --coa-port)",
@@ -106,8 +106,8 @@ impl Holder {
     }
 }
 
-/// Who has a socket on that port. `None` without the right to know.
-fn holder(port: u16, is_udp: bool) -> Option<Holder> {
+/// Who has a socket at that address and port, or at that port of every address. `None` without the right to know.
+fn holder(wanted: SocketAddr, is_udp: bool) -> Option<Holder> {
     let (tables, state) = if is_udp {
         (["/proc/net/udp", "/proc/net/udp6"], BOUND)
     } else {
@@ -116,7 +116,7 @@ fn holder(port: u16, is_udp: bool) -> Option<Holder> {
     let tables = tables.map(|table| fs::read_to_string(table).unwrap_or_default());
     let sockets: Vec<PathBuf> = tables
         .iter()
-        .flat_map(|table| table.lines().filter_map(|line| socket(line, port, state)))
+        .flat_map(|table| table.lines().filter_map(|line| socket(line, wanted, state)))
         .collect();
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         // Besides processes there is `self` and more.
@@ -132,11 +132,26 @@ fn holder(port: u16, is_udp: bool) -> Option<Holder> {
 }
 
 /// What a descriptor of the socket in this line of the kernel's table links to, if it is one of ours to look for.
-fn socket(line: &str, port: u16, state: &str) -> Option<PathBuf> {
+fn socket(line: &str, wanted: SocketAddr, state: &str) -> Option<PathBuf> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let local = fields.get(1)?.rsplit_once(':')?.1;
-    let is_it = u16::from_str_radix(local, 16) == Ok(port) && fields.get(3) == Some(&state);
+    let (ip, port) = fields.get(1)?.rsplit_once(':')?;
+    let (ip, wanted_ip) = (local_ip(ip)?, wanted.ip());
+    let is_there = ip == wanted_ip || ip.is_unspecified() || wanted_ip.is_unspecified();
+    let is_it = is_there && u16::from_str_radix(port, 16) == Ok(wanted.port()) && fields.get(3) == Some(&state);
     is_it.then(|| PathBuf::from(format!("socket:[{}]", fields.get(9).unwrap_or(&""))))
+}
+
+/// As the kernel writes it: words of 32 bits in the machine's order, the octets within them in the network's.
+fn local_ip(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| Some(u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let octets: [u8; 16] = [word(0)?, word(8)?, word(16)?, word(24)?].concat().try_into().ok()?;
+            Some(IpAddr::from(octets).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 fn read(path: &Path) -> String {
@@ -152,8 +167,10 @@ mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("[::1]:0").unwrap();
         let own = std::process::id().to_string();
-        let tcp_holder = holder(tcp.local_addr().unwrap().port(), false).unwrap();
-        let udp_holder = holder(udp.local_addr().unwrap().port(), true).unwrap();
+        let tcp_holder = holder(tcp.local_addr().unwrap(), false).unwrap();
+        let udp_holder = holder(udp.local_addr().unwrap(), true).unwrap();
+        let elsewhere = SocketAddr::new([127, 0, 0, 2].into(), tcp.local_addr().unwrap().port());
+        assert!(holder(elsewhere, false).is_none(), "another address is another port");
         assert_eq!((&tcp_holder.pid, &udp_holder.pid), (&own, &own));
         let foreign = Holder {
             name: "dnsmasq".to_owned(),
