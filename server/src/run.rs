@@ -14,7 +14,7 @@ use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
 use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig, run_orders};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,8 @@ pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut parts = Parts {
         tasks: JoinSet::new(),
+        // Before anybody is told that we are ready, and may ask us to end.
+        ends: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
         stop: stop.clone(),
     };
     let mut vitals = Vitals::default();
@@ -250,6 +252,8 @@ async fn forever(part: impl Future<Output = ()>) -> anyhow::Result<()> {
 
 /// The parts of the process.
 struct Parts {
+    /// SIGTERM and SIGINT.
+    ends: [Signal; 2],
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     stop: CancellationToken,
 }
@@ -261,7 +265,7 @@ impl Parts {
 
     /// Until a signal, or the end of a part, which is a failure unless all were told to end.
     async fn wait(mut self) -> anyhow::Result<()> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let [terminate, interrupt] = &mut self.ends;
         // Whoever keeps certificates hears it too, and reads them again; without this it would end us where nobody keeps any.
         let _hangup = signal(SignalKind::hangup())?;
         let outcome = tokio::select! {
