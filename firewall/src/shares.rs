@@ -56,75 +56,83 @@ impl Shares {
         let wanted = layout
             .uplink
             .map(|uplink| [uplink.up_bits_per_sec, uplink.down_bits_per_sec]);
+        let Self { channel, made } = self;
         let (mut has_changed, mut failed) = (false, None);
-        for (way, interface) in [&layout.wan_if, &layout.lan_if].into_iter().enumerate() {
+        for ((way, interface), made) in [&layout.wan_if, &layout.lan_if].into_iter().enumerate().zip(made) {
             let bits = wanted.and_then(|wanted| wanted.get(way).copied());
             let octets = bits.map(|bits| u32::try_from(bits / 8).unwrap_or(NO_CEILING));
-            let made = self.made.get(way).copied().flatten();
             if octets.is_none() && made.is_none() && interface == &layout.wan_if && !layout.other_lans.is_empty() {
                 // Another gate of this machine may share the uplink.
                 continue;
             }
-            match self.keep_one(interface, octets, made) {
-                Ok(one) => has_changed |= one,
+            match keep_one(channel, interface, octets, *made) {
+                Ok(one) => {
+                    has_changed |= one;
+                    *made = octets;
+                }
                 // What is wrong at one end is no reason to leave the other.
-                Err(error) => failed = failed.or(Some(error)),
-            }
-            if let Some(place) = self.made.get_mut(way) {
-                *place = octets;
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    *made = None;
+                }
             }
         }
         failed.map_or(Ok(has_changed), Err)
     }
+}
 
-    fn keep_one(&mut self, interface: &str, wanted: Option<u32>, made: Option<u32>) -> Result<bool, FirewallError> {
-        let mut queues = match Queues::of(&mut self.channel, interface) {
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
-            queues => queues.map_err(FirewallError::kernel("look at an interface"))?,
-        };
-        let root = queues.root().map_err(FirewallError::kernel("look at a queue"))?;
-        let is_ours = matches!(root, Root::Set { handle, .. } if handle == share::HANDLE);
-        let failed = |error: io::Error| match error.raw_os_error() {
-            Some(libc::ENOENT | libc::EOPNOTSUPP) => FirewallError::NoShaping,
-            _ => FirewallError::kernel("make the queues of an uplink")(error),
-        };
-        match (wanted, root) {
-            (Some(_), Root::Set { kind, .. }) if !is_ours => Err(FirewallError::QueueTaken {
-                interface: interface.to_owned(),
-                kind,
-            }),
-            (Some(speed), _) => {
-                let last = share::of(share::MASK);
-                let is_whole = is_ours
-                    && queues
-                        .has_class(last)
-                        .map_err(FirewallError::kernel("look at a queue"))?;
-                if is_whole && made == Some(speed) {
-                    return Ok(false);
-                }
-                if is_whole {
-                    for class in all() {
-                        queues.set_class(class, share::ALL, part(speed)).map_err(failed)?;
-                    }
-                } else {
-                    if is_ours {
-                        // Half made, by a process that was killed at it.
-                        queues.remove_root(share::HANDLE).map_err(failed)?;
-                    }
-                    make(&mut queues, speed).map_err(failed)?;
-                }
-                queues
-                    .set_class(share::ALL, share::HANDLE, sum(speed))
-                    .map_err(failed)?;
-                Ok(true)
+fn keep_one(
+    channel: &mut Channel,
+    interface: &str,
+    wanted: Option<u32>,
+    made: Option<u32>,
+) -> Result<bool, FirewallError> {
+    let mut queues = match Queues::of(channel, interface) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(false),
+        queues => queues.map_err(FirewallError::kernel("look at an interface"))?,
+    };
+    let root = queues.root().map_err(FirewallError::kernel("look at a queue"))?;
+    let is_ours = matches!(root, Root::Set { handle, .. } if handle == share::HANDLE);
+    let failed = |error: io::Error| match error.raw_os_error() {
+        Some(libc::ENOENT | libc::EOPNOTSUPP) => FirewallError::NoShaping,
+        _ => FirewallError::kernel("make the queues of an uplink")(error),
+    };
+    match (wanted, root) {
+        (Some(_), Root::Set { kind, .. }) if !is_ours => Err(FirewallError::QueueTaken {
+            interface: interface.to_owned(),
+            kind,
+        }),
+        (Some(speed), _) => {
+            let last = share::of(share::MASK);
+            let is_whole = is_ours
+                && queues
+                    .has_class(last)
+                    .map_err(FirewallError::kernel("look at a queue"))?;
+            if is_whole && made == Some(speed) {
+                return Ok(false);
             }
-            (None, _) if is_ours => {
-                let removed = queues.remove_root(share::HANDLE);
-                removed.map_err(FirewallError::kernel("remove a queue"))?;
-                Ok(true)
+            if is_whole {
+                for class in all() {
+                    queues.set_class(class, share::ALL, part(speed)).map_err(failed)?;
+                }
+            } else {
+                if is_ours {
+                    // Half made, by a process that was killed at it.
+                    queues.remove_root(share::HANDLE).map_err(failed)?;
+                }
+                make(&mut queues, speed).map_err(failed)?;
             }
-            (None, _) => Ok(false),
+            queues
+                .set_class(share::ALL, share::HANDLE, sum(speed))
+                .map_err(failed)?;
+            Ok(true)
         }
+        (None, _) if is_ours => {
+            let removed = queues.remove_root(share::HANDLE);
+            removed.map_err(FirewallError::kernel("remove a queue"))?;
+            Ok(true)
+        }
+        (None, _) => Ok(false),
     }
 }
 

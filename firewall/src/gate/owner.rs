@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::State;
+use super::{Gate, State};
 use crate::netlink::{Channel, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT};
 use crate::{FirewallError, Layout, apply, ruleset};
 
@@ -44,6 +44,8 @@ impl State {
             tracing::warn!(%error, "nothing keeps strangers from filling the table of neighbours");
         }
         if !layout.other_lans.is_empty() && loaded.is_ok() {
+            // Asked anew: what this process knows may be nothing yet, and those who are guarded are to notice nothing of it.
+            self.others = Gate::guarded_lans(layout)?;
             self.fill_others()?;
         }
         self.structure = loaded.is_ok().then(|| ruleset::structure(layout));

@@ -105,6 +105,13 @@ fn a_stranger_finds_no_door_but_those_that_are_for_him() {
         .lab_in(&world.gate, &["serve-web", "0.0.0.0:22", "0.0.0.0:9090"])
         .unwrap();
     let stranger = phone(&mut world);
+    let from_within = || -> Vec<u16> {
+        let told = world.ask_lab_in(&world.gate, &["scan", "127.0.0.1", "10000"]).unwrap();
+        serde_json::from_str(&told).unwrap()
+    };
+    assert!(until(Duration::from_secs(10), || [22, 9090]
+        .iter()
+        .all(|port| from_within().contains(port))));
     for address in ["10.80.0.1", "198.51.100.2", "203.0.113.10"] {
         let told = world.ask_lab_in(stranger.netns(), &["scan", address, "10000"]).unwrap();
         let open: Vec<u16> = serde_json::from_str(&told).unwrap();
