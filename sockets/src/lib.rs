@@ -110,13 +110,17 @@ fn name(address: SocketAddr, kind: Type) -> String {
     format!("{kind}-{address}").replace(':', "_")
 }
 
+/// Tells the service manager something (`sd_notify(3)`); where there is none, nobody. One that does not read holds us up for a moment at most.
+pub fn notify(message: &str) {
+    tell(message, &[]);
+}
+
 fn tell(message: &str, sockets: &[BorrowedFd<'_>]) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
     let told = UnixDatagram::unbound().and_then(|manager| {
         manager.connect(path)?;
-        // One that does not read must not hold us up.
         manager.set_write_timeout(Some(PATIENCE))?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut along = SendAncillaryBuffer::new(&mut space);
