@@ -194,7 +194,7 @@ CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE ended_a
 CREATE INDEX session_ended_of_subscriber ON session (subscriber_id, granted_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;
 
--- A session at a vendor's gate: the limits it was told, and what it says in its own words.
+-- What a gate was told and tells of a session beyond what every gate does; the public ports are the present ones, session_ports has all.
 CREATE TABLE session_vendor (
     session_id        BIGINT PRIMARY KEY NOT NULL,
     max_total_octets  BIGINT,

@@ -1,4 +1,5 @@
-//! What a session is at a vendor's gate: the limits it was told, and what it says in its own words. A session at our own gateway has none.
+//! What a session is at a vendor's gate: the limits it was told, and what it says in its own words. A session at our
+//! own gateway has one only where it tells an access point or public ports.
 
 use std::net::IpAddr;
 
