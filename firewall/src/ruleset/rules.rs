@@ -22,12 +22,10 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("capture", capture(layout)),
         plain("newcomer", owned(&NEWCOMER)),
         plain("uplink", owned(&UPLINK)),
-        plain("uplink_known", owned(&UPLINK_KNOWN)),
-        plain("uplink_unmarked", uplink_unmarked()),
-        plain("uplink_metered", metered(layout, set::CNT_UP)),
+        plain("uplink_known", uplink_known(layout)),
+        plain("uplink_unmarked", uplink_unmarked(layout)),
         plain("garden_up", garden_up()),
-        plain("downlink", owned(&DOWNLINK)),
-        plain("downlink_metered", metered(layout, set::CNT_DOWN)),
+        plain("downlink", downlink(layout)),
         plain("garden_down", garden_down()),
         plain("free_up", counted(layout, free_up)),
         plain("free_down", counted(layout, free_down)),
@@ -155,10 +153,9 @@ fn owned(rules: &[&str]) -> Vec<String> {
 /// Who is it? A slot becomes the packet's mark; 0 is a stranger. A session's address is one of the LAN, so only others' are looked at.
 fn lan_raw(layout: &Layout) -> Vec<String> {
     vec![
-        "meta mark set 0".to_owned(),
         "meta nfproto ipv6 goto lan_raw6".to_owned(),
-        "meta mark set ether saddr . ip saddr map @auth4".to_owned(),
-        "meta mark != 0 accept".to_owned(),
+        "meta mark set ether saddr . ip saddr map @auth4 accept".to_owned(),
+        "meta mark set 0".to_owned(),
         format!(
             "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
             layout.lan4.trunc()
@@ -169,15 +166,15 @@ fn lan_raw(layout: &Layout) -> Vec<String> {
 
 fn lan_raw6(layout: &Layout) -> Vec<String> {
     let mut rules = Vec::new();
+    let mut own = String::new();
     if let Some(lan6) = layout.lan6.map(|net| net.trunc()) {
-        rules.push(format!("ip6 saddr {lan6} meta mark set ether saddr map @auth6"));
-        rules.push("meta mark != 0 accept".to_owned());
-        rules.push(format!(
-            "ip6 saddr != {lan6} ip6 saddr != fe80::/10 ip6 saddr != :: drop  # not from here"
-        ));
-    } else {
-        rules.push("ip6 saddr != fe80::/10 ip6 saddr != :: drop  # not from here".to_owned());
+        rules.push(format!("ip6 saddr {lan6} meta mark set ether saddr map @auth6 accept"));
+        own = format!("ip6 saddr != {lan6} ");
     }
+    rules.push("meta mark set 0".to_owned());
+    rules.push(format!(
+        "{own}ip6 saddr != fe80::/10 ip6 saddr != :: drop  # not from here"
+    ));
     rules.push("goto stranger".to_owned());
     rules
 }
@@ -304,33 +301,52 @@ const NEWCOMER: [&str; 4] = [
     "meta mark != 0 add @citizen_conns { ether saddr ct count over 2000 } drop",
 ];
 
-const UPLINK: [&str; 5] = [
+/// Most packets are of a connection that has been let through before, so that is asked first.
+const UPLINK: [&str; 6] = [
+    "ct mark != 0 goto uplink_known",
     "meta mark 0 goto garden_up",
-    "ct status confirmed goto uplink_known  # not `established`: an unanswered datagram would be new each time",
+    "ct status confirmed goto uplink_unmarked  # not `established`: an unanswered datagram would be new each time",
     "ct state invalid drop",
     "jump newcomer",
-    "goto uplink_known",
+    "goto uplink_unmarked",
 ];
 
-const UPLINK_KNOWN: [&str; 4] = [
-    "ct mark 0 goto uplink_unmarked",
-    "ct mark set meta mark  # how the answers find the slot, another than before if the device has logged in anew",
-    "meta mark @lim_up goto uplink_metered",
-    "drop  # too fast",
-];
+/// Speed, then one sum for both directions, then what this direction carried: a packet that is refused is not counted. All in one rule, since
+/// each that a packet meets costs it some time.
+fn metered(layout: &Layout, before: &str, limits: &str, connection: &str, counters: &str) -> String {
+    let end = if layout.uplink.is_some() {
+        "goto shared"
+    } else {
+        "accept"
+    };
+    let total = set::TOTAL;
+    format!("{before}meta mark @{limits} {connection}quota name meta mark map @{total} meta mark @{counters} {end}")
+}
+
+/// The connection's mark is how the answers find the slot, another than before if the device has logged in anew.
+fn metered_up(layout: &Layout) -> String {
+    metered(layout, "", set::LIM_UP, "ct mark set meta mark ", set::CNT_UP)
+}
+
+fn uplink_known(layout: &Layout) -> Vec<String> {
+    vec![
+        metered_up(layout),
+        "meta mark 0 goto garden_up  # its session is over".to_owned(),
+        "drop  # too fast, or used up".to_owned(),
+    ]
+}
 
 /// Only here is looked for what is free or blocked: most packets are of connections that are marked, and so not to there.
-fn uplink_unmarked() -> Vec<String> {
+fn uplink_unmarked(layout: &Layout) -> Vec<String> {
     let mut rules = garden("daddr", "goto free_up");
     rules.extend(free_of_charge("daddr", "goto free_up"));
     rules.extend(owned(&[
         "ip daddr @blocked4 goto refused",
         "ip6 daddr @blocked6 goto refused",
         "meta l4proto . th dport @blocked_ports goto refused",
-        "ct mark set meta mark",
-        "meta mark @lim_up goto uplink_metered",
-        "drop  # too fast",
     ]));
+    rules.push(metered_up(layout));
+    rules.push("drop  # too fast, or used up".to_owned());
     rules
 }
 
@@ -364,26 +380,22 @@ fn refused(counter: &str) -> Vec<String> {
     rules
 }
 
-const DOWNLINK: [&str; 6] = [
-    "ct state invalid drop",
-    "meta mark set ct mark",
-    "meta mark 0 goto garden_down",
-    "meta mark @lim_down goto downlink_metered",
-    "meta mark != @lim_down meta l4proto tcp reject with tcp reset  # the session is over: stop the sender",
-    "drop  # too fast",
-];
-
-/// One sum for both directions, then what this direction carried. A refused packet is not counted.
-fn metered(layout: &Layout, counters: &str) -> Vec<String> {
-    let end = if layout.uplink.is_some() {
-        "goto shared"
-    } else {
-        "accept"
-    };
-    vec![
-        format!("quota name meta mark map @{} meta mark @{counters} {end}", set::TOTAL),
-        "drop  # used up".to_owned(),
-    ]
+/// What cannot be told by its connection has no mark, and falls through.
+fn downlink(layout: &Layout) -> Vec<String> {
+    let mut rules = vec![metered(
+        layout,
+        "meta mark set ct mark ",
+        set::LIM_DOWN,
+        "",
+        set::CNT_DOWN,
+    )];
+    rules.extend(owned(&[
+        "ct state invalid drop",
+        "meta mark 0 goto garden_down",
+        "meta mark != @lim_down meta l4proto tcp reject with tcp reset  # the session is over: stop the sender",
+        "drop  # too fast, or used up",
+    ]));
+    rules
 }
 
 fn garden_up() -> Vec<String> {
