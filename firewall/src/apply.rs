@@ -1,8 +1,7 @@
 //! Loading the rule set as one transaction, and looking whether the kernel shows what was loaded.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
-use std::process::{Command, Stdio};
+use std::io;
 
 use nftables::helper::{DEFAULT_NFT, NftablesError, get_current_ruleset_raw};
 use nftables::schema::Chain;
@@ -11,47 +10,53 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::FirewallError;
+use crate::compile::{Compiled, Part};
 use crate::layout::Layout;
-use crate::netlink::Channel;
+use crate::netlink::{Channel, Refused};
 use crate::ruleset::{self, Hook};
 
-/// Gives the text to `nft -f -`.
-pub(crate) fn apply(text: &str) -> Result<(), FirewallError> {
-    let mut nft = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(FirewallError::NftMissing)?;
-    // nft reads everything before it says a word, so writing first cannot stop both; a broken pipe shows in its status.
-    let written = nft
-        .stdin
-        .take()
-        .map_or(Ok(()), |mut stdin| stdin.write_all(text.as_bytes()));
-    let output = nft.wait_with_output().map_err(FirewallError::NftMissing)?;
-    if output.status.success() {
-        return written.map_err(FirewallError::kernel("load the rule set"));
-    }
-    Err(refusal(&String::from_utf8_lossy(&output.stderr)))
+/// Makes the kernel's tables what the text says, or a part of it, in one transaction.
+pub(crate) fn apply(nft: &mut Channel, text: &str, part: Part) -> Result<(), FirewallError> {
+    let mut batch = nft.batch();
+    let compiled =
+        Compiled::add(text, part, &mut batch).map_err(|error| FirewallError::RulesUnreadable(error.to_string()))?;
+    nft.commit_or_tell(batch).map_err(|Refused { error, number }| {
+        let line = number.and_then(|number| compiled.line_of(number));
+        refusal(line.unwrap_or_default(), error)
+    })
 }
 
-/// What nft's complaint means for the person who must act on it.
-fn refusal(stderr: &str) -> FirewallError {
+/// What the kernel's complaint about a line means for the person who must act on it.
+fn refusal(line: &str, error: io::Error) -> FirewallError {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => return FirewallError::NotPermitted,
+        Some(libc::EEXIST | libc::EBUSY) => {
+            "the table is another version's; end the sessions, then: nft delete table inet kavadam (or the name in gateway.table)"
+        }
+        Some(libc::ENFILE) => "the list is longer than its set has room for: shorten it",
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::EINVAL) => {
+            "use a kernel of 5.12 or later with nf_tables, its inet family, fib, nat, quota, limit and reject as modules or built in"
+        }
+        _ => return FirewallError::kernel("load the rule set")(error),
+    };
+    // Of a list of thousands of elements the beginning is enough.
+    let line = line.get(..160).map_or(line.to_owned(), |begin| format!("{begin}…"));
+    FirewallError::RulesRefused {
+        line,
+        source: error,
+        remedy,
+    }
+}
+
+/// What `nft`'s complaint about a listing means.
+fn complaint(stderr: &str) -> FirewallError {
     if stderr.contains("Operation not permitted") {
         return FirewallError::NotPermitted;
     }
-    let remedy = if stderr.contains("File exists") || stderr.contains("different type") {
-        "the table is another version's; end the sessions, then: nft delete table inet kavadam (or the name in gateway.table)"
-    } else if stderr.contains("No such file or directory") || stderr.contains("not supported") {
-        "use a kernel of 5.12 or later with nf_tables, its inet family, fib, nat, quota, limit and reject as modules or built in"
-    } else {
-        "use nft 1.0.6 or later (nft --version)"
-    };
     let reason: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).take(3).collect();
     FirewallError::NftRefused {
         reason: reason.join(" "),
-        remedy,
+        remedy: "use nft 1.0.6 or later (nft --version)",
     }
 }
 
@@ -104,7 +109,7 @@ fn list(what: &str) -> Result<String, FirewallError> {
     match get_current_ruleset_raw(DEFAULT_NFT, ["-t", "list", what, "inet"]) {
         Ok(listing) => Ok(listing),
         Err(NftablesError::NftExecution { inner, .. }) => Err(FirewallError::NftMissing(inner)),
-        Err(NftablesError::NftFailed { stderr, .. }) => Err(refusal(&stderr)),
+        Err(NftablesError::NftFailed { stderr, .. }) => Err(complaint(&stderr)),
         Err(error) => Err(FirewallError::kernel("show the rule set")(io::Error::other(error))),
     }
 }
@@ -253,7 +258,7 @@ mod tests {
         let text = differences(&sample(), &shown).join("; ");
         for part in [
             "chain lan_dns is missing",
-            "chain uplink has 6 rules",
+            "chain uplink has 7 rules",
             "chain forward has another",
             "set total",
         ] {
@@ -262,10 +267,16 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_remedy_for_each_complaint_of_nft() {
-        let said = |stderr| refusal(stderr).to_string();
-        assert!(said("netlink: Error: Operation not permitted").contains("CAP_NET_ADMIN"));
-        assert!(said("/dev/stdin:4: Error: Could not process rule: No such file or directory").contains("5.12"));
-        assert!(said("Error: Could not process rule: File exists").contains("nft delete table inet kavadam"));
+    fn tells_the_remedy_for_each_complaint() {
+        let said = |errno| refusal("add chain inet kavadam raw", io::Error::from_raw_os_error(errno)).to_string();
+        assert!(said(libc::EPERM).contains("CAP_NET_ADMIN"));
+        assert!(said(libc::ENOENT).contains("5.12") && said(libc::ENOENT).contains("chain inet kavadam raw"));
+        assert!(said(libc::EEXIST).contains("nft delete table inet kavadam"));
+        assert!(said(libc::ENOMEM).contains("load the rule set"));
+        assert!(
+            complaint("netlink: Error: Operation not permitted")
+                .to_string()
+                .contains("CAP_NET_ADMIN")
+        );
     }
 }

@@ -22,8 +22,21 @@ pub enum FirewallError {
          machine, give each its own gateway.table"
     )]
     Taken,
-    /// `nft` did not take the rule set.
-    #[error("nft refused the rule set: {reason}. Remedy: {remedy}")]
+    /// Our rules have a line that we cannot read ourselves.
+    #[error("a rule cannot be read: {0}. Remedy: report it, as it is a defect; `kavadam gate rules` prints all")]
+    RulesUnreadable(String),
+    /// The kernel did not take the rule set.
+    #[error("the kernel refused the rule {line:?}: {source}. Remedy: {remedy}")]
+    RulesRefused {
+        /// The line, or its beginning.
+        line: String,
+        /// The kernel's answer.
+        source: io::Error,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// `nft` did not show the rule set.
+    #[error("nft does not show the rule set: {reason}. Remedy: {remedy}")]
     NftRefused {
         /// The first lines of what nft said.
         reason: String,

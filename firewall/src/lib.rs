@@ -5,6 +5,7 @@
 //! octet where its predecessor left them.
 
 mod apply;
+mod compile;
 mod error;
 mod gate;
 mod layout;

@@ -14,7 +14,6 @@ pub(crate) mod share;
 
 use crate::layout::Layout;
 use configured::configured;
-pub(crate) use configured::{Bound, configured_keys};
 pub(crate) use rules::chains;
 
 /// Names of the sets and maps that the gate fills by netlink.
@@ -232,7 +231,7 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
     sets
 }
 
-/// The text without what [`configured_keys`] says. As long as it is the same, nothing but the content of those sets has changed.
+/// The text without what `configured` says. As long as it is the same, nothing but the content of those sets has changed.
 pub(crate) fn structure(layout: &Layout) -> String {
     text(&Layout {
         garden4: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! **Blocking.** Every method is a handful of netlink messages that the kernel answers while they are sent, 10 to 100 µs
 //! in all, under one mutex: less than handing the work to another thread would cost, so async code may call them directly.
-//! Only [`Gate::load`], [`Gate::restore`] and [`Gate::verify`] (they run `nft`), [`Gate::adopt`], and reading thousands of meters at once
+//! Only [`Gate::load`], [`Gate::restore`] and [`Gate::verify`] (they ask `nft` what it sees), [`Gate::adopt`], and reading thousands of meters at once
 //! take longer and belong on `spawn_blocking`.
 //!
 //! **State.** What is kept in memory can be read back from the kernel by [`Gate::adopt`] at any time; each method changes
@@ -134,7 +134,7 @@ impl Gate {
     }
 
     /// Loads the rule set again, of this or a changed configuration. Sessions and their connections go on. Where only addresses and ports that
-    /// are open, free or blocked have changed it takes some milliseconds; otherwise seconds with very many sessions, in which nobody can log in.
+    /// are open, free or blocked have changed it takes a millisecond, otherwise some tens of them, in which nobody can log in.
     ///
     /// # Errors
     /// As [`Gate::load`]; then the rules before still hold.

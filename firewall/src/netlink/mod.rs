@@ -4,10 +4,12 @@
 //! element. Numbers are those of `linux/netlink.h`, `linux/netfilter/nf_tables.h`, `linux/neighbour.h` and `linux/pkt_sched.h`.
 
 mod events;
+pub(crate) mod expression;
 mod nft;
 mod queue;
 mod route;
 mod socket;
+mod structure;
 mod wire;
 
 pub use events::{Events, GateEvent};
@@ -16,4 +18,5 @@ pub(crate) use nft::{
 };
 pub(crate) use queue::{Class, Queues, Root};
 pub(crate) use route::Neighbours;
-pub(crate) use socket::Channel;
+pub(crate) use socket::{Channel, Refused};
+pub(crate) use structure::{BaseChain, SetDefinition, SetEntry};

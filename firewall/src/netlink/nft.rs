@@ -41,9 +41,6 @@ pub const PERSISTENT: u32 = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table(Arc<str>);
 
-/// More would not fit into the list of a message.
-const KEYS_IN_A_MESSAGE: usize = 512;
-
 /// Octets and packets of one meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
@@ -64,8 +61,6 @@ pub struct Entry<'a> {
     /// Octets per second, and octets above that second's worth in one go.
     pub limit: Option<(u64, u32)>,
     pub userdata: Option<&'a [u8]>,
-    /// In a set of ranges: the one that begins before it ends here.
-    pub ends_range: bool,
 }
 
 /// One element as the kernel shows it.
@@ -119,7 +114,12 @@ impl Batch {
         self.push_in(FAMILY_INET, kind, flags, body);
     }
 
-    fn push_in(&mut self, family: u8, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) {
+    /// The number of the next message, by which an error names it.
+    pub fn next_number(&self) -> u32 {
+        self.sequence
+    }
+
+    pub(super) fn push_in(&mut self, family: u8, kind: u16, flags: u16, body: impl FnOnce(&mut Writer)) {
         self.last = self.writer.len();
         let Self {
             table,
@@ -164,37 +164,6 @@ impl Batch {
             ..Entry::default()
         };
         self.push_in(FAMILY_ARP, DELETE_ELEMENT, 0, |w| elements(w, set, &[entry]));
-        self
-    }
-
-    /// Puts these keys and no others into a set; those that are marked end a range.
-    pub fn fill(&mut self, set: &str, keys: &[(Vec<u8>, bool)]) -> &mut Self {
-        // Without elements it means all.
-        self.push(DELETE_ELEMENT, 0, |w| w.string(2, set));
-        for some in keys.chunks(KEYS_IN_A_MESSAGE) {
-            let entry = |(key, ends_range)| Entry {
-                key,
-                ends_range,
-                ..Entry::default()
-            };
-            let entries: Vec<Entry> = some.iter().map(|(key, ends)| entry((key.as_slice(), *ends))).collect();
-            self.push(NEW_ELEMENT, wire::CREATE, |w| elements(w, set, &entries));
-        }
-        self
-    }
-
-    /// Puts these keys and no others into a set of our table on layer 2.
-    pub fn fill_link_set(&mut self, set: &str, keys: &[[u8; 16]]) -> &mut Self {
-        // Without elements it means all.
-        self.push_in(FAMILY_BRIDGE, DELETE_ELEMENT, 0, |w| w.string(2, set));
-        let entry = |key| Entry {
-            key,
-            ..Entry::default()
-        };
-        let entries: Vec<Entry> = keys.iter().map(|key| entry(key.as_slice())).collect();
-        if !entries.is_empty() {
-            self.push_in(FAMILY_BRIDGE, NEW_ELEMENT, wire::CREATE, |w| elements(w, set, &entries));
-        }
         self
     }
 
@@ -400,12 +369,7 @@ fn elements(w: &mut Writer, set: &str, entries: &[Entry]) {
 }
 
 fn element(w: &mut Writer, entry: &Entry) {
-    /// `NFT_SET_ELEM_INTERVAL_END`.
-    const INTERVAL_END: u32 = 1;
     w.nest(1, |w| w.attribute(1, entry.key));
-    if entry.ends_range {
-        w.u32(3, INTERVAL_END);
-    }
     if let Some(data) = entry.data {
         w.nest(2, |w| w.attribute(1, data));
     }

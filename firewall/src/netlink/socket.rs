@@ -15,9 +15,25 @@ const KEYS_PER_REQUEST: usize = 512;
 const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 /// The kernel's dumps come in pieces of at most 32 KiB.
 const DATAGRAM_OCTETS: usize = 64 << 10;
+/// Less than this a socket takes as it is.
+const USUAL_OCTETS: usize = 64 << 10;
 /// A dump that meets a change of the rule set is begun again, so often at most.
 const DUMP_ATTEMPTS: u32 = 20;
 const DUMP_PAUSE: Duration = Duration::from_millis(5);
+
+/// A batch of which nothing was done.
+#[derive(Debug)]
+pub struct Refused {
+    pub error: io::Error,
+    /// Of the message that the kernel objects to, if it is that.
+    pub number: Option<u32>,
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self { error, number: None }
+    }
+}
 
 /// What was waiting in the socket.
 enum Received<R> {
@@ -76,6 +92,11 @@ impl Channel {
 
     /// Carries out a batch, all or nothing.
     pub fn commit(&mut self, batch: Batch) -> io::Result<()> {
+        self.commit_or_tell(batch).map_err(|refused| refused.error)
+    }
+
+    /// The same, and which of its messages was refused.
+    pub fn commit_or_tell(&mut self, batch: Batch) -> Result<(), Refused> {
         let Some((writer, last)) = batch.finish() else {
             return Ok(());
         };
@@ -84,11 +105,16 @@ impl Channel {
         // After an error its whole list follows; the first entry is the cause.
         while let Received::Datagram(result) = self.receive(|message| {
             let errno = message.errno();
-            (message.kind == wire::ERROR && (errno != 0 || message.sequence == last)).then_some(errno)
+            (message.kind == wire::ERROR && (errno != 0 || message.sequence == last))
+                .then_some((errno, message.sequence))
         })? {
             answer = answer.or(result);
         }
-        errno_result(answer.ok_or_else(no_answer)?)
+        let (errno, number) = answer.ok_or_else(no_answer)?;
+        errno_result(errno).map_err(|error| Refused {
+            error,
+            number: Some(number),
+        })
     }
 
     /// Makes our table of this family with these flags, or changes them.
@@ -268,6 +294,10 @@ impl Channel {
     fn send(&mut self, writer: &Writer) -> io::Result<()> {
         // What an earlier request left unread must not take the room of this one's answers.
         while let Received::Datagram(_) = self.receive(|_| None::<()>)? {}
+        if writer.len() > USUAL_OCTETS {
+            // Beyond the system's maximum, as CAP_NET_ADMIN may: it is sent as a whole or not at all.
+            rustix::net::sockopt::set_socket_send_buffer_size_force(&self.socket, writer.len() * 2)?;
+        }
         let sent = self.socket.send(writer.as_slice(), 0)?;
         if sent == writer.len() {
             Ok(())

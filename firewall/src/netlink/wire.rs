@@ -13,6 +13,7 @@ pub const DUMP: u16 = 0x300;
 pub const REPLACE: u16 = 0x100;
 pub const EXCLUSIVE: u16 = 0x200;
 pub const CREATE: u16 = 0x400;
+pub const APPEND: u16 = 0x800;
 /// Marks an attribute that holds attributes; with the byte order bit it is not part of the type.
 const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;

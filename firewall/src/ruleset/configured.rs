@@ -1,82 +1,13 @@
-//! Sets whose content is the configuration's, not the sessions': as text for `nft`, and as keys for our own netlink.
+//! Sets whose content is the configuration's, not the sessions'.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use kavadam_domain::PortRange;
 
 use super::{set, share};
 use crate::layout::Layout;
-
-/// A key of a set, and whether a range ends before it.
-pub(crate) type Bound = (Vec<u8>, bool);
-
-/// What the sets of the configuration hold, as the kernel has it.
-pub(crate) fn configured_keys(layout: &Layout) -> Vec<(&'static str, Vec<Bound>)> {
-    /// A range goes from its first address to the one after its last, if there is one.
-    fn ranges<const N: usize>(nets: impl Iterator<Item = ([u8; N], [u8; N])>) -> Vec<Bound> {
-        let after = |mut last: [u8; N]| {
-            for octet in last.iter_mut().rev() {
-                *octet = octet.wrapping_add(1);
-                if *octet != 0 {
-                    return Some(last);
-                }
-            }
-            None
-        };
-        nets.flat_map(|(first, last)| {
-            let end = after(last).map(|end| (end.to_vec(), true));
-            std::iter::once((first.to_vec(), false)).chain(end)
-        })
-        .collect()
-    }
-    let points4 = |all: &[Ipv4Addr]| {
-        all.iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .map(|ip| (ip.octets().to_vec(), false))
-            .collect()
-    };
-    let points6 = |all: &[Ipv6Addr]| {
-        all.iter()
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .map(|ip| (ip.octets().to_vec(), false))
-            .collect()
-    };
-    let blocked4 = Ipv4Net::aggregate(&layout.blocked4);
-    let blocked6 = Ipv6Net::aggregate(&layout.blocked6);
-    let ports: BTreeSet<_> = layout.blocked_ports.iter().collect();
-    // Each part of a key begins at a multiple of four octets.
-    let port = |(proto, port): &(u8, u16)| {
-        let [high, low] = port.to_be_bytes();
-        (vec![*proto, 0, 0, 0, high, low, 0, 0], false)
-    };
-    vec![
-        ("garden4", points4(&layout.garden4)),
-        ("garden6", points6(&layout.garden6)),
-        ("free4", points4(&layout.free4)),
-        ("free6", points6(&layout.free6)),
-        (
-            "blocked4",
-            ranges(
-                blocked4
-                    .iter()
-                    .map(|net| (net.network().octets(), net.broadcast().octets())),
-            ),
-        ),
-        (
-            "blocked6",
-            ranges(
-                blocked6
-                    .iter()
-                    .map(|net| (net.network().octets(), net.broadcast().octets())),
-            ),
-        ),
-        ("blocked_ports", ports.into_iter().map(port).collect()),
-    ]
-}
 
 /// Sets whose content is the configuration's, not the sessions'.
 pub(super) fn configured(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {

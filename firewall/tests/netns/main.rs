@@ -14,6 +14,7 @@
 )]
 
 mod before_login;
+mod compiled;
 mod endings;
 mod lab;
 mod quotas;
@@ -38,6 +39,7 @@ fn cases() -> Vec<Case> {
         endings::CASES,
         restarts::CASES,
         shares::CASES,
+        compiled::CASES,
     ]
     .concat()
 }

@@ -259,7 +259,11 @@ fn keeps_the_rules_before_when_new_ones_are_refused(lab: &Inside) {
         garden4: beyond_its_size,
         ..layout()
     });
-    assert!(matches!(refused, Err(FirewallError::NftRefused { .. })), "{refused:?}");
+    let said = refused.unwrap_err().to_string();
+    assert!(
+        said.contains("element inet kavadam garden4") && said.contains("shorten it"),
+        "{said}"
+    );
     assert_eq!(gate.is_owned(), is_owned);
     Gate::verify(&layout()).unwrap();
     assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);

@@ -45,7 +45,6 @@ fn reads_every_part_of_an_element() {
         counter: None,
         limit: Some((1_250_000, 0)),
         userdata: Some(b"label"),
-        ends_range: false,
     };
     let read: Vec<_> = read_elements(&answer(&entry)).collect();
     let expected = Element {

@@ -1,0 +1,144 @@
+//! Our rules as we bring them to the kernel, and as `nft` does: it shows the same of both.
+
+use std::process::Command;
+
+use ipnet::Ipv4Net;
+use kavadam_domain::PortMapping;
+use kavadam_firewall::{Gate, Layout, OtherLan, Uplink, ruleset};
+
+use crate::Case;
+use crate::lab::{Inside, layout};
+
+pub const CASES: &[Case] = &[(
+    "brings_the_kernel_what_nft_would_have_brought_it",
+    brings_the_kernel_what_nft_would,
+)];
+
+fn brings_the_kernel_what_nft_would(_lab: &Inside) {
+    for layout in layouts() {
+        let text = ruleset::text(&layout);
+        let path = std::env::temp_dir().join(format!("kavadam-rules-{}.nft", std::process::id()));
+        std::fs::write(&path, &text).unwrap();
+        nft(&["-f", path.to_str().unwrap()]);
+        std::fs::remove_file(&path).unwrap();
+        let by_nft = shown();
+        nft(&["flush", "ruleset"]);
+
+        let gate = Gate::load(&layout).unwrap();
+        let by_us = shown();
+        assert!(by_nft.len() > 600, "{by_nft:#?}");
+        for (at, (theirs, ours)) in by_nft.iter().zip(&by_us).enumerate() {
+            let around = &by_us[at.saturating_sub(8)..at];
+            assert_eq!(theirs, ours, "after {around:#?}");
+        }
+        assert_eq!(by_nft.len(), by_us.len());
+        gate.reload(&layout).unwrap();
+        assert_eq!(shown(), by_us, "loading them again changes nothing");
+        drop(gate);
+        nft(&["flush", "ruleset"]);
+    }
+}
+
+/// Every rule that any configuration brings, and prefixes that end within an octet.
+fn layouts() -> Vec<Layout> {
+    let plain = layout();
+    let narrow: Ipv4Net = "10.80.4.1/22".parse().unwrap();
+    let full = Layout {
+        citizen_names_port: Some(5301),
+        names_port: 5300,
+        free4: vec!["203.0.113.40".parse().unwrap(), "203.0.113.41".parse().unwrap()],
+        free6: vec!["2001:db8:113::40".parse().unwrap()],
+        blocked4: vec!["192.0.2.0/25".parse().unwrap(), "198.18.0.0/15".parse().unwrap()],
+        blocked6: vec!["2001:db8:bad::/48".parse().unwrap()],
+        blocked_ports: vec![(6, 25), (17, 5060)],
+        uplink: Some(Uplink {
+            up_bits_per_sec: 20_000_000,
+            down_bits_per_sec: 100_000_000,
+        }),
+        ports: PortMapping::new(
+            "10.80.1.0".parse().unwrap(),
+            "10.80.1.9".parse().unwrap(),
+            vec!["198.51.100.2".parse().unwrap()],
+            512,
+        )
+        .ok(),
+        other_lans: vec![OtherLan {
+            interface: "lan-2.10".to_owned(),
+            table: "kavadam-lan2".to_owned(),
+        }],
+        ..plain.clone()
+    };
+    let bare = Layout {
+        lan4: narrow,
+        lan6: None,
+        strict: false,
+        isolate: false,
+        all_names: true,
+        garden4: vec![],
+        garden6: vec![],
+        ..plain.clone()
+    };
+    let odd = Layout {
+        lan6: Some("fd00:80:0:e::1/61".parse().unwrap()),
+        lan4: "10.0.0.1/8".parse().unwrap(),
+        all_names: true,
+        ..full.clone()
+    };
+    vec![plain, full, bare, odd]
+}
+
+/// The bytecode of every rule in order, and what `nft` reads of it; without what differs each time: handles, and the order of elements.
+fn shown() -> Vec<String> {
+    let output = Command::new("nft")
+        .args(["--debug=netlink", "list", "ruleset"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && text.contains("[ immediate reg 0 accept ]"),
+        "{text}"
+    );
+    let mut lines: Vec<String> = Vec::new();
+    let mut elements: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let is_element = line.starts_with("\telement ") || !elements.is_empty() && line.starts_with("\t\t\t     ");
+        if is_element || line.contains("elements = {") {
+            let list = line.trim().trim_start_matches("elements = {").trim_end_matches('}');
+            elements.extend(list.split(',').map(|one| one.trim().to_owned()));
+            continue;
+        }
+        elements.sort();
+        lines.append(&mut elements);
+        // The owner's mark, which a table that nft has made has not.
+        let is_mark = line.trim().starts_with("flags owner") || line.trim().starts_with("flags persist");
+        if is_mark || line.is_empty() {
+            continue;
+        }
+        lines.push(
+            line.split("# progname")
+                .next()
+                .map_or_else(String::new, without_handles),
+        );
+    }
+    lines
+}
+
+/// `inet kavadam raw 69 68` tells the chain of a rule, its handle and the one before.
+fn without_handles(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words.as_slice() {
+        [family @ ("inet" | "bridge" | "arp"), table, chain, _, ..] if !line.starts_with('\t') => {
+            format!("{family} {table} {chain}")
+        }
+        _ => line.trim_end().to_owned(),
+    }
+}
+
+fn nft(words: &[&str]) {
+    let output = Command::new("nft").args(words).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
