@@ -1,6 +1,6 @@
 //! How fast sessions open: one JSON line. Run it as root in a network namespace that has an interface `lan0`:
 //!
-//! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), then measures MEASURED more (1,000), one by
+//! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), a hundred at a time as when many log in at once, then measures MEASURED more (1,000), one by
 //! one as logins come, each with its quota, speed, end and neighbour entry; then reads them, lets their time run out and closes them, and loads
 //! the rules anew, which everybody else waits for.
 
@@ -11,6 +11,8 @@ use kavadam_domain::Mac;
 use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, Slot};
 
 const RELOADS: u32 = 5;
+/// Who logs in at the same moment.
+const TOGETHER: usize = 100;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -20,8 +22,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gate = Gate::load(&layout)?;
 
     let start = Instant::now();
-    for number in 0..present {
-        open(&gate, number)?;
+    let everybody: Vec<u32> = (0..present).collect();
+    for some in everybody.chunks(TOGETHER) {
+        let sessions: Vec<OpenSession> = some
+            .iter()
+            .map(|number| session(&gate, *number))
+            .collect::<Result<_, _>>()?;
+        gate.open_all(&sessions).into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     let filling = start.elapsed();
 
@@ -78,9 +85,13 @@ fn layout(max_sessions: u32) -> Result<Layout, Box<dyn std::error::Error>> {
 }
 
 fn open(gate: &Gate, number: u32) -> Result<Slot, FirewallError> {
+    gate.open(&session(gate, number)?)
+}
+
+fn session(gate: &Gate, number: u32) -> Result<OpenSession, FirewallError> {
     let [a, b, c, d] = number.to_be_bytes();
     let pool = gate.create_pool(Some(1_000_000_000))?;
-    gate.open(&OpenSession {
+    Ok(OpenSession {
         mac: Mac([2, 0, a, b, c, d]),
         ipv4: Some(Ipv4Addr::from(0x0a10_0000 + number)),
         pool,

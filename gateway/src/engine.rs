@@ -279,7 +279,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Does what needs no commit any more; gives back what follows from it.
     fn perform(&mut self, commands: Vec<Command>) -> Vec<Command> {
-        let mut following = Vec::new();
+        let (mut following, mut openings) = (Vec::new(), Vec::new());
         let is_committed = self.retry_at.is_none();
         for command in commands {
             match command {
@@ -288,8 +288,13 @@ impl<K: Kernel> Engine<K> {
                 }
                 Command::Do(Deed::Close(_)) if !is_committed => self.held.push(command),
                 Command::Tell(_, ref told) if !is_committed && is_promise(told) => self.held.push(command),
+                // Those that follow one another are one transaction.
+                Command::Do(Deed::Open(ask)) => openings.push(ask),
                 // Limits hold without their record too: adoption goes back to those of the last row.
-                Command::Do(deed) => following.extend(self.core.carry_out(deed, clock::both())),
+                Command::Do(deed) => {
+                    following.extend(self.open(&mut openings));
+                    following.extend(self.core.carry_out(deed, clock::both()));
+                }
                 Command::Ask(ask, request, devices) => self.ask(ask, request, devices),
                 Command::Tell(waiter, told) => {
                     if let Some(reply) = self.waiters.remove(&waiter) {
@@ -300,7 +305,12 @@ impl<K: Kernel> Engine<K> {
                 Command::Spool(_) | Command::Save(_) | Command::Forget(_) => {}
             }
         }
+        following.extend(self.open(&mut openings));
         following
+    }
+
+    fn open(&mut self, asks: &mut Vec<AskId>) -> Vec<Command> {
+        self.core.open_all(&std::mem::take(asks), clock::both())
     }
 
     /// Commits what is pending, unless the file failed a moment ago.

@@ -11,7 +11,7 @@ use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Opening, PoolKey
 pub trait Kernel: Send + 'static {
     fn create_pool(&mut self, limit_octets: Option<u64>) -> Result<PoolKey, FirewallError>;
     fn set_pool_limit(&mut self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError>;
-    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError>;
+    fn open_all(&mut self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>>;
     fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError>;
     fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError>;
     fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError>;
@@ -27,8 +27,8 @@ impl Kernel for Arc<Gate> {
     fn set_pool_limit(&mut self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError> {
         Gate::set_pool_limit(self, pool, limit_octets)
     }
-    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError> {
-        Gate::open(self, session)
+    fn open_all(&mut self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
+        Gate::open_all(self, sessions)
     }
     fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
         Gate::close(self, slot)

@@ -222,14 +222,24 @@ impl Gate {
         self.state().pools_used_up()
     }
 
-    /// Opens a session: one transaction, after which the device's packets pass.
+    /// Opens sessions, those that can be together in one transaction: after it the devices' packets pass. The answers are in the order of the
+    /// questions, and a session that cannot be opened keeps no other from it.
     ///
     /// # Errors
-    /// [`FirewallError::DeviceOnline`], [`FirewallError::AddressTaken`], [`FirewallError::Full`],
+    /// For each: [`FirewallError::DeviceOnline`], [`FirewallError::AddressTaken`], [`FirewallError::Full`],
     /// [`FirewallError::UnknownPool`], [`FirewallError::LabelTooLong`], [`FirewallError::NoInterface`], …; then nothing
-    /// has changed.
+    /// has changed of it.
+    pub fn open_all(&self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
+        self.state().open_all(sessions)
+    }
+
+    /// Opens one session.
+    ///
+    /// # Errors
+    /// As [`Gate::open_all`].
     pub fn open(&self, session: &OpenSession) -> Result<Slot, FirewallError> {
-        self.state().open(session)
+        let opened = self.open_all(std::slice::from_ref(session)).pop();
+        opened.unwrap_or(Err(FirewallError::UnknownPool(session.pool)))
     }
 
     /// Ends a session and says what it carried. Established connections die: the next packet of either side is answered

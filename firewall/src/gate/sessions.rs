@@ -16,6 +16,8 @@ use crate::session::{Meter, OpenSession, Slot, remember};
 /// A merged packet of 64 KiB must fit into the bucket of the slowest session, or it would never pass.
 const LARGEST_PACKET_OCTETS: u64 = 65_536;
 
+/// Sessions in one transaction.
+const MOST_TOGETHER: usize = 128;
 /// At elements that vanish while we look at them.
 const MOST_LOOKS: u32 = 8;
 
@@ -131,18 +133,54 @@ impl Session {
 }
 
 impl State {
-    pub(super) fn open(&mut self, open: &OpenSession) -> Result<Slot, FirewallError> {
+    /// Opens as many as possible of these, together in as few transactions as will hold them; what the kernel does not take together it is given
+    /// one by one. The answers are in the order of the questions.
+    pub(super) fn open_all(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
+        let chunks = opens.chunks(MOST_TOGETHER);
+        chunks.flat_map(|some| self.open_together(some)).collect()
+    }
+
+    fn open_together(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
+        let mut batch = self.nft.batch();
+        let drafts: Vec<_> = opens.iter().map(|open| self.draft(open, &mut batch)).collect();
+        let reserved = self.numbers.reserve(&mut batch);
+        match self.nft.commit(batch) {
+            Ok(()) => {
+                self.numbers.committed(reserved);
+                drafts
+            }
+            Err(error) => {
+                for slot in drafts.iter().flatten() {
+                    self.discard(*slot);
+                }
+                if let [_] = opens {
+                    return vec![Err(match error.raw_os_error() {
+                        Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
+                        _ => FirewallError::kernel("open a session")(error),
+                    })];
+                }
+                let each = opens.iter().map(std::slice::from_ref);
+                each.flat_map(|one| self.open_together(one)).collect()
+            }
+        }
+    }
+
+    /// Adds a session's elements to the batch, and remembers it as if they were there already: so those in one batch know of each other.
+    fn draft(&mut self, open: &OpenSession, batch: &mut Batch) -> Result<Slot, FirewallError> {
         self.require_free(None, Some(open.mac), open.ipv4)?;
+        // The kernel would say so too, but takes its time to refuse.
+        if u32::try_from(self.sessions.len()).is_ok_and(|present| present >= self.max_sessions) {
+            return Err(FirewallError::Full(self.max_sessions));
+        }
         let pool = self
             .pools
             .get(&open.pool)
             .ok_or(FirewallError::UnknownPool(open.pool))?;
         let pool_limit = pool.slots.is_empty().then_some(pool.limit_octets);
-        // The kernel would say so too, but takes its time to refuse.
-        if u32::try_from(self.sessions.len()).is_ok_and(|present| present >= self.max_sessions) {
-            return Err(FirewallError::Full(self.max_sessions));
-        }
+        // Before anything of it is in the batch.
+        remember(open.mac, open.ipv4, &open.label)?;
         let slot = Slot(self.numbers.take()?);
+        self.pin(open.ipv4, open.mac)?;
         let session = Session {
             mac: open.mac,
             ipv4: open.ipv4,
@@ -151,9 +189,6 @@ impl State {
             down: octets_per_sec(open.down_bits_per_sec),
             label: open.label.clone(),
         };
-
-        let mut batch = self.nft.batch();
-        let reserved = self.numbers.reserve(&mut batch);
         if let Some(limit) = pool_limit {
             let limit_octets = pools::kernel_limit(limit);
             batch.quota(&Quota {
@@ -162,7 +197,7 @@ impl State {
                 used_octets: 0,
             });
         }
-        session.add_total(slot, &mut batch)?;
+        session.add_total(slot, batch)?;
         for counters in [set::CNT_UP, set::CNT_DOWN] {
             let key = slot.0.to_ne_bytes();
             batch.add(
@@ -175,23 +210,29 @@ impl State {
             );
         }
         let timeout_ms = open.timeout.map(millis);
-        session.add_lim_up(slot, self.burst_octets, &mut batch);
-        session.add_lim_down(slot, self.burst_octets, timeout_ms, &mut batch);
-        session.add_gate(slot, timeout_ms, &mut batch);
+        session.add_lim_up(slot, self.burst_octets, batch);
+        session.add_lim_down(slot, self.burst_octets, timeout_ms, batch);
+        session.add_gate(slot, timeout_ms, batch);
 
-        self.pin(open.ipv4, open.mac)?;
-        if let Err(error) = self.nft.commit(batch) {
-            self.release(open.ipv4);
-            return Err(match error.raw_os_error() {
-                Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
-                _ => FirewallError::kernel("open a session")(error),
-            });
-        }
-        self.numbers.committed(reserved);
         self.pools.entry(open.pool).or_default().slots.insert(slot);
         self.index(slot, &session);
         self.sessions.insert(slot, session);
         Ok(slot)
+    }
+
+    /// Forgets a draft that did not come about.
+    fn discard(&mut self, slot: Slot) {
+        let Some(session) = self.sessions.remove(&slot) else {
+            return;
+        };
+        self.release(session.ipv4);
+        self.by_mac.remove(&session.mac);
+        if let Some(ipv4) = session.ipv4 {
+            self.by_ipv4.remove(&ipv4);
+        }
+        if let Some(pool) = self.pools.get_mut(&session.pool) {
+            pool.slots.remove(&slot);
+        }
     }
 
     /// One session per device, one device per address, or the neighbour entry would follow the last comer.

@@ -24,10 +24,38 @@ impl<K: Kernel> Core<K> {
     /// Does what was committed; gives back what follows from it.
     pub fn carry_out(&mut self, deed: Deed, now: Now) -> Vec<Command> {
         match deed {
-            Deed::Open(ask) => self.open(ask, now),
+            Deed::Open(ask) => return self.open_all(&[ask], now),
             Deed::Limit(slot) => self.limit(slot, now),
             Deed::Fit(pool) => self.fit(pool),
             Deed::Close(slot) => self.close(slot),
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Opens what was committed together, together; gives back what follows from it.
+    pub fn open_all(&mut self, asks: &[AskId], now: Now) -> Vec<Command> {
+        if asks.is_empty() {
+            return Vec::new();
+        }
+        // One of them may be a device's own.
+        self.retry_closes();
+        let ready: Vec<_> = asks.iter().filter_map(|ask| self.ready(*ask, now)).collect();
+        let sessions: Vec<OpenSession> = ready.iter().map(|(opening, pool)| opening.row.opens(*pool)).collect();
+        let opened = self.kernel.open_all(&sessions);
+        let mut failed = Vec::new();
+        for ((opening, pool), result) in ready.into_iter().zip(opened) {
+            match result {
+                Ok(slot) => self.opened(opening, slot, pool, now),
+                Err(error) => {
+                    tracing::error!(%error, session.id = opening.row.id, "cannot open an accepted session");
+                    failed.push((opening, pool));
+                }
+            }
+        }
+        // At last, as others may have joined their pools.
+        for (opening, pool) in failed {
+            self.drop_pool_if_empty(pool);
+            self.not_opened(opening, now);
         }
         std::mem::take(&mut self.out)
     }
@@ -66,47 +94,33 @@ impl<K: Kernel> Core<K> {
         Some(opening)
     }
 
-    fn open(&mut self, ask: AskId, now: Now) {
-        let Some(mut opening) = self.take_opening(ask) else {
-            return;
-        };
-        // One of them may be the device's own.
-        self.retry_closes();
+    /// An opening and its pool. `None`: there is none, or it waits for another record, or it cannot be.
+    fn ready(&mut self, ask: AskId, now: Now) -> Option<(Opening, PoolKey)> {
+        let mut opening = self.take_opening(ask)?;
         let row = &mut opening.row;
         let pool = row.cui.as_ref().and_then(|cui| self.by_cui.get(cui)).copied();
         if pool.is_none() && row.retired_octets > 0 {
             // The pool it was to join has ended meanwhile: a new one owes nothing to the past, and the record must not say so.
             row.retired_octets = 0;
             self.out.push(Command::Save(Box::new(row.clone())));
-            return self.await_opening(ask, opening);
+            self.await_opening(ask, opening);
+            return None;
         }
-        let Some(pool) = pool.or_else(|| self.new_pool(row)) else {
-            return self.not_opened(opening, now);
-        };
-        let limits = row.limits;
-        let timeout = limits.session_secs.map(|secs| Duration::from_secs(secs.max(1).into()));
-        let opened = self.kernel.open(&OpenSession {
-            mac: row.mac,
-            ipv4: row.ipv4,
-            pool,
-            up_bits_per_sec: limits.up_bits_per_sec,
-            down_bits_per_sec: limits.down_bits_per_sec,
-            timeout,
-            label: row.id.as_bytes().to_vec(),
-        });
-        let slot = match opened {
-            Ok(slot) => slot,
-            Err(error) => {
-                tracing::error!(%error, session.id = row.id, "cannot open an accepted session");
-                self.drop_pool_if_empty(pool);
-                return self.not_opened(opening, now);
-            }
-        };
+        if let Some(pool) = pool.or_else(|| self.new_pool(row)) {
+            return Some((opening, pool));
+        }
+        self.not_opened(opening, now);
+        None
+    }
+
+    fn opened(&mut self, opening: Opening, slot: Slot, pool: PoolKey, now: Now) {
+        let Opening { row, waiters } = opening;
         tracing::info!(session.id = row.id, "session opened");
-        let session = self.new_session(opening.row, slot, pool, Duration::ZERO, timeout, Meter::default(), now);
+        let timeout = row.timeout();
+        let session = self.new_session(row, slot, pool, Duration::ZERO, timeout, Meter::default(), now);
         self.enter(session);
         self.fit_pool(pool);
-        for waiter in opening.waiters {
+        for waiter in waiters {
             self.tell(waiter, Told::Online);
         }
     }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use kavadam_domain::{Limits, Mac, Timestamp};
-use kavadam_firewall::{Meter, PoolKey, Slot};
+use kavadam_firewall::{Meter, OpenSession, PoolKey, Slot};
 use kavadam_radius::{AccountingKind, Counters};
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,25 @@ impl Session {
 }
 
 impl SessionRow {
+    /// Until its forced end.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let secs = self.limits.session_secs?;
+        Some(Duration::from_secs(secs.max(1).into()))
+    }
+
+    /// As the kernel is to open it.
+    pub(super) fn opens(&self, pool: PoolKey) -> OpenSession {
+        OpenSession {
+            mac: self.mac,
+            ipv4: self.ipv4,
+            pool,
+            up_bits_per_sec: self.limits.up_bits_per_sec,
+            down_bits_per_sec: self.limits.down_bits_per_sec,
+            timeout: self.timeout(),
+            label: self.id.as_bytes().to_vec(),
+        }
+    }
+
     /// A report with these meters.
     pub(crate) fn report(&self, kind: Kind, meter: Meter, session_secs: u32, at: Timestamp) -> Report {
         Report {

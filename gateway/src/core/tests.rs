@@ -149,12 +149,17 @@ impl Scene {
                 }
             }
             commands = Vec::new();
+            let mut openings = Vec::new();
             for one in rest {
                 if self.dies() {
                     return;
                 }
                 match one {
-                    Command::Do(deed) => commands.extend(self.core.carry_out(deed, self.now)),
+                    Command::Do(Deed::Open(ask)) => openings.push(ask),
+                    Command::Do(deed) => {
+                        commands.extend(self.core.open_all(&std::mem::take(&mut openings), self.now));
+                        commands.extend(self.core.carry_out(deed, self.now));
+                    }
                     Command::Ask(ask, request, devices) => {
                         self.asked.push((ask, *request));
                         self.asked_after = devices;
@@ -163,6 +168,7 @@ impl Scene {
                     _ => {}
                 }
             }
+            commands.extend(self.core.open_all(&openings, self.now));
         }
     }
 

@@ -19,6 +19,10 @@ pub struct State {
     pub sessions: HashMap<Slot, Session>,
     pools: HashMap<PoolKey, Pool>,
     pub is_full: bool,
+    /// Whom the kernel does not take.
+    pub refused: Option<Mac>,
+    /// How many were to be opened, each time.
+    pub asked_to_open: Vec<usize>,
     /// Sessions are not let go.
     pub is_clinging: bool,
     /// Slots whose meters were read.
@@ -127,6 +131,30 @@ impl FakeKernel {
     }
 }
 
+impl FakeKernel {
+    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError> {
+        let mut state = self.state();
+        if state.is_full || state.refused == Some(session.mac) {
+            return Err(FirewallError::Full(1));
+        }
+        if let Some((slot, _)) = state.sessions.iter().find(|(_, one)| one.open.mac == session.mac) {
+            return Err(FirewallError::DeviceOnline(*slot));
+        }
+        assert!(session.label.len() <= 200);
+        state.last += 1;
+        let slot = Slot(state.last);
+        let entry = Session {
+            open: session.clone(),
+            remaining: session.timeout,
+            is_expired: false,
+            meter: Meter::default(),
+            rates: (session.up_bits_per_sec, session.down_bits_per_sec),
+        };
+        state.sessions.insert(slot, entry);
+        Ok(slot)
+    }
+}
+
 impl Kernel for FakeKernel {
     fn create_pool(&mut self, limit: Option<u64>) -> Result<PoolKey, FirewallError> {
         let mut state = self.state();
@@ -146,26 +174,9 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
-    fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError> {
-        let mut state = self.state();
-        if state.is_full {
-            return Err(FirewallError::Full(1));
-        }
-        if let Some((slot, _)) = state.sessions.iter().find(|(_, one)| one.open.mac == session.mac) {
-            return Err(FirewallError::DeviceOnline(*slot));
-        }
-        assert!(session.label.len() <= 200);
-        state.last += 1;
-        let slot = Slot(state.last);
-        let entry = Session {
-            open: session.clone(),
-            remaining: session.timeout,
-            is_expired: false,
-            meter: Meter::default(),
-            rates: (session.up_bits_per_sec, session.down_bits_per_sec),
-        };
-        state.sessions.insert(slot, entry);
-        Ok(slot)
+    fn open_all(&mut self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
+        self.state().asked_to_open.push(sessions.len());
+        sessions.iter().map(|session| self.open(session)).collect()
     }
 
     fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {

@@ -163,6 +163,32 @@ fn two_devices_of_a_person_share_one_quota_and_end_together() {
 }
 
 #[test]
+fn who_is_let_in_at_the_same_moment_is_opened_together_and_one_that_fails_keeps_nobody_out() {
+    let mut scene = Scene::new();
+    let asks: Vec<_> = [2, 3, 4]
+        .map(|number| (scene.log_on(number), scene.question().0))
+        .into();
+    scene.kernel.state().refused = Some(mac(3));
+    let mut commands = Vec::new();
+    for (_, ask) in &asks {
+        let answer = Input::Answered(*ask, Answer::Accept(Box::new(lease(MB))));
+        commands.extend(scene.core.handle(answer, scene.now));
+    }
+    scene.take(commands);
+    let is_open = [2, 3, 4].map(|number| scene.kernel.is_open(mac(number)));
+    assert_eq!(is_open, [true, false, true]);
+    assert_eq!(scene.kernel.state().asked_to_open, [3], "all of them at once");
+    for ((waiter, _), expected) in asks.iter().zip([Told::Online, Told::Unavailable, Told::Online]) {
+        assert!(scene.told.contains(&(*waiter, expected)), "{:?}", scene.told);
+    }
+    assert_eq!(
+        scene.kernel.pool_of(mac(2)),
+        scene.kernel.pool_of(mac(4)),
+        "they are one person's"
+    );
+}
+
+#[test]
 fn people_do_not_share_and_neither_do_sessions_without_a_name_for_their_person() {
     let mut scene = Scene::new();
     scene.online(1, lease(MB));
