@@ -153,8 +153,9 @@ fn owned(rules: &[&str]) -> Vec<String> {
 /// Who is it? A slot becomes the packet's mark; 0 is a stranger. A session's address is one of the LAN, so only others' are looked at.
 fn lan_raw(layout: &Layout) -> Vec<String> {
     vec![
+        // The family is asked for first, or the frame would be looked at for it, which takes longer.
+        "meta nfproto ipv4 meta mark set ether saddr . ip saddr map @auth4 accept".to_owned(),
         "meta nfproto ipv6 goto lan_raw6".to_owned(),
-        "meta mark set ether saddr . ip saddr map @auth4 accept".to_owned(),
         "meta mark set 0".to_owned(),
         format!(
             "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
