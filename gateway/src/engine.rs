@@ -401,7 +401,7 @@ impl<K: Kernel> Engine<K> {
             Message::Gate(GateEvent::PoolUsedUp(pool)) => Input::PoolUsedUp(pool),
             Message::Gate(GateEvent::Resync) => return self.core.resync(now),
             // The guard's business.
-            Message::Gate(GateEvent::Changed) => return Vec::new(),
+            Message::Gate(GateEvent::Changed | GateEvent::Meddled) => return Vec::new(),
             Message::Lost(slots) => return self.core.lost(&slots, now),
         };
         self.core.handle(input, now)

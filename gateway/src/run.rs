@@ -119,8 +119,9 @@ impl Pulse {
 pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let tls = config.api.as_ref().map(TlsDoor::open).transpose()?;
     // Before the sessions are listed, so that no depletion falls between.
-    let events = Gate::events(&config.layout())?;
+    let mut events = Gate::events(&config.layout())?;
     let (gate, found) = load(&config).await?;
+    events.hear_others_than(&gate)?;
     let spool = open_spool(&config.state_dir).await?;
     let now = clock::both();
 
@@ -323,7 +324,7 @@ impl Gateway {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), GatewayError> {
         let (stop, stop_courier) = (CancellationToken::new(), CancellationToken::new());
         let mut parts: JoinSet<&'static str> = JoinSet::new();
-        let changed = Arc::clone(&self.guard.changed);
+        let (gate, changed) = (Arc::clone(&self.guard.gate), Arc::clone(&self.guard.changed));
         // Whoever holds a lease may be heard before anything is served; the engine hears of them when it runs.
         self.keeper.read_file().await;
         let name = &self.config.nas_identifier;
@@ -336,7 +337,14 @@ impl Gateway {
         parts.spawn(named("the door for names", self.names.run(stop.clone())));
         parts.spawn(named(
             "kernel events",
-            hear(self.events, self.config.layout(), self.handle, changed, stop.clone()),
+            hear(
+                self.events,
+                self.config.layout(),
+                gate,
+                self.handle,
+                changed,
+                stop.clone(),
+            ),
         ));
         parts.spawn(named("the guard of the gate", self.guard.run(stop.clone())));
         for (listener, router, tls) in self.doors {
@@ -386,6 +394,7 @@ async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static s
 async fn hear(
     mut events: Events,
     layout: Layout,
+    gate: Arc<Gate>,
     engine: EngineHandle,
     changed: Arc<Notify>,
     cancel: CancellationToken,
@@ -397,8 +406,16 @@ async fn hear(
         };
         match event {
             Ok(GateEvent::Changed) => changed.notify_one(),
+            Ok(GateEvent::Meddled) => {
+                gate.suspect();
+                changed.notify_one();
+            }
             Ok(event) => {
                 if event == GateEvent::Resync {
+                    // Nobody but us may have changed what is ours alone.
+                    if !gate.is_owned() {
+                        gate.suspect();
+                    }
                     changed.notify_one();
                 }
                 engine.send(Message::Gate(event)).await;
@@ -406,7 +423,9 @@ async fn hear(
             Err(error) => {
                 tracing::error!(%error, "cannot hear the kernel");
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                if let Ok(anew) = Gate::events(&layout) {
+                if let Ok(mut anew) = Gate::events(&layout)
+                    && anew.hear_others_than(&gate).is_ok()
+                {
                     events = anew;
                     changed.notify_one();
                     engine.send(Message::Gate(GateEvent::Resync)).await;

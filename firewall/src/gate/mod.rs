@@ -10,6 +10,7 @@
 
 mod adopt;
 mod leases;
+mod mend;
 mod numbers;
 mod owner;
 mod pools;
@@ -19,6 +20,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -36,6 +38,8 @@ pub use view::{SeenDevice, SeenSession, Stay, Uncharged, View};
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
     state: Mutex<State>,
+    /// Somebody else has changed elements.
+    is_suspect: AtomicBool,
 }
 
 /// What we know of the kernel's table, and the way to it.
@@ -130,6 +134,7 @@ impl Gate {
         }
         Ok(Self {
             state: Mutex::new(state),
+            is_suspect: AtomicBool::new(false),
         })
     }
 
@@ -162,17 +167,39 @@ impl Gate {
         apply::verify(layout)
     }
 
-    /// Looks whether the table is still what [`Gate::load`] left, and makes it so again if somebody changed or removed it.
-    /// `None`: it was. Nothing else happens to the gate meanwhile.
+    /// Looks whether the table is still what [`Gate::load`] left, and makes it so again if somebody changed or removed it; after
+    /// [`Gate::suspect`] also whether the sessions in it are. `None`: it was. Nothing else happens to the gate meanwhile.
     ///
     /// # Errors
     /// As [`Gate::load`]. Then the gate may be open; try again soon.
     pub fn restore(&self, layout: &Layout) -> Result<Option<Restored>, FirewallError> {
-        match apply::verify(layout) {
-            Ok(()) => Ok(None),
-            Err(FirewallError::Unverified { missing, .. }) => self.state().restore(layout, missing).map(Some),
-            Err(error) => Err(error),
+        let restored = match apply::verify(layout) {
+            Ok(()) => None,
+            Err(FirewallError::Unverified { missing, .. }) => Some(self.state().restore(layout, missing)?),
+            Err(error) => return Err(error),
+        };
+        if !self.is_suspect.swap(false, Ordering::Relaxed) {
+            return Ok(restored);
         }
+        let mended = self.state().mend().inspect_err(|_| self.suspect())?;
+        Ok(match (restored, mended) {
+            (Some(mut restored), Some(mended)) => {
+                restored.differences.extend(mended.differences);
+                restored.lost.extend(mended.lost);
+                Some(restored)
+            }
+            (restored, mended) => restored.or(mended),
+        })
+    }
+
+    /// Has the next [`Gate::restore`] compare every session with what is remembered of it: some seconds with very many.
+    pub fn suspect(&self) {
+        self.is_suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// The port of our socket, by which the kernel tells our changes from those of others.
+    pub(crate) fn port(&self) -> u32 {
+        self.state().nft.port()
     }
 
     /// Starts listening for used-up quotas and changed rules; needs a Tokio runtime.

@@ -65,12 +65,19 @@ impl State {
             .quota(&key.name())
             .map_err(FirewallError::kernel("read a quota"))?;
         if shown.used_octets >= old.min(new) {
-            self.write_limit(key, 0)?;
-            // Should the rest fail, the pool stays closed, and the next attempt knows that its figure is spoilt.
-            self.pool(key)?.limit_octets = Some(0);
-            let used_octets = self.pool_used(key)?;
-            self.exchange(key, new, used_octets)?;
+            self.exchange_closed(key, new)?;
         }
+        Ok(())
+    }
+
+    /// Nothing passes meanwhile, so that the meters stand still.
+    pub(super) fn exchange_closed(&mut self, key: PoolKey, new: u64) -> Result<(), FirewallError> {
+        self.write_limit(key, 0)?;
+        // Should the rest fail, the pool stays closed, and the next attempt knows that its figure is spoilt.
+        self.pool(key)?.limit_octets = Some(0);
+        let used_octets = self.pool_used(key)?;
+        self.exchange(key, new, used_octets)?;
+        self.pool(key)?.limit_octets = limit_from_kernel(new);
         Ok(())
     }
 

@@ -51,7 +51,7 @@ fn octets_per_sec(bits_per_sec: Option<u64>) -> Option<u64> {
 }
 
 impl Session {
-    fn add_gate(&self, slot: Slot, timeout_ms: Option<u64>, batch: &mut Batch) {
+    pub(super) fn add_gate(&self, slot: Slot, timeout_ms: Option<u64>, batch: &mut Batch) {
         let mark = slot.0.to_ne_bytes();
         let entry = Entry {
             data: Some(&mark),
@@ -76,7 +76,7 @@ impl Session {
         );
     }
 
-    fn add_lim_up(&self, slot: Slot, burst_octets: u32, batch: &mut Batch) {
+    pub(super) fn add_lim_up(&self, slot: Slot, burst_octets: u32, batch: &mut Batch) {
         let entry = Entry {
             key: &slot.0.to_ne_bytes(),
             limit: self.up.map(|rate| limit(rate, burst_octets)),
@@ -85,7 +85,7 @@ impl Session {
         batch.add(set::LIM_UP, &entry);
     }
 
-    fn add_lim_down(&self, slot: Slot, burst_octets: u32, timeout_ms: Option<u64>, batch: &mut Batch) {
+    pub(super) fn add_lim_down(&self, slot: Slot, burst_octets: u32, timeout_ms: Option<u64>, batch: &mut Batch) {
         let entry = Entry {
             key: &slot.0.to_ne_bytes(),
             limit: self.down.map(|rate| limit(rate, burst_octets)),
@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// The elements that vanish when the time runs out.
-    fn expiring(&self, slot: Slot) -> Vec<(&'static str, Vec<u8>)> {
+    pub(super) fn expiring(&self, slot: Slot) -> Vec<(&'static str, Vec<u8>)> {
         let mut keys = vec![
             (set::LIM_DOWN, slot.0.to_ne_bytes().to_vec()),
             (set::AUTH6, self.mac.0.to_vec()),
@@ -220,8 +220,8 @@ impl State {
         Ok(slot)
     }
 
-    /// Forgets a draft that did not come about.
-    fn discard(&mut self, slot: Slot) {
+    /// Forgets a session that is not there, or is no more.
+    pub(super) fn discard(&mut self, slot: Slot) {
         let Some(session) = self.sessions.remove(&slot) else {
             return;
         };

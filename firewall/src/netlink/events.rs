@@ -9,8 +9,8 @@ use socket2::{SockFilter, SockRef};
 
 use super::nft::{self, Table};
 use super::wire;
-use crate::FirewallError;
 use crate::session::PoolKey;
+use crate::{FirewallError, Gate};
 
 /// `NFNLGRP_NFTABLES`: changes to `nf_tables`, ours and everybody's, and news from objects.
 const GROUP: u32 = 7;
@@ -24,6 +24,8 @@ pub enum GateEvent {
     PoolUsedUp(PoolKey),
     /// Our table, or its chains, rules or sets, were changed, be it by ourselves. Ask [`crate::Gate::restore`].
     Changed,
+    /// Somebody else changed elements or quotas of our table. Ask [`crate::Gate::restore`], after [`crate::Gate::suspect`].
+    Meddled,
     /// News were lost since the receive buffer was full. Ask [`crate::Gate::pools_used_up`] and [`crate::Gate::restore`].
     Resync,
 }
@@ -34,6 +36,8 @@ pub struct Events {
     socket: TokioSocket,
     buffer: Vec<u8>,
     waiting: VecDeque<GateEvent>,
+    /// The port of the socket whose changes are the gate's own.
+    own: Option<u32>,
 }
 
 impl Events {
@@ -52,14 +56,27 @@ impl Events {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
         socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER_OCTETS)?;
-        SockRef::from(socket.socket_ref()).attach_filter(&only_what_concerns_us())?;
+        SockRef::from(socket.socket_ref()).attach_filter(&only_what_concerns_us(None))?;
         socket.socket_mut().add_membership(GROUP)?;
         Ok(Self {
             table,
             socket,
             buffer: Vec::with_capacity(DATAGRAM_OCTETS),
             waiting: VecDeque::new(),
+            own: None,
         })
+    }
+
+    /// Tells of elements too from now on, if others than this gate change them.
+    ///
+    /// # Errors
+    /// [`FirewallError::Kernel`].
+    pub fn hear_others_than(&mut self, gate: &Gate) -> Result<(), FirewallError> {
+        let own = gate.port();
+        let filtered = SockRef::from(self.socket.socket_ref()).attach_filter(&only_what_concerns_us(Some(own)));
+        filtered.map_err(FirewallError::kernel("announce what others change"))?;
+        self.own = Some(own);
+        Ok(())
     }
 
     /// Waits for the next event. May be cancelled at any time; nothing is lost by it.
@@ -73,7 +90,7 @@ impl Events {
             }
             self.buffer.clear();
             match self.socket.recv(&mut self.buffer).await {
-                Ok(()) => self.waiting.extend(read(&self.table, &self.buffer)),
+                Ok(()) => self.waiting.extend(read(&self.table, self.own, &self.buffer)),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(GateEvent::Resync),
                 Err(error) => return Err(FirewallError::kernel("announce used-up quotas")(error)),
             }
@@ -84,20 +101,24 @@ impl Events {
 /// What a datagram says. Of pools only the kernel's own announcements are news, those with a port are of changes that a
 /// process made; a limit of zero is our own brief closing of a pool (see `gate::pools`). A thousand deleted rules are one
 /// change.
-fn read<'a>(table: &'a Table, datagram: &'a [u8]) -> impl Iterator<Item = GateEvent> + 'a {
+fn read<'a>(table: &'a Table, own: Option<u32>, datagram: &'a [u8]) -> impl Iterator<Item = GateEvent> + 'a {
     let is_changed = wire::messages(datagram).any(|message| table.is_changed_by(message.kind, message.body));
+    let is_anothers = |port: u32| port != 0 && own.is_some_and(|own| own != port);
+    let is_meddled = wire::messages(datagram)
+        .any(|message| is_anothers(message.port) && table.has_element_changed_by(message.kind, message.body));
     wire::messages(datagram)
         .filter(|message| message.port == 0 && message.kind == nft::OBJECT_NEWS)
         .filter_map(|message| table.read_quota(message.body))
         .filter(|quota| quota.limit_octets != 0)
         .filter_map(|quota| PoolKey::from_name(&quota.name).map(GateEvent::PoolUsedUp))
+        .chain(is_meddled.then_some(GateEvent::Meddled))
         .chain(is_changed.then_some(GateEvent::Changed))
 }
 
-/// A socket filter: of what a process caused, pass only changes of tables, chains, rules and sets, so that a thousand logins
-/// a second, which change elements, do not wake us, nor fill the buffer. A datagram may hold many messages of one change;
-/// the filter judges by the first.
-fn only_what_concerns_us() -> [SockFilter; 6] {
+/// A socket filter: of what our own process caused, pass only changes of tables, chains, rules and sets, so that a thousand logins
+/// a second, which change elements, do not wake us, nor fill the buffer; of others everything, once it is known who we are. A datagram may hold
+/// many messages of one change; the filter judges by the first.
+fn only_what_concerns_us(own: Option<u32>) -> [SockFilter; 7] {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_OCTET: u16 = 0x30;
     const JUMP_IF_EQUAL: u16 = 0x15;
@@ -106,9 +127,12 @@ fn only_what_concerns_us() -> [SockFilter; 6] {
     const PORT_OFFSET: u32 = 12;
     const FIRST_ELEMENT: u32 = nft::FIRST_ELEMENT_NEWS as u32;
     const KIND_LOW_OFFSET: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
+    // A word is loaded in network order.
+    let (own, if_another) = own.map_or((0, 0), |own| (u32::from_be_bytes(own.to_ne_bytes()), 2));
     [
         SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
-        SockFilter::new(JUMP_IF_EQUAL, 2, 0, 0),
+        SockFilter::new(JUMP_IF_EQUAL, 3, 0, 0),
+        SockFilter::new(JUMP_IF_EQUAL, 0, if_another, own),
         SockFilter::new(LOAD_OCTET, 0, 0, KIND_LOW_OFFSET),
         SockFilter::new(JUMP_IF_AT_LEAST, 1, 0, FIRST_ELEMENT),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
@@ -143,7 +167,7 @@ mod tests {
 
     #[test]
     fn hears_the_kernel_and_nobody_else() {
-        let heard = |port, limit| read(&ours(), &announcement(port, limit)).collect::<Vec<_>>();
+        let heard = |port, limit| read(&ours(), None, &announcement(port, limit)).collect::<Vec<_>>();
         assert_eq!(heard(0, 1000), [GateEvent::PoolUsedUp(PoolKey(7))]);
         assert_eq!(heard(4711, 1000), []);
         assert_eq!(heard(0, 0), [], "our own closing of a pool is no news");
@@ -166,7 +190,7 @@ mod tests {
         const DELETED_TABLE: u16 = 0x0a02;
         const DELETED_RULE: u16 = 0x0a08;
         const DELETED_ELEMENT: u16 = 0x0a0e;
-        let heard = |bytes: &[u8]| read(&ours(), bytes).collect::<Vec<_>>();
+        let heard = |bytes: &[u8]| read(&ours(), Some(7), bytes).collect::<Vec<_>>();
         let one = removal(DELETED_RULE, "kavadam");
         assert_eq!(heard(&one), [GateEvent::Changed]);
         assert_eq!(
@@ -174,13 +198,24 @@ mod tests {
             [GateEvent::Changed]
         );
         assert_eq!(heard(&removal(DELETED_TABLE, "kavadam-lan1")), [], "another gate's");
-        assert_eq!(heard(&removal(DELETED_ELEMENT, "kavadam")), []);
+        assert_eq!(
+            heard(&removal(DELETED_ELEMENT, "kavadam")),
+            [GateEvent::Meddled],
+            "4711 is not we"
+        );
+        let own = removal(DELETED_ELEMENT, "kavadam");
+        assert_eq!(
+            read(&ours(), Some(4711), &own).count(),
+            0,
+            "as a thousand logins a second do"
+        );
+        assert_eq!(read(&ours(), None, &own).count(), 0, "nobody knows yet who we are");
     }
 
     proptest! {
         #[test]
         fn reading_hostile_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(read(&ours(), &bytes).count() <= bytes.len() / 16 + 1);
+            prop_assert!(read(&ours(), None, &bytes).count() <= bytes.len() / 16 + 1);
         }
     }
 }

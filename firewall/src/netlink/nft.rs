@@ -237,6 +237,14 @@ impl Table {
         u16::from(subsystem) == SUBSYSTEM && what < FIRST_ELEMENT_NEWS && table.and_then(wire::text) == Some(&self.0)
     }
 
+    /// Whether an announcement says that an element of the table, or a quota, was made, changed or removed.
+    pub fn has_element_changed_by(&self, kind: u16, body: &[u8]) -> bool {
+        let [subsystem, what] = kind.to_be_bytes();
+        let is_element = [NEW_ELEMENT, DELETE_ELEMENT, NEW_OBJECT, DELETE_OBJECT].contains(&what.into());
+        let table = body.get(4..).and_then(|attributes| wire::attribute(attributes, 1));
+        u16::from(subsystem) == SUBSYSTEM && is_element && table.and_then(wire::text) == Some(&self.0)
+    }
+
     /// Asks for our table.
     pub fn get_table(&self, sequence: u32) -> Writer {
         self.request(GET_TABLE, wire::ACK, sequence, |_| {})

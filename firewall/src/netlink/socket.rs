@@ -45,6 +45,7 @@ enum Received<R> {
 pub struct Channel {
     /// Which is spoken of; the kernel's other subsystems know of none.
     table: Table,
+    port: u32,
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
@@ -63,7 +64,7 @@ impl Channel {
 
     fn open(protocol: isize, table: Table) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.set_non_blocking(true)?;
         // Errors then come without a copy of the request.
         socket.set_cap_ack(true)?;
@@ -71,10 +72,16 @@ impl Channel {
         socket.set_rx_buf_sz(i32::try_from(RECEIVE_BUFFER_OCTETS).unwrap_or(i32::MAX))?;
         Ok(Self {
             table,
+            port,
             socket,
             sequence: 0,
             buffer: Vec::with_capacity(DATAGRAM_OCTETS),
         })
+    }
+
+    /// By which the kernel knows the socket.
+    pub fn port(&self) -> u32 {
+        self.port
     }
 
     /// Sequence numbers are never used twice in a row of requests, so a stale answer is never taken for a fresh one.

@@ -49,6 +49,10 @@ pub const CASES: &[Case] = &[
         "repairs_rules_that_others_changed_and_keeps_the_sessions",
         repairs_rules_that_others_changed,
     ),
+    (
+        "repairs_sessions_that_others_changed_and_ends_what_lost_its_meters",
+        repairs_sessions_that_others_changed,
+    ),
     ("can_be_read_by_nft_itself", can_be_read_by_nft_itself),
 ];
 
@@ -315,10 +319,15 @@ fn watch(gate: Arc<Gate>, times: usize) -> Receiver<Restored> {
             .unwrap();
         runtime.block_on(async {
             let mut events = Gate::events(&layout()).unwrap();
+            events.hear_others_than(&gate).unwrap();
             listening.send(()).unwrap();
             let mut left = times;
             while left > 0 {
-                if events.next().await.unwrap() == GateEvent::Changed
+                let event = events.next().await.unwrap();
+                if event == GateEvent::Meddled {
+                    gate.suspect();
+                }
+                if matches!(event, GateEvent::Changed | GateEvent::Meddled)
                     && let Some(one) = gate.restore(&layout()).unwrap()
                 {
                     left -= 1;
@@ -408,6 +417,65 @@ fn repairs_rules_that_others_changed(lab: &Inside) {
     }
     let octets = octets4(5, 100) + octets6(15, 100);
     assert_eq!(gate.close(slot).unwrap().up_octets, octets, "no octet was lost");
+}
+
+fn repairs_sessions_that_others_changed(lab: &Inside) {
+    let gate = lab.shared_gate();
+    let (mine, others) = (
+        gate.create_pool(Some(1_000_000)).unwrap(),
+        gate.create_pool(None).unwrap(),
+    );
+    let limited = OpenSession {
+        up_bits_per_sec: Some(8_000_000),
+        timeout: Some(Duration::from_mins(10)),
+        ..lab.phone.session(mine)
+    };
+    let slot = gate.open(&limited).unwrap();
+    let other = gate.open(&lab.other.session(others)).unwrap();
+    let gate = Arc::new(gate);
+    let changes = [
+        (
+            "delete element inet kavadam auth4 { 02:00:00:00:00:11 . 10.80.0.11 }",
+            "auth4",
+        ),
+        ("flush map inet kavadam auth6", "auth6"),
+        ("flush set inet kavadam lim_up", "lim_up"),
+        ("flush set inet kavadam lim_down", "lim_down"),
+        (
+            "add element inet kavadam auth4 { 02:00:00:00:00:77 . 10.80.0.77 : 0x2 }",
+            "auth4 had an element of no session",
+        ),
+        ("add quota inet kavadam p1 { over 9000000 bytes }", "another limit"),
+    ];
+    let restored = watch(Arc::clone(&gate), changes.len() + 1);
+    let mut sent = 0;
+    for (change, told) in changes {
+        nft(&[change]);
+        let one = restored.recv_timeout(Duration::from_secs(2)).expect(change);
+        assert!(one.differences.join("; ").contains(told), "{change}: {one:?}");
+        assert_eq!(one.lost, [], "{change}");
+        for phone in [&lab.phone, &lab.other] {
+            assert_eq!(phone.node.upload(WEB4, 5, 100), 5, "after {change}");
+            assert_eq!(phone.node.upload(WEB6, 5, 100), 5, "after {change}");
+        }
+        sent += octets4(5, 100) + octets6(5, 100);
+    }
+    let adopted = gate.adopt().unwrap();
+    let SessionState::Online { remaining } = adopted[0].state else {
+        panic!("{adopted:?}")
+    };
+    assert!(
+        remaining.unwrap() > Duration::from_mins(9),
+        "the others' time is its own again"
+    );
+    assert_eq!(gate.pool_used(mine).unwrap(), sent, "no octet was lost");
+
+    nft(&[&format!("delete element inet kavadam cnt_up {{ {:#x} }}", other.0)]);
+    let one = restored.recv_timeout(Duration::from_secs(2)).expect("noticed");
+    assert_eq!(one.lost, [other]);
+    assert_eq!(lab.other.node.upload(WEB4, 5, 100), 0, "nobody knows what it carried");
+    eventually("the watch lets go", || Arc::strong_count(&gate) == 1);
+    assert_eq!(gate.close(slot).unwrap().up_octets, sent);
 }
 
 fn can_be_read_by_nft_itself(lab: &Inside) {
