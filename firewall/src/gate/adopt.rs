@@ -146,7 +146,7 @@ impl State {
             let (Some(ipv4), SessionState::Online { .. }) = (session.ipv4, &session.state) else {
                 continue;
             };
-            if let Err(error) = self.neighbours.pin(ipv4, session.mac) {
+            if let Err(error) = self.neighbours.pin(&[(ipv4, session.mac)]) {
                 tracing::warn!(%error, "cannot tie an adopted session's address to its device");
             }
         }

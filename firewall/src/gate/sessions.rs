@@ -143,26 +143,33 @@ impl State {
     fn open_together(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
         let mut batch = self.nft.batch();
         let drafts: Vec<_> = opens.iter().map(|open| self.draft(open, &mut batch)).collect();
-        let reserved = self.numbers.reserve(&mut batch);
-        match self.nft.commit(batch) {
-            Ok(()) => {
-                self.numbers.committed(reserved);
-                drafts
-            }
+        match self.carry_out(&drafts, batch) {
+            Ok(()) => drafts,
             Err(error) => {
                 for slot in drafts.iter().flatten() {
                     self.discard(*slot);
                 }
-                if let [_] = opens {
-                    return vec![Err(match error.raw_os_error() {
-                        Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
-                        _ => FirewallError::kernel("open a session")(error),
-                    })];
+                if opens.len() == 1 {
+                    return vec![Err(error)];
                 }
                 let each = opens.iter().map(std::slice::from_ref);
                 each.flat_map(|one| self.open_together(one)).collect()
             }
         }
+    }
+
+    /// Ties the drafts' addresses to their devices, then opens them.
+    fn carry_out(&mut self, drafts: &[Result<Slot, FirewallError>], mut batch: Batch) -> Result<(), FirewallError> {
+        let sessions = drafts.iter().flatten().filter_map(|slot| self.sessions.get(slot));
+        let pins: Vec<_> = sessions.filter_map(|one| Some((one.ipv4?, one.mac))).collect();
+        self.pin(&pins)?;
+        let reserved = self.numbers.reserve(&mut batch);
+        self.nft.commit(batch).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
+            _ => FirewallError::kernel("open a session")(error),
+        })?;
+        self.numbers.committed(reserved);
+        Ok(())
     }
 
     /// Adds a session's elements to the batch, and remembers it as if they were there already: so those in one batch know of each other.
@@ -180,7 +187,6 @@ impl State {
         // Before anything of it is in the batch.
         remember(open.mac, open.ipv4, &open.label)?;
         let slot = Slot(self.numbers.take()?);
-        self.pin(open.ipv4, open.mac)?;
         let session = Session {
             mac: open.mac,
             ipv4: open.ipv4,
@@ -331,7 +337,8 @@ impl State {
             return Ok(());
         }
         self.require_free(Some(slot), None, ipv4)?;
-        self.pin(ipv4, old.mac)?;
+        let pins: Vec<_> = ipv4.map(|ipv4| (ipv4, old.mac)).into_iter().collect();
+        self.pin(&pins)?;
         if let Err(error) = self.replace(slot, Session { ipv4, ..old.clone() }, |end| end) {
             self.release(ipv4);
             return Err(error);
@@ -384,14 +391,11 @@ impl State {
         Ok(())
     }
 
-    fn pin(&mut self, ipv4: Option<Ipv4Addr>, mac: Mac) -> Result<(), FirewallError> {
-        let Some(ipv4) = ipv4 else { return Ok(()) };
-        self.neighbours
-            .pin(ipv4, mac)
-            .map_err(|error| match error.raw_os_error() {
-                Some(libc::ENODEV) => FirewallError::NoInterface(self.neighbours.interface().to_owned()),
-                _ => FirewallError::kernel("tie an address to a device")(error),
-            })
+    fn pin(&mut self, pins: &[(Ipv4Addr, Mac)]) -> Result<(), FirewallError> {
+        self.neighbours.pin(pins).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENODEV) => FirewallError::NoInterface(self.neighbours.interface().to_owned()),
+            _ => FirewallError::kernel("tie an address to a device")(error),
+        })
     }
 
     pub(super) fn release(&mut self, ipv4: Option<Ipv4Addr>) {

@@ -38,37 +38,53 @@ impl Neighbours {
         &self.interface
     }
 
-    /// Ties an address to a device until [`Neighbours::release`].
-    pub fn pin(&mut self, ipv4: Ipv4Addr, mac: Mac) -> io::Result<()> {
+    /// Ties addresses to devices until [`Neighbours::release`]. If it fails some of them may be tied.
+    pub fn pin(&mut self, pins: &[(Ipv4Addr, Mac)]) -> io::Result<()> {
+        if pins.is_empty() {
+            return Ok(());
+        }
         let index = link_index(&mut self.channel, &self.interface)?;
-        self.change(NEW_NEIGHBOUR, wire::CREATE | wire::REPLACE, index, ipv4, Some(mac))
+        let sequence = self.channel.next_sequence();
+        let mut request = Writer::default();
+        let (last, others) = (pins.len() - 1, pins.iter().enumerate());
+        for (at, (ipv4, mac)) in others {
+            // Of the others only a refusal is answered, which ends the request.
+            let ack = if at == last { wire::ACK } else { 0 };
+            let flags = wire::CREATE | wire::REPLACE | ack;
+            write(&mut request, (NEW_NEIGHBOUR, flags), sequence, index, *ipv4, Some(*mac));
+        }
+        errno_result(self.channel.ask(&request, sequence, |_| {})?)
     }
 
     /// Unties an address. That it was not tied, or that the interface has gone, is no error.
     pub fn release(&mut self, ipv4: Ipv4Addr) -> io::Result<()> {
         let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
         let index = link_index(&mut self.channel, &self.interface);
-        match index.and_then(|index| self.change(DELETE_NEIGHBOUR, 0, index, ipv4, None)) {
+        match index.and_then(|index| self.change(DELETE_NEIGHBOUR, index, ipv4)) {
             Err(error) if gone(&error) => Ok(()),
             other => other,
         }
     }
 
-    fn change(&mut self, kind: u16, flags: u16, index: i32, ipv4: Ipv4Addr, mac: Option<Mac>) -> io::Result<()> {
+    fn change(&mut self, kind: u16, index: i32, ipv4: Ipv4Addr) -> io::Result<()> {
         let sequence = self.channel.next_sequence();
         let mut request = Writer::default();
-        request.message(kind, wire::REQUEST | wire::ACK | flags, sequence, |w| {
-            w.raw(&[FAMILY_INET, 0, 0, 0]);
-            w.raw(&index.to_ne_bytes());
-            let [low, high] = STATE_PERMANENT.to_ne_bytes();
-            w.raw(&[low, high, 0, 0]);
-            w.attribute(ADDRESS, &ipv4.octets());
-            if let Some(Mac(octets)) = mac {
-                w.attribute(HARDWARE_ADDRESS, &octets);
-            }
-        });
+        write(&mut request, (kind, wire::ACK), sequence, index, ipv4, None);
         errno_result(self.channel.ask(&request, sequence, |_| {})?)
     }
+}
+
+fn write(request: &mut Writer, (kind, flags): (u16, u16), sequence: u32, index: i32, ipv4: Ipv4Addr, mac: Option<Mac>) {
+    request.message(kind, wire::REQUEST | flags, sequence, |w| {
+        w.raw(&[FAMILY_INET, 0, 0, 0]);
+        w.raw(&index.to_ne_bytes());
+        let [low, high] = STATE_PERMANENT.to_ne_bytes();
+        w.raw(&[low, high, 0, 0]);
+        w.attribute(ADDRESS, &ipv4.octets());
+        if let Some(Mac(octets)) = mac {
+            w.attribute(HARDWARE_ADDRESS, &octets);
+        }
+    });
 }
 
 /// The number of the interface of this name. Asked each time, since one that was made anew has another.
