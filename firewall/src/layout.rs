@@ -16,6 +16,7 @@ pub const UPLINK_BITS_PER_SEC: RangeInclusive<u64> = 100_000..=30_000_000_000;
 /// Interfaces, addresses and ports of one gateway. The interfaces need not exist yet: rules match them by name, so the
 /// closed rule set can be loaded before the network is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a decision of its own")]
 pub struct Layout {
     /// The name of its table in the kernel; gates of one machine have different ones.
     pub table: String,
@@ -30,6 +31,9 @@ pub struct Layout {
     pub lan4: Ipv4Net,
     /// The gateway's own IPv6 address on the LAN and the LAN's prefix. `None`: no IPv6 but link-local is let in.
     pub lan6: Option<Ipv6Net>,
+    /// The prefixes of whatever other global addresses the LAN interface has are the devices' too, as they come and go
+    /// ([`crate::Gate::follow_prefixes`]). [`Layout::lan6`] is then where the gateway itself is reached, whatever becomes of them.
+    pub delegated: bool,
     /// TCP port that answers for every HTTP server a stranger asks for.
     pub capture_port: u16,
     /// UDP and TCP port that answers strangers' DNS; 53 if that is the resolver itself.
@@ -103,6 +107,7 @@ impl Layout {
             wan_if: wan_if.to_owned(),
             lan4,
             lan6: None,
+            delegated: false,
             capture_port,
             names_port: 53,
             local_ports: vec![capture_port],
@@ -159,6 +164,9 @@ impl Layout {
         }
         if self.lan4.prefix_len() > 30 {
             problems.push(format!("{} has no room for a citizen", self.lan4));
+        }
+        if self.delegated && self.lan6.is_none() {
+            problems.push("prefixes that come and go want an IPv6 address of the gateway's own that stays".to_owned());
         }
         if !self.local_ports.contains(&self.capture_port) {
             problems.push(format!(

@@ -50,6 +50,8 @@ pub(crate) mod set {
     pub const CITIZEN_NAMES: &str = "citizen_names";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
+    /// The LAN's IPv6 prefixes, where they come and go.
+    pub const LAN6: &str = "lan6";
     /// LANs of other gates whose tables are there.
     pub const OTHERS: &str = "others";
     /// `device's IPv4 address -> public address and ports`, where each device has its own.
@@ -215,6 +217,9 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ("stranger_conns", per_connections()),
         ("citizen_conns", per_connections()),
     ];
+    if layout.delegated {
+        sets.push((set::LAN6, "type ipv6_addr; size 64; flags interval;".to_owned()));
+    }
     if !layout.other_lans.is_empty() {
         sets.push((set::OTHERS, "type ifname; size 64;".to_owned()));
     }

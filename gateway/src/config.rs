@@ -38,6 +38,8 @@ pub struct GatewayConfig {
     pub lan4: Ipv4Net,
     /// Our IPv6 address and the devices' network.
     pub lan6: Option<Ipv6Net>,
+    /// Devices have addresses of whatever other prefixes are on the LAN interface too, as a provider delegates them.
+    pub is_delegated: bool,
     /// Answers for every HTTP server a stranger asks for.
     pub capture_port: u16,
     /// UAM.
@@ -199,6 +201,7 @@ impl GatewayConfig {
             wan_if: self.wan_if.clone(),
             lan4: self.lan4,
             lan6: self.lan6,
+            delegated: self.is_delegated,
             capture_port: self.capture_port,
             names_port: self.names_port,
             citizen_names_port: self.reads_all_names().then_some(self.citizen_names_port),

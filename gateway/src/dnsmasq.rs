@@ -63,8 +63,12 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
             line(format!("address=/{}/{}", api.host_name, lan6.addr()));
         }
     }
-    if config.lan6.is_some() {
+    if let Some(lan6) = config.lan6 {
         line("enable-ra".into());
+        if config.is_delegated {
+            // Every two minutes, not ten: devices keep a provider's prefix for no longer than was last advertised, and that may be little.
+            line(format!("ra-param={},120", config.lan_if));
+        }
         // Addresses by router advertisement; the rest, which is asked for by those who want it, by DHCPv6.
         line(format!(
             "dhcp-range=::,constructor:{},ra-stateless,{lease_secs}",
@@ -74,7 +78,8 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
             // RFC 8910 §2.2.
             line(format!("dhcp-option=option6:103,{}", api.url()));
         }
-        line("dhcp-option=option6:dns-server,[::]".into());
+        // The one address that stays, whatever prefixes come and go.
+        line(format!("dhcp-option=option6:dns-server,[{}]", lan6.addr()));
     }
     text
 }
@@ -122,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_that_may_go_is_advertised_more_often_and_the_resolver_stays() {
+        let mut config = sample_config();
+        config.is_delegated = true;
+        let text = config_text(&config, Path::new("/x"));
+        assert!(text.contains("ra-param=lan0,120\n"), "{text}");
+        assert!(text.contains("dhcp-option=option6:dns-server,[fd00:80::1]\n"), "{text}");
+    }
+
+    #[test]
     fn says_nothing_of_ipv6_and_the_api_where_there_are_none() {
         let mut config = sample_config();
         (config.lan6, config.api) = (None, None);
@@ -142,6 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut config = sample_config();
         config.lease_file = dir.path().join("leases");
+        config.is_delegated = true;
         let path = dir.path().join("dnsmasq.conf");
         std::fs::write(&path, config_text(&config, Path::new("/bin/true"))).unwrap();
         let output = std::process::Command::new(dnsmasq)

@@ -10,12 +10,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use kavadam_domain::{Mac, PortMapping, PortNews, PortRange};
 use kavadam_firewall::{GateEvent, Slot};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::DynamicHandler;
 use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, LimitsPatch, Target};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub(crate) enum Message {
     Answered(AskId, Answer),
     Gate(GateEvent),
     Lost(Vec<Slot>),
+    Prefixes(Vec<Ipv6Net>),
+    Neighbours(Vec<(Mac, Ipv6Addr)>),
 }
 
 /// A credential that no log shows.
@@ -402,6 +405,8 @@ impl<K: Kernel> Engine<K> {
             Message::Gate(GateEvent::Resync) => return self.core.resync(now),
             // The guard's business.
             Message::Gate(GateEvent::Changed | GateEvent::Meddled) => return Vec::new(),
+            Message::Prefixes(prefixes) => Input::Prefixes(prefixes),
+            Message::Neighbours(neighbours) => Input::Neighbours(neighbours),
             Message::Lost(slots) => return self.core.lost(&slots, now),
         };
         self.core.handle(input, now)

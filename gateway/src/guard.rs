@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{EngineHandle, Message};
+use crate::prefixes;
 use crate::sightings::Sightings;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -42,6 +43,7 @@ impl Guard {
             () = self.watch_ports() => {}
             () = self.watch_shares() => {}
             () = self.watch_lans() => {}
+            () = prefixes::follow(&self.gate, &self.layout, &self.engine) => {}
             () = self.watch_rules(cancel) => {}
         }
     }

@@ -29,6 +29,7 @@ mod leases;
 mod names;
 mod neighbours;
 mod onlook;
+mod prefixes;
 mod reload;
 mod report;
 mod run;

@@ -18,6 +18,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         wan_if: "wan0".into(),
         lan4: "10.80.0.1/16".parse().unwrap(),
         lan6: Some("fd00:80::1/64".parse().unwrap()),
+        is_delegated: false,
         capture_port: 8080,
         uam_port: 3990,
         names_port: 5300,

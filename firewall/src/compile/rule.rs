@@ -95,6 +95,10 @@ impl Draft<'_> {
         let refusal = if self.words.take("tcp") {
             self.words.expect("reset")?;
             Refusal::Reset
+        } else if self.words.take("icmpv6") {
+            self.words.expect("policy-fail")?;
+            self.need(Needs::Network(field::IPV6));
+            Refusal::SourcePolicy
         } else {
             self.words.expect("icmpx admin-prohibited")?;
             Refusal::Prohibited

@@ -14,6 +14,7 @@ mod mend;
 mod numbers;
 mod owner;
 mod pools;
+mod prefixes;
 mod restore;
 mod sessions;
 mod view;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use ipnet::Ipv6Net;
 use kavadam_domain::Mac;
 
 use crate::netlink::{Channel, Neighbours, Table};
@@ -52,6 +54,8 @@ struct State {
     ports: BTreeSet<String>,
     /// LANs of other gates that are guarded.
     others: BTreeSet<String>,
+    /// Of the LAN, where they come and go.
+    prefixes: BTreeSet<Ipv6Net>,
     /// Whether there is a table for ARP, which not every kernel can have.
     hears_arp: bool,
     /// No other gate is on this machine, so that all its connections are through this one.
@@ -98,6 +102,7 @@ impl State {
             structure: None,
             ports: BTreeSet::new(),
             others: BTreeSet::new(),
+            prefixes: BTreeSet::new(),
             hears_arp: false,
             is_alone: layout.other_lans.is_empty(),
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,

@@ -38,6 +38,10 @@ impl State {
             self.others = Gate::guarded_lans(layout)?;
             self.fill_others()?;
         }
+        if layout.delegated && loaded.is_ok() {
+            self.prefixes = Gate::lan_prefixes(layout)?;
+            self.fill_prefixes()?;
+        }
         self.structure = loaded.is_ok().then(|| ruleset::structure(layout));
         loaded
     }

@@ -77,7 +77,10 @@ pub enum PerKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     Reset,
+    /// Administratively prohibited, in either family.
     Prohibited,
+    /// Source address failed ingress/egress policy (RFC 4443 §3.1).
+    SourcePolicy,
 }
 
 /// The registers that address and port of a translation are in, from and to.
@@ -287,13 +290,17 @@ impl PerKey {
 
 impl Refusal {
     fn write(self, w: &mut Writer) {
-        /// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_ADMIN_PROHIBITED`.
+        /// `NFT_REJECT_ICMP_UNREACH`, `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH`.
+        const FAMILYS_ICMP: u32 = 0;
         const RESET: u32 = 1;
         const ICMP: u32 = 2;
+        /// `NFT_REJECT_ICMPX_ADMIN_PROHIBITED`, `ICMPV6_POLICY_FAIL`.
         const PROHIBITED: u8 = 3;
+        const SOURCE_POLICY: u8 = 5;
         let (kind, code) = match self {
             Self::Reset => (RESET, 0),
             Self::Prohibited => (ICMP, PROHIBITED),
+            Self::SourcePolicy => (FAMILYS_ICMP, SOURCE_POLICY),
         };
         w.u32(1, kind);
         w.attribute(2, &[code]);

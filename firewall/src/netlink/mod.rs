@@ -5,6 +5,7 @@
 
 mod events;
 pub(crate) mod expression;
+pub(crate) mod lan;
 mod nft;
 mod queue;
 mod route;

@@ -264,7 +264,12 @@ impl Channel {
         }
     }
 
-    fn dump<T>(&mut self, request: impl Fn(u32) -> Writer, each: impl Fn(&mut Vec<T>, &[u8])) -> io::Result<Vec<T>> {
+    /// Asks for everything of a kind; `each` takes what one message holds.
+    pub fn dump<T>(
+        &mut self,
+        request: impl Fn(u32) -> Writer,
+        each: impl Fn(&mut Vec<T>, &[u8]),
+    ) -> io::Result<Vec<T>> {
         for _ in 0..DUMP_ATTEMPTS {
             let sequence = self.next_sequence();
             self.send(&request(sequence))?;

@@ -116,10 +116,11 @@ fn translate(ports: &PortMapping) -> Vec<String> {
 /// Between the LAN and the internet, and nothing else: not from one citizen to another either.
 fn forward(layout: &Layout) -> Vec<String> {
     let (lan, wan) = (&layout.lan_if, &layout.wan_if);
-    let mut rules = vec![
+    let mut rules: Vec<String> = stays_here(layout).into_iter().collect();
+    rules.extend([
         format!("iifname \"{lan}\" oifname \"{wan}\" goto uplink"),
         format!("iifname \"{wan}\" oifname \"{lan}\" goto downlink"),
-    ];
+    ]);
     if !layout.other_lans.is_empty() {
         rules.extend([
             format!(
@@ -130,6 +131,18 @@ fn forward(layout: &Layout) -> Vec<String> {
         ]);
     }
     rules
+}
+
+/// No answer finds its way back to an address of ours alone (RFC 4193 §4.3). Beside delegated prefixes every device has one, which it may use
+/// while there are none; told so it turns to IPv4 at once (RFC 7084 L-14).
+fn stays_here(layout: &Layout) -> Option<String> {
+    let own = layout
+        .lan6
+        .filter(|net| layout.delegated && net.addr().is_unique_local())?;
+    let (lan, wan, own) = (&layout.lan_if, &layout.wan_if, own.trunc());
+    Some(format!(
+        "iifname \"{lan}\" oifname \"{wan}\" ip6 saddr {own} reject with icmpv6 policy-fail"
+    ))
 }
 
 fn input(layout: &Layout) -> Vec<String> {
@@ -168,7 +181,7 @@ fn lan_raw(layout: &Layout) -> Vec<String> {
 fn lan_raw6(layout: &Layout) -> Vec<String> {
     let mut rules = Vec::new();
     let mut own = String::new();
-    if let Some(lan6) = layout.lan6.map(|net| net.trunc()) {
+    if let Some(lan6) = lan6(layout) {
         rules.push(format!("ip6 saddr {lan6} meta mark set ether saddr map @auth6 accept"));
         own = format!("ip6 saddr != {lan6} ");
     }
@@ -178,6 +191,14 @@ fn lan_raw6(layout: &Layout) -> Vec<String> {
     ));
     rules.push("goto stranger".to_owned());
     rules
+}
+
+/// What a device's address must be in.
+fn lan6(layout: &Layout) -> Option<String> {
+    if layout.delegated {
+        return Some(format!("@{}", set::LAN6));
+    }
+    layout.lan6.map(|net| net.trunc().to_string())
 }
 
 /// Before the connection table: a stranger who is refused here leaves no trace.

@@ -189,3 +189,24 @@ fn strict_mode_is_what_asks_for_a_lease() {
     };
     assert!(!rules(&open).iter().any(|rule| rule.contains("!= @lease")));
 }
+
+#[test]
+fn prefixes_that_come_and_go_are_in_a_set_and_the_gateways_own_leads_nowhere() {
+    let delegated = Layout {
+        delegated: true,
+        ..sample()
+    };
+    let all = rules(&delegated);
+    assert!(all.contains(&"ip6 saddr @lan6 meta mark set ether saddr map @auth6 accept".to_owned()));
+    let at_home = all.iter().filter(|rule| rule.contains("fd00:80::/64"));
+    assert_eq!(
+        at_home.collect::<Vec<_>>(),
+        ["iifname \"lan0\" oifname \"wan0\" ip6 saddr fd00:80::/64 reject with icmpv6 policy-fail"]
+    );
+    assert!(!text(&sample()).contains("@lan6"), "a fixed prefix costs no look-up");
+    let nowhere = Layout {
+        lan6: None,
+        ..delegated
+    };
+    assert!(nowhere.check().is_err());
+}

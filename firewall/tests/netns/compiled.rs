@@ -21,6 +21,17 @@ fn brings_the_kernel_what_nft_would(_lab: &Inside) {
         std::fs::write(&path, &text).unwrap();
         nft(&["-f", path.to_str().unwrap()]);
         std::fs::remove_file(&path).unwrap();
+        if let Some(lan6) = layout.lan6.filter(|_| layout.delegated) {
+            // What the gate finds at the interface, which is not there.
+            nft(&[
+                "add",
+                "element",
+                "inet",
+                "kavadam",
+                "lan6",
+                &format!("{{ {} }}", lan6.trunc()),
+            ]);
+        }
         let by_nft = shown();
         nft(&["flush", "ruleset"]);
 
@@ -82,6 +93,7 @@ fn layouts() -> Vec<Layout> {
         lan6: Some("fd00:80:0:e::1/61".parse().unwrap()),
         lan4: "10.0.0.1/8".parse().unwrap(),
         all_names: true,
+        delegated: true,
         ..full.clone()
     };
     vec![plain, full, bare, odd]

@@ -29,15 +29,17 @@ mod login;
 mod meters;
 mod orders;
 mod renewal;
+mod renumbering;
 mod seen;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv6Net;
 use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::{FirewallError, Meter, PoolKey, Slot};
@@ -107,6 +109,10 @@ pub enum Input {
     Address(Mac, Ipv4Addr),
     /// The device no longer holds this address; it may hold another.
     AddressGone(Mac, Ipv4Addr),
+    /// These are the IPv6 prefixes of the LAN, and no others.
+    Prefixes(Vec<Ipv6Net>),
+    /// Devices are seen with these addresses.
+    Neighbours(Vec<(Mac, Ipv6Addr)>),
     /// What a server said.
     Answered(AskId, Answer),
     /// The kernel says that a pool refused a packet.
@@ -216,6 +222,10 @@ pub struct Core<K> {
     by_mac: HashMap<Mac, Slot>,
     by_id: HashMap<String, Slot>,
     by_ipv4: HashMap<Ipv4Addr, Slot>,
+    /// Sessions whose IPv6 address is of a prefix that has gone.
+    unnumbered: BTreeSet<Slot>,
+    /// Of the LAN, where they come and go.
+    prefixes: Vec<Ipv6Net>,
     pools: HashMap<PoolKey, Pool>,
     by_cui: HashMap<Vec<u8>, PoolKey>,
     logins: HashMap<AskId, Login>,
@@ -248,6 +258,8 @@ impl<K: Kernel> Core<K> {
             by_mac: HashMap::new(),
             by_id: HashMap::new(),
             by_ipv4: HashMap::new(),
+            unnumbered: BTreeSet::new(),
+            prefixes: Vec::new(),
             pools: HashMap::new(),
             by_cui: HashMap::new(),
             logins: HashMap::new(),
@@ -279,6 +291,8 @@ impl<K: Kernel> Core<K> {
             Input::Logoff(mac, waiter) => self.log_off(mac, waiter, now),
             Input::Address(mac, ipv4) => self.leased(mac, ipv4, now),
             Input::AddressGone(mac, ipv4) => self.vacate(mac, ipv4, now),
+            Input::Prefixes(prefixes) => self.renumber(&prefixes, now),
+            Input::Neighbours(neighbours) => self.look_around(&neighbours, now),
             Input::Answered(ask, answer) => self.answered(ask, answer, now),
             Input::PoolUsedUp(pool) => self.look_at_pool(pool, now),
             Input::Disconnect(target, waiter) => self.disconnect(&target, waiter, now),

@@ -5,6 +5,7 @@ mod endings;
 pub(crate) mod fake;
 mod model;
 mod quotas;
+mod renumbering;
 mod strangers;
 
 use std::net::Ipv4Addr;

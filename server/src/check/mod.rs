@@ -5,6 +5,7 @@ mod certificates;
 mod gates;
 mod machine;
 mod ports;
+mod prefixes;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -44,6 +45,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 }
                 blocklists::look(&gateway.blocked.files, findings);
                 ports::look_at_public_addresses(&gateway, findings);
+                prefixes::look(&gateway.layout(), findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");

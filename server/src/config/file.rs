@@ -183,6 +183,7 @@ section! {
         wan_if: String = "wan0".into(),
         lan4: String = "10.80.0.1/16".into(),
         lan6: String = "fd00:80::1/64".into(),
+        delegated_prefixes: bool = false,
         capture_port: u16 = 8080,
         uam_port: u16 = 3990,
         names_port: u16 = 5300,

@@ -142,6 +142,11 @@ fn addresses(file: &File, problems: &mut Problems) {
     if !gateway.lan6.is_empty() {
         let _: Option<Ipv6Net> = problems.read("gateway.lan6", &gateway.lan6, "ADDRESS/LENGTH, such as fd00:80::1/64");
     }
+    problems.require(
+        !gateway.delegated_prefixes || !gateway.lan6.is_empty(),
+        "gateway.delegated_prefixes",
+        "wants a gateway.lan6 that stays, such as fd00:80::1/64, where devices find the gateway whatever the provider delegates",
+    );
     let _: Option<SocketAddr> = problems.read("gateway.coa_listen", &gateway.coa_listen, "ADDRESS:PORT");
     for (key, entries) in [
         ("gateway.walled_garden", &gateway.walled_garden),
@@ -381,6 +386,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             .then(|| gateway.lan6.parse())
             .transpose()
             .context("gateway.lan6")?,
+        is_delegated: gateway.delegated_prefixes,
         capture_port: gateway.capture_port,
         uam_port: gateway.uam_port,
         names_port: gateway.names_port,

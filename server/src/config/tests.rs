@@ -103,6 +103,10 @@ fn figures_that_cannot_work_are_refused() {
         ("gateway.lan_if = ''", "gateway.lan_if"),
         ("gateway.lan_if = 'wan0'", "gateway.wan_if"),
         ("gateway.nas_identifier = ''", "gateway.nas_identifier"),
+        (
+            "gateway.lan6 = ''\ngateway.delegated_prefixes = true",
+            "gateway.delegated_prefixes",
+        ),
         ("gateway.max_sessions = 0", "gateway.max_sessions"),
         ("gateway.max_sessions = 2000000", "gateway.max_sessions"),
         ("gateway.interim_secs = 0", "gateway.interim_secs"),

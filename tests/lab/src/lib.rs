@@ -23,6 +23,7 @@ pub mod netns;
 pub mod nuisance;
 pub mod operator;
 pub mod phone;
+pub mod provider;
 pub mod secrets;
 pub mod tally;
 pub mod traces;

@@ -145,6 +145,28 @@ impl Phone {
         Ok(())
     }
 
+    /// Waits for an IPv6 address that begins so, fit for use.
+    ///
+    /// # Errors
+    /// None came in thirty seconds.
+    pub fn slaac_in(&self, start: &str) -> anyhow::Result<String> {
+        let mut found = None;
+        until(Duration::from_secs(30), || {
+            let shown = self.netns.ip("-6 -o addr show dev eth0 scope global");
+            let shown = shown.unwrap_or_default();
+            let mut usable = shown
+                .lines()
+                .filter(|line| !line.contains("tentative") && !line.contains("deprecated"));
+            found = usable.find_map(|line| {
+                let mut words = line.split_whitespace().skip_while(|word| *word != "inet6");
+                let address = words.nth(1)?.split('/').next()?;
+                address.starts_with(start).then(|| address.to_owned())
+            });
+            found.is_some()
+        });
+        found.with_context(|| format!("no IPv6 address in {start} by router advertisement"))
+    }
+
     /// Starts to fetch an address; ended when dropped.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 mod branches;
 mod captured;
 mod decoded;
+mod delegated;
 mod ends;
 mod failures;
 mod foreign_centre;

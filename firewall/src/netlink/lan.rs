@@ -1,0 +1,139 @@
+//! What a LAN interface has over IPv6: the prefixes of its own addresses, and who is behind the devices' addresses.
+
+use std::io;
+use std::net::Ipv6Addr;
+
+use ipnet::Ipv6Net;
+use kavadam_domain::Mac;
+
+use super::route::link_index;
+use super::socket::Channel;
+use super::wire::{self, Writer};
+
+const GET_ADDRESS: u16 = 22;
+const GET_NEIGHBOUR: u16 = 30;
+const FAMILY_INET6: u8 = 10;
+/// Octets of `ifaddrmsg` and of `ndmsg`.
+const ADDRESS_OCTETS: usize = 8;
+const NEIGHBOUR_OCTETS: usize = 12;
+/// `IFA_ADDRESS` and `NDA_DST`.
+const ADDRESS: u16 = 1;
+/// `NDA_LLADDR`.
+const HARDWARE_ADDRESS: u16 = 2;
+/// `RT_SCOPE_UNIVERSE`.
+const SCOPE_GLOBAL: u8 = 0;
+/// `NUD_REACHABLE`, `NUD_STALE`, `NUD_DELAY`, `NUD_PROBE`, `NUD_PERMANENT`: its hardware address is known.
+const STATES_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
+
+/// The networks of an interface's global IPv6 addresses, as they are written: the address with the length of its prefix.
+pub fn addresses(channel: &mut Channel, interface: &str) -> io::Result<Vec<Ipv6Net>> {
+    let index = link_index(channel, interface)?;
+    channel.dump(
+        |sequence| request(GET_ADDRESS, ADDRESS_OCTETS, sequence),
+        |all, body| all.extend(read_address(body, index)),
+    )
+}
+
+/// Devices on an interface, each with an IPv6 address that the kernel knows it by; link-local ones are left out.
+pub fn neighbours(channel: &mut Channel, interface: &str) -> io::Result<Vec<(Mac, Ipv6Addr)>> {
+    let index = link_index(channel, interface)?;
+    channel.dump(
+        |sequence| request(GET_NEIGHBOUR, NEIGHBOUR_OCTETS, sequence),
+        |all, body| all.extend(read_neighbour(body, index)),
+    )
+}
+
+fn request(kind: u16, octets: usize, sequence: u32) -> Writer {
+    let mut writer = Writer::default();
+    writer.message(kind, wire::REQUEST | wire::DUMP, sequence, |w| {
+        w.raw(&[FAMILY_INET6, 0, 0, 0]);
+        w.raw(&vec![0; octets - 4]);
+    });
+    writer
+}
+
+fn read_address(body: &[u8], index: i32) -> Option<Ipv6Net> {
+    let &[FAMILY_INET6, length, _, SCOPE_GLOBAL] = body.first_chunk()? else {
+        return None;
+    };
+    (number(body)? == index).then_some(())?;
+    let octets: [u8; 16] = wire::attribute(body.get(ADDRESS_OCTETS..)?, ADDRESS)?.try_into().ok()?;
+    Ipv6Net::new(octets.into(), length).ok()
+}
+
+fn read_neighbour(body: &[u8], index: i32) -> Option<(Mac, Ipv6Addr)> {
+    (*body.first()? == FAMILY_INET6 && number(body)? == index).then_some(())?;
+    let state = u16::from_ne_bytes(*body.get(8..)?.first_chunk()?);
+    (state & STATES_KNOWN != 0).then_some(())?;
+    let attributes = body.get(NEIGHBOUR_OCTETS..)?;
+    let address: [u8; 16] = wire::attribute(attributes, ADDRESS)?.try_into().ok()?;
+    let mac: [u8; 6] = wire::attribute(attributes, HARDWARE_ADDRESS)?.try_into().ok()?;
+    let address = Ipv6Addr::from(address);
+    (!address.is_unicast_link_local() && !address.is_multicast()).then_some((Mac(mac), address))
+}
+
+/// The interface's, at the same place in both.
+fn number(body: &[u8]) -> Option<i32> {
+    body.get(4..)?.first_chunk().map(|octets| i32::from_ne_bytes(*octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(fixed: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.raw(fixed);
+        for (kind, value) in attributes {
+            writer.attribute(*kind, value);
+        }
+        writer.as_slice().to_vec()
+    }
+
+    fn on(index: i32, head: [u8; 4], rest: &[u8]) -> Vec<u8> {
+        [&head[..], &index.to_ne_bytes(), rest].concat()
+    }
+
+    const GLOBAL: &str = "2001:db8:a000::1";
+
+    #[test]
+    fn an_address_counts_if_it_is_global_and_of_this_interface() {
+        let octets = GLOBAL.parse::<Ipv6Addr>().unwrap().octets();
+        let body = |scope| message(&on(7, [FAMILY_INET6, 64, 0, scope], &[]), &[(ADDRESS, &octets)]);
+        let net = read_address(&body(SCOPE_GLOBAL), 7).unwrap();
+        assert_eq!(net.to_string(), "2001:db8:a000::1/64");
+        assert_eq!(read_address(&body(SCOPE_GLOBAL), 8), None);
+        assert_eq!(read_address(&body(253), 7), None, "link-local");
+    }
+
+    #[test]
+    fn a_neighbour_counts_if_its_hardware_address_is_known() {
+        let octets = GLOBAL.parse::<Ipv6Addr>().unwrap().octets();
+        let mac = [2, 0, 0, 0, 0, 1];
+        let body = |state: u16| {
+            let [low, high] = state.to_ne_bytes();
+            let fixed = on(7, [FAMILY_INET6, 0, 0, 0], &[low, high, 0, 0]);
+            message(&fixed, &[(ADDRESS, &octets), (HARDWARE_ADDRESS, &mac)])
+        };
+        assert_eq!(read_neighbour(&body(4), 7), Some((Mac(mac), GLOBAL.parse().unwrap())));
+        assert_eq!(read_neighbour(&body(4), 8), None);
+        assert_eq!(read_neighbour(&body(0x20), 7), None, "it did not answer");
+    }
+
+    #[test]
+    fn the_loopback_interface_has_nothing_global() {
+        let mut channel = Channel::route().unwrap();
+        assert_eq!(addresses(&mut channel, "lo").unwrap().len(), 0);
+        assert_eq!(neighbours(&mut channel, "lo").unwrap(), []);
+        assert!(addresses(&mut channel, "no-such-if").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_octets_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120), index in 0..3_i32) {
+            let _ = read_address(&bytes, index);
+            let _ = read_neighbour(&bytes, index);
+        }
+    }
+}

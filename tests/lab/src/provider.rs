@@ -1,0 +1,90 @@
+//! A provider that delegates prefixes to the gateway (RFC 8415 §6.3): Kea in the internet, and dhcpcd beside our gateway, which puts an
+//! address out of what it is given on the LAN.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::World;
+use crate::netns::{Process, sh};
+
+/// Asks for a prefix and gives its first /64 to the LAN. What it keeps is kept out of the machine's sight, for there may be several worlds.
+const CLIENT: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
+exec dhcpcd -B -f \"$0\" wan0";
+const CLIENT_CONFIG: &str = "duid
+noipv6rs
+ipv6only
+allowinterfaces wan0
+nohook resolv.conf, hostname, timezone, ntp.conf
+interface wan0
+  ia_pd 1 lan0/0/64
+";
+
+/// The provider, gone when dropped.
+pub struct Provider {
+    config: PathBuf,
+    server: Process,
+    _client: Process,
+}
+
+impl Provider {
+    /// Starts both; the gateway is given a /56 of this /48, such as `2001:db8:a000::`.
+    ///
+    /// # Errors
+    /// A program is missing.
+    pub fn delegating(world: &World, prefix: &str) -> anyhow::Result<Self> {
+        let config = world.dir().join("kea.json");
+        fs::write(&config, text(prefix))?;
+        lead_back(world, prefix)?;
+        let pids = format!("KEA_PIDFILE_DIR={}", world.dir().display());
+        let path = config.display().to_string();
+        let arguments = ["KEA_LOCKFILE_DIR=none", &pids, "kea-dhcp6", "-c", &path];
+        let server = world.internet.start(&world.dir().join("kea.log"), "env", &arguments)?;
+        let own = world.dir().join("dhcpcd.conf");
+        fs::write(&own, CLIENT_CONFIG)?;
+        let words = ["-c", CLIENT, &own.display().to_string()];
+        let client = world
+            .gate
+            .start(&world.dir().join("dhcpcd.log"), "sh", &words)
+            .context("no client of DHCPv6-PD")?;
+        Ok(Self {
+            config,
+            server,
+            _client: client,
+        })
+    }
+
+    /// Delegates out of another /48 from now on. The client asks again every three seconds.
+    ///
+    /// # Errors
+    /// The server cannot be told.
+    pub fn renumber(&self, world: &World, prefix: &str) -> anyhow::Result<()> {
+        fs::write(&self.config, text(prefix))?;
+        lead_back(world, prefix)?;
+        sh("kill", &["-HUP", &self.server.id().to_string()]).map(drop)
+    }
+}
+
+/// A real provider's router learns this from the answers that it relays.
+fn lead_back(world: &World, prefix: &str) -> anyhow::Result<()> {
+    world
+        .internet
+        .ip(&format!("-6 route replace {prefix}/48 via 2001:db8:51::2"))
+        .map(drop)
+}
+
+fn text(prefix: &str) -> String {
+    serde_json::json!({ "Dhcp6": {
+        "interfaces-config": { "interfaces": ["eth0"], "service-sockets-max-retries": 20, "service-sockets-retry-wait-time": 500 },
+        "lease-database": { "type": "memfile", "persist": false },
+        "server-id": { "type": "LL", "htype": 1, "identifier": "02005e00aa01", "persist": false },
+        "renew-timer": 3, "rebind-timer": 6, "preferred-lifetime": 1800, "valid-lifetime": 3600,
+        "subnet6": [{
+            "subnet": "2001:db8:51::/64", "interface": "eth0",
+            "pd-pools": [{ "prefix": prefix, "prefix-len": 48, "delegated-len": 56 }],
+        }],
+        "loggers": [{ "name": "kea-dhcp6", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],
+    }})
+    .to_string()
+}
