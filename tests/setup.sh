@@ -21,8 +21,8 @@ case $for_what in
     packages+=(postgresql-15 sqlite3 chromium chromium-driver fonts-noto-core iodine)
     # Strangers who speak RADIUS: clients, a server and proxy, a supplicant, a NAS, a proxy, an eye on the wire.
     packages+=(freeradius-utils freeradius eapoltest hostapd wpasupplicant radsecproxy tshark)
-    # An IPv6 provider: who delegates prefixes, and who is given them.
-    packages+=(kea-dhcp6-server dhcpcd-base)
+    # An IPv6 provider: who delegates prefixes, who is given them, who translates to IPv4.
+    packages+=(kea-dhcp6-server dhcpcd-base tayga)
     ;;
   bench) packages+=(freeradius iperf3 ethtool) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
@@ -70,7 +70,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   # UCF…: a file of ours where a package brings its own is kept, without a question.
   UCF_FORCE_CONFFOLD=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
   # Installed to be measured or to test against, not to serve anybody at the next boot.
-  for service in freeradius hostapd radsecproxy wpa_supplicant kea-dhcp6-server; do
+  for service in freeradius hostapd radsecproxy wpa_supplicant kea-dhcp6-server tayga; do
     package=${service/wpa_supplicant/wpasupplicant}
     if [[ " ${missing[*]} " = *" $package "* ]] && command -v systemctl >/dev/null; then
       systemctl disable -q "$service" 2>/dev/null || true

@@ -63,6 +63,9 @@ pub struct Layout {
     /// Let a stranger be heard only from an address leased to its MAC (see [`crate::Gate::admit_lease`]). Without it a
     /// flood of invented addresses can fill the connection table and lock newcomers out.
     pub strict: bool,
+    /// In strict mode, let devices be heard over IPv6 that never ask for a DHCP lease: whoever takes part in neighbour discovery, a few new
+    /// ones a second and a thousand at a time.
+    pub admit_ipv6_only: bool,
     /// Where the LAN interface is a bridge: let nothing pass from one of its ports to another. Without it only what no device may say to
     /// others is kept from them: router advertisements, redirects and answers of DHCP servers.
     pub isolate: bool,
@@ -121,6 +124,7 @@ impl Layout {
             blocked6: Vec::new(),
             blocked_ports: Vec::new(),
             strict: true,
+            admit_ipv6_only: false,
             isolate: true,
             burst_octets: 0,
             ports: None,

@@ -11,6 +11,7 @@ mod configured;
 pub(crate) mod link;
 mod rules;
 pub(crate) mod share;
+mod unleased;
 
 use crate::layout::Layout;
 use configured::configured;
@@ -50,6 +51,8 @@ pub(crate) mod set {
     pub const CITIZEN_NAMES: &str = "citizen_names";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
+    /// MACs that are heard over IPv6 without a DHCP lease. The kernel itself fills it.
+    pub const UNLEASED: &str = "unleased";
     /// The LAN's IPv6 prefixes, where they come and go.
     pub const LAN6: &str = "lan6";
     /// LANs of other gates whose tables are there.
@@ -217,6 +220,9 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
         ("stranger_conns", per_connections()),
         ("citizen_conns", per_connections()),
     ];
+    if unleased::are_heard(layout) {
+        sets.push((set::UNLEASED, unleased::definition()));
+    }
     if layout.delegated {
         sets.push((set::LAN6, "type ipv6_addr; size 64; flags interval;".to_owned()));
     }

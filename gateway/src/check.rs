@@ -1,5 +1,6 @@
 //! What is wrong before the start: for `kavadam check`.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
 use crate::config::GatewayConfig;
@@ -40,6 +41,12 @@ pub fn check(config: &GatewayConfig) -> Vec<Problem> {
     {
         found.add(error.to_string(), "correct [gateway.api]");
     }
+    if config.admits_ipv6_only && config.lan6.is_some() && is_ipv4_alone(&config.portal_url) {
+        found.add(
+            format!("gateway.admit_ipv6_only: who has IPv6 only cannot open {}", config.portal_url),
+            "give portal.public_url a name that leads to both families (gateway.api.host_name does), and let portal.listen be [::]:PORT",
+        );
+    }
     let has_dnsmasq = ["/usr/sbin/dnsmasq", "/usr/bin/dnsmasq"]
         .into_iter()
         .any(|path| Path::new(path).exists());
@@ -47,6 +54,12 @@ pub fn check(config: &GatewayConfig) -> Vec<Problem> {
         found.add("dnsmasq is not installed".to_owned(), "apt-get install dnsmasq-base");
     }
     found.0
+}
+
+/// Whether an origin has an IPv4 address where others have a name.
+fn is_ipv4_alone(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    host.parse::<SocketAddrV4>().is_ok() || host.parse::<Ipv4Addr>().is_ok()
 }
 
 struct Found(Vec<Problem>);
@@ -57,5 +70,31 @@ impl Found {
             what,
             remedy: remedy.to_owned(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_portal_at_an_ipv4_address_is_out_of_reach_for_who_has_ipv6_only() {
+        for (origin, is_so) in [
+            ("http://10.80.0.1:8081", true),
+            ("https://10.80.0.1", true),
+            ("http://[fd00:80::1]:8081", false),
+            ("http://gate.wifi.internal:8081", false),
+        ] {
+            assert_eq!(is_ipv4_alone(origin), is_so, "{origin}");
+        }
+        let config = crate::config::GatewayConfig {
+            admits_ipv6_only: true,
+            ..crate::testing::sample_config()
+        };
+        let told = check(&config);
+        assert!(
+            told.iter().any(|problem| problem.what.contains("admit_ipv6_only")),
+            "{told:?}"
+        );
     }
 }

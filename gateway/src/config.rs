@@ -17,6 +17,7 @@ use crate::names::{Blocklist, Garden};
 
 /// One gateway.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a decision of its own")]
 pub struct GatewayConfig {
     /// NAS-Identifier, also `nasid` in redirects.
     pub nas_identifier: String,
@@ -56,6 +57,8 @@ pub struct GatewayConfig {
     pub uam_secret: Secret,
     /// Only DHCP-leased MAC and address pairs may send.
     pub is_strict: bool,
+    /// Devices with IPv6 only, which hold no lease, may send over it.
+    pub admits_ipv6_only: bool,
     /// Where the LAN is a bridge of ours: nothing passes from one of its ports to another.
     pub are_isolated: bool,
     /// What a device may send or get at once beyond its speed, octets.
@@ -215,6 +218,7 @@ impl GatewayConfig {
             garden4: self.walled_garden.iter().filter_map(v4).collect(),
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
+            admit_ipv6_only: self.admits_ipv6_only,
             isolate: self.are_isolated,
             burst_octets: self.burst_octets,
             ports: self.ports.clone(),

@@ -66,6 +66,7 @@ impl Reloader {
             blocked_ports: given.blocked_ports,
             all_names: given.all_names,
             strict: given.strict,
+            admit_ipv6_only: given.admit_ipv6_only,
             isolate: given.isolate,
             uplink: given.uplink,
             ..layout.clone()

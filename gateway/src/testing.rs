@@ -27,6 +27,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         portal_url: "http://10.80.0.1:8081".into(),
         uam_secret: Secret::new(b"uam secret".to_vec()),
         is_strict: true,
+        admits_ipv6_only: false,
         are_isolated: true,
         burst_octets: 0,
         ports: None,

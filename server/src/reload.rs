@@ -54,6 +54,7 @@ fn is_other_but_for_the_gate(before: &File, now: &File) -> bool {
     now.gateway.blocked.clone_from(&gate.blocked);
     now.gateway.uplink.clone_from(&gate.uplink);
     now.gateway.strict = gate.strict;
+    now.gateway.admit_ipv6_only = gate.admit_ipv6_only;
     now.gateway.isolate_clients = gate.isolate_clients;
     now != *before
 }
@@ -72,6 +73,7 @@ mod tests {
         now.gateway.isolate_clients = false;
         now.gateway.uplink.up = "20Mbit".into();
         now.gateway.strict = false;
+        now.gateway.admit_ipv6_only = true;
         assert!(!is_other_but_for_the_gate(&before, &now));
         now.gateway.interim_secs += 1;
         assert!(is_other_but_for_the_gate(&before, &now));

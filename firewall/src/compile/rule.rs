@@ -67,7 +67,7 @@ impl Draft<'_> {
                 Ok(())
             }
             ("quota", ..) => self.charge(),
-            ("add", ..) => self.bound(),
+            ("add" | "update", ..) => self.bound(),
             ("meta", "mark", "set") => self.assignment(Kind::Mark, |from| Expression::SetMeta(field::MARK, from)),
             ("meta", "priority", "set") => {
                 self.assignment(Kind::Class, |from| Expression::SetMeta(field::PRIORITY, from))
@@ -181,20 +181,27 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// `add @set { FIELD limit … }` or `{ FIELD ct count over N }`.
+    /// `add @set { FIELD limit … }`, `{ FIELD ct count over N }`, `{ FIELD }`; and `update`.
     fn bound(&mut self) -> Result<(), Unreadable> {
-        self.words.expect("add")?;
+        let is_renewed = self.words.next()? == "update";
         let set = self.set()?;
         self.words.expect("{")?;
         self.key()?;
-        let limit = if self.words.peek() == Some("ct") {
-            self.words.expect("ct count over")?;
-            PerKey::ConnectionsOver(self.words.number()?)
-        } else {
-            PerKey::Rate(self.limit()?)
+        let limit = match self.words.peek() {
+            Some("ct") => {
+                self.words.expect("ct count over")?;
+                Some(PerKey::ConnectionsOver(self.words.number()?))
+            }
+            Some("limit") => Some(PerKey::Rate(self.limit()?)),
+            _ => None,
         };
         self.words.expect("}")?;
-        self.out.push(Expression::Bound { set, key: FIRST, limit });
+        self.out.push(Expression::Bound {
+            set,
+            key: FIRST,
+            limit,
+            is_renewed,
+        });
         Ok(())
     }
 

@@ -52,8 +52,11 @@ pub(super) fn definition(name: &str, text: &str) -> Result<(SetDefinition, Shape
             "type" => types(&mut words, &mut definition, &mut shape)?,
             "size" => definition.size = words.number()?,
             "timeout" => {
-                words.expect("1m")?;
-                definition.timeout_ms = Some(60_000);
+                let minutes = words
+                    .peek()
+                    .and_then(|word| word.strip_suffix('m')?.parse::<u64>().ok());
+                let minutes = minutes.ok_or_else(|| words.unreadable("minutes, such as 1m"))?;
+                definition.timeout_ms = Some(minutes.saturating_mul(60_000));
             }
             "counter" => definition.counts = true,
             "flags" => {

@@ -86,9 +86,9 @@ proptest! {
         (address, prefix) in (any::<u32>(), 1u8..=30),
         (address6, prefix6) in (any::<u128>(), 1u8..=128),
         ports in proptest::collection::vec(1u16.., 1..4),
-        flags in any::<[bool; 5]>(),
+        flags in any::<[bool; 6]>(),
     ) {
-        let [strict, isolate, all_names, has_ipv6, delegated] = flags;
+        let [strict, isolate, all_names, has_ipv6, delegated, admit_ipv6_only] = flags;
         let layout = Layout {
             lan_if: name,
             lan4: Ipv4Net::new(address.into(), prefix).unwrap(),
@@ -98,6 +98,7 @@ proptest! {
             isolate,
             all_names,
             delegated,
+            admit_ipv6_only,
             ..sample()
         };
         for text in [ruleset::content(&layout), ruleset::link::content(&layout), ruleset::arp::content(&layout)] {

@@ -118,7 +118,10 @@ impl View {
                 .filter_map(|one| Some((address(&one.key)?, stay(one))))
                 .collect();
             leases.sort_unstable_by_key(|(ipv4, _)| *ipv4);
-            let may_use_ipv6 = state.nft.elements(set::LEASE_MACS, &[&mac.0])?.first().map(stay);
+            let mut may_use_ipv6 = state.nft.elements(set::LEASE_MACS, &[&mac.0])?.first().map(stay);
+            if may_use_ipv6.is_none() {
+                may_use_ipv6 = state.nft.elements(set::UNLEASED, &[&mac.0])?.first().map(stay);
+            }
             let slots = |elements: &[Element]| elements.first().and_then(|one| Some((slot(one)?, stay(one))));
             let ipv4 = session.as_ref().and_then(|one| one.session.ipv4);
             let auth4 = match ipv4 {

@@ -110,11 +110,13 @@ pub enum Expression {
     SetMeta(u32, u32),
     SetConnection(u32, u32),
     Limit(Limit),
-    /// Adds the key to the set, if it is not there, with a limit of its own, and holds as that does.
+    /// Adds the key to the set, if it is not there, with a limit of its own if there is one, and holds as that does.
     Bound {
         set: String,
         key: u32,
-        limit: PerKey,
+        limit: Option<PerKey>,
+        /// Its time begins anew if it is there.
+        is_renewed: bool,
     },
     Count(String),
     /// Charges the quota that the key leads to.
@@ -209,11 +211,18 @@ impl Expression {
                 w.u32(4, *register);
             }
             Self::Limit(limit) => limit.write(w),
-            Self::Bound { set, key, limit } => {
+            Self::Bound {
+                set,
+                key,
+                limit,
+                is_renewed,
+            } => {
                 w.string(1, set);
-                w.u32(3, 0);
+                w.u32(3, (*is_renewed).into());
                 w.u32(4, *key);
-                limit.write(w);
+                if let Some(limit) = limit {
+                    limit.write(w);
+                }
             }
             Self::Count(name) => {
                 /// `NFT_OBJECT_COUNTER`.

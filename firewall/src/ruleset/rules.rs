@@ -2,7 +2,7 @@
 
 use kavadam_domain::PortMapping;
 
-use super::{COUNTERS, Chain, Hook, set, share};
+use super::{COUNTERS, Chain, Hook, set, share, unleased};
 use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
@@ -18,7 +18,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("lan_raw", lan_raw(layout)),
         plain("lan_raw6", lan_raw6(layout)),
         plain("stranger", stranger(layout)),
-        plain("nd", owned(&ND)),
+        plain("nd", nd(layout)),
         plain("capture", capture(layout)),
         plain("newcomer", owned(&NEWCOMER)),
         plain("uplink", owned(&UPLINK)),
@@ -37,6 +37,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
     ]);
     chains.extend(layout.ports.as_ref().map(|ports| plain("translate", translate(ports))));
     chains.extend(layout.uplink.map(|_| plain("shared", shared())));
+    chains.extend(unleased::are_heard(layout).then(|| plain("unleased", unleased::known())));
     chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
     chains
 }
@@ -211,8 +212,8 @@ fn stranger(layout: &Layout) -> Vec<String> {
     if layout.strict {
         rules.extend(owned(&[
             "meta nfproto ipv4 ether saddr . ip saddr != @leases drop  # no lease, no answer",
-            "meta nfproto ipv6 ether saddr != @lease_macs drop",
         ]));
+        rules.push(unleased::judged(layout));
     }
     rules.extend(owned(&[
         "fib daddr type local accept  # lan_in decides",
@@ -232,13 +233,20 @@ fn stranger(layout: &Layout) -> Vec<String> {
 }
 
 /// Whoever solicits is remembered as a neighbour, under whatever address: the kernel has room for a thousand.
-const ND: [&str; 5] = [
+fn nd(layout: &Layout) -> Vec<String> {
+    let mut rules = owned(&ND_KNOWN);
+    rules.extend(unleased::admitted(layout));
+    rules.extend(owned(&ND_OTHERS));
+    rules
+}
+
+const ND_KNOWN: [&str; 3] = [
     "ip6 saddr :: accept  # a probe, which is remembered nowhere",
     "meta mark != 0 add @nd_rate { ether saddr limit rate 10/second burst 50 packets } accept",
     "ether saddr @lease_macs add @nd_rate { ether saddr limit rate 10/second burst 50 packets } accept",
-    "meta mark 0 limit rate 20/second burst 100 packets accept",
-    "drop",
 ];
+
+const ND_OTHERS: [&str; 2] = ["meta mark 0 limit rate 20/second burst 100 packets accept", "drop"];
 
 /// A stranger's DNS and HTTP come to the gateway, whoever they were for.
 fn capture(layout: &Layout) -> Vec<String> {

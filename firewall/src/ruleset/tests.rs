@@ -210,3 +210,22 @@ fn prefixes_that_come_and_go_are_in_a_set_and_the_gateways_own_leads_nowhere() {
     };
     assert!(nowhere.check().is_err());
 }
+
+#[test]
+fn devices_with_ipv6_only_are_admitted_where_that_is_wanted_and_strict_alone() {
+    let admitting = Layout {
+        admit_ipv6_only: true,
+        ..sample()
+    };
+    let all = rules(&admitting);
+    assert!(all.iter().any(|rule| rule.contains("add @unleased")));
+    for layout in [
+        sample(),
+        Layout {
+            strict: false,
+            ..admitting
+        },
+    ] {
+        assert!(!text(&layout).contains("unleased"));
+    }
+}

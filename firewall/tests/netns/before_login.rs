@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::Case;
 use crate::lab::{GARDEN4, GARDEN6, GATEWAY_WAN4, Inside, SINK, TCP, WEB4, WEB6, eventually, layout};
-use kavadam_firewall::{Gate, Layout};
+use kavadam_firewall::{Gate, Layout, View};
 
 pub const CASES: &[Case] = &[
     ("captures_http_to_anywhere", captures_http_to_anywhere),
@@ -27,6 +27,10 @@ pub const CASES: &[Case] = &[
     (
         "does_not_hear_devices_without_a_lease",
         does_not_hear_devices_without_a_lease,
+    ),
+    (
+        "hears_devices_with_ipv6_only_where_wanted",
+        hears_devices_with_ipv6_only_where_wanted,
     ),
     ("hears_everybody_when_not_strict", hears_everybody_when_not_strict),
     ("shows_the_portal_to_the_lan_only", shows_the_portal_to_the_lan_only),
@@ -238,6 +242,34 @@ fn does_not_hear_devices_without_a_lease(lab: &Inside) {
         .unwrap();
     assert_eq!(reaches(&other.node, "10.80.0.1"), "answered gateway");
     eventually("the lease ends", || reaches(&other.node, "10.80.0.1") == "silence");
+}
+
+fn hears_devices_with_ipv6_only_where_wanted(lab: &Inside) {
+    let admitting = Layout {
+        admit_ipv6_only: true,
+        ..layout()
+    };
+    let gate = Gate::load(&admitting).unwrap();
+    answer_tcp(8080);
+    let reaches = |host| lab.other.node.run(&["tcp-try", host, "8080"]);
+    assert_eq!(reaches("fd00:80::1"), "answered gateway");
+    assert_eq!(reaches("10.80.0.1"), "silence", "IPv4 wants a lease");
+    assert_eq!(
+        lab.other.node.run(&["tcp-try", WEB6, TCP]),
+        "refused",
+        "a stranger all the same"
+    );
+    // A neighbour that has not said a word yet.
+    let is_admitted = |mac| {
+        View::open(&admitting)
+            .unwrap()
+            .device(mac)
+            .unwrap()
+            .may_use_ipv6
+            .is_some()
+    };
+    assert!(is_admitted(lab.other.mac()) && !is_admitted(lab.phone.mac()));
+    drop(gate);
 }
 
 fn hears_everybody_when_not_strict(lab: &Inside) {

@@ -94,6 +94,7 @@ fn layouts() -> Vec<Layout> {
         lan4: "10.0.0.1/8".parse().unwrap(),
         all_names: true,
         delegated: true,
+        admit_ipv6_only: true,
         ..full.clone()
     };
     vec![plain, full, bare, odd]
@@ -112,11 +113,18 @@ fn shown() -> Vec<String> {
     );
     let mut lines: Vec<String> = Vec::new();
     let mut elements: Vec<String> = Vec::new();
+    let mut set = "";
     for line in text.lines() {
-        let is_element = line.starts_with("\telement ") || !elements.is_empty() && line.starts_with("\t\t\t     ");
+        let named = line.split_whitespace().find_map(|word| word.strip_prefix('@'));
+        let listed = line.strip_prefix("\tset ").and_then(|rest| rest.split(' ').next());
+        set = named.filter(|_| !line.starts_with('\t')).or(listed).unwrap_or(set);
+        let is_element = line.starts_with("\telement ") || line.starts_with("\t\t\t     ");
         if is_element || line.contains("elements = {") {
             let list = line.trim().trim_start_matches("elements = {").trim_end_matches('}');
-            elements.extend(list.split(',').map(|one| one.trim().to_owned()));
+            // What the gate has found at the interface is in no text.
+            if set != "lan6" {
+                elements.extend(list.split(',').map(|one| one.trim().to_owned()));
+            }
             continue;
         }
         elements.sort();

@@ -33,7 +33,10 @@ pub(super) async fn capture(
         // ever: a device that the kernel does not let pass would go in circles.
         (Told::Already, Some(url)) if doors.0.returns.admits(source, Instant::now()) => found(url),
         (Told::Already, url) => doors.redirect(&Outcome::Already, &device, None, url),
-        (_, url) => doors.redirect(&Outcome::NotYet, &device, None, url),
+        (_, url) => match doors.0.portal.first_stop(&device, url) {
+            Some(ours) => found(&ours),
+            None => doors.redirect(&Outcome::NotYet, &device, None, url),
+        },
     };
     response
         .headers_mut()

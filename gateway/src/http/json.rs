@@ -110,7 +110,7 @@ impl Doors {
         host == format!("{}:{}", portal.lan4, portal.uam_port)
             || portal
                 .lan6
-                .is_some_and(|lan6| host == format!("[{lan6}]:{}", portal.uam_port))
+                .is_some_and(|lan6| host == format!("[{}]:{}", lan6.addr(), portal.uam_port))
             || api == Some(host)
     }
 }

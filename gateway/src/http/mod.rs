@@ -66,7 +66,7 @@ impl Doors {
                 secret: config.uam_secret.clone(),
                 nas_identifier: config.nas_identifier.clone(),
                 lan4: config.lan4.addr(),
-                lan6: config.lan6.map(|net| net.addr()),
+                lan6: config.lan6,
                 uam_port: config.uam_port,
                 called,
             },

@@ -1,8 +1,9 @@
 //! The redirect to the portal, signed, in the UAM dialect of CoovaChilli.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use data_encoding::{HEXLOWER, HEXUPPER};
+use ipnet::Ipv6Net;
 use kavadam_domain::Mac;
 use kavadam_radius::Secret;
 use md5::{Digest, Md5};
@@ -49,7 +50,8 @@ pub(crate) struct Portal {
     pub secret: Secret,
     pub nas_identifier: String,
     pub lan4: Ipv4Addr,
-    pub lan6: Option<Ipv6Addr>,
+    /// Our address, and the prefix that it is of.
+    pub lan6: Option<Ipv6Net>,
     pub uam_port: u16,
     pub called: Mac,
 }
@@ -71,7 +73,10 @@ impl Portal {
     ) -> String {
         // A device that has both is known by the family that the portal is reached by.
         let (gate, ip) = match (device.ipv4, device.ipv6) {
-            (None, Some(ip)) => (self.lan6.map_or(IpAddr::V4(self.lan4), IpAddr::V6), IpAddr::V6(ip)),
+            (None, Some(ip)) => (
+                self.lan6.map_or(IpAddr::V4(self.lan4), |lan6| IpAddr::V6(lan6.addr())),
+                IpAddr::V6(ip),
+            ),
             (ip, _) => (IpAddr::V4(self.lan4), IpAddr::V4(ip.unwrap_or(Ipv4Addr::UNSPECIFIED))),
         };
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -111,6 +116,19 @@ impl Portal {
         url
     }
 
+    /// Where a device goes before the portal that was captured under a prefix which a provider has delegated: to us, and it comes from the address
+    /// from which it will come to the portal. A redirect names that one, and a portal believes no other. `None`: straight to the portal.
+    pub fn first_stop(&self, device: &Device, userurl: Option<&str>) -> Option<String> {
+        let lan6 = self.lan6.filter(|_| device.ipv4.is_none())?;
+        device.ipv6.filter(|ip| !lan6.contains(ip))?;
+        let mut url = format!("http://[{}]:{}/prelogin", lan6.addr(), self.uam_port);
+        if let Some(userurl) = userurl.filter(|userurl| userurl.len() <= MOST_USERURL_OCTETS) {
+            url.push_str("?userurl=");
+            url.extend(utf8_percent_encode(userurl, NON_ALPHANUMERIC));
+        }
+        Some(url)
+    }
+
     /// Upper-case hex of MD5(URL ‖ secret).
     pub fn signature(&self, url: &str) -> String {
         let digest = Md5::new()
@@ -135,5 +153,42 @@ fn address(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => utf8_percent_encode(&ip.to_string(), NON_ALPHANUMERIC).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_stop(ipv4: Option<&str>, ipv6: &str) -> Option<String> {
+        let portal = Portal {
+            url: "http://gate.wifi.internal:8081".into(),
+            secret: Secret::new(b"uam secret".to_vec()),
+            nas_identifier: "local".into(),
+            lan4: "10.80.0.1".parse().unwrap(),
+            lan6: Some("fd00:80::1/64".parse().unwrap()),
+            uam_port: 3990,
+            called: Mac([0; 6]),
+        };
+        let device = Device {
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            ipv4: ipv4.map(|ip| ip.parse().unwrap()),
+            ipv6: Some(ipv6.parse().unwrap()),
+        };
+        portal.first_stop(&device, Some("http://example.org/?a=1&b"))
+    }
+
+    #[test]
+    fn who_has_ipv6_only_comes_to_the_portal_from_the_address_that_the_redirect_names() {
+        assert_eq!(
+            first_stop(None, "2001:db8:a000::5").unwrap(),
+            "http://[fd00:80::1]:3990/prelogin?userurl=http%3A%2F%2Fexample%2Eorg%2F%3Fa%3D1%26b"
+        );
+        assert_eq!(first_stop(None, "fd00:80::5"), None, "it is named already");
+        assert_eq!(
+            first_stop(Some("10.80.1.1"), "2001:db8:a000::5"),
+            None,
+            "known by its IPv4 address"
+        );
     }
 }

@@ -195,6 +195,7 @@ section! {
         other_lans: Vec<String> = Vec::new(),
         table: String = "kavadam".into(),
         strict: bool = true,
+        admit_ipv6_only: bool = false,
         isolate_clients: bool = true,
         max_sessions: u32 = 131_072,
         burst: String = "0B".into(),

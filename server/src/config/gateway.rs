@@ -402,6 +402,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         },
         uam_secret,
         is_strict: gateway.strict,
+        admits_ipv6_only: gateway.admit_ipv6_only,
         are_isolated: gateway.isolate_clients,
         burst_octets: burst(file).context("gateway.burst")?,
         ports: ports(file).context("gateway.nat")?,

@@ -10,6 +10,9 @@ use crate::{Phone, World};
 /// Where a phone looks whether it is online.
 pub const CHECK: &str = "http://connectivitycheck.gstatic.com/generate_204";
 
+/// That go on by themselves.
+const MOST_PAGES_BETWEEN: usize = 3;
+
 /// A person with a phone and a number.
 pub struct Citizen<'a> {
     /// The phone.
@@ -56,7 +59,14 @@ impl Citizen<'_> {
     pub fn enter_code(&self, page: &Page, code: &str) -> anyhow::Result<(Page, Duration)> {
         let form = page.form("/code")?.with("code", code);
         let start = Instant::now();
-        let page = self.phone.submit(&form)?;
+        let mut page = self.phone.submit(&form)?;
+        // A form cannot be redirected to a gate's IPv6 address; a page in between goes there.
+        for _ in 0..MOST_PAGES_BETWEEN {
+            match (page.form("/disconnect"), page.refresh()) {
+                (Err(_), Some(onward)) => page = self.phone.open(&onward)?,
+                _ => break,
+            }
+        }
         Ok((page, start.elapsed()))
     }
 

@@ -71,6 +71,19 @@ impl Page {
         bail!("the page `{}` has no form for {path}", self.heading())
     }
 
+    /// Where the page goes by itself after a while.
+    #[must_use]
+    pub fn refresh(&self) -> Option<String> {
+        let (_, rest) = self.body.split_once("http-equiv=\"refresh\"")?;
+        let content = attribute(rest.split_once('>')?.0, "content")?;
+        let (_, to) = content.split_once(";url=")?;
+        Some(if to.starts_with('/') {
+            self.resolve(to)
+        } else {
+            to.to_owned()
+        })
+    }
+
     fn resolve(&self, path: &str) -> String {
         let origin: Vec<&str> = self.url.splitn(4, '/').take(3).collect();
         format!("{}{path}", origin.join("/"))

@@ -29,6 +29,7 @@ pub mod tally;
 pub mod traces;
 pub mod wire;
 pub mod world;
+pub mod xlat;
 
 pub use citizen::Citizen;
 pub use phone::Phone;

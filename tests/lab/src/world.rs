@@ -13,6 +13,7 @@ use crate::netns::{Netns, Process, sh};
 use crate::operator::Delivered;
 use crate::phone::Phone;
 use crate::traces;
+use crate::xlat::NAT64;
 
 /// The web server.
 pub const WEB: &str = "203.0.113.10";
@@ -120,7 +121,9 @@ impl World {
             .flat_map(|name| [format!("/{name}/{WEB}"), format!("/{name}/{WEB6}")]);
         let known = known.map(|answer| format!("--address={answer}"));
         let delegated = format!("--server=/{TUNNEL}/{TUNNEL_SERVER}");
-        servers.push(self.resolver("203.0.113.53", known.chain([delegated]))?);
+        // How devices find a translator (RFC 7050 §3).
+        let nat64 = format!("--address=/ipv4only.arpa/{NAT64}192.0.0.170");
+        servers.push(self.resolver("203.0.113.53", known.chain([delegated, nat64]))?);
         servers.push(self.resolver(FOREIGN_RESOLVER, [format!("--address=/#/{FOREIGN_ANSWER}")])?);
         self.servers.extend(servers);
         let is_up = until(Duration::from_secs(10), || {

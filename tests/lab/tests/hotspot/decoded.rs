@@ -29,7 +29,7 @@ fn live_a_day(world: &mut World) {
 }
 
 /// The gate's own eye on what passes between it and its centre, for as long as that lasts.
-fn watched(world: &mut World, while_it: impl FnOnce(&mut World)) -> String {
+pub(crate) fn watched(world: &mut World, while_it: impl FnOnce(&mut World)) -> String {
     let capture = world.dir().join("radius.pcapng").display().to_string();
     let log = world.dir().join("dumpcap.log");
     let filter = "udp port 1812 or udp port 1813 or udp port 3799";
@@ -47,7 +47,7 @@ fn watched(world: &mut World, while_it: impl FnOnce(&mut World)) -> String {
 }
 
 /// What Wireshark makes of the packets.
-fn tshark(world: &World, capture: &str, words: &[&str]) -> String {
+pub(crate) fn tshark(world: &World, capture: &str, words: &[&str]) -> String {
     let secret = std::fs::read_to_string(world.dir().join("state/local-nas.secret")).unwrap();
     let secret = format!("radius.shared_secret:{}", secret.trim());
     let known = ["-r", capture, "-o", &secret, "-o", "radius.validate_authenticator:TRUE"];

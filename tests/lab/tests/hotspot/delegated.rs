@@ -7,6 +7,8 @@ use kavadam_lab::provider::Provider;
 use kavadam_lab::world::until;
 use kavadam_lab::{Phone, World};
 
+use crate::decoded::{tshark, watched};
+use crate::ipv6_only::{ADMITTED, both_families};
 use crate::{NUMBER, WEB6, beside_others, end, log_in, octets, phone, sessions, world_with};
 
 const DELEGATED: &str = "delegated_prefixes = true\n";
@@ -124,6 +126,48 @@ fn a_gateway_that_starts_anew_knows_the_prefix_and_who_is_online() {
     world.gateway.start(&world.gate).unwrap();
     assert!(until(Duration::from_secs(10), || fetch_from(&phone, &second) == 0));
     assert_eq!(sessions(&world).len(), 1);
+}
+
+#[test]
+fn the_record_tells_the_address_of_now() {
+    let _machine = beside_others();
+    let extra = both_families(&format!("{DELEGATED}{ADMITTED}"));
+    let mut world = world_with(&extra, &["--quota", "100MB"]);
+    let provider = Provider::delegating(&world, FIRST).unwrap();
+    let phone = crate::ipv6_only::phone(&mut world);
+    let first = phone.slaac_in("2001:db8:a000:").unwrap();
+    let mut second = String::new();
+    let capture = watched(&mut world, |world| {
+        log_in(world, &phone, NUMBER);
+        assert_eq!(fetch_from(&phone, &first), 0);
+        std::thread::sleep(Duration::from_secs(7));
+        provider.renumber(world, SECOND).unwrap();
+        second = phone.slaac_in("2001:db8:b000:").unwrap();
+        assert!(until(Duration::from_secs(10), || fetch_from(&phone, &second) == 0));
+        std::thread::sleep(Duration::from_secs(7));
+        end(world);
+    });
+    let words = [
+        "-Y",
+        "radius.code == 4",
+        "-T",
+        "fields",
+        "-e",
+        "radius.Framed_IPv6_Address",
+    ];
+    let told = tshark(&world, &capture, &words);
+    let mut told: Vec<&str> = told.lines().map(str::trim).collect();
+    told.dedup();
+    let own = phone.slaac_in("fd00:80:").unwrap();
+    // By what it logged in, by what it is seen in the internet, by nothing for a moment, and by what it is seen now.
+    let whole = [own.as_str(), &first, "", &second];
+    assert_eq!(
+        told.iter().filter(|one| whole.contains(one)).count(),
+        told.len(),
+        "{told:?}"
+    );
+    assert_eq!(told.last(), Some(&second.as_str()), "{told:?}");
+    assert!(told.contains(&first.as_str()), "{told:?}");
 }
 
 /// One router advertisement: prefixes with their preferred lifetimes in seconds, and resolvers.

@@ -16,6 +16,7 @@ mod failures;
 mod foreign_centre;
 mod hostapd;
 mod hostile;
+mod ipv6_only;
 mod lans;
 mod names;
 mod neighbours;
