@@ -78,6 +78,7 @@ pub struct Seen {
 
 /// The answer to an Access-Request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for each question, and never kept")]
 pub enum Decision {
     /// Access-Accept.
     Accept(Grant),

@@ -253,7 +253,7 @@ fn refusal(cause: u32) -> String {
         403 => "it goes by another name: correct its NAS-Identifier",
         404 => "the request makes no sense to it, or the clocks differ",
         405 => "it does not know the service",
-        407 => "it cannot hold a limit",
+        407 => "it cannot hold a limit, or has no filter of the plan's name (gateway.filters)",
         501 => "it is set not to take orders: allow CoA there",
         504 => "it has the session and cannot end it",
         506 => "it has no room just now",

@@ -19,6 +19,7 @@ cases! {
     a_late_answer_to_a_change_leaves_an_end_ordered_since,
     a_late_answer_leaves_a_top_up_made_since,
     a_late_answer_leaves_a_plan_changed_since,
+    a_plans_filter_reaches_those_who_are_online_and_leaves_them_again,
     a_gate_that_has_no_such_session_ends_it_whatever_was_ordered_since,
     a_gate_that_has_not_begun_a_session_yet_may_still_begin_it,
     an_order_is_decided_once_for_each_sending,
@@ -80,6 +81,21 @@ async fn a_late_answer_leaves_a_plan_changed_since(database: Database) {
     lab.block().await;
     lab.access.set_plan(&plan(40 * MB), "test", lab.now).await.unwrap();
     assert_eq!(lab.orders().await[0].action, OrderAction::End, "a plan softens no end");
+}
+
+async fn a_plans_filter_reaches_those_who_are_online_and_leaves_them_again(database: Database) {
+    let lab = online(database).await;
+    for filter in ["minors".parse().ok(), None] {
+        let filtered = Plan {
+            filter,
+            ..plan(40 * MB)
+        };
+        lab.access.set_plan(&filtered, "test", lab.now).await.unwrap();
+        assert_eq!(lab.access.plans().await.unwrap()[0].filter, filter);
+        let order = lab.orders().await.remove(0);
+        assert!(matches!(order.action, OrderAction::Change(limits) if limits.filter == filter));
+        assert!(lab.answer(&order, OrderAnswer::Done).await);
+    }
 }
 
 async fn a_gate_that_has_no_such_session_ends_it_whatever_was_ordered_since(database: Database) {

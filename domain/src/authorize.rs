@@ -74,6 +74,7 @@ pub fn decide(snapshot: &Snapshot<'_>, now: Timestamp) -> Result<Verdict, Invali
         idle_secs: plan.idle_secs,
         interim_secs: Some(INTERIM_SECS),
         remaining_octets: snapshot.allowance.remaining_octets(),
+        filter: plan.filter,
     };
     if snapshot.allowance.total_octets().is_none() {
         return Ok(Verdict::Accept {
@@ -157,6 +158,7 @@ mod tests {
             max_devices: 2,
             remembered_days: 14,
             after_quota: AfterQuota::Close,
+            filter: None,
         }
     }
 
@@ -203,6 +205,20 @@ mod tests {
         assert_eq!(limits.max_total_octets, Some(leased));
         assert_eq!(leased, 50_000_000, "20 seconds of 10 Mbit/s each way");
         assert_eq!(limits.remaining_octets, Some(GB));
+    }
+
+    #[test]
+    fn a_plans_filter_holds_whether_the_quota_is_used_up_or_not() {
+        let filter = Some("minors".parse().unwrap());
+        let plan = Plan {
+            filter,
+            after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
+            ..plan()
+        };
+        for used in [0, GB] {
+            let (limits, _) = accepted(decide(&snapshot(&plan, used, 0), noon()).unwrap());
+            assert_eq!(limits.filter, filter);
+        }
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl Abilities {
             },
             interim_secs: told.interim_secs,
             remaining_octets: new.remaining_octets,
+            filter: told.filter,
         }
     }
 }
@@ -224,6 +225,7 @@ mod tests {
             idle_secs: Some(600),
             interim_secs: Some(60),
             remaining_octets: Some(100),
+            filter: None,
         }
     }
 

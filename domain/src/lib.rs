@@ -7,6 +7,7 @@ pub mod accounting;
 pub mod authorize;
 pub mod certificate_name;
 pub mod challenge;
+pub mod filter;
 pub mod gate;
 pub mod ids;
 pub mod language;
@@ -21,6 +22,7 @@ pub mod session;
 pub mod time;
 
 pub use certificate_name::CertificateName;
+pub use filter::{FilterName, InvalidFilterName};
 pub use ids::{ChallengeId, DeviceId, EntitlementId, LeaseId, NasId, PlanId, SessionId, SiteId, SubscriberId};
 pub use language::Language;
 pub use limits::Limits;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::FilterName;
+
 /// Limits of one session, as a RADIUS server grants them and a gate enforces them. `None` means "no limit".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Limits {
@@ -21,4 +23,7 @@ pub struct Limits {
     /// Octets the person still has in the whole period, leased or not, when this was granted; for showing only
     /// (RFC 8908 `bytes-remaining`). Travels as CoovaChilli-Config `kavadam.remaining=N`.
     pub remaining_octets: Option<u64>,
+    /// Where it may not go besides, as the gate says of this name (Filter-Id, RFC 2865 §5.11).
+    #[serde(default)]
+    pub filter: Option<FilterName>,
 }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan, civil};
 use serde::{Deserialize, Serialize};
 
-use crate::{PlanId, Timestamp};
+use crate::{FilterName, PlanId, Timestamp};
 
 /// What a subscriber may use. Absent limits are absent: `None` is "as much as you like".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Plan {
     pub remembered_days: u32,
     /// What happens at the quota's end.
     pub after_quota: AfterQuota,
+    /// Where its people may not go besides, as each gateway says of this name.
+    #[serde(default)]
+    pub filter: Option<FilterName>,
 }
 
 /// How long one allowance lasts.
@@ -188,6 +191,7 @@ mod tests {
             max_devices: 2,
             remembered_days: 14,
             after_quota: AfterQuota::Close,
+            filter: None,
         }
     }
 

@@ -98,6 +98,7 @@ fn session(gate: &Gate, number: u32) -> Result<OpenSession, FirewallError> {
         up_bits_per_sec: Some(5_000_000),
         down_bits_per_sec: Some(10_000_000),
         timeout: Some(Duration::from_hours(1)),
+        filter: None,
         label: number.to_string().into_bytes(),
     })
 }

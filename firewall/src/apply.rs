@@ -155,7 +155,7 @@ impl Shown {
 fn differences(layout: &Layout, shown: &Shown) -> Vec<String> {
     let mut missing = Vec::new();
     for chain in ruleset::chains(layout) {
-        match shown.chains.get(chain.name) {
+        match shown.chains.get(&*chain.name) {
             None => missing.push(format!("chain {} is missing", chain.name)),
             Some(hook) if *hook != chain.hook.map(expected) => {
                 missing.push(format!("chain {} has another hook, priority or policy", chain.name));
@@ -163,7 +163,7 @@ fn differences(layout: &Layout, shown: &Shown) -> Vec<String> {
             Some(_) => {}
         }
         let (found, wanted) = (
-            shown.rules.get(chain.name).copied().unwrap_or_default(),
+            shown.rules.get(&*chain.name).copied().unwrap_or_default(),
             chain.rules.len(),
         );
         if found != wanted {
@@ -171,12 +171,12 @@ fn differences(layout: &Layout, shown: &Shown) -> Vec<String> {
         }
     }
     for (name, definition) in ruleset::sets(layout) {
-        match shown.sets.get(name) {
+        match shown.sets.get(&*name) {
             None => missing.push(format!("set {name} is missing")),
             Some(Some(size)) if !definition.contains(&format!("size {size};")) => {
                 // Not an error: a set keeps the size it was made with, and it works.
                 tracing::warn!(
-                    set.name = name,
+                    set.name = %name,
                     set.size = size,
                     "set keeps its old size until the table is made anew"
                 );
@@ -217,13 +217,13 @@ mod tests {
     fn intact() -> Shown {
         let mut shown = Shown::default();
         for chain in ruleset::chains(&sample()) {
-            shown.chains.insert(chain.name.to_owned(), chain.hook.map(expected));
-            shown.rules.insert(chain.name.to_owned(), chain.rules.len());
+            shown.chains.insert(chain.name.to_string(), chain.hook.map(expected));
+            shown.rules.insert(chain.name.to_string(), chain.rules.len());
         }
         shown.sets.extend(
             ruleset::sets(&sample())
                 .into_iter()
-                .map(|(name, _)| (name.to_owned(), None)),
+                .map(|(name, _)| (name.into_owned(), None)),
         );
         shown
     }

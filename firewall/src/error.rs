@@ -2,6 +2,8 @@
 
 use std::io;
 
+use kavadam_domain::FilterName;
+
 use crate::session::{PoolKey, Slot};
 
 /// A failure of the packet filter. A session that may not be opened is somebody else's decision, never one of these.
@@ -90,6 +92,17 @@ pub enum FirewallError {
     /// The device has a session already; close that first.
     #[error("the device is online already, as {0}")]
     DeviceOnline(Slot),
+    /// The gate has no filter of this name.
+    #[error(
+        "there is no filter {0} here. Remedy: add [gateway.filters.{0}] to the configuration, or take it from the plan"
+    )]
+    UnknownFilter(FilterName),
+    /// Sessions would be without the filter that they have.
+    #[error(
+        "sessions have the filter {0}, which the configuration no longer has. Remedy: take it from the plan first (kavadam plan set NAME --filter \
+         none), or leave [gateway.filters.{0}] where it is"
+    )]
+    FilterInUse(FilterName),
     /// Another device's session holds this IPv4 address.
     #[error("the address belongs to {0}")]
     AddressTaken(Slot),

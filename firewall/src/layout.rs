@@ -1,13 +1,15 @@
 //! What the rule set must know about the machine it guards.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use kavadam_domain::PortMapping;
+use kavadam_domain::{FilterName, PortMapping};
 
 use crate::FirewallError;
+use crate::filter::{Filter, MOST_FILTERS};
 use crate::netlink::Table;
 
 /// What an uplink can carry to be shared, bit/s: at most what the kernel can tell in 32 bits.
@@ -60,6 +62,8 @@ pub struct Layout {
     pub blocked6: Vec<Ipv6Net>,
     /// Ports that nobody may speak to, with the protocol: 6 is TCP, 17 UDP.
     pub blocked_ports: Vec<(u8, u16)>,
+    /// Where sessions that have one of these filters may not go besides.
+    pub filters: BTreeMap<FilterName, Filter>,
     /// Let a stranger be heard only from an address leased to its MAC (see [`crate::Gate::admit_lease`]). Without it a
     /// flood of invented addresses can fill the connection table and lock newcomers out.
     pub strict: bool,
@@ -123,6 +127,7 @@ impl Layout {
             blocked4: Vec::new(),
             blocked6: Vec::new(),
             blocked_ports: Vec::new(),
+            filters: BTreeMap::new(),
             strict: true,
             admit_ipv6_only: false,
             isolate: true,
@@ -187,6 +192,9 @@ impl Layout {
         if !(1..=1_000_000).contains(&self.max_sessions) {
             problems.push(format!("{} sessions: allowed are 1 to 1,000,000", self.max_sessions));
         }
+        if self.filters.len() > MOST_FILTERS {
+            problems.push(format!("{} filters: allowed are {MOST_FILTERS}", self.filters.len()));
+        }
         for speed in self
             .uplink
             .iter()
@@ -234,6 +242,15 @@ pub(crate) mod tests {
             blocked4: vec!["192.0.2.0/25".parse().unwrap(), "192.0.2.128/25".parse().unwrap()],
             blocked6: vec!["2001:db8:bad::/48".parse().unwrap()],
             blocked_ports: vec![(6, 25), (17, 5060)],
+            filters: [(
+                "minors".parse().unwrap(),
+                Filter {
+                    nets4: vec!["198.18.0.0/15".parse().unwrap()],
+                    nets6: vec!["2001:db8:bad1::/48".parse().unwrap()],
+                    ports: vec![(6, 853)],
+                },
+            )]
+            .into(),
             uplink: Some(Uplink {
                 up_bits_per_sec: 20_000_000,
                 down_bits_per_sec: 100_000_000,

@@ -7,6 +7,7 @@
 mod apply;
 mod compile;
 mod error;
+mod filter;
 mod gate;
 mod layout;
 mod netlink;
@@ -16,6 +17,7 @@ mod shares;
 mod trace;
 
 pub use error::FirewallError;
+pub use filter::{Filter, MOST_FILTERS};
 pub use gate::{Gate, Opening, Restored, SeenDevice, SeenSession, Stay, Uncharged, View};
 pub use layout::{Layout, OtherLan, UPLINK_BITS_PER_SEC, Uplink, is_table_name};
 pub use netlink::{Events, GateEvent};

@@ -4,17 +4,21 @@
 //! stranger's packet is judged in `raw`, before it can cost an entry in the connection table. And no rule uses an anonymous
 //! set, because a packet that meets one while the rules are being replaced finds nothing in it and is lost.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 pub(crate) mod arp;
 mod configured;
+mod filters;
 pub(crate) mod link;
 mod rules;
 pub(crate) mod share;
 mod unleased;
 
+use crate::filter::Filter;
 use crate::layout::Layout;
 use configured::configured;
+pub(crate) use filters::members;
 pub(crate) use rules::chains;
 
 /// Names of the sets and maps that the gate fills by netlink.
@@ -49,6 +53,8 @@ pub(crate) mod set {
     pub const FREE_NAMES6: &str = "free_names6";
     /// The port of DNS, as long as somebody answers those online in the resolver's place.
     pub const CITIZEN_NAMES: &str = "citizen_names";
+    /// Slots of the sessions that have a filter, where there are any.
+    pub const FILTERED: &str = "filtered";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
     /// MACs that are heard over IPv6 without a DHCP lease. The kernel itself fills it.
@@ -79,7 +85,7 @@ pub(crate) struct Hook {
 /// One chain and its rules, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chain {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub hook: Option<Hook>,
     pub rules: Vec<String>,
 }
@@ -150,7 +156,7 @@ fn line(out: &mut String, text: &str) {
 
 /// Every set and map with its definition. Sets of limits declare no expression, so that an element without a limit is one
 /// more kind of session; those of counters declare one, so that a foreign `nft add element` cannot add an unmetered slot.
-pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
+pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     let n = layout.max_sessions;
     let per_slot = |rest: &str| format!("type mark; size {n};{rest}");
     let per = |key: &str| format!("type {key}; size 65536; flags dynamic,timeout; timeout 1m;");
@@ -239,7 +245,10 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(&'static str, String)> {
             format!("type ipv4_addr : interval ipv4_addr . inet_service; size {size};"),
         ));
     }
-    sets
+    let named = sets
+        .into_iter()
+        .map(|(name, definition)| (Cow::Borrowed(name), definition));
+    named.chain(filters::sets(layout)).collect()
 }
 
 /// The text without what `configured` says. As long as it is the same, nothing but the content of those sets has changed.
@@ -252,6 +261,7 @@ pub(crate) fn structure(layout: &Layout) -> String {
         blocked4: Vec::new(),
         blocked6: Vec::new(),
         blocked_ports: Vec::new(),
+        filters: layout.filters.keys().map(|name| (*name, Filter::default())).collect(),
         ..layout.clone()
     })
 }

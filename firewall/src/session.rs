@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use kavadam_domain::Mac;
+use kavadam_domain::{FilterName, Mac};
 
 use crate::FirewallError;
 
@@ -58,6 +58,8 @@ pub struct OpenSession {
     pub down_bits_per_sec: Option<u64>,
     /// From now to the forced end, which the kernel carries out even if we are dead. `None`: no end.
     pub timeout: Option<Duration>,
+    /// Where it may not go besides: one of [`crate::Layout::filters`].
+    pub filter: Option<FilterName>,
     /// Given back by [`crate::Gate::adopt`], at most 200 octets. `nft list` shows it as the comment of a `total` element.
     pub label: Vec<u8>,
 }
@@ -94,6 +96,8 @@ pub struct AdoptedSession {
     pub ipv4: Option<Ipv4Addr>,
     /// As given to [`crate::Gate::open`].
     pub label: Vec<u8>,
+    /// Where it may not go besides, whether the gate still knows that filter or not.
+    pub filter: Option<FilterName>,
     /// Whether it still flows, and until when.
     pub state: SessionState,
     /// What it has carried since it was opened.
@@ -126,9 +130,24 @@ pub(crate) const LABEL_MAX_OCTETS: usize = 200;
 const LABEL: u8 = 0;
 const HARDWARE: u8 = 100;
 const ADDRESS: u8 = 101;
+const FILTER: u8 = 102;
 
-/// The device, its address and the label in the form kept in the kernel.
-pub(crate) fn remember(mac: Mac, ipv4: Option<Ipv4Addr>, label: &[u8]) -> Result<Vec<u8>, FirewallError> {
+/// What of a session is kept beside its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub mac: Mac,
+    pub ipv4: Option<Ipv4Addr>,
+    pub filter: Option<FilterName>,
+    pub label: Vec<u8>,
+}
+
+/// The device, its address, filter and label in the form kept in the kernel.
+pub(crate) fn remember(
+    mac: Mac,
+    ipv4: Option<Ipv4Addr>,
+    filter: Option<FilterName>,
+    label: &[u8],
+) -> Result<Vec<u8>, FirewallError> {
     if label.len() > LABEL_MAX_OCTETS {
         return Err(FirewallError::LabelTooLong(label.len()));
     }
@@ -144,23 +163,32 @@ pub(crate) fn remember(mac: Mac, ipv4: Option<Ipv4Addr>, label: &[u8]) -> Result
     if let Some(ipv4) = ipv4 {
         part(ADDRESS, &ipv4.octets(), &[]);
     }
+    if let Some(filter) = filter {
+        part(FILTER, filter.as_str().as_bytes(), &[]);
+    }
     Ok(out)
 }
 
 /// Reads back what [`remember`] wrote; `None` if it is not that.
-pub(crate) fn recall(mut bytes: &[u8]) -> Option<(Mac, Option<Ipv4Addr>, Vec<u8>)> {
-    let (mut mac, mut ipv4, mut label) = (None, None, None);
+pub(crate) fn recall(mut bytes: &[u8]) -> Option<Remembered> {
+    let (mut mac, mut ipv4, mut filter, mut label) = (None, None, None, None);
     while let [kind, len, rest @ ..] = bytes {
         let (value, after) = rest.split_at_checked(usize::from(*len))?;
         match *kind {
             LABEL => label = Some(value.strip_suffix(&[0])?.to_vec()),
             HARDWARE => mac = Some(Mac(value.try_into().ok()?)),
             ADDRESS => ipv4 = Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)),
+            FILTER => filter = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
             _ => {}
         }
         bytes = after;
     }
-    Some((mac?, ipv4, label?))
+    Some(Remembered {
+        mac: mac?,
+        ipv4,
+        filter,
+        label: label?,
+    })
 }
 
 #[cfg(test)]
@@ -170,12 +198,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn recalls_what_it_remembered(mac: [u8; 6], ip: Option<u32>, label in proptest::collection::vec(any::<u8>(), 0..=200)) {
-            let ipv4 = ip.map(Ipv4Addr::from);
-            let bytes = remember(Mac(mac), ipv4, &label).unwrap();
+        fn recalls_what_it_remembered(
+            mac: [u8; 6],
+            ip: Option<u32>,
+            filter in proptest::option::of("[a-z0-9-]{1,32}"),
+            label in proptest::collection::vec(any::<u8>(), 0..=200),
+        ) {
+            let (ipv4, mac) = (ip.map(Ipv4Addr::from), Mac(mac));
+            let filter = filter.and_then(|name| name.parse().ok());
+            let bytes = remember(mac, ipv4, filter, &label).unwrap();
             // The kernel's NFT_USERDATA_MAXLEN.
             prop_assert!(bytes.len() <= 256);
-            prop_assert_eq!(recall(&bytes), Some((Mac(mac), ipv4, label)));
+            prop_assert_eq!(recall(&bytes), Some(Remembered { mac, ipv4, filter, label }));
         }
 
         #[test]
@@ -192,7 +226,7 @@ mod tests {
     #[test]
     fn refuses_a_label_the_kernel_could_not_keep() {
         assert!(matches!(
-            remember(Mac([0; 6]), None, &[1; 201]),
+            remember(Mac([0; 6]), None, None, &[1; 201]),
             Err(FirewallError::LabelTooLong(201))
         ));
     }

@@ -138,7 +138,11 @@ fn limits(seen: &SeenSession) -> Vec<Step> {
         .map_or("no limit".to_owned(), |limit| format!("{} octets", grouped(limit)));
     let meter = &session.meter;
     let step = |rule, fact| Step { rule, fact };
-    vec![
+    let filter = session.filter.map(|name| {
+        let fact = format!("where it may go is asked of the filter {name} too, once for each connection");
+        step("filtered", fact)
+    });
+    let limits = [
         step(
             "lim_up",
             format!("speed towards the internet: {}", speed(seen.up_octets_per_sec)),
@@ -171,7 +175,8 @@ fn limits(seen: &SeenSession) -> Vec<Step> {
                 grouped(meter.down_packets)
             ),
         ),
-    ]
+    ];
+    filter.into_iter().chain(limits).collect()
 }
 
 /// Its IPv4 packets are a stranger's then, whatever its IPv6 packets are. A device without a lease has no IPv4 address, or a fixed one.
@@ -324,6 +329,7 @@ mod tests {
             mac: unknown().mac,
             ipv4: Some(Ipv4Addr::new(10, 80, 0, 11)),
             label: Vec::new(),
+            filter: None,
             state,
             meter: Meter {
                 up_octets: 1_234_567,
@@ -400,6 +406,20 @@ mod tests {
         ] {
             assert!(steps.contains(part), "{part}: {steps}");
         }
+    }
+
+    #[test]
+    fn a_filter_is_met_before_the_limits() {
+        let mut filtered = with_session(0, ONLINE);
+        if let Some(seen) = &mut filtered.session {
+            seen.session.filter = Some("minors".parse().unwrap());
+        }
+        let (_, steps) = facts(&filtered);
+        assert!(
+            steps.contains("filtered: where it may go is asked of the filter minors too"),
+            "{steps}"
+        );
+        assert!(steps.find("filtered:") < steps.find("lim_up:"), "{steps}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What a gateway must be told, already checked.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_domain::PortMapping;
-use kavadam_firewall::{Layout, OtherLan, Uplink};
+use kavadam_domain::{FilterName, PortMapping};
+use kavadam_firewall::{Filter, Layout, OtherLan, Uplink};
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
 use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versions};
@@ -79,6 +80,10 @@ pub struct GatewayConfig {
     pub free_names: Garden,
     /// Where nobody may go.
     pub blocked: BlockedConfig,
+    /// Whatever resolver devices ask, they are answered by us.
+    pub is_every_resolver_ours: bool,
+    /// Where those may not go besides whose plan names one of these filters; 64 at most.
+    pub filters: BTreeMap<FilterName, BlockedConfig>,
     /// Between reports where the server sets none, at least 10 s.
     pub interim: Duration,
     /// RADIUS servers.
@@ -91,7 +96,7 @@ pub struct GatewayConfig {
     pub dnsmasq: DnsmasqConfig,
 }
 
-/// Where nobody may go, but for what is in the walled garden or free.
+/// Where nobody may go, or nobody of a filter, but for what is in the walled garden or free.
 #[derive(Debug, Clone, Default)]
 pub struct BlockedConfig {
     /// Names, with everything beneath them.
@@ -102,8 +107,26 @@ pub struct BlockedConfig {
     pub networks: Vec<IpNet>,
     /// Ports, each with the number of its protocol: 6 is TCP, 17 UDP.
     pub ports: Vec<(u8, u16)>,
-    /// Devices are answered by us whatever resolver they ask.
-    pub is_every_resolver_ours: bool,
+}
+
+impl BlockedConfig {
+    fn has_names(&self) -> bool {
+        !self.names.is_empty() || !self.files.is_empty()
+    }
+
+    fn filter(&self) -> Filter {
+        let mut filter = Filter {
+            ports: self.ports.clone(),
+            ..Filter::default()
+        };
+        for net in &self.networks {
+            match net {
+                IpNet::V4(net) => filter.nets4.push(net.trunc()),
+                IpNet::V6(net) => filter.nets6.push(net.trunc()),
+            }
+        }
+        filter
+    }
 }
 
 /// Whom to ask.
@@ -190,13 +213,8 @@ impl GatewayConfig {
         local_ports.dedup();
         let v4 = |address: &IpAddr| if let IpAddr::V4(v4) = address { Some(*v4) } else { None };
         let v6 = |address: &IpAddr| if let IpAddr::V6(v6) = address { Some(*v6) } else { None };
-        let (mut blocked4, mut blocked6) = (Vec::new(), Vec::new());
-        for net in &self.blocked.networks {
-            match net {
-                IpNet::V4(net) => blocked4.push(net.trunc()),
-                IpNet::V6(net) => blocked6.push(net.trunc()),
-            }
-        }
+        let blocked = self.blocked.filter();
+        let filters = self.filters.iter().map(|(name, filter)| (*name, filter.filter()));
         Layout {
             table: self.table.clone(),
             other_lans: self.other_lans.clone(),
@@ -208,13 +226,14 @@ impl GatewayConfig {
             capture_port: self.capture_port,
             names_port: self.names_port,
             citizen_names_port: self.reads_all_names().then_some(self.citizen_names_port),
-            all_names: self.blocked.is_every_resolver_ours,
+            all_names: self.is_every_resolver_ours,
             local_ports,
             free4: self.free.iter().filter_map(v4).collect(),
             free6: self.free.iter().filter_map(v6).collect(),
-            blocked4,
-            blocked6,
-            blocked_ports: self.blocked.ports.clone(),
+            blocked4: blocked.nets4,
+            blocked6: blocked.nets6,
+            blocked_ports: blocked.ports,
+            filters: filters.collect(),
             garden4: self.walled_garden.iter().filter_map(v4).collect(),
             garden6: self.walled_garden.iter().filter_map(v6).collect(),
             strict: self.is_strict,
@@ -231,7 +250,7 @@ impl GatewayConfig {
     #[must_use]
     pub fn reads_all_names(&self) -> bool {
         let is_plain = self.garden_names.is_empty() && self.free_names.is_empty();
-        !is_plain || !self.blocked.names.is_empty() || !self.blocked.files.is_empty()
+        !is_plain || self.blocked.has_names() || self.filters.values().any(BlockedConfig::has_names)
     }
 
     /// Our addresses on the LAN.

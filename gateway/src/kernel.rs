@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_domain::Mac;
+use kavadam_domain::{FilterName, Mac};
 use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Opening, PoolKey, Slot};
 
 /// Each method means what the [`Gate`]'s method of the same name means.
@@ -17,6 +17,8 @@ pub trait Kernel: Send + 'static {
     fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError>;
     fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError>;
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError>;
+    fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError>;
+    fn has_filter(&self, filter: FilterName) -> bool;
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError>;
 }
 
@@ -45,6 +47,12 @@ impl Kernel for Arc<Gate> {
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
         Gate::set_ipv4(self, slot, ipv4)
     }
+    fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError> {
+        Gate::set_filter(self, slot, filter)
+    }
+    fn has_filter(&self, filter: FilterName) -> bool {
+        Gate::has_filter(self, filter)
+    }
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {
         Gate::pools_used_up(self)
     }
@@ -54,6 +62,7 @@ impl Kernel for Arc<Gate> {
 pub trait Naming: Send + Sync + 'static {
     fn open_name(&self, open: Opening, address: IpAddr, stay: Duration) -> Result<(), FirewallError>;
     fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError>;
+    fn filter_of(&self, mac: Mac) -> Option<FilterName>;
 }
 
 impl Naming for Arc<Gate> {
@@ -62,6 +71,9 @@ impl Naming for Arc<Gate> {
     }
     fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError> {
         Gate::keep_names(self, stay)
+    }
+    fn filter_of(&self, mac: Mac) -> Option<FilterName> {
+        Gate::filter_of(self, mac)
     }
 }
 

@@ -17,7 +17,7 @@ pub enum ReloadError {
     )]
     NeedsRestart,
     /// A file with names cannot be read.
-    #[error("cannot read a file of gateway.blocked.files: {0}")]
+    #[error("cannot read a file of gateway.blocked.files or of a filter: {0}")]
     Blocklist(#[from] io::Error),
     /// The packet filter.
     #[error(transparent)]
@@ -64,6 +64,7 @@ impl Reloader {
             blocked4: given.blocked4,
             blocked6: given.blocked6,
             blocked_ports: given.blocked_ports,
+            filters: given.filters,
             all_names: given.all_names,
             strict: given.strict,
             admit_ipv6_only: given.admit_ipv6_only,

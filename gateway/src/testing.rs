@@ -38,6 +38,8 @@ pub(crate) fn sample_config() -> GatewayConfig {
         free: Vec::new(),
         free_names: crate::names::Garden::default(),
         blocked: crate::config::BlockedConfig::default(),
+        is_every_resolver_ours: false,
+        filters: std::collections::BTreeMap::new(),
         interim: Duration::from_mins(1),
         radius: RadiusConfig {
             servers: vec![("127.0.0.1:1812".parse().unwrap(), "127.0.0.1:1813".parse().unwrap())],

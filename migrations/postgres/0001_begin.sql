@@ -14,6 +14,7 @@ CREATE TABLE plan (
     max_devices           BIGINT NOT NULL CHECK (max_devices > 0),
     remembered_days       BIGINT NOT NULL CHECK (remembered_days >= 0),
     throttle_bits_per_sec BIGINT, -- NULL: the session ends with the quota
+    filter                TEXT,    -- name of a filter of the gateways; NULL: none
     is_retired            BOOLEAN NOT NULL DEFAULT FALSE -- ended by an administrator; history refers to it
 );
 

@@ -2,9 +2,11 @@
 //!
 //! To CoovaChilli a limit of 0 means none, so a rate or quota of 0 travels as 1 and an arriving 0 counts as no limit. In an
 //! Access-Accept, Session-Timeout and Idle-Timeout mean what they say. In a CoA-Request what is not mentioned stays as it is
-//! (RFC 5176 §3.6, note 3), so there 0 lifts a limit of any kind, and a time of 0 travels as 1.
+//! (RFC 5176 §3.6, note 3), so there 0 lifts a limit of any kind, and a time of 0 travels as 1; a Filter-Id of `none` lifts a filter.
 
-use kavadam_domain::Limits;
+mod filter;
+
+use kavadam_domain::{FilterName, Limits};
 
 use crate::wire::{Draft, Packet, WrongLength, attr, vendor};
 
@@ -40,6 +42,8 @@ pub struct LimitsPatch {
     pub interim_secs: Change<u32>,
     /// Octets the person has left. Lifted whenever the octets change and nothing is said of this.
     pub remaining_octets: Change<u64>,
+    /// Where it may not go besides.
+    pub filter: Change<FilterName>,
 }
 
 /// Why limits cannot be held. They are never taken for "no limit".
@@ -54,6 +58,14 @@ pub enum LimitsError {
     /// A limit of one direction alone: the kernel's quota is one for both.
     #[error("ChilliSpot-Max-Input-Octets and -Max-Output-Octets cannot be held; send ChilliSpot-Max-Total-Octets")]
     OneWay,
+    /// A name that no filter can have here.
+    #[error(
+        "Filter-Id is no name of a filter: send 1 to 32 lower case letters, digits and dashes, as in [gateway.filters]"
+    )]
+    Filter,
+    /// A session has one filter.
+    #[error("more than one Filter-Id: a session has one filter; send that alone, and put into it what the others hold")]
+    SeveralFilters,
 }
 
 impl<T> Change<T> {
@@ -81,6 +93,7 @@ impl From<Limits> for LimitsPatch {
             idle_secs: Change::to(limits.idle_secs),
             interim_secs: limits.interim_secs.map_or(Change::Keep, Change::Set),
             remaining_octets: Change::to(limits.remaining_octets),
+            filter: Change::to(limits.filter),
         }
     }
 }
@@ -97,6 +110,7 @@ impl LimitsPatch {
             idle_secs: self.idle_secs.applied_to(old.idle_secs),
             interim_secs: self.interim_secs.applied_to(old.interim_secs),
             remaining_octets: self.remaining_octets.applied_to(old.remaining_octets),
+            filter: self.filter.applied_to(old.filter),
         }
     }
 
@@ -136,6 +150,7 @@ impl LimitsPatch {
         if let Change::Set(octets) = self.remaining_octets {
             write_remaining(draft, octets);
         }
+        filter::write(draft, self.filter);
     }
 
     pub(crate) fn read(packet: &Packet) -> Result<Self, LimitsError> {
@@ -161,6 +176,7 @@ impl LimitsPatch {
                 (None, Some(_)) => Change::Lift,
                 (None, None) => Change::Keep,
             },
+            filter: filter::read(packet)?,
         })
     }
 }
@@ -199,6 +215,7 @@ pub(crate) fn write(draft: &mut Draft, limits: &Limits, is_renewable: bool) {
     if let Some(octets) = limits.remaining_octets {
         write_remaining(draft, octets);
     }
+    filter::write(draft, limits.filter.map_or(Change::Keep, Change::Set));
     if is_renewable {
         draft.vendor(vendor::CHILLISPOT_CONFIG, RENEW.as_bytes());
     }
@@ -237,6 +254,7 @@ pub(crate) fn read(packet: &Packet) -> Result<(Limits, bool), LimitsError> {
         idle_secs: packet.try_u32(attr::IDLE_TIMEOUT)?,
         interim_secs: packet.try_u32(attr::ACCT_INTERIM_INTERVAL)?,
         remaining_octets: remaining(packet),
+        filter: filter::read(packet)?.applied_to(None),
     };
     let config = packet.vendor_texts(vendor::CHILLISPOT_CONFIG);
     Ok((limits, config.iter().any(|text| text == RENEW)))

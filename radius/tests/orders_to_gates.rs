@@ -140,8 +140,8 @@ async fn refuses_what_it_does_not_know_and_changes_nothing() {
         (405, |draft| {
             draft.u32(attr::SERVICE_TYPE, 17).octets(attr::STATE, b"x");
         }),
-        // Filter-Id
-        (401, |draft| _ = draft.text(11, "guests")),
+        // Login-LAT-Group
+        (401, |draft| _ = draft.text(36, "guests")),
         (401, |draft| _ = draft.u32(attr::NAS_PORT, 5)),
         (401, |draft| _ = draft.text(attr::CALLED_STATION_ID, "x")),
         (401, |draft| _ = draft.vendor_u32((9, 1), 5)),
@@ -177,14 +177,37 @@ async fn a_disconnect_carries_no_changes() {
 #[tokio::test]
 async fn a_malformed_limit_is_refused() {
     let scene = scene();
-    let short: [fn(&mut Draft); 3] = [
+    let short: [fn(&mut Draft); 4] = [
         |draft| _ = draft.octets(attr::SESSION_TIMEOUT, &[0; 3]),
         |draft| _ = draft.vendor(vendor::CHILLISPOT_MAX_TOTAL_OCTETS, &[0; 8]),
         |draft| _ = draft.octets(attr::VENDOR_SPECIFIC, &[0, 0, 0x38, 0xdf, 3, 9, 0, 0]),
+        |draft| _ = draft.text(attr::FILTER_ID, "std.ppp"),
     ];
     for add in short {
         assert_eq!(scene.ask(Code::CoaRequest, add).await, Some(407));
     }
+    assert!(scene.done().is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_is_given_or_taken_away_and_two_are_none() {
+    let scene = scene();
+    for (name, change) in [
+        ("minors", Change::Set("minors".parse().unwrap())),
+        ("none", Change::Lift),
+    ] {
+        let add = |draft: &mut Draft| _ = draft.text(attr::FILTER_ID, name);
+        assert_eq!(scene.ask(Code::CoaRequest, add).await, None);
+        let patch = LimitsPatch {
+            filter: change,
+            ..LimitsPatch::default()
+        };
+        assert_eq!(scene.done().last().unwrap().1, Some(patch));
+    }
+    let two = |draft: &mut Draft| {
+        draft.text(attr::FILTER_ID, "minors").text(attr::FILTER_ID, "adults");
+    };
+    assert_eq!(scene.ask(Code::CoaRequest, two).await, Some(404));
     assert!(scene.done().is_empty());
 }
 

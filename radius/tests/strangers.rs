@@ -72,6 +72,7 @@ async fn centre() -> Centre {
         max_devices: 2,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+        filter: None,
     };
     access.set_plan(&plan, "test", now()).await.unwrap();
     let site = access

@@ -80,6 +80,7 @@ impl Centre for Open {
                 idle_secs: Some(600),
                 interim_secs: Some(60),
                 remaining_octets: None,
+                filter: None,
             },
             is_renewable: false,
             plan: "citizen".into(),
@@ -254,6 +255,7 @@ impl Flow {
             max_devices: 1,
             remembered_days: 14,
             after_quota: AfterQuota::Close,
+            filter: None,
         };
         access.set_plan(&plan, "test", now()).await.unwrap();
         access.set_site("Stand", true, "citizen", "test", now()).await.unwrap();

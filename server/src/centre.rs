@@ -128,7 +128,7 @@ async fn furnish_gate(config: &Config, access: &Access) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn first_plan() -> Plan {
+pub fn first_plan() -> Plan {
     Plan {
         id: PlanId(0),
         name: FIRST_PLAN.to_owned(),
@@ -142,6 +142,7 @@ fn first_plan() -> Plan {
         max_devices: 3,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+        filter: None,
     }
 }
 

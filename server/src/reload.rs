@@ -52,6 +52,7 @@ fn is_other_but_for_the_gate(before: &File, now: &File) -> bool {
     now.gateway.walled_garden.clone_from(&gate.walled_garden);
     now.gateway.free.clone_from(&gate.free);
     now.gateway.blocked.clone_from(&gate.blocked);
+    now.gateway.filters.clone_from(&gate.filters);
     now.gateway.uplink.clone_from(&gate.uplink);
     now.gateway.strict = gate.strict;
     now.gateway.admit_ipv6_only = gate.admit_ipv6_only;
@@ -70,6 +71,7 @@ mod tests {
         now.gateway.walled_garden.push("203.0.113.30".into());
         now.gateway.free.push("example.org".into());
         now.gateway.blocked.ports.push("tcp/25".into());
+        now.gateway.filters.entry("minors".into()).or_default();
         now.gateway.isolate_clients = false;
         now.gateway.uplink.up = "20Mbit".into();
         now.gateway.strict = false;

@@ -7,8 +7,8 @@ use kavadam_domain::challenge::ChallengeState;
 use kavadam_domain::plan::Period;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{
-    CertificateName, ChallengeId, DeviceId, EntitlementId, Language, LeaseId, Mac, MobileNumber, NasId, PlanId,
-    SessionId, SiteId, SubscriberId, Timestamp,
+    CertificateName, ChallengeId, DeviceId, EntitlementId, FilterName, Language, LeaseId, Mac, MobileNumber, NasId,
+    PlanId, SessionId, SiteId, SubscriberId, Timestamp,
 };
 use sqlx::error::BoxDynError;
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -125,6 +125,7 @@ column! {
     MobileNumber as String: |number| number.digits().to_owned(), |raw| Ok(raw.parse()?);
     IpAddr as String: |ip| ip.to_string(), |raw| Ok(raw.parse()?);
     CertificateName as String: |name| name.to_string(), |raw| Ok(raw.parse()?);
+    FilterName as String: |name| name.to_string(), |raw| Ok(raw.parse()?);
     IpNet as String: |net| net.to_string(), |raw| Ok(raw.parse()?);
     Language as String: |language| language.tag().to_owned(), |raw| known(Self::from_tag(&raw), &raw);
     SessionState as String: |state| state.word().to_owned(), |raw| known(Self::from_word(&raw), &raw);

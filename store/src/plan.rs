@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kavadam_domain::plan::{AfterQuota, Period, Plan};
-use kavadam_domain::{PlanId, SubscriberId};
+use kavadam_domain::{FilterName, PlanId, SubscriberId};
 
 use crate::sql::{Id, execute, row, rows};
 use crate::{Result, Tx};
@@ -35,6 +35,8 @@ row! {
         pub remembered_days: u32,
         /// Speed after the quota, bit/s; `None` closes.
         pub throttle_bits_per_sec: Option<u64>,
+        /// Name of its filter.
+        pub filter: Option<FilterName>,
     }
 }
 
@@ -56,6 +58,7 @@ impl From<PlanRow> for Plan {
             max_devices: row.max_devices,
             remembered_days: row.remembered_days,
             after_quota,
+            filter: row.filter,
         }
     }
 }
@@ -118,14 +121,14 @@ impl Tx {
             self,
             fetch_one,
             "INSERT INTO plan (name, quota_octets, period, time_zone, down_bits_per_sec, up_bits_per_sec, session_secs,
-                 idle_secs, max_devices, remembered_days, throttle_bits_per_sec)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                 idle_secs, max_devices, remembered_days, throttle_bits_per_sec, filter)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (name) DO UPDATE SET quota_octets = excluded.quota_octets, period = excluded.period,
                  time_zone = excluded.time_zone, down_bits_per_sec = excluded.down_bits_per_sec,
                  up_bits_per_sec = excluded.up_bits_per_sec, session_secs = excluded.session_secs,
                  idle_secs = excluded.idle_secs, max_devices = excluded.max_devices,
                  remembered_days = excluded.remembered_days, throttle_bits_per_sec = excluded.throttle_bits_per_sec,
-                 is_retired = FALSE
+                 filter = excluded.filter, is_retired = FALSE
              RETURNING id",
             plan.name,
             plan.quota_octets,
@@ -138,6 +141,7 @@ impl Tx {
             plan.max_devices,
             plan.remembered_days,
             throttle_bits_per_sec,
+            plan.filter,
         )?;
         Ok(PlanId(saved.id))
     }

@@ -85,6 +85,7 @@ impl VendorRow {
             idle_secs: self.idle_secs,
             interim_secs: None,
             remaining_octets: None,
+            filter: None,
         }
     }
 

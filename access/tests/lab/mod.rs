@@ -84,6 +84,7 @@ pub fn plan(quota_octets: u64) -> Plan {
         max_devices: 2,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+        filter: None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Pool, Session, State};
 use crate::FirewallError;
 use crate::netlink::Element;
 use crate::ruleset::set;
-use crate::session::{AdoptedSession, Meter, PoolKey, SessionState, Slot, recall};
+use crate::session::{AdoptedSession, Meter, PoolKey, Remembered, SessionState, Slot, recall};
 
 impl State {
     pub(super) fn adopt(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
@@ -43,6 +43,7 @@ impl State {
                 mac: session.mac,
                 ipv4: session.ipv4,
                 label: session.label.clone(),
+                filter: session.filter,
                 state: online
                     .get(slot)
                     .map_or(SessionState::Expired, |element| SessionState::Online {
@@ -102,22 +103,30 @@ impl State {
         for one in elements {
             let pool = one.object.as_deref().and_then(PoolKey::from_name);
             let device = one.userdata.as_deref().and_then(recall);
-            let (Some(slot), Some(pool), Some((mac, ipv4, label))) = (number(&one.key).map(Slot), pool, device) else {
+            let (Some(slot), Some(pool), Some(device)) = (number(&one.key).map(Slot), pool, device) else {
                 tracing::warn!("a foreign element is in the map {} of the gate's table", set::TOTAL);
                 continue;
             };
+            let Remembered {
+                mac,
+                ipv4,
+                filter,
+                label,
+            } = device;
             let session = Session {
                 mac,
                 ipv4,
                 pool,
                 up: speed(&up, slot),
                 down: speed(&down, slot),
+                filter,
                 label,
             };
             self.pools.entry(pool).or_default().slots.insert(slot);
             self.index(slot, &session);
             self.sessions.insert(slot, session);
         }
+        self.filtered.set_all(&self.sessions);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::pools::kernel_limit;
 use super::sessions::key4;
 use super::{Session, State};
-use crate::netlink::Element;
+use crate::netlink::{Element, Entry};
 use crate::ruleset::set;
 use crate::session::Slot;
 use crate::{FirewallError, Restored};
@@ -53,6 +53,7 @@ impl State {
                 }
             }
         }
+        differences.extend(self.mend_filters()?);
         differences.extend(self.mend_pools()?);
         differences.extend(self.mend_leases()?);
         let more = differences.len().saturating_sub(MOST_NAMED);
@@ -104,6 +105,36 @@ impl State {
             .iter()
             .map(|(set, _)| format!("{set} had an element of no session"))
             .collect())
+    }
+
+    /// Who is out of its filter's set would go everywhere.
+    fn mend_filters(&mut self) -> Result<Vec<String>, FirewallError> {
+        let filtered = self.sessions.iter().filter(|(_, session)| session.filter.is_some());
+        let filtered: Vec<_> = filtered
+            .map(|(slot, one)| (*slot, one.filter_elements(*slot)))
+            .collect();
+        let mut differences = Vec::new();
+        for (slot, elements) in filtered {
+            let mut batch = self.nft.batch();
+            for (set, key) in &elements {
+                let shown = self
+                    .nft
+                    .elements(set, &[key])
+                    .map_err(FirewallError::kernel("read a session"))?;
+                if shown.is_empty() {
+                    let entry = Entry {
+                        key,
+                        ..Entry::default()
+                    };
+                    batch.add(set, &entry);
+                    differences.push(format!("{slot} was gone from {set}"));
+                }
+            }
+            self.nft
+                .commit(batch)
+                .map_err(FirewallError::kernel("put a session back"))?;
+        }
+        Ok(differences)
     }
 
     /// A quota that was set back or changed would let more pass than was granted.

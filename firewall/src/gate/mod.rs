@@ -9,6 +9,7 @@
 //! the kernel in one transaction first and the memory after.
 
 mod adopt;
+mod filters;
 mod leases;
 mod mend;
 mod numbers;
@@ -22,15 +23,16 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ipnet::Ipv6Net;
-use kavadam_domain::Mac;
+use kavadam_domain::{FilterName, Mac};
 
 use crate::netlink::{Channel, Neighbours, Table};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
 use crate::{Events, FirewallError, Layout, OtherLan, apply};
+use filters::Filtered;
 pub use leases::Opening;
 use numbers::Numbers;
 use owner::Holding;
@@ -42,6 +44,7 @@ pub struct Gate {
     state: Mutex<State>,
     /// Somebody else has changed elements.
     is_suspect: AtomicBool,
+    filtered: Arc<Filtered>,
 }
 
 /// What we know of the kernel's table, and the way to it.
@@ -68,6 +71,9 @@ struct State {
     pools: HashMap<PoolKey, Pool>,
     by_mac: HashMap<Mac, Slot>,
     by_ipv4: HashMap<Ipv4Addr, Slot>,
+    /// Filters that the rules have.
+    filters: BTreeSet<FilterName>,
+    filtered: Arc<Filtered>,
     /// Addresses leased to a device, and until when: its MAC stays known until the last one ends.
     leases: HashMap<Mac, BTreeMap<Ipv4Addr, Option<Instant>>>,
 }
@@ -80,6 +86,7 @@ struct Session {
     /// Octets per second.
     up: Option<u64>,
     down: Option<u64>,
+    filter: Option<FilterName>,
     label: Vec<u8>,
 }
 
@@ -113,6 +120,8 @@ impl State {
             pools: HashMap::new(),
             by_mac: HashMap::new(),
             by_ipv4: HashMap::new(),
+            filters: BTreeSet::new(),
+            filtered: Arc::default(),
             leases: HashMap::new(),
         })
     }
@@ -138,6 +147,7 @@ impl Gate {
             }
         }
         Ok(Self {
+            filtered: Arc::clone(&state.filtered),
             state: Mutex::new(state),
             is_suspect: AtomicBool::new(false),
         })
@@ -147,10 +157,11 @@ impl Gate {
     /// are open, free or blocked have changed it takes a millisecond, otherwise some tens of them, in which nobody can log in.
     ///
     /// # Errors
-    /// As [`Gate::load`]; then the rules before still hold.
+    /// As [`Gate::load`], and [`FirewallError::FilterInUse`]; then the rules before still hold.
     pub fn reload(&self, layout: &Layout) -> Result<(), FirewallError> {
         layout.check()?;
         let mut state = self.state();
+        state.require_filters_in_use(layout)?;
         if state.has_structure_of(layout) {
             state.fill_configured(layout)
         } else {
@@ -259,7 +270,7 @@ impl Gate {
     ///
     /// # Errors
     /// For each: [`FirewallError::DeviceOnline`], [`FirewallError::AddressTaken`], [`FirewallError::Full`],
-    /// [`FirewallError::UnknownPool`], [`FirewallError::LabelTooLong`], [`FirewallError::NoInterface`], …; then nothing
+    /// [`FirewallError::UnknownPool`], [`FirewallError::UnknownFilter`], [`FirewallError::LabelTooLong`], [`FirewallError::NoInterface`], …; then nothing
     /// has changed of it.
     pub fn open_all(&self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
         self.state().open_all(sessions)

@@ -43,6 +43,9 @@ impl State {
             self.fill_prefixes()?;
         }
         self.structure = loaded.is_ok().then(|| ruleset::structure(layout));
+        if loaded.is_ok() {
+            self.filters = layout.filters.keys().copied().collect();
+        }
         loaded
     }
 

@@ -26,8 +26,9 @@ impl State {
         for (slot, session) in &lost {
             self.release(session.ipv4);
             if !is_new {
-                self.delete_if_there(&session.elements(*slot))
-                    .map_err(FirewallError::kernel("remove what is left of a session"))?;
+                let left = || FirewallError::kernel("remove what is left of a session");
+                self.delete_if_there(&session.elements(*slot)).map_err(left())?;
+                self.delete_if_there(&session.filter_elements(*slot)).map_err(left())?;
             }
         }
         if is_new {

@@ -97,7 +97,7 @@ impl Session {
 
     /// Who the session is for, and which quota it draws on.
     pub(super) fn add_total(&self, slot: Slot, batch: &mut Batch) -> Result<(), FirewallError> {
-        let userdata = remember(self.mac, self.ipv4, &self.label)?;
+        let userdata = remember(self.mac, self.ipv4, self.filter, &self.label)?;
         let object = self.pool.name();
         let key = slot.0.to_ne_bytes();
         let entry = Entry {
@@ -179,13 +179,14 @@ impl State {
         if u32::try_from(self.sessions.len()).is_ok_and(|present| present >= self.max_sessions) {
             return Err(FirewallError::Full(self.max_sessions));
         }
+        self.require_filter(open.filter)?;
         let pool = self
             .pools
             .get(&open.pool)
             .ok_or(FirewallError::UnknownPool(open.pool))?;
         let pool_limit = pool.slots.is_empty().then_some(pool.limit_octets);
         // Before anything of it is in the batch.
-        remember(open.mac, open.ipv4, &open.label)?;
+        remember(open.mac, open.ipv4, open.filter, &open.label)?;
         let slot = Slot(self.numbers.take()?);
         let session = Session {
             mac: open.mac,
@@ -193,6 +194,7 @@ impl State {
             pool: open.pool,
             up: octets_per_sec(open.up_bits_per_sec),
             down: octets_per_sec(open.down_bits_per_sec),
+            filter: open.filter,
             label: open.label.clone(),
         };
         if let Some(limit) = pool_limit {
@@ -218,10 +220,12 @@ impl State {
         let timeout_ms = open.timeout.map(millis);
         session.add_lim_up(slot, self.burst_octets, batch);
         session.add_lim_down(slot, self.burst_octets, timeout_ms, batch);
+        session.add_filter(slot, batch);
         session.add_gate(slot, timeout_ms, batch);
 
         self.pools.entry(open.pool).or_default().slots.insert(slot);
         self.index(slot, &session);
+        self.filtered.set(session.mac, session.filter);
         self.sessions.insert(slot, session);
         Ok(slot)
     }
@@ -232,6 +236,7 @@ impl State {
             return;
         };
         self.release(session.ipv4);
+        self.filtered.set(session.mac, None);
         self.by_mac.remove(&session.mac);
         if let Some(ipv4) = session.ipv4 {
             self.by_ipv4.remove(&ipv4);
@@ -259,7 +264,7 @@ impl State {
         }
     }
 
-    fn session(&self, slot: Slot) -> Result<&Session, FirewallError> {
+    pub(super) fn session(&self, slot: Slot) -> Result<&Session, FirewallError> {
         self.sessions.get(&slot).ok_or(FirewallError::UnknownSlot(slot))
     }
 
@@ -269,8 +274,10 @@ impl State {
         let (ipv4, mac, pool) = (session.ipv4, session.mac, session.pool);
         let mut gate = session.expiring(slot);
         gate.push((set::LIM_UP, slot.0.to_ne_bytes().to_vec()));
-        self.delete_if_there(&gate)
-            .map_err(FirewallError::kernel("close a session"))?;
+        let filter = session.filter_elements(slot);
+        let closing = || FirewallError::kernel("close a session");
+        self.delete_if_there(&gate).map_err(closing())?;
+        self.delete_if_there(&filter).map_err(closing())?;
         self.release(ipv4);
 
         let meter = self.read(&[slot])?.first().map(|(_, meter)| *meter).unwrap_or_default();
@@ -287,6 +294,7 @@ impl State {
         self.left_pool(pool, slot, meter);
         self.sessions.remove(&slot);
         self.by_mac.remove(&mac);
+        self.filtered.set(mac, None);
         if let Some(ipv4) = ipv4 {
             self.by_ipv4.remove(&ipv4);
         }
@@ -355,14 +363,16 @@ impl State {
 
     /// Puts another version of a session in its place, in one transaction: deleted and added, since elements cannot be
     /// changed. `end` makes the new time to the end, ms, out of the old.
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         slot: Slot,
         new: Session,
         end: impl FnOnce(Option<u64>) -> Option<u64>,
     ) -> Result<(), FirewallError> {
         let old = self.session(slot)?;
-        let (mut stale, moved) = (old.expiring(slot), old.ipv4 != new.ipv4);
+        let (mut stale, is_filtered_anew) = (old.expiring(slot), old.filter != new.filter);
+        let is_remembered_anew = old.ipv4 != new.ipv4 || is_filtered_anew;
+        let filter = old.filter_elements(slot);
         let mark = slot.0.to_ne_bytes();
         stale.push((set::LIM_UP, mark.to_vec()));
         let online = self
@@ -375,10 +385,19 @@ impl State {
         for (set, key) in &stale {
             batch.delete(set, key);
         }
+        if is_filtered_anew {
+            for (set, key) in &filter {
+                let found = self.nft.elements(set, &[key]);
+                if !found.map_err(FirewallError::kernel("read a session"))?.is_empty() {
+                    batch.delete(set, key);
+                }
+            }
+            new.add_filter(slot, &mut batch);
+        }
         new.add_lim_up(slot, self.burst_octets, &mut batch);
         new.add_lim_down(slot, self.burst_octets, timeout_ms, &mut batch);
         new.add_gate(slot, timeout_ms, &mut batch);
-        if moved {
+        if is_remembered_anew {
             batch.delete(set::TOTAL, &mark);
             new.add_total(slot, &mut batch)?;
         }
@@ -408,10 +427,11 @@ impl State {
 
     /// Deletes those of these elements that are there, together. They are looked for first: what the kernel refuses it takes back only after
     /// every processor has moved on, some 30 ms in which it does nothing else for us.
-    pub(super) fn delete_if_there(&mut self, keys: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    pub(super) fn delete_if_there<S: AsRef<str>>(&mut self, keys: &[(S, Vec<u8>)]) -> io::Result<()> {
         for attempt in 0.. {
             let mut batch = self.nft.batch();
             for (set, key) in keys {
+                let set = set.as_ref();
                 if !self.nft.elements(set, &[key])?.is_empty() {
                     batch.delete(set, key);
                 }

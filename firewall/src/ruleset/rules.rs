@@ -2,14 +2,14 @@
 
 use kavadam_domain::PortMapping;
 
-use super::{COUNTERS, Chain, Hook, set, share, unleased};
+use super::{COUNTERS, Chain, Hook, filters, set, share, unleased};
 use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
 pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
     let [free_up, free_down, blocked] = COUNTERS;
-    let plain = |name, rules| Chain {
-        name,
+    let plain = |name: &'static str, rules| Chain {
+        name: name.into(),
         hook: None,
         rules,
     };
@@ -39,14 +39,15 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
     chains.extend(layout.uplink.map(|_| plain("shared", shared())));
     chains.extend(unleased::are_heard(layout).then(|| plain("unleased", unleased::known())));
     chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
+    chains.extend(filters::chains(layout));
     chains
 }
 
 /// Those that the kernel calls itself.
 fn hooked(layout: &Layout) -> Vec<Chain> {
     let (lan, wan) = (&layout.lan_if, &layout.wan_if);
-    let base = |name, kind, at, priority, policy, rules| Chain {
-        name,
+    let base = |name: &'static str, kind, at, priority, policy, rules| Chain {
+        name: name.into(),
         hook: Some(Hook {
             kind,
             at,
@@ -375,6 +376,7 @@ fn uplink_unmarked(layout: &Layout) -> Vec<String> {
         "ip6 daddr @blocked6 goto refused",
         "meta l4proto . th dport @blocked_ports goto refused",
     ]));
+    rules.extend(filters::question(layout));
     rules.push(metered_up(layout));
     rules.push("drop  # too fast, or used up".to_owned());
     rules

@@ -38,6 +38,7 @@ fn matches_the_printed_copy_without_ipv6_garden_and_leases() {
         blocked4: vec![],
         blocked6: vec![],
         blocked_ports: vec![],
+        filters: [].into(),
         citizen_names_port: None,
         strict: false,
         uplink: None,
@@ -76,7 +77,7 @@ fn uses_every_set_and_reaches_every_chain() {
     let only_for_us = [set::SPENT, set::RESERVED];
     for (name, _) in sets(&sample()) {
         assert!(
-            all.contains(&format!("@{name}")) || only_for_us.contains(&name),
+            all.contains(&format!("@{name}")) || only_for_us.contains(&&*name),
             "set {name} is unused"
         );
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use ipnet::Ipv4Net;
 use kavadam_domain::PortMapping;
-use kavadam_firewall::{Gate, Layout, OtherLan, Uplink, ruleset};
+use kavadam_firewall::{Filter, Gate, Layout, OtherLan, Uplink, ruleset};
 
 use crate::Case;
 use crate::lab::{Inside, layout};
@@ -62,6 +62,16 @@ fn layouts() -> Vec<Layout> {
         blocked4: vec!["192.0.2.0/25".parse().unwrap(), "198.18.0.0/15".parse().unwrap()],
         blocked6: vec!["2001:db8:bad::/48".parse().unwrap()],
         blocked_ports: vec![(6, 25), (17, 5060)],
+        filters: [("minors", "198.51.100.0/24"), ("guests", "198.51.100.128/25")]
+            .map(|(name, net)| {
+                let filter = Filter {
+                    nets4: vec![net.parse().unwrap()],
+                    ports: vec![(6, 25)],
+                    ..Filter::default()
+                };
+                (name.parse().unwrap(), filter)
+            })
+            .into(),
         uplink: Some(Uplink {
             up_bits_per_sec: 20_000_000,
             down_bits_per_sec: 100_000_000,

@@ -274,6 +274,7 @@ impl Phone {
             up_bits_per_sec: None,
             down_bits_per_sec: None,
             timeout: None,
+            filter: None,
             label: format!("phone {}", self.number).into_bytes(),
         }
     }

@@ -16,6 +16,7 @@
 mod before_login;
 mod compiled;
 mod endings;
+mod filters;
 mod lab;
 mod quotas;
 mod restarts;
@@ -35,6 +36,7 @@ fn cases() -> Vec<Case> {
     [
         before_login::CASES,
         sessions::CASES,
+        filters::CASES,
         quotas::CASES,
         endings::CASES,
         restarts::CASES,

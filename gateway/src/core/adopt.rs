@@ -71,7 +71,12 @@ impl<K: Kernel> Core<K> {
             .map(|secs| Duration::from_secs(secs.into()).saturating_sub(age));
         let remaining = if is_over { Some(Duration::ZERO) } else { by_row };
         self.unlimited.insert(one.slot);
+        let filter = row.limits.filter;
         self.enter_adopted(one, row, age, remaining, now);
+        if !self.has_filter(filter) {
+            // It would go on without.
+            self.halt(one.slot, terminate_cause::NAS_ERROR, now);
+        }
     }
 
     /// Nobody knows whose it was. Its octets are all that can be told, when they are final.

@@ -151,10 +151,10 @@ impl<K: Kernel> Core<K> {
         let remaining = session
             .ends_at
             .map(|end| end.saturating_duration_since(now.mono).max(HALT_TIMEOUT));
-        let rate = self
-            .kernel
-            .set_rate(slot, limits.up_bits_per_sec, limits.down_bits_per_sec);
-        let done = rate.and_then(|()| self.kernel.set_timeout(slot, remaining));
+        let kernel = &mut self.kernel;
+        let filtered = kernel.set_filter(slot, limits.filter);
+        let rate = filtered.and_then(|()| kernel.set_rate(slot, limits.up_bits_per_sec, limits.down_bits_per_sec));
+        let done = rate.and_then(|()| kernel.set_timeout(slot, remaining));
         match done {
             // That a session has just expired is no failure: it is about to be ended.
             Ok(()) | Err(FirewallError::Expired(_)) => {}

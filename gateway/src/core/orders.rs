@@ -1,7 +1,7 @@
 //! Orders of the centre: Disconnect and CoA (RFC 5176).
 
-use kavadam_domain::Limits;
 use kavadam_domain::session::terminate_cause;
+use kavadam_domain::{FilterName, Limits};
 use kavadam_firewall::Slot;
 use kavadam_radius::{ErrorCause, LimitsPatch, Target};
 
@@ -26,12 +26,28 @@ impl<K: Kernel> Core<K> {
             let session = session.ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND)?;
             let pool = session.pool;
             let limits = patch.applied_to(self.limits_now(session));
+            if !self.has_filter(limits.filter) {
+                return Err(ErrorCause::INVALID_ATTRIBUTE_VALUE);
+            }
             self.apply_limits(slot, limits, now);
             self.outdate_questions(slot);
             self.look_at_pool(pool, now);
             Ok(())
         });
         self.tell(waiter, Told::Ordered(result));
+    }
+
+    /// Whether this gate has the filter, if one is asked for; the log says where not.
+    pub(super) fn has_filter(&self, filter: Option<FilterName>) -> bool {
+        let unknown = filter.filter(|name| !self.kernel.has_filter(*name));
+        if let Some(name) = unknown {
+            tracing::error!(
+                filter = %name,
+                "a session is to have a filter that this gate has not, and is refused or ended. Remedy: add [gateway.filters.{name}] to the \
+                 configuration, or take it from the plan at the centre (kavadam plan set NAME --filter none)"
+            );
+        }
+        unknown.is_none()
     }
 
     /// The limits in force, with what the person has left by now.

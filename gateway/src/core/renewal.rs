@@ -83,6 +83,8 @@ impl<K: Kernel> Core<K> {
             .and_then(|pool| pool.asking.take_if(|asking| asking.ask == ask))
             .is_some_and(|asking| asking.was_used_up);
         match answer {
+            // RFC 2865 §1.1: what cannot be given is a refusal.
+            Answer::Accept(grant) if !self.has_filter(grant.limits.filter) => self.refused_more(key, now),
             Answer::Accept(mut grant) => {
                 let is_outdated = ask.0 <= session.ordered_after;
                 if is_outdated {
@@ -119,8 +121,9 @@ impl<K: Kernel> Core<K> {
             (Some(before), Some(after)) => after > before,
             (_, after) => after.is_none(),
         };
-        // The others of this person share a speed and a fate: let them hear of it at once.
+        // The others of this person share a speed, a filter and a fate: let them hear of it at once.
         let is_other_kind = speeds(&old) != speeds(&grant.limits)
+            || old.filter != grant.limits.filter
             || old.max_total_octets.is_some() != grant.limits.max_total_octets.is_some();
         if is_other_kind {
             self.renew_others(key, slot);
@@ -198,7 +201,8 @@ impl<K: Kernel> Core<K> {
                 .map(|secs| Duration::from_secs(secs.into()).saturating_sub(age));
             session.ends_at = remaining.map(|remaining| now.mono + remaining);
         }
-        if speeds(&old) != speeds(&limits) || old.session_secs != limits.session_secs {
+        let is_otherwise_changed = old.session_secs != limits.session_secs || old.filter != limits.filter;
+        if speeds(&old) != speeds(&limits) || is_otherwise_changed {
             self.out.push(Command::Do(Deed::Limit(slot)));
         }
         self.fit_pool(key);

@@ -133,6 +133,7 @@ impl SessionRow {
             up_bits_per_sec: self.limits.up_bits_per_sec,
             down_bits_per_sec: self.limits.down_bits_per_sec,
             timeout: self.timeout(),
+            filter: self.limits.filter,
             label: self.id.as_bytes().to_vec(),
         }
     }

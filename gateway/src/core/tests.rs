@@ -3,6 +3,7 @@
 mod adoption;
 mod endings;
 pub(crate) mod fake;
+mod filters;
 mod model;
 mod quotas;
 mod renumbering;
@@ -70,6 +71,7 @@ pub(crate) fn lease(octets: u64) -> Grant {
             idle_secs: None,
             interim_secs: Some(60),
             remaining_octets: Some(100 * MB),
+            filter: None,
         },
         is_renewable: true,
         classes: vec![b"class".to_vec()],

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ipnet::{Ipv4Net, Ipv6Net};
 use kavadam_firewall::Opening;
 
-use super::blocklist::Blocklist;
 use super::budget::Budget;
+use super::filtered::{Asker, Lists};
 use super::garden::Garden;
 use super::question::{Asked, addresses, denial, name, read, refusal};
 use crate::config::GatewayConfig;
@@ -40,23 +40,16 @@ pub(super) enum Audience {
 pub(crate) struct Rules {
     garden: Garden,
     free: Garden,
-    /// From the configuration alone.
-    named: Blocklist,
-    files: Vec<PathBuf>,
-    /// With what the files say besides.
-    blocked: Blocklist,
+    blocked: Lists,
 }
 
 impl Rules {
     /// What the configuration says, the files not yet read.
     fn unread(config: &GatewayConfig) -> Self {
-        let named = config.blocked.names.clone();
         Self {
             garden: config.garden_names.clone(),
             free: config.free_names.clone(),
-            blocked: named.clone(),
-            named,
-            files: config.blocked.files.clone(),
+            blocked: Lists::unread(config),
         }
     }
 
@@ -69,30 +62,16 @@ impl Rules {
     }
 
     fn read_files(&self) -> io::Result<Self> {
-        let mut blocked = self.named.clone();
-        for file in &self.files {
-            let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-            let read = blocked.read(&std::fs::read_to_string(file).map_err(told)?);
-            if let Some((line, text)) = read.first_strange {
-                tracing::warn!(
-                    file = %file.display(), line, text, strange = read.strange,
-                    "lines of a blocklist are no names, and were passed over"
-                );
-            }
-            tracing::info!(file = %file.display(), names = read.names, "a blocklist was read");
-        }
         Ok(Self {
             garden: self.garden.clone(),
             free: self.free.clone(),
-            named: self.named.clone(),
-            files: self.files.clone(),
-            blocked,
+            blocked: self.blocked.read()?,
         })
     }
 
     /// What was opened on purpose stays open, whatever list it is on.
-    fn is_blocked(&self, name: &str) -> bool {
-        self.blocked.has(name) && !self.garden.has(name) && !self.free.has(name)
+    fn is_blocked(&self, name: &str, asker: impl FnOnce() -> Asker) -> bool {
+        self.blocked.has(name, asker) && !self.garden.has(name) && !self.free.has(name)
     }
 }
 
@@ -140,7 +119,7 @@ impl<G: Naming> Answerer<G> {
 
     /// Files that the present rules are in, among others.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.rules().files.clone()
+        self.rules().blocked.files()
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -164,7 +143,7 @@ impl<G: Naming> Answerer<G> {
     ) -> io::Result<Option<Vec<u8>>> {
         match audience {
             Audience::Strangers => self.answer_stranger(question, from, asking).await,
-            Audience::Citizens => self.answer_citizen(question, asking).await,
+            Audience::Citizens => self.answer_citizen(question, from, asking).await,
         }
     }
 
@@ -186,7 +165,7 @@ impl<G: Naming> Answerer<G> {
         if !is_open && !self.lock().admits(device, &name, Instant::now()) {
             return Ok(refusal(question));
         }
-        if rules.is_blocked(&name) {
+        if rules.is_blocked(&name, || Asker::Plain) {
             return Ok(denial(question));
         }
         let answer = asking.await?;
@@ -204,10 +183,12 @@ impl<G: Naming> Answerer<G> {
     async fn answer_citizen(
         &self,
         question: &[u8],
+        from: IpAddr,
         asking: impl Future<Output = io::Result<Vec<u8>>>,
     ) -> io::Result<Option<Vec<u8>>> {
         let (name, rules) = (name(question), self.rules());
-        if name.as_ref().is_some_and(|name| rules.is_blocked(name)) {
+        let asker = || self.asker(from);
+        if name.as_ref().is_some_and(|name| rules.is_blocked(name, asker)) {
             return Ok(denial(question));
         }
         let answer = asking.await?;
@@ -219,6 +200,14 @@ impl<G: Naming> Answerer<G> {
             }
         }
         Ok(Some(answer))
+    }
+
+    /// Looked for only if it matters, as an IPv6 address is asked of the kernel.
+    fn asker(&self, from: IpAddr) -> Asker {
+        match self.devices.find(from) {
+            Some(device) => self.gate.filter_of(device.mac).map_or(Asker::Plain, Asker::Filtered),
+            None => Asker::Unknown,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Budget> {

@@ -1,7 +1,7 @@
 //! Names: what devices ask passes here on its way to dnsmasq.
 //!
 //! Four things need somebody who reads it. A **garden** that is given by name opens for the addresses that a device is told, before it is told them;
-//! what is **free** by name likewise is charged to nobody; what is **blocked** by name does not exist; and a **tunnel** of a stranger through DNS is
+//! what is **free** by name likewise is charged to nobody; what is **blocked** by name does not exist, for all or for those of a filter; and a **tunnel** of a stranger through DNS is
 //! starved: only the questions of browsers and operating systems are answered, and only so many new names a minute beneath one domain, since a
 //! tunnel cannot ask for a name twice.
 //!
@@ -12,6 +12,7 @@ mod answer;
 mod blocklist;
 mod budget;
 mod door;
+mod filtered;
 mod garden;
 mod question;
 mod watch;

@@ -23,7 +23,7 @@ pub(super) async fn watch_files<G: Naming>(answerer: Arc<Answerer<G>>) {
                 Ok(Err(_)) if failed == times => {}
                 Ok(Err(error)) => tracing::error!(
                     %error,
-                    "cannot read a blocklist: what was blocked by name before stays so. Remedy: correct gateway.blocked.files, or the file"
+                    "cannot read a blocklist: what was blocked by name before stays so. Remedy: correct gateway.blocked.files or that of a filter, or the file"
                 ),
                 Err(panic) => tracing::error!(%panic, "reading the blocklists ended unexpectedly"),
             }

@@ -138,7 +138,12 @@ const COMMON: [u8; 4] = [
     attr::MESSAGE_AUTHENTICATOR,
     attr::PROXY_STATE,
 ];
-const CHANGES: [u8; 3] = [attr::SESSION_TIMEOUT, attr::IDLE_TIMEOUT, attr::ACCT_INTERIM_INTERVAL];
+const CHANGES: [u8; 4] = [
+    attr::SESSION_TIMEOUT,
+    attr::IDLE_TIMEOUT,
+    attr::ACCT_INTERIM_INTERVAL,
+    attr::FILTER_ID,
+];
 
 fn check_attributes(packet: &Packet, is_change: bool) -> Result<(), ErrorCause> {
     if packet.has(attr::SERVICE_TYPE) {

@@ -14,6 +14,7 @@ fn limits() -> impl Strategy<Value = Limits> {
     let octets = proptest::option::of(1..=u64::MAX);
     let rate = proptest::option::of(1..=u64::from(u32::MAX));
     let secs = proptest::option::of(1..=u32::MAX);
+    let filter = proptest::option::of("[a-z0-9-]{1,32}").prop_map(|name| name.and_then(|name| name.parse().ok()));
     (
         octets.clone(),
         rate.clone(),
@@ -22,8 +23,9 @@ fn limits() -> impl Strategy<Value = Limits> {
         secs.clone(),
         secs,
         octets,
+        filter,
     )
-        .prop_map(|(octets, up, down, session, idle, interim, remaining)| Limits {
+        .prop_map(|(octets, up, down, session, idle, interim, remaining, filter)| Limits {
             max_total_octets: octets,
             up_bits_per_sec: up,
             down_bits_per_sec: down,
@@ -31,6 +33,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             idle_secs: idle,
             interim_secs: interim,
             remaining_octets: remaining,
+            filter,
         })
 }
 
@@ -60,6 +63,7 @@ fn a_limit_that_is_not_mentioned_stays() {
         idle_secs: Some(7),
         interim_secs: Some(8),
         remaining_octets: Some(900),
+        filter: "minors".parse().ok(),
     };
     let packet = received(|draft| _ = draft.u32(attr::SESSION_TIMEOUT, 3600));
     let session_secs = Some(3600);
@@ -150,7 +154,37 @@ fn an_accept_with_a_malformed_limit_is_a_refusal() {
         (|draft| _ = draft.octets(attr::SESSION_TIMEOUT, &[0; 3])) as fn(&mut Draft),
         |draft| _ = draft.vendor(vendor::CHILLISPOT_MAX_TOTAL_OCTETS, &[0; 8]),
         |draft| _ = draft.vendor_u32(vendor::CHILLISPOT_MAX_OUTPUT_OCTETS, 5),
+        |draft| _ = draft.text(attr::FILTER_ID, "std.ppp"),
+        |draft| _ = draft.text(attr::FILTER_ID, "minors").text(attr::FILTER_ID, "adults"),
     ] {
         assert!(matches!(accept(write), AccessReply::Reject { .. }));
     }
+}
+
+#[test]
+fn a_filter_is_named_plainly_once_or_not_at_all() {
+    let read_patch = |all: &[&[u8]]| {
+        let packet = received(|draft| {
+            for name in all {
+                draft.octets(attr::FILTER_ID, name);
+            }
+        });
+        LimitsPatch::read(&packet).map(|patch| patch.filter)
+    };
+    assert_eq!(read_patch(&[b"minors"]), Ok(Change::Set("minors".parse().unwrap())));
+    assert_eq!(read_patch(&[b"none"]), Ok(Change::Lift));
+    assert_eq!(read_patch(&[]), Ok(Change::Keep));
+    for wrong in [
+        &b""[..],
+        b"Minors",
+        b"minors\0",
+        b"std.ppp",
+        b"\xff",
+        b"a; flush ruleset",
+        &[b'x'; 33],
+        &[b'x'; 253],
+    ] {
+        assert_eq!(read_patch(&[wrong]), Err(LimitsError::Filter), "{wrong:?}");
+    }
+    assert_eq!(read_patch(&[b"minors", b"minors"]), Err(LimitsError::SeveralFilters));
 }

@@ -87,7 +87,7 @@ struct Constant {
 
 #[derive(Debug, Clone)]
 enum Value {
-    /// `{plan}` in it is the name of the plan.
+    /// `{plan}` in it is the name of the plan, `{filter}` that of its filter: where it has none, nothing is sent.
     Text(String),
     Octets(Vec<u8>),
     Number(u64),

@@ -85,6 +85,7 @@ fn understood(packet: &Packet, mapping: &Mapping) -> Limits {
         idle_secs: secs(&mapping.idle_secs),
         interim_secs: secs(&mapping.interim_secs),
         remaining_octets: None,
+        filter: None,
     }
 }
 
@@ -107,6 +108,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             idle_secs: idle,
             interim_secs: interim,
             remaining_octets: None,
+            filter: None,
         })
 }
 
@@ -169,6 +171,7 @@ fn citizen() -> Limits {
         idle_secs: Some(600),
         interim_secs: Some(60),
         remaining_octets: Some(5_000_000_000),
+        filter: None,
     }
 }
 
@@ -270,7 +273,18 @@ fn snapshot_of(profile: &Profile) -> String {
             true,
         ),
         ("a plan without limits", Limits::default(), false),
+        (
+            "a plan with a filter",
+            Limits {
+                filter: "minors".parse().ok(),
+                ..citizen()
+            },
+            false,
+        ),
     ] {
+        if limits.filter.is_some() && !profile.is_own() {
+            continue;
+        }
         write!(text, "\n# {title}\n{}", shown(&accepted(profile, limits, is_throttled))).unwrap();
     }
     let can = profile.abilities();
@@ -290,6 +304,11 @@ fn snapshot_of(profile: &Profile) -> String {
             ..citizen()
         };
         actions.push(("no speed limit any more", OrderAction::Change(lifted)));
+        let filtered = Limits {
+            filter: "minors".parse().ok(),
+            ..citizen()
+        };
+        actions.extend(profile.is_own().then_some(("a filter", OrderAction::Change(filtered))));
     }
     for (title, action) in actions {
         for way in 0..profile.ways() {

@@ -1,7 +1,7 @@
 //! Profiles at work: limits into an Access-Accept or a CoA-Request, orders, and what a request tells.
 
 use kavadam_access::api::{NasEntry, Order, OrderAction, Seen as Told};
-use kavadam_domain::{Limits, Mac, Timestamp};
+use kavadam_domain::{FilterName, Limits, Mac, Timestamp};
 
 use super::{Changes, Constant, Field, Mapping, Name, Number, Profile, Seen, Source, Value};
 use crate::LimitsPatch;
@@ -32,12 +32,12 @@ impl Dialect<'_> {
         } else {
             &[]
         };
-        for constant in throttled {
-            constant.write(draft, self.plan);
-        }
-        let is_replaced = |constant: &&Constant| throttled.iter().any(|slow| slow.field == constant.field);
-        for constant in self.profile.always.iter().filter(|constant| !is_replaced(constant)) {
-            constant.write(draft, self.plan);
+        let is_said = |constant: &&Constant| constant.is_said(limits.filter);
+        let throttled: Vec<_> = throttled.iter().filter(is_said).collect();
+        let is_kept = |constant: &&Constant| throttled.iter().all(|slow| slow.field != constant.field);
+        let always = self.profile.always.iter().filter(is_said).filter(is_kept);
+        for constant in throttled.iter().copied().chain(always) {
+            constant.write(draft, self.plan, limits.filter);
         }
     }
 }
@@ -212,10 +212,17 @@ fn last_octets(octets: &[u8], count: usize) -> &[u8] {
 }
 
 impl Constant {
-    fn write(&self, draft: &mut Draft, plan: &str) {
+    /// What names the filter is nothing without one.
+    fn is_said(&self, filter: Option<FilterName>) -> bool {
+        let Value::Text(text) = &self.value else { return true };
+        filter.is_some() || !text.contains("{filter}")
+    }
+
+    fn write(&self, draft: &mut Draft, plan: &str, filter: Option<FilterName>) {
         match &self.value {
             Value::Text(text) => {
-                let text = text.replace("{plan}", plan);
+                let filter = filter.map_or_else(String::new, |name| name.to_string());
+                let text = text.replace("{plan}", plan).replace("{filter}", &filter);
                 self.field.write(draft, self.tag, text.as_bytes());
             }
             Value::Octets(octets) => self.field.write(draft, self.tag, octets),

@@ -176,7 +176,7 @@ fn session_json(seen: &SeenSession, known: Option<&Known>, is_whole: bool) -> Va
         "person": person(known, is_whole), "idle_secs": known.map(|known| known.idle_secs),
         "slot": one.slot.0, "mac": name(one.mac, is_whole), "ipv4": is_whole.then_some(one.ipv4), "state": word(seen),
         "up_octets": one.meter.up_octets, "down_octets": one.meter.down_octets, "pool": one.pool.0,
-        "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
+        "filter": one.filter, "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
         "up_bits_per_sec": bits(seen.up_octets_per_sec), "down_bits_per_sec": bits(seen.down_octets_per_sec),
         "seconds_left": left(seen).map(|left| left.as_secs()),
     })
@@ -256,6 +256,7 @@ mod tests {
                 mac: Mac([2, 0, 0, 0, 0, 7]),
                 ipv4: Some([10, 80, 0, 7].into()),
                 label: Vec::new(),
+                filter: None,
                 state: SessionState::Online {
                     remaining: Some(Duration::from_mins(5)),
                 },

@@ -63,6 +63,7 @@ fn new_plan(name: &str) -> Plan {
         max_devices: 1,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+        filter: None,
     }
 }
 
@@ -101,6 +102,9 @@ fn change(mut plan: Plan, settings: &PlanSettings) -> anyhow::Result<Plan> {
     if let Some(after) = settings.after_quota {
         plan.after_quota = after;
     }
+    if let Some(filter) = settings.filter {
+        plan.filter = filter.0;
+    }
     Ok(plan)
 }
 
@@ -114,6 +118,7 @@ fn plan_json(plan: &Plan) -> Value {
         "down_bits_per_sec": plan.down_bits_per_sec, "up_bits_per_sec": plan.up_bits_per_sec,
         "session_secs": plan.session_secs, "idle_secs": plan.idle_secs, "max_devices": plan.max_devices,
         "remembered_days": plan.remembered_days, "throttle_bits_per_sec": throttle,
+        "filter": plan.filter,
     })
 }
 
@@ -135,6 +140,10 @@ fn allowance(plan: &Plan) -> (String, String) {
     (quota, after)
 }
 
+fn filter(plan: &Plan) -> String {
+    plan.filter.map_or_else(|| "none".to_owned(), |name| name.to_string())
+}
+
 fn plan_table(plans: &[Plan]) -> Vec<String> {
     let row = |plan: &Plan| {
         let (quota, after) = allowance(plan);
@@ -146,10 +155,11 @@ fn plan_table(plans: &[Plan]) -> Vec<String> {
             show_rate(plan.up_bits_per_sec),
             plan.max_devices.to_string(),
             format!("{} days", plan.remembered_days),
+            filter(plan),
         ]
     };
     table(
-        ["PLAN", "QUOTA", "THEN", "DOWN", "UP", "DEVICES", "REMEMBERED"],
+        ["PLAN", "QUOTA", "THEN", "DOWN", "UP", "DEVICES", "REMEMBERED", "FILTER"],
         plans.iter().map(row).collect(),
     )
 }
@@ -168,5 +178,6 @@ fn plan_sheet(plan: &Plan) -> Vec<String> {
         ("idle time", time(plan.idle_secs)),
         ("devices", plan.max_devices.to_string()),
         ("remembered", format!("{} days", plan.remembered_days)),
+        ("filter", filter(plan)),
     ])
 }

@@ -321,7 +321,7 @@ fn answer_json(answer: &Answer) -> Value {
         Ok(limits) => json!({
             "is_accepted": true, "max_total_octets": limits.max_total_octets,
             "up_bits_per_sec": limits.up_bits_per_sec, "down_bits_per_sec": limits.down_bits_per_sec,
-            "session_secs": limits.session_secs,
+            "session_secs": limits.session_secs, "filter": limits.filter,
         }),
         Err(reason) => json!({
             "is_accepted": false, "reason": reason.code(), "message": reason.message(Language::En),
@@ -341,8 +341,11 @@ fn limits_text(limits: &Limits) -> String {
     let time = limits
         .session_secs
         .map_or_else(String::new, |secs| format!(", {} min", secs.div_ceil(60)));
+    let filter = limits.filter.map_or_else(String::new, |name| {
+        format!(", within the filter {name} if the gate has it")
+    });
     format!(
-        "{octets}, {} down, {} up{time}",
+        "{octets}, {} down, {} up{time}{filter}",
         speed(limits.down_bits_per_sec),
         speed(limits.up_bits_per_sec)
     )

@@ -43,7 +43,10 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 for problem in kavadam_gateway::check(&gateway) {
                     findings.bad(&problem.what, &problem.remedy);
                 }
-                blocklists::look(&gateway.blocked.files, findings);
+                blocklists::look("gateway.blocked", &gateway.blocked.files, findings);
+                for (name, filter) in &gateway.filters {
+                    blocklists::look(&format!("gateway.filters.{name}"), &filter.files, findings);
+                }
                 ports::look_at_public_addresses(&gateway, findings);
                 prefixes::look(&gateway.layout(), findings);
                 if gateway.api.is_none() {
@@ -73,8 +76,11 @@ async fn look_at_database(config: &Config, findings: &mut Findings) {
     }
     match crate::centre::look(config).await {
         Ok(access) => match access.plans().await {
-            Ok(_) => {
+            Ok(plans) => {
                 findings.good("the database answers, and the master key is its own");
+                if config.file.role.has_gateway() {
+                    blocklists::look_at_plans(&plans, &config.file.gateway.filters, findings);
+                }
                 gates::look(&access, findings).await;
                 look_at_gates(config, &access, findings).await;
             }

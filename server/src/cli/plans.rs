@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use kavadam_domain::FilterName;
 use kavadam_domain::plan::{AfterQuota, Period};
 
 use super::Output;
@@ -70,6 +71,9 @@ pub struct PlanSettings {
     /// At the quota's end: `close`, or `throttle:SPEED` such as throttle:256kbit
     #[arg(long, value_parser = after_quota)]
     pub after_quota: Option<AfterQuota>,
+    /// Filter for its people, as the gateways have it in [gateway.filters], or `none`
+    #[arg(long, value_parser = or_none(filter))]
+    pub filter: Option<Limit<FilterName>>,
     #[command(flatten)]
     pub output: Output,
 }
@@ -88,6 +92,11 @@ fn or_none<T: Clone + Send + Sync + 'static>(
             read(text).map(|value| Limit(Some(value)))
         }
     }
+}
+
+fn filter(text: &str) -> Result<FilterName, String> {
+    text.parse()
+        .map_err(|error: kavadam_domain::InvalidFilterName| error.to_string())
 }
 
 fn after_quota(text: &str) -> Result<AfterQuota, String> {

@@ -1,5 +1,6 @@
 //! The configuration file, key by key. Defaults are those of `kavadam.example.toml`, which a test compares.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -206,6 +207,7 @@ section! {
         radius: GatewayRadius = GatewayRadius::default(),
         api: Api = Api::default(),
         blocked: Blocked = Blocked::default(),
+        filters: BTreeMap<String, Filter> = BTreeMap::new(),
         uplink: Uplink = Uplink::default(),
         nat: Nat = Nat::default(),
         dnsmasq: Dnsmasq = Dnsmasq::default(),
@@ -220,6 +222,16 @@ section! {
         addresses: Vec<String> = Vec::new(),
         ports: Vec<String> = Vec::new(),
         every_resolver: bool = false,
+    }
+}
+
+section! {
+    /// Where those may not go whose plan names it.
+    Filter {
+        names: Vec<String> = Vec::new(),
+        files: Vec<PathBuf> = Vec::new(),
+        addresses: Vec<String> = Vec::new(),
+        ports: Vec<String> = Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The gateway's part of the configuration.
 
+mod blocked;
 mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,15 +9,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_gateway::config::{ApiConfig, BlockedConfig, DnsmasqConfig, RadiusConfig};
-use kavadam_gateway::{Blocklist, GatewayConfig, OtherLan, is_table_name};
+use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
+use kavadam_gateway::{GatewayConfig, OtherLan, is_table_name};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
 
 use super::problems::Problems;
 use super::secret::{local_secret, read_secret};
 use super::{File, Listen, Role, tls};
-use values::{burst, garden, network_of, other_lan, port_of, ports, uplink};
+use values::{burst, garden, other_lan, ports, uplink};
 
 /// The longest name of an interface that the kernel takes.
 const INTERFACE_OCTETS: usize = 15;
@@ -156,7 +157,7 @@ fn addresses(file: &File, problems: &mut Problems) {
             problems.require(false, key, &error.to_string());
         }
     }
-    blocked(file, problems);
+    blocked::check(file, problems);
     if let Err(error) = burst(file) {
         problems.add("gateway.burst", &error.to_string());
     }
@@ -186,26 +187,6 @@ fn addresses(file: &File, problems: &mut Problems) {
     if let Some(lan4) = lan4 {
         let text = format!("{lan4} has no room for a citizen");
         problems.require(lan4.prefix_len() <= 30, "gateway.lan4", &text);
-    }
-}
-
-fn blocked(file: &File, problems: &mut Problems) {
-    let blocked = &file.gateway.blocked;
-    let mut names = Blocklist::default();
-    for name in &blocked.names {
-        if let Err(error) = names.add(name) {
-            problems.add("gateway.blocked.names", &error.to_string());
-        }
-    }
-    for network in &blocked.addresses {
-        if let Err(error) = network_of(network) {
-            problems.add("gateway.blocked.addresses", &error.to_string());
-        }
-    }
-    for port in &blocked.ports {
-        if let Err(error) = port_of(port) {
-            problems.add("gateway.blocked.ports", &error.to_string());
-        }
     }
 }
 
@@ -325,29 +306,6 @@ pub(super) fn secrets(file: &File) -> anyhow::Result<(Zeroizing<String>, Zeroizi
     Ok((nas?, uam?))
 }
 
-fn build_blocked(file: &File) -> anyhow::Result<BlockedConfig> {
-    let blocked = &file.gateway.blocked;
-    let mut names = Blocklist::default();
-    for name in &blocked.names {
-        names.add(name)?;
-    }
-    Ok(BlockedConfig {
-        names,
-        files: blocked.files.clone(),
-        networks: blocked
-            .addresses
-            .iter()
-            .map(|text| network_of(text))
-            .collect::<anyhow::Result<_>>()?,
-        ports: blocked
-            .ports
-            .iter()
-            .map(|text| port_of(text))
-            .collect::<anyhow::Result<_>>()?,
-        is_every_resolver_ours: blocked.every_resolver,
-    })
-}
-
 pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::Result<GatewayConfig> {
     let gateway = &file.gateway;
     let servers = gateway.radius.auth_servers.iter().zip(&gateway.radius.acct_servers);
@@ -412,7 +370,9 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         garden_names,
         free,
         free_names,
-        blocked: build_blocked(file).context("gateway.blocked")?,
+        blocked: blocked::blocked(file)?,
+        is_every_resolver_ours: gateway.blocked.every_resolver,
+        filters: blocked::filters(file)?,
         interim: Duration::from_secs(u64::from(gateway.interim_secs)),
         radius: RadiusConfig {
             servers: servers.collect::<anyhow::Result<_>>().context("gateway.radius")?,

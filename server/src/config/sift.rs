@@ -6,6 +6,10 @@ use toml::{Table, Value};
 use super::file::File;
 use super::problems::Problems;
 
+/// A section whose parts people name themselves, and what each may hold.
+const NAMED: [&str; 2] = ["gateway", "filters"];
+const IN_EACH: [&str; 4] = ["names", "files", "addresses", "ports"];
+
 /// What can be used of `given`; the rest keeps its default and leaves a problem. `example` has every key there is.
 pub(super) fn sift(given: &Table, example: &Table, problems: &mut Problems) -> File {
     let usable = usable(&[], given, example, problems);
@@ -17,7 +21,7 @@ fn usable(path: &[&str], given: &Table, example: &Table, problems: &mut Problems
     let mut usable = Table::new();
     for (key, value) in given {
         let path = [path, &[key.as_str()]].concat();
-        match (example.get(key), value) {
+        match (expected(&path, example).as_ref(), value) {
             (None, _) => problems.add(
                 &path.join("."),
                 "there is no such key; `kavadam example-config` lists them all",
@@ -38,6 +42,20 @@ fn usable(path: &[&str], given: &Table, example: &Table, problems: &mut Problems
         }
     }
     usable
+}
+
+/// What the example has there.
+fn expected(path: &[&str], example: &Table) -> Option<Value> {
+    if path == NAMED {
+        return Some(Value::Table(Table::new()));
+    }
+    match path.strip_prefix(&NAMED) {
+        Some([_]) => {
+            let list = |key: &str| (key.to_owned(), Value::Array(Vec::new()));
+            Some(Value::Table(IN_EACH.map(list).into_iter().collect()))
+        }
+        _ => example.get(*path.last()?).cloned(),
+    }
 }
 
 /// Why this value cannot stand at that key, if it cannot.

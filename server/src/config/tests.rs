@@ -289,3 +289,47 @@ fn what_is_free_or_blocked_is_written_as_people_write_it() {
         complains_of(text, &[key]);
     }
 }
+
+#[test]
+fn a_filter_is_written_like_what_is_blocked_for_all() {
+    complains_of(
+        "[gateway.filters.minors]\nnames = ['casino.example.org']\nfiles = ['/etc/kavadam/adult.txt']\n\
+         addresses = ['192.0.2.0/24', '2001:db8::/32']\nports = ['tcp/853']\n[gateway.filters.class-5]\n",
+        &[],
+    );
+    let too_many = (0..65).map(|number| format!("[gateway.filters.f{number}]\n"));
+    let too_many = too_many.collect::<Vec<_>>().concat();
+    complains_of(&too_many, &["gateway.filters"]);
+    complains_of("[gateway]\nfilters = ['minors']\n", &["gateway.filters"]);
+    for (text, key) in [
+        ("[gateway.filters.Minors]\n", "gateway.filters.Minors"),
+        ("[gateway.filters.none]\n", "gateway.filters.none"),
+        (
+            "[gateway.filters.'a b; flush ruleset']\n",
+            "gateway.filters.a b; flush ruleset",
+        ),
+        ("[gateway.filters.'']\n", "gateway.filters."),
+        (
+            "[gateway.filters.minors]\nevery_resolver = true\n",
+            "gateway.filters.minors.every_resolver",
+        ),
+        (
+            "[gateway.filters.minors]\nnames = ['org']\n",
+            "gateway.filters.minors.names",
+        ),
+        (
+            "[gateway.filters.minors]\nnames = [7]\n",
+            "gateway.filters.minors.names",
+        ),
+        (
+            "[gateway.filters.minors]\naddresses = ['0.0.0.0/0']\n",
+            "gateway.filters.minors.addresses",
+        ),
+        (
+            "[gateway.filters.minors]\nports = ['25']\n",
+            "gateway.filters.minors.ports",
+        ),
+    ] {
+        complains_of(text, &[key]);
+    }
+}

@@ -130,6 +130,7 @@ impl World {
             max_devices: 2,
             remembered_days: 14,
             after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
+            filter: Some("minors".parse().unwrap()),
         };
         plan.id = tx.save_plan(&plan).await.unwrap();
         let site = tx.save_site("Vizhinjam", true, plan.id).await.unwrap();

@@ -185,6 +185,7 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         max_devices: 2,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+        filter: None,
     };
     access.set_plan(&plan, "bench", crowd::now()).await?;
     let site = access.set_site("bench", true, "citizen", "bench", crowd::now()).await?;

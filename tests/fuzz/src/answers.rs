@@ -160,6 +160,7 @@ impl Paper {
                 idle_secs: wide.then_some(0),
                 interim_secs: wide.then_some(60),
                 remaining_octets: all(u64::MAX),
+                filter: wide.then(|| "minors".parse().ok()).flatten(),
             },
             is_renewable: self.decided & 4 != 0,
             plan: "citizen".into(),

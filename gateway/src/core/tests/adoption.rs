@@ -4,7 +4,7 @@ use super::*;
 use kavadam_domain::session::terminate_cause;
 
 /// Another process takes over the same kernel, with what was committed.
-fn restarted(old: &Scene, rows: Vec<SessionRow>) -> Scene {
+pub(super) fn restarted(old: &Scene, rows: Vec<SessionRow>) -> Scene {
     let mut scene = Scene::new();
     scene.kernel = old.kernel.clone();
     scene.now = old.now;
@@ -131,7 +131,7 @@ fn what_ended_sessions_left_in_a_pool_survives() {
 }
 
 /// What the rows say after all that was saved and forgotten.
-fn kept(scene: &Scene) -> Vec<SessionRow> {
+pub(super) fn kept(scene: &Scene) -> Vec<SessionRow> {
     let mut rows: std::collections::BTreeMap<String, SessionRow> = std::collections::BTreeMap::new();
     rows.extend(scene.saved.iter().map(|row| (row.id.clone(), row.clone())));
     for id in &scene.forgotten {

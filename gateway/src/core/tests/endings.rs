@@ -6,7 +6,7 @@ use kavadam_radius::{Change, ErrorCause, LimitsPatch, Target};
 
 const SETTLED: Duration = Duration::from_millis(50);
 
-fn target(mac: Mac) -> Target {
+pub(super) fn target(mac: Mac) -> Target {
     Target {
         mac: Some(mac),
         ..Target::default()

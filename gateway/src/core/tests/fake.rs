@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kavadam_domain::Mac;
+use kavadam_domain::{FilterName, Mac};
 use kavadam_firewall::{AdoptedSession, FirewallError, Meter, OpenSession, PoolKey, SessionState, Slot};
 
 use crate::kernel::Kernel;
@@ -25,6 +25,8 @@ pub struct State {
     pub asked_to_open: Vec<usize>,
     /// Sessions are not let go.
     pub is_clinging: bool,
+    /// Those that the rules have.
+    pub filters: HashSet<FilterName>,
     /// Slots whose meters were read.
     pub reads: HashSet<Slot>,
 }
@@ -99,6 +101,12 @@ impl FakeKernel {
             .pool
     }
 
+    pub fn filter_of(&self, mac: Mac) -> Option<FilterName> {
+        let state = self.state();
+        let session = state.sessions.values().find(|one| one.open.mac == mac);
+        session.unwrap().open.filter
+    }
+
     pub fn rates_of(&self, mac: Mac) -> (Option<u64>, Option<u64>) {
         let state = self.state();
         state.sessions.values().find(|one| one.open.mac == mac).unwrap().rates
@@ -115,6 +123,7 @@ impl FakeKernel {
             mac: one.open.mac,
             ipv4: one.open.ipv4,
             label: one.open.label.clone(),
+            filter: one.open.filter,
             state: if one.is_expired {
                 SessionState::Expired
             } else {
@@ -225,6 +234,17 @@ impl Kernel for FakeKernel {
         let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
         session.open.ipv4 = ipv4;
         Ok(())
+    }
+
+    fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError> {
+        let mut state = self.state();
+        let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        session.open.filter = filter;
+        Ok(())
+    }
+
+    fn has_filter(&self, filter: FilterName) -> bool {
+        self.state().filters.contains(&filter)
     }
 
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {

@@ -52,7 +52,13 @@ impl Server {
                 self.in_all += more;
                 let granted = self.granted.entry(id).or_default();
                 *granted += more;
-                Answer::Accept(Box::new(lease(*granted)))
+                let mut grant = lease(*granted);
+                grant.limits.filter = match whim / 8 % 4 {
+                    0 => "minors".parse().ok(),
+                    1 => "nobodys".parse().ok(),
+                    _ => None,
+                };
+                Answer::Accept(Box::new(grant))
             }
         };
         scene.handle(Input::Answered(ask, answer));
@@ -79,12 +85,15 @@ proptest! {
         quota in 0..40 * MB, events in prop::collection::vec(event(), 1..120),
     ) {
         let mut scene = Scene::new();
+        scene.kernel.state().filters.insert("minors".parse().unwrap());
         let mut server = Server { left: quota, ..Server::default() };
         let mut carried = 0;
         let mut rows: HashMap<String, SessionRow> = HashMap::new();
         let mut furthest: HashMap<String, u64> = HashMap::new();
         let end = [Event::Live, Event::LogOff(1), Event::LogOff(2), Event::LogOff(3), Event::LogOff(4), Event::Pass(2_000)];
         for event in events.into_iter().chain(end) {
+            // What the kernel did not hear before the process ended it is told by the next within a second.
+            let is_settled = matches!(event, Event::Pass(1_000..));
             match event {
                 Event::LogOn(n) => _ = scene.log_on(n),
                 Event::LogOff(n) => scene.handle(Input::Logoff(mac(n), None)),
@@ -108,6 +117,10 @@ proptest! {
                 for id in scene.forgotten.drain(..) {
                     rows.remove(&id);
                 }
+            }
+            for row in rows.values().filter(|row| is_settled && !row.is_stopped && scene.kernel.is_open(row.mac)) {
+                prop_assert_eq!(scene.kernel.filter_of(row.mac), row.limits.filter);
+                prop_assert_ne!(row.limits.filter, "nobodys".parse().ok());
             }
             for report in scene.reports.drain(..) {
                 let so_far = furthest.entry(report.id).or_default();

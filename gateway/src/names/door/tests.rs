@@ -11,6 +11,7 @@ use crate::config::BlockedConfig;
 use crate::names::answer::STAY_AT_LEAST;
 use crate::names::{Blocklist, Garden};
 use crate::testing::sample_config;
+use kavadam_domain::{FilterName, Mac};
 use kavadam_firewall::{FirewallError, Opening};
 
 const HELP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 30));
@@ -20,6 +21,7 @@ const HELP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 30));
 struct Opened {
     addresses: Arc<Mutex<Vec<(Opening, IpAddr, Duration)>>>,
     is_kept: Arc<Mutex<Option<bool>>>,
+    filter: Arc<Mutex<Option<FilterName>>>,
 }
 
 impl Naming for Opened {
@@ -30,6 +32,9 @@ impl Naming for Opened {
     fn keep_names(&self, stay: Option<Duration>) -> Result<(), FirewallError> {
         *self.is_kept.lock().unwrap() = Some(stay.is_some());
         Ok(())
+    }
+    fn filter_of(&self, _: Mac) -> Option<FilterName> {
+        *self.filter.lock().unwrap()
     }
 }
 
@@ -70,6 +75,7 @@ struct Doors {
     strangers: SocketAddr,
     citizens: SocketAddr,
     opened: Opened,
+    devices: Devices,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     _files: tempfile::TempDir,
@@ -108,6 +114,13 @@ async fn doors(padding: usize) -> Doors {
     names.add("bad.example.com").unwrap();
     // The garden has precedence.
     names.add("help.example.org").unwrap();
+    let mut minors = BlockedConfig {
+        files: vec![files.path().join("minors")],
+        ..BlockedConfig::default()
+    };
+    std::fs::write(&minors.files[0], "||games.example.com^\n").unwrap();
+    minors.names.add("adult.example.com").unwrap();
+    minors.names.add("free.example.net").unwrap();
     let config = GatewayConfig {
         lan4: "127.0.0.1/8".parse().unwrap(),
         lan6: None,
@@ -120,10 +133,12 @@ async fn doors(padding: usize) -> Doors {
             files: vec![list],
             ..BlockedConfig::default()
         },
+        filters: [("minors".parse().unwrap(), minors)].into(),
         ..sample_config()
     };
     let opened = Opened::default();
-    let door = NameDoor::bind(opened.clone(), &config, Devices::default(), resolver).unwrap();
+    let devices = Devices::default();
+    let door = NameDoor::bind(opened.clone(), &config, devices.clone(), resolver).unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(door.run(stop.clone()));
     let at = |port| SocketAddr::new(config.lan4.addr().into(), port);
@@ -131,6 +146,7 @@ async fn doors(padding: usize) -> Doors {
         strangers: at(config.names_port),
         citizens: at(config.citizen_names_port),
         opened,
+        devices,
         stop,
         task,
         _files: files,
@@ -189,6 +205,50 @@ async fn what_is_free_opens_for_those_online_alone() {
     assert!(doors.opened.addresses().is_empty());
     assert_eq!(over_tcp(doors.citizens, &question).await, answered(&question, 0));
     assert_eq!(doors.opened.addresses(), [(Opening::Free, HELP, STAY_AT_LEAST)]);
+}
+
+#[tokio::test]
+async fn what_a_filter_blocks_does_not_exist_for_those_who_have_it() {
+    let doors = doors(0).await;
+    let asks = async |door, name: &str| rcode(&over_udp(door, &asked(name, TYPE::A)).await);
+    // The file is read a moment after the start.
+    for _ in 0..100 {
+        if asks(doors.citizens, "games.example.com").await == RCODE::NameError {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let names = ["adult.example.com", "www.adult.example.com", "games.example.com"];
+    for name in names {
+        assert_eq!(
+            asks(doors.citizens, name).await,
+            RCODE::NameError,
+            "{name}: nobody knows who asks"
+        );
+        assert_eq!(asks(doors.strangers, name).await, RCODE::NoError, "{name}: a stranger");
+    }
+    doors.devices.lease(Mac([2, 0, 0, 0, 0, 1]), Ipv4Addr::LOCALHOST);
+    for (filter, told) in [
+        (None, RCODE::NoError),
+        ("adults".parse().ok(), RCODE::NoError),
+        ("minors".parse().ok(), RCODE::NameError),
+    ] {
+        *doors.opened.filter.lock().unwrap() = filter;
+        for name in names {
+            assert_eq!(asks(doors.citizens, name).await, told, "{name}, {filter:?}");
+        }
+        assert_eq!(asks(doors.citizens, "www.example.net").await, RCODE::NoError);
+        assert_eq!(
+            asks(doors.citizens, "free.example.net").await,
+            RCODE::NoError,
+            "what is free stays so"
+        );
+        assert_eq!(
+            asks(doors.citizens, "bad.example.com").await,
+            RCODE::NameError,
+            "for all"
+        );
+    }
 }
 
 #[tokio::test]

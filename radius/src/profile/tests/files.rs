@@ -81,6 +81,22 @@ fn the_vendor_on_the_page_for_engineers_is_one() {
 }
 
 #[test]
+fn a_plans_filter_goes_into_what_the_file_says_and_is_left_out_where_there_is_none() {
+    let text =
+        format!("{MINE}[always]\nFilter-Id = 'web-{{filter}}'\n[throttled]\nFilter-Id = '{{plan}}-slow-{{filter}}'\n");
+    let profiles = own("mine.toml", &text).unwrap();
+    let filtered = Limits {
+        filter: "minors".parse().ok(),
+        ..citizen()
+    };
+    let told = |limits, is_slow| accepted(profiles.get("mine"), limits, is_slow).text(attr::FILTER_ID);
+    assert_eq!(told(filtered, false).as_deref(), Some("web-minors"));
+    assert_eq!(told(filtered, true).as_deref(), Some("citizen-slow-minors"));
+    assert_eq!(told(citizen(), false), None);
+    assert_eq!(told(citizen(), true), None);
+}
+
+#[test]
 fn a_limit_that_is_no_more_is_lifted_as_the_gate_understands() {
     let rates = "up_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Up', lifted = 0 }\n\
                  down_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Down' }\n[orders]\nchange = ['rate']";

@@ -167,6 +167,7 @@ async fn furnish(dir: &Path) -> anyhow::Result<(Access, Store)> {
         max_devices: 3,
         remembered_days: 14,
         after_quota: AfterQuota::Close,
+        filter: None,
     };
     access.set_plan(&plan, "bench", now()).await?;
     access.set_site("bench", true, "citizen", "bench", now()).await?;

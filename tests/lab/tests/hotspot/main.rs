@@ -13,6 +13,7 @@ mod decoded;
 mod delegated;
 mod ends;
 mod failures;
+mod filters;
 mod foreign_centre;
 mod hostapd;
 mod hostile;

@@ -9,12 +9,12 @@ use crate::{NUMBER, beside_others, end, log_in, octets, phone, sessions, world_w
 
 const QUOTA: [&str; 2] = ["--quota", "100MB"];
 
-fn fetches(phone: &Phone, family: &str, url: &str) -> bool {
+pub fn fetches(phone: &Phone, family: &str, url: &str) -> bool {
     let words = ["-sSk", "-m", "10", "-o", "/dev/null", family, url];
     phone.netns().output("curl", &words).unwrap().status.success()
 }
 
-fn resolves(phone: &Phone, name: &str) -> bool {
+pub fn resolves(phone: &Phone, name: &str) -> bool {
     let output = phone.netns().output("getent", &["ahostsv4", name]).unwrap();
     output.status.success() && !output.stdout.is_empty()
 }
