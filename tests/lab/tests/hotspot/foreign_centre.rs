@@ -14,6 +14,7 @@ use kavadam_lab::{Phone, Tally, World};
 use md5::{Digest as _, Md5};
 use tempfile::TempDir;
 
+use crate::names::fetches;
 use crate::proxies::radsecproxy;
 use crate::{ENDLESS, MERGED_PACKET, beside_others, is_online, phone, program};
 
@@ -52,11 +53,7 @@ impl Scene {
     /// FreeRADIUS with a change of its configuration.
     fn with(change: impl FnOnce(&FreeRadius) -> anyhow::Result<()>) -> Self {
         let secrets = tempfile::tempdir().unwrap();
-        let secret = secret_file(secrets.path(), "radius", RADIUS_SECRET).unwrap();
-        let radius = format!(
-            "[gateway.radius]\nsecret_file = \"{secret}\"\ntimeout_ms = 1500\nretries = 1\n\
-             auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\n"
-        );
+        let radius = over_udp(&secrets);
         Self::built(secrets, &radius, change)
     }
 
@@ -82,6 +79,15 @@ impl Scene {
         centre.start(&world.internet).unwrap();
         Self { world, centre, secrets }
     }
+}
+
+/// How the gate finds its centre.
+fn over_udp(secrets: &TempDir) -> String {
+    let secret = secret_file(secrets.path(), "radius", RADIUS_SECRET).unwrap();
+    format!(
+        "[gateway.radius]\nsecret_file = \"{secret}\"\ntimeout_ms = 1500\nretries = 1\n\
+         auth_servers = [\"{CENTRE}:1812\"]\nacct_servers = [\"{CENTRE}:1813\"]\n"
+    )
 }
 
 /// What a portal of CoovaChilli's dialect does with the password: `/logon`, and where that leads.
@@ -231,6 +237,47 @@ fn a_stock_freeradius_lets_a_device_in_by_its_mac_and_radclient_changes_and_ends
     assert!(answer.contains("Received Disconnect-ACK"), "{answer}");
     let stop = stopped(&centre, MAC).pop().unwrap();
     assert_eq!(said(&stop, "Acct-Terminate-Cause"), "Admin-Reset");
+}
+
+#[test]
+fn a_filter_of_a_stock_freeradius_holds_and_one_that_the_gate_has_not_lets_nobody_in() {
+    let _machine = beside_others();
+    let secrets = tempfile::tempdir().unwrap();
+    let config = over_udp(&secrets) + "[gateway.filters.minors]\nports = [\"tcp/8000\"]\n";
+    let mut scene = Scene::built(secrets, &config, |centre| {
+        let filtered = USERS
+            .replace(
+                "\tSession-Timeout = 600, Idle",
+                "\tFilter-Id = \"minors\", Session-Timeout = 600, Idle",
+            )
+            .replace(
+                "\tSession-Timeout = 600, WISPr",
+                "\tFilter-Id = \"std.ppp\", Session-Timeout = 600, WISPr",
+            );
+        centre.write("mods-config/files/authorize", &filtered)?;
+        centre.sign_answers()
+    });
+    // The second of the world has the MAC that the centre knows.
+    let (staff, known) = (phone(&mut scene.world), phone(&mut scene.world));
+    let welcome = log_on(&staff, "staff", "a password");
+    assert!(welcome.contains("res=success"), "{welcome}");
+    let fetches = || fetches(&staff, "-4", "http://203.0.113.10:8000/bytes/1");
+    assert!(is_online(&staff) && !fetches());
+    let answer = |filter: &str| {
+        let attributes = format!("User-Name = \"staff\"\nFilter-Id = \"{filter}\"");
+        order(&scene.world, "coa", &attributes)
+    };
+    let refused = answer("nobodys");
+    assert!(refused.contains("Error-Cause = Invalid-Attribute-Value"), "{refused}");
+    assert!(!fetches());
+    let obeyed = answer("none");
+    assert!(obeyed.contains("Received CoA-ACK"), "{obeyed}");
+    assert!(fetches());
+    let said = |words: &str| fs::read_to_string(scene.world.gateway.log()).unwrap().contains(words);
+    let is_refused = until(Duration::from_secs(10), || {
+        !is_online(&known) && said("Filter-Id is no name of a filter")
+    });
+    assert!(is_refused && said("filter=nobodys"));
 }
 
 #[test]
