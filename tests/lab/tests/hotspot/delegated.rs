@@ -53,6 +53,11 @@ fn a_session_goes_on_when_the_provider_delegates_another_prefix() {
     let phone = phone(&mut world);
     let first = phone.slaac_in("2001:db8:a000:").unwrap();
     let own = phone.slaac_in("fd00:80:").unwrap();
+    let checked = world.gateway.check(&world.gate);
+    assert!(
+        checked.contains("devices have addresses of 2001:db8:a000::/64"),
+        "{checked}"
+    );
     let page = phone.open(&format!("http://[{WEB6}]/")).unwrap();
     assert!(page.form("/number").is_ok(), "not captured, but: {}", page.text());
     assert_ne!(fetch_from(&phone, &first), 0, "a stranger");
