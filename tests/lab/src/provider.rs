@@ -11,7 +11,7 @@ use crate::netns::{Process, sh};
 
 /// Asks for a prefix and gives its first /64 to the LAN. What it keeps is kept out of the machine's sight, for there may be several worlds.
 const CLIENT: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
-exec dhcpcd -B -f \"$0\" wan0";
+dhcpcd -B -f \"$0\" wan0 & wait";
 const CLIENT_CONFIG: &str = "duid
 noipv6rs
 ipv6only
@@ -43,10 +43,12 @@ impl Provider {
         let server = world.internet.start(&world.dir().join("kea.log"), "env", &arguments)?;
         let own = world.dir().join("dhcpcd.conf");
         fs::write(&own, CLIENT_CONFIG)?;
-        let words = ["-c", CLIENT, &own.display().to_string()];
+        let own = own.display().to_string();
+        // In a world of their own all of its processes end with the first of them, the shell; else most would outlive it.
+        let words = ["--pid", "--fork", "--kill-child", "sh", "-c", CLIENT, &own];
         let client = world
             .gate
-            .start(&world.dir().join("dhcpcd.log"), "sh", &words)
+            .start(&world.dir().join("dhcpcd.log"), "unshare", &words)
             .context("no client of DHCPv6-PD")?;
         Ok(Self {
             config,
