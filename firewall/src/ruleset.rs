@@ -5,7 +5,10 @@
 //! set, because a packet that meets one while the rules are being replaced finds nothing in it and is lost.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use ipnet::Ipv6Net;
 
 pub(crate) mod arp;
 mod configured;
@@ -145,6 +148,32 @@ pub(crate) fn content(layout: &Layout) -> String {
         for rule in &chain.rules {
             line(&mut out, &format!("add rule inet {table} {} {rule}", chain.name));
         }
+    }
+    out
+}
+
+/// What the sets hold that follow the machine: LANs whose gates are there, and prefixes of the LAN.
+pub(crate) fn followed(layout: &Layout, others: &BTreeSet<String>, prefixes: &BTreeSet<Ipv6Net>) -> String {
+    let table = &layout.table;
+    let mut out = String::new();
+    let mut fill = |name: &str, elements: Vec<String>| {
+        line(&mut out, &format!("flush set inet {table} {name}"));
+        if !elements.is_empty() {
+            line(
+                &mut out,
+                &format!("add element inet {table} {name} {{ {} }}", elements.join(", ")),
+            );
+        }
+    };
+    if !layout.other_lans.is_empty() {
+        fill(set::OTHERS, others.iter().map(|name| format!("\"{name}\"")).collect());
+    }
+    if layout.delegated {
+        let all: Vec<Ipv6Net> = prefixes.iter().copied().collect();
+        fill(
+            set::LAN6,
+            Ipv6Net::aggregate(&all).iter().map(ToString::to_string).collect(),
+        );
     }
     out
 }

@@ -122,6 +122,10 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let mut events = Gate::events(&config.layout())?;
     let (gate, found) = load(&config).await?;
     events.hear_others_than(&gate)?;
+    if !gate.is_owned() {
+        // What others did before we listened to them nobody has told.
+        gate.suspect();
+    }
     let spool = open_spool(&config.state_dir).await?;
     let now = clock::both();
 
@@ -427,6 +431,9 @@ async fn hear(
                     && anew.hear_others_than(&gate).is_ok()
                 {
                     events = anew;
+                    if !gate.is_owned() {
+                        gate.suspect();
+                    }
                     changed.notify_one();
                     engine.send(Message::Gate(GateEvent::Resync)).await;
                 }

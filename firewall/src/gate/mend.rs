@@ -1,61 +1,76 @@
-//! Putting right what somebody else did to the elements of sessions, where the table is not ours alone.
+//! Putting right what somebody else did to the elements of our sets, where the table is not ours alone.
 //!
 //! **What is true?** What the kernel counts and what it has forgotten; what we know of who is online, how fast, and with which number. So an element
 //! that is gone while others of its session are there is put back with their time; one whose meters are gone ends, as nobody knows what it carried;
 //! and what belongs to no session is removed. A session of which nothing is left that would let a packet pass looks like one whose time ran out.
+//!
+//! **Nobody waits long.** Everything is read without holding up the gate, and so is out of date; whoever seems wrong is looked at again, a few at a time
+//! and alone with the kernel, before anything is done about it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::time::Instant;
 
-use super::pools::kernel_limit;
+use kavadam_domain::Mac;
+
+use super::pools::{keep_spent, kernel_limit};
 use super::sessions::key4;
-use super::{Session, State};
-use crate::netlink::{Element, Entry};
-use crate::ruleset::set;
-use crate::session::Slot;
-use crate::{FirewallError, Restored};
+use super::{Gate, Session, State};
+use crate::netlink::{Channel, Element, Quota};
+use crate::ruleset::{members, set};
+use crate::session::{Meter, PoolKey, Slot};
+use crate::{FirewallError, Layout, Restored};
 
 /// Differences that are named; of the others only how many there are.
 const MOST_NAMED: usize = 20;
+/// Sessions looked at again while everybody else waits.
+const TOGETHER: usize = 64;
+/// What lets a session's packets pass.
+const PASSAGE: [&str; 4] = [set::AUTH4, set::AUTH6, set::LIM_UP, set::LIM_DOWN];
+/// What they are charged to, and counted in.
+const METERS: [&str; 3] = [set::TOTAL, set::CNT_UP, set::CNT_DOWN];
 
-/// What the kernel has of all sessions, by set and key.
-struct Shown(BTreeMap<&'static str, HashMap<Vec<u8>, Element>>);
+/// Elements as the kernel has them, by set and key.
+#[derive(Default)]
+struct Shown(HashMap<String, HashMap<Vec<u8>, Element>>);
 
 /// What a session's elements are like.
+#[derive(Debug, PartialEq, Eq)]
 enum Finding {
     Intact,
-    /// Elements that were gone or different, and how long the others stay, ms.
-    Damaged(Vec<&'static str>, Option<u64>),
+    /// Elements that are gone or different, and how long the others stay, ms.
+    Damaged(Vec<String>, Option<u64>),
     /// Its meters, or what it is charged to.
     Lost(&'static str),
 }
 
-impl State {
-    /// Compares every session with what is remembered of it, and makes it so again. `None`: nothing was different.
-    pub(super) fn mend(&mut self) -> Result<Option<Restored>, FirewallError> {
-        let shown = self.show()?;
-        let mut differences = self.remove_strays(&shown)?;
-        let mut lost = Vec::new();
-        let sessions: Vec<(Slot, Session)> = self.sessions.iter().map(|(slot, one)| (*slot, one.clone())).collect();
-        for (slot, session) in sessions {
-            match shown.judge(slot, &session) {
-                Finding::Intact => {}
-                Finding::Damaged(sets, timeout_ms) => {
-                    self.put_back(slot, &session, timeout_ms)?;
-                    differences.push(format!("{slot} was not as it should be in {}", sets.join(", ")));
-                }
-                Finding::Lost(set) => {
-                    self.delete_if_there(&session.elements(slot))
-                        .map_err(FirewallError::kernel("remove what is left of a session"))?;
-                    self.discard(slot);
-                    differences.push(format!("{slot} was gone from {set}"));
-                    lost.push(slot);
-                }
-            }
+/// What to look at again.
+struct Suspects {
+    sessions: Vec<Slot>,
+    strays: Vec<(&'static str, Vec<u8>)>,
+    pools: Vec<PoolKey>,
+}
+
+impl Gate {
+    /// Compares everything with what is remembered of it, and makes it so again. `None`: nothing was different.
+    pub(super) fn mend(&self, layout: &Layout) -> Result<Option<Restored>, FirewallError> {
+        let filters = self.state().filters.iter().map(|name| members(*name)).collect();
+        let (shown, quotas) = Shown::whole(layout, filters).map_err(FirewallError::kernel("list sessions"))?;
+        let suspects = self.state().suspects(&shown, &quotas);
+        let (mut differences, mut lost) = (Vec::new(), Vec::new());
+        for slots in suspects.sessions.chunks(TOGETHER) {
+            self.state().mend_sessions(slots, &mut differences, &mut lost)?;
         }
-        differences.extend(self.mend_filters()?);
-        differences.extend(self.mend_pools()?);
-        differences.extend(self.mend_leases()?);
+        for strays in suspects.strays.chunks(TOGETHER) {
+            differences.extend(self.state().remove_strays(strays)?);
+        }
+        for pool in suspects.pools {
+            differences.extend(self.state().mend_pool(pool)?);
+        }
+        differences.extend(self.state().mend_numbers()?);
+        differences.extend(self.state().mend_leases()?);
+        // What is in these sets is known without a look.
+        self.state().fill_all(layout)?;
         let more = differences.len().saturating_sub(MOST_NAMED);
         differences.truncate(MOST_NAMED);
         if more > 0 {
@@ -64,98 +79,178 @@ impl State {
         lost.sort();
         Ok((!differences.is_empty()).then_some(Restored { differences, lost }))
     }
+}
 
-    fn show(&mut self) -> Result<Shown, FirewallError> {
-        let mut shown = BTreeMap::new();
-        for set in [
-            set::AUTH4,
-            set::AUTH6,
-            set::LIM_UP,
-            set::LIM_DOWN,
-            set::TOTAL,
-            set::CNT_UP,
-            set::CNT_DOWN,
-        ] {
-            let elements = self
-                .nft
-                .all_elements(set)
-                .map_err(FirewallError::kernel("list sessions"))?;
-            shown.insert(set, elements.into_iter().map(|one| (one.key.clone(), one)).collect());
+impl State {
+    /// Who is not as remembered, at a glance: what has changed since it was read is among them.
+    fn suspects(&self, shown: &Shown, quotas: &HashMap<String, Quota>) -> Suspects {
+        let is_wrong = |(slot, session): &(&Slot, &Session)| shown.judge(**slot, session) != Finding::Intact;
+        let sessions = self.sessions.iter().filter(is_wrong).map(|(slot, _)| *slot).collect();
+        let there = PASSAGE
+            .into_iter()
+            .flat_map(|set| shown.keys(set).map(move |key| (set, key)));
+        let strays = there.filter(|(set, key)| !self.has_element(set, key));
+        let strays = strays.map(|(set, key)| (set, key.clone())).collect();
+        let pools = self.pools.iter().filter(|(_, pool)| !pool.slots.is_empty());
+        let pools = pools.filter(|(key, pool)| {
+            let meters = pool.slots.iter().map(|slot| shown.meter(*slot).total_octets());
+            let used_octets = meters.fold(pool.spent_octets, u64::saturating_add);
+            let limit_octets = kernel_limit(pool.limit_octets);
+            let quota = quotas.get(&key.name());
+            !quota.is_some_and(|quota| is_intact(quota, limit_octets, used_octets))
+        });
+        Suspects {
+            sessions,
+            strays,
+            pools: pools.map(|(key, _)| *key).collect(),
         }
-        Ok(Shown(shown))
     }
 
-    /// Removes what would let somebody pass who is no session of ours.
-    fn remove_strays(&mut self, shown: &Shown) -> Result<Vec<String>, FirewallError> {
-        let mut known: HashMap<&str, Vec<Vec<u8>>> = HashMap::new();
-        for (slot, session) in &self.sessions {
-            for (set, key) in session.elements(*slot) {
-                known.entry(set).or_default().push(key);
-            }
-        }
-        let mut strays = Vec::new();
-        for set in [set::AUTH4, set::AUTH6, set::LIM_UP, set::LIM_DOWN] {
-            let known: HashSet<_> = known.remove(set).unwrap_or_default().into_iter().collect();
-            let keys = shown.0.get(set).into_iter().flat_map(HashMap::keys);
-            strays.extend(keys.filter(|key| !known.contains(*key)).map(|key| (set, key.clone())));
-        }
-        self.delete_if_there(&strays)
-            .map_err(FirewallError::kernel("remove what belongs to no session"))?;
-        Ok(strays
+    /// Whether a session has this element.
+    fn has_element(&self, set: &'static str, key: &[u8]) -> bool {
+        let by_number = || key.try_into().ok().map(|mark| Slot(u32::from_ne_bytes(mark)));
+        let by_device = || self.by_mac.get(&Mac(*key.first_chunk()?)).copied();
+        let slot = if set == set::AUTH4 || set == set::AUTH6 {
+            by_device()
+        } else {
+            by_number()
+        };
+        let session = slot.and_then(|slot| Some((slot, self.sessions.get(&slot)?)));
+        session.is_some_and(|(slot, one)| {
+            one.elements(slot)
+                .iter()
+                .any(|own| (own.0, own.1.as_slice()) == (set, key))
+        })
+    }
+
+    fn mend_sessions(
+        &mut self,
+        slots: &[Slot],
+        differences: &mut Vec<String>,
+        lost: &mut Vec<Slot>,
+    ) -> Result<(), FirewallError> {
+        let known = slots
             .iter()
-            .map(|(set, _)| format!("{set} had an element of no session"))
-            .collect())
-    }
-
-    /// Who is out of its filter's set would go everywhere.
-    fn mend_filters(&mut self) -> Result<Vec<String>, FirewallError> {
-        let filtered = self.sessions.iter().filter(|(_, session)| session.filter.is_some());
-        let filtered: Vec<_> = filtered
-            .map(|(slot, one)| (*slot, one.filter_elements(*slot)))
-            .collect();
-        let mut differences = Vec::new();
-        for (slot, elements) in filtered {
-            let mut batch = self.nft.batch();
-            for (set, key) in &elements {
-                let shown = self
-                    .nft
-                    .elements(set, &[key])
-                    .map_err(FirewallError::kernel("read a session"))?;
-                if shown.is_empty() {
-                    let entry = Entry {
-                        key,
-                        ..Entry::default()
-                    };
-                    batch.add(set, &entry);
+            .filter_map(|slot| Some((*slot, self.sessions.get(slot)?.clone())));
+        let sessions: Vec<(Slot, Session)> = known.collect();
+        let shown = Shown::of(&mut self.nft, &sessions).map_err(FirewallError::kernel("read sessions"))?;
+        let mut damaged = Vec::new();
+        for (slot, session) in sessions {
+            match shown.judge(slot, &session) {
+                Finding::Intact => {}
+                Finding::Damaged(sets, timeout_ms) => {
+                    differences.push(format!("{slot} was not as it should be in {}", sets.join(", ")));
+                    damaged.push((slot, session, timeout_ms));
+                }
+                Finding::Lost(set) => {
+                    self.lose(slot, &session, shown.meter(slot))?;
                     differences.push(format!("{slot} was gone from {set}"));
+                    lost.push(slot);
                 }
             }
-            self.nft
-                .commit(batch)
-                .map_err(FirewallError::kernel("put a session back"))?;
         }
-        Ok(differences)
+        self.put_back(&damaged, &shown)
+            .map_err(FirewallError::kernel("put sessions back"))
+    }
+
+    /// Makes what lets sessions pass anew, in one transaction; their meters stay.
+    fn put_back(&mut self, damaged: &[(Slot, Session, Option<u64>)], shown: &Shown) -> io::Result<()> {
+        let mut batch = self.nft.batch();
+        for (slot, session, timeout_ms) in damaged {
+            for (set, key) in session.passage(*slot) {
+                if shown.one(&set, &key).is_some() {
+                    batch.delete(&set, &key);
+                }
+            }
+            session.add_lim_up(*slot, self.burst_octets, &mut batch);
+            session.add_lim_down(*slot, self.burst_octets, *timeout_ms, &mut batch);
+            session.add_filter(*slot, &mut batch);
+            session.add_gate(*slot, *timeout_ms, &mut batch);
+        }
+        match (self.nft.commit(batch), damaged) {
+            // Its time ran out between the look and the change.
+            (Err(error), [_]) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            (Err(_), [_, _, ..]) => damaged
+                .iter()
+                .try_for_each(|one| self.put_back(std::slice::from_ref(one), shown)),
+            (result, _) => result,
+        }
+    }
+
+    /// Ends a session that cannot be charged any more; what can still be read of it stays its pool's.
+    fn lose(&mut self, slot: Slot, session: &Session, meter: Meter) -> Result<(), FirewallError> {
+        let action = || FirewallError::kernel("remove what is left of a session");
+        self.delete_if_there(&session.elements(slot)).map_err(action())?;
+        self.delete_if_there(&session.filter_elements(slot)).map_err(action())?;
+        let mut batch = self.nft.batch();
+        self.leave_pool(session.pool, meter, &mut batch).map_err(action())?;
+        self.nft.commit(batch).map_err(action())?;
+        self.left_pool(session.pool, slot, meter);
+        self.discard(slot);
+        Ok(())
+    }
+
+    /// Removes what would let somebody pass who is no session of ours, if it is still there.
+    fn remove_strays(&mut self, strays: &[(&'static str, Vec<u8>)]) -> Result<Vec<String>, FirewallError> {
+        let mut there = Vec::new();
+        for (set, key) in strays {
+            if self.has_element(set, key) {
+                continue;
+            }
+            let shown = self
+                .nft
+                .elements(set, &[key])
+                .map_err(FirewallError::kernel("read sessions"))?;
+            if !shown.is_empty() {
+                there.push((*set, key.clone()));
+            }
+        }
+        self.delete_if_there(&there)
+            .map_err(FirewallError::kernel("remove what belongs to no session"))?;
+        let told = |(set, _): &(&str, _)| format!("{set} had an element of no session");
+        Ok(there.iter().map(told).collect())
     }
 
     /// A quota that was set back or changed would let more pass than was granted.
-    fn mend_pools(&mut self) -> Result<Vec<String>, FirewallError> {
+    fn mend_pool(&mut self, key: PoolKey) -> Result<Option<String>, FirewallError> {
+        let Some(pool) = self.pools.get(&key).filter(|pool| !pool.slots.is_empty()) else {
+            return Ok(None);
+        };
+        let limit_octets = kernel_limit(pool.limit_octets);
+        // Read first, so that what passes meanwhile makes no difference.
+        let used_octets = self.pool_used(key)?;
+        let quota = self
+            .nft
+            .quota(&key.name())
+            .map_err(FirewallError::kernel("read a quota"))?;
+        if is_intact(&quota, limit_octets, used_octets) {
+            return Ok(None);
+        }
+        self.exchange_closed(key, limit_octets)?;
+        Ok(Some(format!("{key} had another limit, or was set back")))
+    }
+
+    /// The first number that was never used, and what ended sessions have left in their pools.
+    fn mend_numbers(&mut self) -> Result<Vec<String>, FirewallError> {
+        let action = || FirewallError::kernel("keep what sessions have left");
         let mut differences = Vec::new();
-        let pools = self.pools.iter().filter(|(_, pool)| !pool.slots.is_empty());
-        let pools: Vec<_> = pools
-            .map(|(key, pool)| (*key, kernel_limit(pool.limit_octets)))
-            .collect();
-        for (key, limit_octets) in pools {
-            // Read first, so that what passes meanwhile makes no difference.
-            let used_octets = self.pool_used(key)?;
-            let shown = self
-                .nft
-                .quota(&key.name())
-                .map_err(FirewallError::kernel("read a quota"))?;
-            if shown.limit_octets != limit_octets || shown.used_octets < used_octets.min(limit_octets) {
-                self.exchange_closed(key, limit_octets)?;
-                differences.push(format!("{key} had another limit, or was set back"));
+        let mut batch = self.nft.batch();
+        let shown = self.nft.all_elements(set::RESERVED).map_err(action())?;
+        if shown.is_empty() {
+            self.numbers.forget_reserved();
+            differences.push(format!("{} was empty", set::RESERVED));
+        }
+        let reserved = self.numbers.reserve(&mut batch);
+        let shown = self.nft.all_elements(set::SPENT).map_err(action())?;
+        let shown: HashSet<Vec<u8>> = shown.into_iter().map(|one| one.key).collect();
+        for (key, pool) in self.pools.iter().filter(|(_, pool)| pool.spent_octets > 0) {
+            if !shown.contains(key.0.to_ne_bytes().as_slice()) {
+                keep_spent(*key, pool.spent_octets, &mut batch);
+                differences.push(format!("{key} was gone from {}", set::SPENT));
             }
         }
+        self.nft.commit(batch).map_err(action())?;
+        self.numbers.committed(reserved);
         Ok(differences)
     }
 
@@ -174,69 +269,117 @@ impl State {
         self.admit_known()?;
         Ok(Some(format!("{missing} leases were gone")))
     }
+}
 
-    /// Makes what lets a session pass anew, in one transaction; its meters stay.
-    fn put_back(&mut self, slot: Slot, session: &Session, timeout_ms: Option<u64>) -> Result<(), FirewallError> {
-        let mut stale = session.expiring(slot);
-        stale.push((set::LIM_UP, slot.0.to_ne_bytes().to_vec()));
-        let mut batch = self.nft.batch();
-        for (set, key) in &stale {
-            let present = self.nft.elements(set, &[key]);
-            if !present.map_err(FirewallError::kernel("read a session"))?.is_empty() {
-                batch.delete(set, key);
-            }
-        }
-        session.add_lim_up(slot, self.burst_octets, &mut batch);
-        session.add_lim_down(slot, self.burst_octets, timeout_ms, &mut batch);
-        session.add_gate(slot, timeout_ms, &mut batch);
-        self.nft
-            .commit(batch)
-            .map_err(FirewallError::kernel("put a session back"))
+/// Whether a quota has its limit, and knows of at least what was used.
+fn is_intact(quota: &Quota, limit_octets: u64, used_octets: u64) -> bool {
+    quota.limit_octets == limit_octets && quota.used_octets >= used_octets.min(limit_octets)
+}
+
+impl Session {
+    /// The elements without which its packets do not pass, or pass where they may not.
+    fn passage(&self, slot: Slot) -> Vec<(String, Vec<u8>)> {
+        let own = self.elements(slot).into_iter().filter(|(set, _)| PASSAGE.contains(set));
+        let own = own.map(|(set, key)| (set.to_owned(), key));
+        own.chain(self.filter_elements(slot)).collect()
     }
 }
 
 impl Shown {
-    fn of(&self, set: &str, key: &[u8]) -> Option<&Element> {
+    /// Everything, and all quotas after it; by a way of its own, so that the gate goes on.
+    fn whole(layout: &Layout, filters: Vec<String>) -> io::Result<(Self, HashMap<String, Quota>)> {
+        let mut nft = Channel::netfilter(layout.table())?;
+        let mut shown = Self::default();
+        let sets = METERS.into_iter().chain(PASSAGE).map(ToOwned::to_owned);
+        let filtered = (!filters.is_empty()).then(|| set::FILTERED.to_owned());
+        for set in sets.chain(filtered).chain(filters) {
+            let elements = nft.all_elements(&set)?;
+            shown.add(set, elements);
+        }
+        let quotas = nft.all_quotas()?;
+        Ok((shown, quotas.into_iter().map(|one| (one.name.clone(), one)).collect()))
+    }
+
+    /// What there is of these sessions.
+    fn of(nft: &mut Channel, sessions: &[(Slot, Session)]) -> io::Result<Self> {
+        let mut keys: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for (slot, session) in sessions {
+            let meters = METERS.map(|set| (set.to_owned(), slot.0.to_ne_bytes().to_vec()));
+            for (set, key) in session.passage(*slot).into_iter().chain(meters) {
+                keys.entry(set).or_default().push(key);
+            }
+        }
+        let mut shown = Self::default();
+        for (set, keys) in keys {
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            let elements = nft.elements(&set, &keys)?;
+            shown.add(set, elements);
+        }
+        Ok(shown)
+    }
+
+    fn add(&mut self, set: String, elements: Vec<Element>) {
+        let by_key = elements.into_iter().map(|one| (one.key.clone(), one)).collect();
+        self.0.insert(set, by_key);
+    }
+
+    fn one(&self, set: &str, key: &[u8]) -> Option<&Element> {
         self.0.get(set)?.get(key)
+    }
+
+    fn keys(&self, set: &str) -> impl Iterator<Item = &Vec<u8>> {
+        self.0.get(set).into_iter().flat_map(HashMap::keys)
+    }
+
+    fn meter(&self, slot: Slot) -> Meter {
+        let mark = slot.0.to_ne_bytes();
+        let counter = |set| self.one(set, &mark).and_then(|one| one.counter).unwrap_or_default();
+        let (up, down) = (counter(set::CNT_UP), counter(set::CNT_DOWN));
+        Meter {
+            up_octets: up.octets,
+            up_packets: up.packets,
+            down_octets: down.octets,
+            down_packets: down.packets,
+        }
     }
 
     fn judge(&self, slot: Slot, session: &Session) -> Finding {
         let mark = slot.0.to_ne_bytes();
-        for set in [set::TOTAL, set::CNT_UP, set::CNT_DOWN] {
-            if self.of(set, &mark).is_none() {
-                return Finding::Lost(set);
-            }
+        if let Some(set) = METERS.into_iter().find(|set| self.one(set, &mark).is_none()) {
+            return Finding::Lost(set);
         }
-        let pool = session.pool.name();
-        if self.of(set::TOTAL, &mark).and_then(|one| one.object.as_ref()) != Some(&pool) {
+        if self.one(set::TOTAL, &mark).and_then(|one| one.object.as_ref()) != Some(&session.pool.name()) {
             return Finding::Lost(set::TOTAL);
         }
         let leads_here = |one: &Element| one.data.as_deref() == Some(mark.as_slice());
-        let mut damaged = Vec::new();
-        let mut left: Vec<&Element> = Vec::new();
-        let mut look = |set, key: &[u8], is_right: &dyn Fn(&Element) -> bool| match self.of(set, key) {
-            Some(one) if is_right(one) => left.push(one),
-            _ => damaged.push(set),
+        let (mut damaged, mut left) = (Vec::new(), Vec::new());
+        let mut look = |set: &str, key: &[u8], is_right: &dyn Fn(&Element) -> bool| match self.one(set, key) {
+            Some(one) if is_right(one) => left.push(one.expires_ms),
+            _ => damaged.push(set.to_owned()),
         };
         if let Some(ipv4) = session.ipv4 {
             look(set::AUTH4, &key4(session.mac, ipv4), &leads_here);
         }
         look(set::AUTH6, &session.mac.0, &leads_here);
         look(set::LIM_DOWN, &mark, &|one| one.limit_octets == session.down);
-        // Without anything that ends with the session: its time is up.
-        let Some(timeout_ms) = left.iter().map(|one| one.expires_ms).min() else {
+        if left.is_empty() {
+            // Of what ends with the session nothing is left: its time is up.
             return Finding::Intact;
-        };
-        if self
-            .of(set::LIM_UP, &mark)
-            .is_none_or(|one| one.limit_octets != session.up)
-        {
-            damaged.push(set::LIM_UP);
         }
+        let lim_up = self.one(set::LIM_UP, &mark);
+        if lim_up.is_none_or(|one| one.limit_octets != session.up) {
+            damaged.push(set::LIM_UP.to_owned());
+        }
+        let filters = session.filter_elements(slot).into_iter();
+        damaged.extend(
+            filters
+                .filter(|(set, key)| self.one(set, key).is_none())
+                .map(|(set, _)| set),
+        );
         if damaged.is_empty() {
-            Finding::Intact
-        } else {
-            Finding::Damaged(damaged, timeout_ms)
+            return Finding::Intact;
         }
+        // The first of them to end; only if none of them does, never.
+        Finding::Damaged(damaged, left.into_iter().flatten().min())
     }
 }

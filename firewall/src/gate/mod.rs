@@ -37,6 +37,7 @@ pub use leases::Opening;
 use numbers::Numbers;
 use owner::Holding;
 pub use restore::Restored;
+use sessions::MOST_TOGETHER;
 pub use view::{SeenDevice, SeenSession, Stay, Uncharged, View};
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
@@ -197,7 +198,7 @@ impl Gate {
         if !self.is_suspect.swap(false, Ordering::Relaxed) {
             return Ok(restored);
         }
-        let mended = self.state().mend().inspect_err(|_| self.suspect())?;
+        let mended = self.mend(layout).inspect_err(|_| self.suspect())?;
         Ok(match (restored, mended) {
             (Some(mut restored), Some(mended)) => {
                 restored.differences.extend(mended.differences);
@@ -208,7 +209,7 @@ impl Gate {
         })
     }
 
-    /// Has the next [`Gate::restore`] compare every session with what is remembered of it: some seconds with very many.
+    /// Has the next [`Gate::restore`] compare every session with what is remembered of it: a second or two with very many, while the gate goes on.
     pub fn suspect(&self) {
         self.is_suspect.store(true, Ordering::Relaxed);
     }
@@ -273,7 +274,8 @@ impl Gate {
     /// [`FirewallError::UnknownPool`], [`FirewallError::UnknownFilter`], [`FirewallError::LabelTooLong`], [`FirewallError::NoInterface`], …; then nothing
     /// has changed of it.
     pub fn open_all(&self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
-        self.state().open_all(sessions)
+        let chunks = sessions.chunks(MOST_TOGETHER);
+        chunks.flat_map(|some| self.state().open_together(some)).collect()
     }
 
     /// Opens one session.

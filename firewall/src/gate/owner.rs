@@ -24,8 +24,17 @@ impl State {
     /// Loads the rules and looks whether the kernel shows them. Sessions stay; if the rules are refused the ones before still hold.
     pub(super) fn load_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
         self.holding = take_table(&mut self.nft, FAMILY_INET)?;
-        let loaded =
-            apply::apply(&mut self.nft, &ruleset::content(layout), Part::Whole).and_then(|()| apply::verify(layout));
+        let (others, prefixes) = (Gate::guarded_lans(layout)?, Gate::lan_prefixes(layout)?);
+        let mut text = ruleset::content(layout);
+        // In the same transaction: with these sets empty there would be no IPv6, and nobody on the other LANs, for a moment.
+        text.push_str(&ruleset::followed(layout, &others, &prefixes));
+        let applied = apply::apply(&mut self.nft, &text, Part::Whole);
+        self.structure = applied.is_ok().then(|| ruleset::structure(layout));
+        if applied.is_ok() {
+            (self.others, self.prefixes) = (others, prefixes);
+            self.filters = layout.filters.keys().copied().collect();
+        }
+        let loaded = applied.and_then(|()| apply::verify(layout));
         // The gate stands without it, between the LAN and the internet.
         if let Err(error) = self.load_link_rules(layout) {
             tracing::warn!(%error, "nothing keeps the ports of a bridge apart");
@@ -33,20 +42,22 @@ impl State {
         if let Err(error) = self.load_arp_rules(layout) {
             tracing::warn!(%error, "nothing keeps strangers from filling the table of neighbours");
         }
-        if !layout.other_lans.is_empty() && loaded.is_ok() {
-            // Asked anew: what this process knows may be nothing yet, and those who are guarded are to notice nothing of it.
-            self.others = Gate::guarded_lans(layout)?;
+        loaded
+    }
+
+    /// Fills every set whose content is not the sessions'.
+    pub(super) fn fill_all(&mut self, layout: &Layout) -> Result<(), FirewallError> {
+        self.fill_configured(layout)?;
+        if !layout.other_lans.is_empty() {
             self.fill_others()?;
         }
-        if layout.delegated && loaded.is_ok() {
-            self.prefixes = Gate::lan_prefixes(layout)?;
+        if layout.delegated {
             self.fill_prefixes()?;
         }
-        self.structure = loaded.is_ok().then(|| ruleset::structure(layout));
-        if loaded.is_ok() {
-            self.filters = layout.filters.keys().copied().collect();
+        if let Err(error) = self.fill_ports() {
+            tracing::warn!(%error, "nothing keeps the ports of a bridge apart");
         }
-        loaded
+        Ok(())
     }
 
     /// Whether the kernel has these rules, and these sets but for their content. Of a table that others may change nobody knows.

@@ -12,6 +12,8 @@
 //!
 //! Kernels differ on the packet that fills a quota exactly (6.18 lets it pass, older ones do not); none passes beyond.
 
+use std::io;
+
 use super::{Pool, State};
 use crate::FirewallError;
 use crate::netlink::{Batch, Counter, Entry, Quota};
@@ -135,26 +137,22 @@ impl State {
     }
 
     /// Adds to the batch that removes a session what keeps its octets charged to the pool, or removes the pool with it.
-    pub(super) fn leave_pool(&self, key: PoolKey, meter: Meter, batch: &mut Batch) {
-        let Some(pool) = self.pools.get(&key) else { return };
+    pub(super) fn leave_pool(&mut self, key: PoolKey, meter: Meter, batch: &mut Batch) -> io::Result<()> {
+        let Some(pool) = self.pools.get(&key) else {
+            return Ok(());
+        };
         let number = key.0.to_ne_bytes();
-        if pool.spent_octets > 0 {
+        // Somebody else may have emptied the set, and what is not there cannot be removed.
+        if pool.spent_octets > 0 && !self.nft.elements(set::SPENT, &[&number])?.is_empty() {
             batch.delete(set::SPENT, &number);
         }
-        let octets = pool.spent_octets.saturating_add(meter.total_octets());
+        let spent_octets = pool.spent_octets.saturating_add(meter.total_octets());
         if pool.slots.len() <= 1 {
             batch.delete_quota(&key.name());
-        } else if octets > 0 {
-            let counter = Some(Counter { octets, packets: 0 });
-            batch.add(
-                set::SPENT,
-                &Entry {
-                    key: &number,
-                    counter,
-                    ..Entry::default()
-                },
-            );
+        } else if spent_octets > 0 {
+            keep_spent(key, spent_octets, batch);
         }
+        Ok(())
     }
 
     /// What [`State::leave_pool`] did, in memory.
@@ -166,4 +164,14 @@ impl State {
             self.pools.remove(&key);
         }
     }
+}
+
+/// Writes down what ended sessions have carried on a pool's account.
+pub(super) fn keep_spent(key: PoolKey, octets: u64, batch: &mut Batch) {
+    let entry = Entry {
+        key: &key.0.to_ne_bytes(),
+        counter: Some(Counter { octets, packets: 0 }),
+        ..Entry::default()
+    };
+    batch.add(set::SPENT, &entry);
 }

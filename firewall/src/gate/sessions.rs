@@ -1,6 +1,6 @@
 //! One session's elements: made in one transaction, changed in one, removed in two with the last reading between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use kavadam_domain::Mac;
 
 use super::{Session, State, pools};
 use crate::FirewallError;
-use crate::netlink::{Batch, Counter, Entry, Quota};
+use crate::netlink::{Batch, Counter, Entry, Quota, Refused};
 use crate::ruleset::set;
 use crate::session::{Meter, OpenSession, Slot, remember};
 
@@ -17,7 +17,9 @@ use crate::session::{Meter, OpenSession, Slot, remember};
 const LARGEST_PACKET_OCTETS: u64 = 65_536;
 
 /// Sessions in one transaction.
-const MOST_TOGETHER: usize = 128;
+pub(super) const MOST_TOGETHER: usize = 128;
+/// What the kernel refuses it takes back only after some 30 ms, so that a few must do.
+const MOST_ATTEMPTS: u32 = 8;
 /// At elements that vanish while we look at them.
 const MOST_LOOKS: u32 = 8;
 
@@ -48,6 +50,49 @@ pub(super) fn limit(octets_per_sec: u64, burst_octets: u32) -> (u64, u32) {
 fn octets_per_sec(bits_per_sec: Option<u64>) -> Option<u64> {
     const TOP: u64 = 10_000_000_000;
     bits_per_sec.map(|bits| (bits / 8).clamp(1, TOP))
+}
+
+/// A session in a batch that is not committed.
+struct Draft {
+    /// Of its first message.
+    number: u32,
+    /// Its place among the questions.
+    at: usize,
+    slot: Slot,
+}
+
+/// Why a batch of sessions was not opened.
+enum Unopened {
+    Untied(io::Error),
+    Refused(Refused),
+}
+
+impl Unopened {
+    /// Those drafts that it is about: whose element is there already, or for which and those after there is no room; all, if it is about no draft.
+    fn concerned<'a>(&self, drafts: &'a [Draft]) -> &'a [Draft] {
+        let Self::Refused(Refused {
+            error,
+            number: Some(number),
+        }) = self
+        else {
+            return drafts;
+        };
+        let after = drafts.partition_point(|one| one.number <= *number);
+        let first = after.saturating_sub(1);
+        let concerned = match error.raw_os_error() {
+            Some(libc::EEXIST) => drafts.get(first..after),
+            Some(libc::ENFILE) => drafts.get(first..),
+            _ => None,
+        };
+        concerned.filter(|some| !some.is_empty()).unwrap_or(drafts)
+    }
+}
+
+/// An error again, for another who met it.
+fn same(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
 }
 
 impl Session {
@@ -133,43 +178,67 @@ impl Session {
 }
 
 impl State {
-    /// Opens as many as possible of these, together in as few transactions as will hold them; what the kernel does not take together it is given
-    /// one by one. The answers are in the order of the questions.
-    pub(super) fn open_all(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
-        let chunks = opens.chunks(MOST_TOGETHER);
-        chunks.flat_map(|some| self.open_together(some)).collect()
-    }
-
-    fn open_together(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
-        let mut batch = self.nft.batch();
-        let drafts: Vec<_> = opens.iter().map(|open| self.draft(open, &mut batch)).collect();
-        match self.carry_out(&drafts, batch) {
-            Ok(()) => drafts,
-            Err(error) => {
-                for slot in drafts.iter().flatten() {
-                    self.discard(*slot);
+    /// Opens these in one transaction. Those that the kernel does not take are left out of the next one, a few times. The answers are in the order of
+    /// the questions.
+    pub(super) fn open_together(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
+        let mut answers = BTreeMap::new();
+        for _ in 0..MOST_ATTEMPTS {
+            let mut batch = self.nft.batch();
+            // Whom we refuse ourselves, perhaps for the sake of a draft that comes to nothing.
+            let (mut drafts, mut refused) = (Vec::new(), Vec::new());
+            for (at, open) in opens.iter().enumerate() {
+                if answers.contains_key(&at) {
+                    continue;
                 }
-                if opens.len() == 1 {
-                    return vec![Err(error)];
+                let number = batch.next_number();
+                match self.draft(open, &mut batch) {
+                    Ok(slot) => drafts.push(Draft { number, at, slot }),
+                    Err(error) => refused.push((at, Err(error))),
                 }
-                let each = opens.iter().map(std::slice::from_ref);
-                each.flat_map(|one| self.open_together(one)).collect()
+            }
+            match self.carry_out(&drafts, batch) {
+                Ok(()) => {
+                    answers.extend(drafts.iter().map(|one| (one.at, Ok(one.slot))));
+                    answers.extend(refused);
+                    break;
+                }
+                Err(unopened) => {
+                    for one in &drafts {
+                        self.discard(one.slot);
+                    }
+                    let left_out = unopened.concerned(&drafts).iter();
+                    answers.extend(left_out.map(|one| (one.at, Err(self.refusal(&unopened)))));
+                }
             }
         }
+        let given_up = || {
+            Err(FirewallError::kernel("open a session")(
+                io::ErrorKind::ResourceBusy.into(),
+            ))
+        };
+        let mut take = |at| answers.remove(&at).unwrap_or_else(given_up);
+        (0..opens.len()).map(&mut take).collect()
     }
 
     /// Ties the drafts' addresses to their devices, then opens them.
-    fn carry_out(&mut self, drafts: &[Result<Slot, FirewallError>], mut batch: Batch) -> Result<(), FirewallError> {
-        let sessions = drafts.iter().flatten().filter_map(|slot| self.sessions.get(slot));
+    fn carry_out(&mut self, drafts: &[Draft], mut batch: Batch) -> Result<(), Unopened> {
+        let sessions = drafts.iter().filter_map(|one| self.sessions.get(&one.slot));
         let pins: Vec<_> = sessions.filter_map(|one| Some((one.ipv4?, one.mac))).collect();
-        self.pin(&pins)?;
+        self.neighbours.pin(&pins).map_err(Unopened::Untied)?;
         let reserved = self.numbers.reserve(&mut batch);
-        self.nft.commit(batch).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
-            _ => FirewallError::kernel("open a session")(error),
-        })?;
+        self.nft.commit_or_tell(batch).map_err(Unopened::Refused)?;
         self.numbers.committed(reserved);
         Ok(())
+    }
+
+    fn refusal(&self, unopened: &Unopened) -> FirewallError {
+        match unopened {
+            Unopened::Untied(error) => self.untied(same(error)),
+            Unopened::Refused(refused) => match refused.error.raw_os_error() {
+                Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
+                _ => FirewallError::kernel("open a session")(same(&refused.error)),
+            },
+        }
     }
 
     /// Adds a session's elements to the batch, and remembers it as if they were there already: so those in one batch know of each other.
@@ -286,7 +355,8 @@ impl State {
         for set in [set::TOTAL, set::CNT_UP, set::CNT_DOWN] {
             batch.delete(set, &mark);
         }
-        self.leave_pool(pool, meter, &mut batch);
+        self.leave_pool(pool, meter, &mut batch)
+            .map_err(FirewallError::kernel("remove a session"))?;
         self.nft
             .commit(batch)
             .map_err(FirewallError::kernel("remove a session"))?;
@@ -346,7 +416,7 @@ impl State {
         }
         self.require_free(Some(slot), None, ipv4)?;
         let pins: Vec<_> = ipv4.map(|ipv4| (ipv4, old.mac)).into_iter().collect();
-        self.pin(&pins)?;
+        self.neighbours.pin(&pins).map_err(|error| self.untied(error))?;
         if let Err(error) = self.replace(slot, Session { ipv4, ..old.clone() }, |end| end) {
             self.release(ipv4);
             return Err(error);
@@ -410,11 +480,11 @@ impl State {
         Ok(())
     }
 
-    fn pin(&mut self, pins: &[(Ipv4Addr, Mac)]) -> Result<(), FirewallError> {
-        self.neighbours.pin(pins).map_err(|error| match error.raw_os_error() {
+    fn untied(&self, error: io::Error) -> FirewallError {
+        match error.raw_os_error() {
             Some(libc::ENODEV) => FirewallError::NoInterface(self.neighbours.interface().to_owned()),
             _ => FirewallError::kernel("tie an address to a device")(error),
-        })
+        }
     }
 
     pub(super) fn release(&mut self, ipv4: Option<Ipv4Addr>) {

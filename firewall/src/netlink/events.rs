@@ -56,7 +56,7 @@ impl Events {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
         socket.socket_ref().set_rx_buf_sz(RECEIVE_BUFFER_OCTETS)?;
-        SockRef::from(socket.socket_ref()).attach_filter(&only_what_concerns_us(None))?;
+        SockRef::from(socket.socket_ref()).attach_filter(&only_what_concerns_us(None, &table))?;
         socket.socket_mut().add_membership(GROUP)?;
         Ok(Self {
             table,
@@ -67,13 +67,17 @@ impl Events {
         })
     }
 
-    /// Tells of elements too from now on, if others than this gate change them.
+    /// Tells of elements too from now on, if others than this gate change them; where the table is the gate's alone, nobody can.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn hear_others_than(&mut self, gate: &Gate) -> Result<(), FirewallError> {
+        if gate.is_owned() {
+            return Ok(());
+        }
         let own = gate.port();
-        let filtered = SockRef::from(self.socket.socket_ref()).attach_filter(&only_what_concerns_us(Some(own)));
+        let filtered =
+            SockRef::from(self.socket.socket_ref()).attach_filter(&only_what_concerns_us(Some(own), &self.table));
         filtered.map_err(FirewallError::kernel("announce what others change"))?;
         self.own = Some(own);
         Ok(())
@@ -115,10 +119,10 @@ fn read<'a>(table: &'a Table, own: Option<u32>, datagram: &'a [u8]) -> impl Iter
         .chain(is_changed.then_some(GateEvent::Changed))
 }
 
-/// A socket filter: of what our own process caused, pass only changes of tables, chains, rules and sets, so that a thousand logins
-/// a second, which change elements, do not wake us, nor fill the buffer; of others everything, once it is known who we are. A datagram may hold
-/// many messages of one change; the filter judges by the first.
-fn only_what_concerns_us(own: Option<u32>) -> [SockFilter; 7] {
+/// A socket filter: of what processes caused, pass only changes of tables, chains, rules and sets, so that a thousand logins a second, which change
+/// elements, do not wake us, nor fill the buffer; and, once it is known who we are, what others do to our table, so that we need not hear of their
+/// own. A datagram may hold many messages of one change; the filter judges by the first.
+fn only_what_concerns_us(own: Option<u32>, table: &Table) -> Vec<SockFilter> {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_OCTET: u16 = 0x30;
     const JUMP_IF_EQUAL: u16 = 0x15;
@@ -127,17 +131,33 @@ fn only_what_concerns_us(own: Option<u32>) -> [SockFilter; 7] {
     const PORT_OFFSET: u32 = 12;
     const FIRST_ELEMENT: u32 = nft::FIRST_ELEMENT_NEWS as u32;
     const KIND_LOW_OFFSET: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
-    // A word is loaded in network order.
-    let (own, if_another) = own.map_or((0, 0), |own| (u32::from_be_bytes(own.to_ne_bytes()), 2));
-    [
+    /// Behind both headers and that of the first attribute, which is the table's name.
+    const NAME_OFFSET: u32 = 24;
+    let name = table.padded_name();
+    let (words, _) = name.as_chunks::<4>();
+    // The way of another's change of an element: the port, two instructions for each word of the name, and the last two of all.
+    let to_refusal = u8::try_from(words.len() * 2 + 1).unwrap_or(u8::MAX);
+    let mut filter = vec![
         SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
-        SockFilter::new(JUMP_IF_EQUAL, 3, 0, 0),
-        SockFilter::new(JUMP_IF_EQUAL, 0, if_another, own),
+        // From the kernel itself.
+        SockFilter::new(JUMP_IF_EQUAL, to_refusal + 3, 0, 0),
         SockFilter::new(LOAD_OCTET, 0, 0, KIND_LOW_OFFSET),
-        SockFilter::new(JUMP_IF_AT_LEAST, 1, 0, FIRST_ELEMENT),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
+        SockFilter::new(JUMP_IF_AT_LEAST, 0, to_refusal + 1, FIRST_ELEMENT),
+        SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
+        // A word is loaded in network order.
+        match own {
+            Some(own) => SockFilter::new(JUMP_IF_EQUAL, to_refusal, 0, u32::from_be_bytes(own.to_ne_bytes())),
+            None => SockFilter::new(JUMP_IF_AT_LEAST, to_refusal, 0, 0),
+        },
+    ];
+    for (at, word) in (NAME_OFFSET..).step_by(4).zip(words) {
+        let left = to_refusal - u8::try_from(at - NAME_OFFSET).unwrap_or_default() / 2 - 2;
+        filter.push(SockFilter::new(LOAD_WORD, 0, 0, at));
+        filter.push(SockFilter::new(JUMP_IF_EQUAL, 0, left, u32::from_be_bytes(*word)));
+    }
+    filter.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+    filter.push(SockFilter::new(RETURN, 0, 0, 0));
+    filter
 }
 
 #[cfg(test)]

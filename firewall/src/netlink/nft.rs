@@ -225,6 +225,14 @@ impl Table {
         Self(name.into())
     }
 
+    /// Its name as it stands in a message: ended by a zero, and filled with zeros to a multiple of four octets.
+    pub fn padded_name(&self) -> Vec<u8> {
+        let mut name = self.0.as_bytes().to_vec();
+        name.push(0);
+        name.resize(name.len().next_multiple_of(4), 0);
+        name
+    }
+
     /// An empty batch whose messages are numbered from `sequence`.
     pub fn batch(&self, sequence: u32) -> Batch {
         Batch::new(self.clone(), sequence)

@@ -307,8 +307,12 @@ impl Channel {
         // What an earlier request left unread must not take the room of this one's answers.
         while let Received::Datagram(_) = self.receive(|_| None::<()>)? {}
         if writer.len() > USUAL_OCTETS {
-            // Beyond the system's maximum, as CAP_NET_ADMIN may: it is sent as a whole or not at all.
-            rustix::net::sockopt::set_socket_send_buffer_size_force(&self.socket, writer.len() * 2)?;
+            // It is sent as a whole or not at all. Beyond the system's maximum, if this process may: in a container it may not, and what then does
+            // not fit the kernel says.
+            let octets = writer.len() * 2;
+            if rustix::net::sockopt::set_socket_send_buffer_size_force(&self.socket, octets).is_err() {
+                rustix::net::sockopt::set_socket_send_buffer_size(&self.socket, octets)?;
+            }
         }
         let sent = self.socket.send(writer.as_slice(), 0)?;
         if sent == writer.len() {

@@ -332,7 +332,8 @@ const NEWCOMER: [&str; 4] = [
     "meta mark != 0 add @citizen_conns { ether saddr ct count over 2000 } drop",
 ];
 
-/// Most packets are of a connection that has been let through before, so that is asked first.
+/// Most packets are of a connection that has been let through before, so that is asked first. (A helper of the kernel, where somebody has assigned
+/// one, begins connections with the mark of theirs; they are charged like it, and not counted as new.)
 const UPLINK: [&str; 6] = [
     "ct mark != 0 goto uplink_known",
     "meta mark 0 goto garden_up",

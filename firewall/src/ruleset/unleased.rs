@@ -8,7 +8,8 @@ use crate::layout::Layout;
 
 /// At once, whoever they are: with the connections that each stranger may have, a fraction of any connection table.
 const MOST: u32 = 1_024;
-/// New ones. At this rate, for as long as one stays without a packet, there are never [`MOST`].
+/// New ones. At this rate, for as long as one stays without a packet, there are never [`MOST`] of those that fall silent. Whoever keeps all of them
+/// speaking keeps newcomers with IPv6 only out.
 const NEW: &str = "rate 5/second burst 20 packets";
 const STAY: &str = "3m";
 

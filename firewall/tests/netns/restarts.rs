@@ -446,6 +446,7 @@ fn repairs_sessions_that_others_changed(lab: &Inside) {
             "auth4 had an element of no session",
         ),
         ("add quota inet kavadam p1 { over 9000000 bytes }", "another limit"),
+        ("flush set inet kavadam reserved", "reserved was empty"),
     ];
     let restored = watch(Arc::clone(&gate), changes.len() + 1);
     let mut sent = 0;
@@ -469,6 +470,18 @@ fn repairs_sessions_that_others_changed(lab: &Inside) {
         "the others' time is its own again"
     );
     assert_eq!(gate.pool_used(mine).unwrap(), sent, "no octet was lost");
+
+    // What is in these is known without a look, so nobody tells of it.
+    nft(&["flush set inet kavadam free4; flush set inet kavadam local_ports"]);
+    let listed = |set| {
+        let output = Command::new("nft")
+            .args(["list", "set", "inet", "kavadam", set])
+            .output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    eventually("the configuration's sets are filled again", || {
+        listed("local_ports").contains("8080")
+    });
 
     nft(&[&format!("delete element inet kavadam cnt_up {{ {:#x} }}", other.0)]);
     let one = restored.recv_timeout(Duration::from_secs(2)).expect("noticed");

@@ -132,6 +132,10 @@ impl<K: Kernel> Core<K> {
         let mut session = self.new_session(row, one.slot, one.pool, age, remaining, one.meter, now);
         // What was reported of it nobody knows any more: all of it is news.
         session.reported = Meter::default();
+        if session.row.ipv4.is_none() && session.row.ipv6.is_none() {
+            // Its prefix went before the restart, and it has not been seen since.
+            self.unnumbered.insert(one.slot);
+        }
         self.enter(session);
     }
 }
