@@ -93,7 +93,7 @@ pub(crate) struct Chain {
     pub rules: Vec<String>,
 }
 
-/// The text for `nft -f -`. Loading it again at any time is one transaction that keeps sessions and meters: `add` leaves
+/// The text, in the language of `nft -f -`. Loading it again at any time is one transaction that keeps sessions and meters: `add` leaves
 /// what exists, the chains are emptied and refilled, the sets that follow the configuration are refilled.
 #[must_use]
 pub fn text(layout: &Layout) -> String {
@@ -107,8 +107,7 @@ pub fn text(layout: &Layout) -> String {
     )
 }
 
-/// The same for a table that is there. No line may name the table alone: `nft` 1.0.6 would say of it that it is not persistent, which
-/// the kernel refuses.
+/// The same for a table that is there: it is made apart, with its owner's flags.
 pub(crate) fn content(layout: &Layout) -> String {
     let table = &layout.table;
     let mut out = String::new();

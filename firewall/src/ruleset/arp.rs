@@ -8,7 +8,7 @@ pub(crate) const PAIRS: &str = "pairs";
 /// Counter of requests that were not heard.
 pub(crate) const UNHEARD: &str = "unheard";
 
-/// The text for `nft -f -`, for a table that is there. The pairs stay when it is loaded again.
+/// The text, for a table that is there. The pairs stay when it is loaded again.
 pub(crate) fn content(layout: &Layout) -> String {
     let table = &layout.table;
     let size = layout.max_sessions.saturating_mul(2);

@@ -9,7 +9,7 @@ pub(crate) const ROGUES: [&str; 3] = ["router_advertisements", "redirects", "dhc
 /// have.
 pub(crate) const PORTS: &str = "ports";
 
-/// The text for `nft -f -`, for a table that is there. The counters go on counting, and the ports stay, when it is loaded again.
+/// The text, for a table that is there. The counters go on counting, and the ports stay, when it is loaded again.
 pub(crate) fn content(layout: &Layout) -> String {
     let table = &layout.table;
     let [advertisements, redirects, servers] = ROGUES;
