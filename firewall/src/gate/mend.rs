@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use kavadam_domain::Mac;
 
-use super::pools::{keep_spent, kernel_limit};
-use super::sessions::key4;
+use super::pools::{keep_spent, kernel_limit, limit_from_kernel};
+use super::sessions::{at_least_one, key4};
 use super::{Gate, Session, State};
 use crate::netlink::{Channel, Element, Quota};
 use crate::ruleset::{members, set};
@@ -52,43 +52,59 @@ struct Suspects {
 }
 
 impl Gate {
-    /// Compares everything with what is remembered of it, and makes it so again. `None`: nothing was different.
-    pub(super) fn mend(&self, layout: &Layout) -> Result<Option<Restored>, FirewallError> {
-        let filters = self.state().filters.iter().map(|name| members(*name)).collect();
-        let (shown, quotas) = Shown::whole(layout, filters).map_err(FirewallError::kernel("list sessions"))?;
-        let suspects = self.state().suspects(&shown, &quotas);
+    /// Compares everything with what is remembered of it, and makes it so again. `None`: nothing was different. What cannot be mended is told in the
+    /// log, keeps nothing else from being mended, and is tried again at the next look.
+    pub(super) fn mend(&self, layout: &Layout) -> Option<Restored> {
         let (mut differences, mut lost) = (Vec::new(), Vec::new());
-        for slots in suspects.sessions.chunks(TOGETHER) {
-            self.state().mend_sessions(slots, &mut differences, &mut lost)?;
+        if let Some(suspects) = self.heeding(|| self.look(layout)) {
+            for strays in suspects.strays.chunks(TOGETHER) {
+                differences.extend(self.heeding(|| self.state().remove_strays(strays)).unwrap_or_default());
+            }
+            for slots in suspects.sessions.chunks(TOGETHER) {
+                self.heeding(|| self.state().mend_sessions(slots, &mut differences, &mut lost));
+            }
+            for pool in suspects.pools {
+                differences.extend(self.heeding(|| self.state().mend_pool(pool)).flatten());
+            }
         }
-        for strays in suspects.strays.chunks(TOGETHER) {
-            differences.extend(self.state().remove_strays(strays)?);
-        }
-        for pool in suspects.pools {
-            differences.extend(self.state().mend_pool(pool)?);
-        }
-        differences.extend(self.state().mend_numbers()?);
-        differences.extend(self.state().mend_leases()?);
+        differences.extend(self.heeding(|| self.state().mend_numbers()).unwrap_or_default());
+        differences.extend(self.heeding(|| self.state().mend_leases()).flatten());
         // What is in these sets is known without a look.
-        self.state().fill_all(layout)?;
+        self.heeding(|| self.state().fill_all(layout));
         let more = differences.len().saturating_sub(MOST_NAMED);
         differences.truncate(MOST_NAMED);
         if more > 0 {
             differences.push(format!("and {more} more"));
         }
         lost.sort();
-        Ok((!differences.is_empty()).then_some(Restored { differences, lost }))
+        (!differences.is_empty()).then_some(Restored { differences, lost })
+    }
+
+    fn look(&self, layout: &Layout) -> Result<Suspects, FirewallError> {
+        let filters = self.state().filters.iter().map(|name| members(*name)).collect();
+        let (shown, quotas) = Shown::whole(layout, filters).map_err(FirewallError::kernel("list sessions"))?;
+        Ok(self.state().suspects(&shown, &quotas))
+    }
+
+    /// What a step came to; that it failed is told, and has everything looked at again.
+    fn heeding<T>(&self, step: impl FnOnce() -> Result<T, FirewallError>) -> Option<T> {
+        step()
+            .inspect_err(|error| {
+                tracing::warn!(%error, "cannot mend all that somebody else has changed");
+                self.suspect();
+            })
+            .ok()
     }
 }
 
 impl State {
     /// Who is not as remembered, at a glance: what has changed since it was read is among them.
     fn suspects(&self, shown: &Shown, quotas: &HashMap<String, Quota>) -> Suspects {
-        let is_wrong = |(slot, session): &(&Slot, &Session)| shown.judge(**slot, session) != Finding::Intact;
+        let is_wrong =
+            |(slot, session): &(&Slot, &Session)| shown.judge(**slot, &self.as_configured(session)) != Finding::Intact;
         let sessions = self.sessions.iter().filter(is_wrong).map(|(slot, _)| *slot).collect();
-        let there = PASSAGE
-            .into_iter()
-            .flat_map(|set| shown.keys(set).map(move |key| (set, key)));
+        let theirs = PASSAGE.into_iter().chain([set::TOTAL]);
+        let there = theirs.flat_map(|set| shown.keys(set).map(move |key| (set, key)));
         let strays = there.filter(|(set, key)| !self.has_element(set, key));
         let strays = strays.map(|(set, key)| (set, key.clone())).collect();
         let pools = self.pools.iter().filter(|(_, pool)| !pool.slots.is_empty());
@@ -103,6 +119,14 @@ impl State {
             sessions,
             strays,
             pools: pools.map(|(key, _)| *key).collect(),
+        }
+    }
+
+    /// A filter that the configuration no longer has is nowhere; its session is about to end.
+    fn as_configured(&self, session: &Session) -> Session {
+        Session {
+            filter: session.filter.filter(|name| self.filters.contains(name)),
+            ..session.clone()
         }
     }
 
@@ -131,10 +155,10 @@ impl State {
     ) -> Result<(), FirewallError> {
         let known = slots
             .iter()
-            .filter_map(|slot| Some((*slot, self.sessions.get(slot)?.clone())));
+            .filter_map(|slot| Some((*slot, self.as_configured(self.sessions.get(slot)?))));
         let sessions: Vec<(Slot, Session)> = known.collect();
         let shown = Shown::of(&mut self.nft, &sessions).map_err(FirewallError::kernel("read sessions"))?;
-        let mut damaged = Vec::new();
+        let (mut damaged, mut kept) = (Vec::new(), Ok(()));
         for (slot, session) in sessions {
             match shown.judge(slot, &session) {
                 Finding::Intact => {}
@@ -143,14 +167,17 @@ impl State {
                     damaged.push((slot, session, timeout_ms));
                 }
                 Finding::Lost(set) => {
-                    self.lose(slot, &session, shown.meter(slot))?;
+                    if let Err(error) = self.lose(slot, &session, shown.meter(slot)) {
+                        kept = Err(error);
+                        continue;
+                    }
                     differences.push(format!("{slot} was gone from {set}"));
                     lost.push(slot);
                 }
             }
         }
-        self.put_back(&damaged, &shown)
-            .map_err(FirewallError::kernel("put sessions back"))
+        let put_back = self.put_back(&damaged, &shown);
+        put_back.map_err(FirewallError::kernel("put sessions back")).and(kept)
     }
 
     /// Makes what lets sessions pass anew, in one transaction; their meters stay.
@@ -177,12 +204,20 @@ impl State {
         }
     }
 
-    /// Ends a session that cannot be charged any more; what can still be read of it stays its pool's.
+    /// Ends a session that cannot be charged any more; what can still be read of it stays its pool's. In one transaction, so that what is tried again
+    /// finds the same.
     fn lose(&mut self, slot: Slot, session: &Session, meter: Meter) -> Result<(), FirewallError> {
         let action = || FirewallError::kernel("remove what is left of a session");
-        self.delete_if_there(&session.elements(slot)).map_err(action())?;
-        self.delete_if_there(&session.filter_elements(slot)).map_err(action())?;
+        let own = session
+            .elements(slot)
+            .into_iter()
+            .map(|(set, key)| (set.to_owned(), key));
         let mut batch = self.nft.batch();
+        for (set, key) in own.chain(session.filter_elements(slot)) {
+            if !self.nft.elements(&set, &[&key]).map_err(action())?.is_empty() {
+                batch.delete(&set, &key);
+            }
+        }
         self.leave_pool(session.pool, meter, &mut batch).map_err(action())?;
         self.nft.commit(batch).map_err(action())?;
         self.left_pool(session.pool, slot, meter);
@@ -226,7 +261,11 @@ impl State {
         if is_intact(&quota, limit_octets, used_octets) {
             return Ok(None);
         }
-        self.exchange_closed(key, limit_octets)?;
+        let wanted = limit_from_kernel(limit_octets);
+        self.exchange_closed(key, limit_octets).inspect_err(|_| {
+            // It is closed now, and that is not what it should be: the next look finds it so.
+            self.pools.entry(key).and_modify(|pool| pool.limit_octets = wanted);
+        })?;
         Ok(Some(format!("{key} had another limit, or was set back")))
     }
 
@@ -236,7 +275,7 @@ impl State {
         let mut differences = Vec::new();
         let mut batch = self.nft.batch();
         let shown = self.nft.all_elements(set::RESERVED).map_err(action())?;
-        if shown.is_empty() {
+        if shown.is_empty() && self.numbers.has_reserved() {
             self.numbers.forget_reserved();
             differences.push(format!("{} was empty", set::RESERVED));
         }
@@ -288,7 +327,7 @@ impl Session {
 impl Shown {
     /// Everything, and all quotas after it; by a way of its own, so that the gate goes on.
     fn whole(layout: &Layout, filters: Vec<String>) -> io::Result<(Self, HashMap<String, Quota>)> {
-        let mut nft = Channel::netfilter(layout.table())?;
+        let mut nft = Channel::netfilter(layout.table())?.at_a_glance();
         let mut shown = Self::default();
         let sets = METERS.into_iter().chain(PASSAGE).map(ToOwned::to_owned);
         let filtered = (!filters.is_empty()).then(|| set::FILTERED.to_owned());
@@ -380,6 +419,6 @@ impl Shown {
             return Finding::Intact;
         }
         // The first of them to end; only if none of them does, never.
-        Finding::Damaged(damaged, left.into_iter().flatten().min())
+        Finding::Damaged(damaged, left.into_iter().flatten().min().map(at_least_one))
     }
 }

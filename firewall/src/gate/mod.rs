@@ -198,8 +198,7 @@ impl Gate {
         if !self.is_suspect.swap(false, Ordering::Relaxed) {
             return Ok(restored);
         }
-        let mended = self.mend(layout).inspect_err(|_| self.suspect())?;
-        Ok(match (restored, mended) {
+        Ok(match (restored, self.mend(layout)) {
             (Some(mut restored), Some(mended)) => {
                 restored.differences.extend(mended.differences);
                 restored.lost.extend(mended.lost);

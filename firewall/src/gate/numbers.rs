@@ -42,6 +42,11 @@ impl Numbers {
         self.last = seconds * STEP + 1;
     }
 
+    /// Whether the kernel was given its element.
+    pub fn has_reserved(&self) -> bool {
+        self.reserved.is_some()
+    }
+
     /// Says that the table was made anew, and with it the kernel's element is gone: counting goes on all the same.
     pub fn forget_reserved(&mut self) {
         self.reserved = None;

@@ -24,7 +24,15 @@ impl State {
     /// Loads the rules and looks whether the kernel shows them. Sessions stay; if the rules are refused the ones before still hold.
     pub(super) fn load_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
         self.holding = take_table(&mut self.nft, FAMILY_INET)?;
-        let (others, prefixes) = (Gate::guarded_lans(layout)?, Gate::lan_prefixes(layout)?);
+        // The rules come first, whatever else may fail.
+        let others = Gate::guarded_lans(layout).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for other gates");
+            self.others.clone()
+        });
+        let prefixes = Gate::lan_prefixes(layout).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look at the LAN's prefixes");
+            self.prefixes.clone()
+        });
         let mut text = ruleset::content(layout);
         // In the same transaction: with these sets empty there would be no IPv6, and nobody on the other LANs, for a moment.
         text.push_str(&ruleset::followed(layout, &others, &prefixes));

@@ -148,7 +148,9 @@ impl State {
         }
         let spent_octets = pool.spent_octets.saturating_add(meter.total_octets());
         if pool.slots.len() <= 1 {
-            batch.delete_quota(&key.name());
+            if self.nft.has_quota(&key.name())? {
+                batch.delete_quota(&key.name());
+            }
         } else if spent_octets > 0 {
             keep_spent(key, spent_octets, batch);
         }

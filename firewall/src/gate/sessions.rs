@@ -36,6 +36,11 @@ pub(super) fn millis(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
+/// What the kernel shows of an element's stay may be nothing at its last moment.
+pub(super) fn at_least_one(expires_ms: u64) -> u64 {
+    expires_ms.max(1)
+}
+
 /// Octets per second and the burst above it. The kernel's bucket holds a second's worth *plus* the burst, so none but the configured one is
 /// added unless a second's worth is less than one merged packet.
 pub(super) fn limit(octets_per_sec: u64, burst_octets: u32) -> (u64, u32) {
@@ -69,7 +74,8 @@ enum Unopened {
 
 impl Unopened {
     /// Those drafts that it is about: whose element is there already, or for which and those after there is no room; all, if it is about no draft.
-    fn concerned<'a>(&self, drafts: &'a [Draft]) -> &'a [Draft] {
+    /// `end` is the number after the last message of theirs.
+    fn concerned<'a>(&self, drafts: &'a [Draft], end: u32) -> &'a [Draft] {
         let Self::Refused(Refused {
             error,
             number: Some(number),
@@ -77,6 +83,9 @@ impl Unopened {
         else {
             return drafts;
         };
+        if *number >= end {
+            return drafts;
+        }
         let after = drafts.partition_point(|one| one.number <= *number);
         let first = after.saturating_sub(1);
         let concerned = match error.raw_os_error() {
@@ -196,6 +205,7 @@ impl State {
                     Err(error) => refused.push((at, Err(error))),
                 }
             }
+            let end = batch.next_number();
             match self.carry_out(&drafts, batch) {
                 Ok(()) => {
                     answers.extend(drafts.iter().map(|one| (one.at, Ok(one.slot))));
@@ -206,7 +216,7 @@ impl State {
                     for one in &drafts {
                         self.discard(one.slot);
                     }
-                    let left_out = unopened.concerned(&drafts).iter();
+                    let left_out = unopened.concerned(&drafts, end).iter();
                     answers.extend(left_out.map(|one| (one.at, Err(self.refusal(&unopened)))));
                 }
             }
@@ -449,7 +459,7 @@ impl State {
             .by_slot(set::LIM_DOWN, &[slot])
             .map_err(FirewallError::kernel("read a session"))?;
         let expires_ms = online.get(&slot).ok_or(FirewallError::Expired(slot))?.expires_ms;
-        let timeout_ms = end(expires_ms);
+        let timeout_ms = end(expires_ms.map(at_least_one));
 
         let mut batch = self.nft.batch();
         for (set, key) in &stale {

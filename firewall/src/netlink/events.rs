@@ -120,40 +120,60 @@ fn read<'a>(table: &'a Table, own: Option<u32>, datagram: &'a [u8]) -> impl Iter
 }
 
 /// A socket filter: of what processes caused, pass only changes of tables, chains, rules and sets, so that a thousand logins a second, which change
-/// elements, do not wake us, nor fill the buffer; and, once it is known who we are, what others do to our table, so that we need not hear of their
-/// own. A datagram may hold many messages of one change; the filter judges by the first.
+/// elements, do not wake us, nor fill the buffer; and, once it is known who we are, what others do to our table. A datagram may hold many messages of
+/// one change. The first tells who caused them and, if it is the only one, of which table it is.
 fn only_what_concerns_us(own: Option<u32>, table: &Table) -> Vec<SockFilter> {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_OCTET: u16 = 0x30;
+    const LOAD_LENGTH: u16 = 0x80;
+    const SHIFT_LEFT: u16 = 0x64;
+    const OR_SAVED: u16 = 0x4c;
+    const SAVE: u16 = 0x07;
     const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_SAVED: u16 = 0x1d;
     const JUMP_IF_AT_LEAST: u16 = 0x35;
     const RETURN: u16 = 0x06;
     const PORT_OFFSET: u32 = 12;
     const FIRST_ELEMENT: u32 = nft::FIRST_ELEMENT_NEWS as u32;
-    const KIND_LOW_OFFSET: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
+    const IS_LITTLE: bool = cfg!(target_endian = "little");
+    const KIND_LOW_OFFSET: u32 = if IS_LITTLE { 4 } else { 5 };
+    /// Of the first message's length, which is below 64 KiB, the lower and the higher octet.
+    const LENGTH_OFFSETS: (u32, u32) = if IS_LITTLE { (0, 1) } else { (3, 2) };
     /// Behind both headers and that of the first attribute, which is the table's name.
     const NAME_OFFSET: u32 = 24;
+    /// Instructions that compare the lengths.
+    const COMPARISON: u8 = 8;
     let name = table.padded_name();
     let (words, _) = name.as_chunks::<4>();
-    // The way of another's change of an element: the port, two instructions for each word of the name, and the last two of all.
-    let to_refusal = u8::try_from(words.len() * 2 + 1).unwrap_or(u8::MAX);
+    // Two instructions for each word of the name, before the last two of all.
+    let comparing = u8::try_from(words.len() * 2).unwrap_or(u8::MAX);
+    let to_accept = COMPARISON + comparing;
     let mut filter = vec![
         SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
         // From the kernel itself.
-        SockFilter::new(JUMP_IF_EQUAL, to_refusal + 3, 0, 0),
+        SockFilter::new(JUMP_IF_EQUAL, to_accept + 4, 0, 0),
         SockFilter::new(LOAD_OCTET, 0, 0, KIND_LOW_OFFSET),
-        SockFilter::new(JUMP_IF_AT_LEAST, 0, to_refusal + 1, FIRST_ELEMENT),
+        SockFilter::new(JUMP_IF_AT_LEAST, 0, to_accept + 2, FIRST_ELEMENT),
         SockFilter::new(LOAD_WORD, 0, 0, PORT_OFFSET),
         // A word is loaded in network order.
         match own {
-            Some(own) => SockFilter::new(JUMP_IF_EQUAL, to_refusal, 0, u32::from_be_bytes(own.to_ne_bytes())),
-            None => SockFilter::new(JUMP_IF_AT_LEAST, to_refusal, 0, 0),
+            Some(own) => SockFilter::new(JUMP_IF_EQUAL, to_accept + 1, 0, u32::from_be_bytes(own.to_ne_bytes())),
+            None => SockFilter::new(JUMP_IF_AT_LEAST, to_accept + 1, 0, 0),
         },
+        SockFilter::new(LOAD_OCTET, 0, 0, LENGTH_OFFSETS.1),
+        SockFilter::new(SHIFT_LEFT, 0, 0, 8),
+        SockFilter::new(SAVE, 0, 0, 0),
+        SockFilter::new(LOAD_OCTET, 0, 0, LENGTH_OFFSETS.0),
+        SockFilter::new(OR_SAVED, 0, 0, 0),
+        SockFilter::new(SAVE, 0, 0, 0),
+        SockFilter::new(LOAD_LENGTH, 0, 0, 0),
+        SockFilter::new(JUMP_IF_SAVED, 0, comparing, 0),
     ];
+    let mut left = comparing;
     for (at, word) in (NAME_OFFSET..).step_by(4).zip(words) {
-        let left = to_refusal - u8::try_from(at - NAME_OFFSET).unwrap_or_default() / 2 - 2;
+        left -= 2;
         filter.push(SockFilter::new(LOAD_WORD, 0, 0, at));
-        filter.push(SockFilter::new(JUMP_IF_EQUAL, 0, left, u32::from_be_bytes(*word)));
+        filter.push(SockFilter::new(JUMP_IF_EQUAL, 0, left + 1, u32::from_be_bytes(*word)));
     }
     filter.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
     filter.push(SockFilter::new(RETURN, 0, 0, 0));

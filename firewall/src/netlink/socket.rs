@@ -46,6 +46,8 @@ pub struct Channel {
     /// Which is spoken of; the kernel's other subsystems know of none.
     table: Table,
     port: u32,
+    /// What changes while it is read may be there or not.
+    is_at_a_glance: bool,
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
@@ -73,10 +75,19 @@ impl Channel {
         Ok(Self {
             table,
             port,
+            is_at_a_glance: false,
             socket,
             sequence: 0,
             buffer: Vec::with_capacity(DATAGRAM_OCTETS),
         })
+    }
+
+    /// For who looks again at what matters: on a busy gate it would never read all of something at one moment.
+    pub fn at_a_glance(self) -> Self {
+        Self {
+            is_at_a_glance: true,
+            ..self
+        }
     }
 
     /// By which the kernel knows the socket.
@@ -201,6 +212,15 @@ impl Channel {
         )
     }
 
+    /// Whether there is a quota object of this name.
+    pub fn has_quota(&mut self, name: &str) -> io::Result<bool> {
+        match self.quota(name) {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads one quota object.
     pub fn quota(&mut self, name: &str) -> io::Result<Quota> {
         let sequence = self.next_sequence();
@@ -294,7 +314,7 @@ impl Channel {
                 }
             };
             match errno {
-                0 if !interrupted => return Ok(all),
+                0 if !interrupted || self.is_at_a_glance => return Ok(all),
                 // Many changes in a row, as when many log in at once, are soon over.
                 0 | libc::EINTR => std::thread::sleep(DUMP_PAUSE),
                 other => return Err(io::Error::from_raw_os_error(other)),

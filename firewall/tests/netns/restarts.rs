@@ -447,8 +447,13 @@ fn repairs_sessions_that_others_changed(lab: &Inside) {
         ),
         ("add quota inet kavadam p1 { over 9000000 bytes }", "another limit"),
         ("flush set inet kavadam reserved", "reserved was empty"),
+        (
+            "add element inet elsewhere marks { 0x1 }; flush map inet kavadam auth6",
+            "auth6",
+        ),
     ];
-    let restored = watch(Arc::clone(&gate), changes.len() + 1);
+    nft(&["add table inet elsewhere; add set inet elsewhere marks { type mark; }"]);
+    let restored = watch(Arc::clone(&gate), changes.len() + 2);
     let mut sent = 0;
     for (change, told) in changes {
         nft(&[change]);
@@ -487,6 +492,17 @@ fn repairs_sessions_that_others_changed(lab: &Inside) {
     let one = restored.recv_timeout(Duration::from_secs(2)).expect("noticed");
     assert_eq!(one.lost, [other]);
     assert_eq!(lab.other.node.upload(WEB4, 5, 100), 0, "nobody knows what it carried");
+
+    let again = gate.create_pool(Some(1_000_000)).unwrap();
+    let third = gate.open(&lab.other.session(again)).unwrap();
+    let (map, quota) = (format!("total {{ {:#x} }}", third.0), format!("p{}", again.0));
+    nft(&[&format!(
+        "delete element inet kavadam {map}; delete quota inet kavadam {quota}"
+    )]);
+    let one = restored.recv_timeout(Duration::from_secs(2)).expect("noticed");
+    assert_eq!(one.lost, [third], "with its quota too");
+    gate.open(&lab.other.session(others))
+        .expect_err("its pool went with its last session");
     eventually("the watch lets go", || Arc::strong_count(&gate) == 1);
     assert_eq!(gate.close(slot).unwrap().up_octets, sent);
 }
