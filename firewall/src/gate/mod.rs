@@ -13,11 +13,13 @@ mod filters;
 mod leases;
 mod mend;
 mod numbers;
+mod open;
 mod owner;
 mod pools;
 mod prefixes;
 mod restore;
 mod sessions;
+mod shown;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,9 +37,9 @@ use crate::{Events, FirewallError, Layout, OtherLan, apply};
 use filters::Filtered;
 pub use leases::Opening;
 use numbers::Numbers;
+use open::MOST_TOGETHER;
 use owner::Holding;
 pub use restore::Restored;
-use sessions::MOST_TOGETHER;
 pub use view::{SeenDevice, SeenSession, Stay, Uncharged, View};
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.

@@ -1,25 +1,21 @@
-//! One session's elements: made in one transaction, changed in one, removed in two with the last reading between.
+//! One session's elements: changed in one transaction, removed in two with the last reading between.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kavadam_domain::Mac;
 
-use super::{Session, State, pools};
+use super::{Session, State};
 use crate::FirewallError;
-use crate::netlink::{Batch, Counter, Entry, Quota, Refused};
+use crate::netlink::{Batch, Counter, Entry};
 use crate::ruleset::set;
-use crate::session::{Meter, OpenSession, Slot, remember};
+use crate::session::{Meter, Slot, remember};
 
 /// A merged packet of 64 KiB must fit into the bucket of the slowest session, or it would never pass.
 const LARGEST_PACKET_OCTETS: u64 = 65_536;
 
-/// Sessions in one transaction.
-pub(super) const MOST_TOGETHER: usize = 128;
-/// What the kernel refuses it takes back only after some 30 ms, so that a few must do.
-const MOST_ATTEMPTS: u32 = 8;
 /// At elements that vanish while we look at them.
 const MOST_LOOKS: u32 = 8;
 
@@ -52,56 +48,9 @@ pub(super) fn limit(octets_per_sec: u64, burst_octets: u32) -> (u64, u32) {
 }
 
 /// The kernel counts octets, and refuses a limit of none; beyond the top it would overflow, and nobody would notice it.
-fn octets_per_sec(bits_per_sec: Option<u64>) -> Option<u64> {
+pub(super) fn octets_per_sec(bits_per_sec: Option<u64>) -> Option<u64> {
     const TOP: u64 = 10_000_000_000;
     bits_per_sec.map(|bits| (bits / 8).clamp(1, TOP))
-}
-
-/// A session in a batch that is not committed.
-struct Draft {
-    /// Of its first message.
-    number: u32,
-    /// Its place among the questions.
-    at: usize,
-    slot: Slot,
-}
-
-/// Why a batch of sessions was not opened.
-enum Unopened {
-    Untied(io::Error),
-    Refused(Refused),
-}
-
-impl Unopened {
-    /// Those drafts that it is about: whose element is there already, or for which and those after there is no room; all, if it is about no draft.
-    /// `end` is the number after the last message of theirs.
-    fn concerned<'a>(&self, drafts: &'a [Draft], end: u32) -> &'a [Draft] {
-        let Self::Refused(Refused {
-            error,
-            number: Some(number),
-        }) = self
-        else {
-            return drafts;
-        };
-        if *number >= end {
-            return drafts;
-        }
-        let after = drafts.partition_point(|one| one.number <= *number);
-        let first = after.saturating_sub(1);
-        let concerned = match error.raw_os_error() {
-            Some(libc::EEXIST) => drafts.get(first..after),
-            Some(libc::ENFILE) => drafts.get(first..),
-            _ => None,
-        };
-        concerned.filter(|some| !some.is_empty()).unwrap_or(drafts)
-    }
-}
-
-/// An error again, for another who met it.
-fn same(error: &io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
 }
 
 impl Session {
@@ -187,128 +136,6 @@ impl Session {
 }
 
 impl State {
-    /// Opens these in one transaction. Those that the kernel does not take are left out of the next one, a few times. The answers are in the order of
-    /// the questions.
-    pub(super) fn open_together(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
-        let mut answers = BTreeMap::new();
-        for _ in 0..MOST_ATTEMPTS {
-            let mut batch = self.nft.batch();
-            // Whom we refuse ourselves, perhaps for the sake of a draft that comes to nothing.
-            let (mut drafts, mut refused) = (Vec::new(), Vec::new());
-            for (at, open) in opens.iter().enumerate() {
-                if answers.contains_key(&at) {
-                    continue;
-                }
-                let number = batch.next_number();
-                match self.draft(open, &mut batch) {
-                    Ok(slot) => drafts.push(Draft { number, at, slot }),
-                    Err(error) => refused.push((at, Err(error))),
-                }
-            }
-            let end = batch.next_number();
-            match self.carry_out(&drafts, batch) {
-                Ok(()) => {
-                    answers.extend(drafts.iter().map(|one| (one.at, Ok(one.slot))));
-                    answers.extend(refused);
-                    break;
-                }
-                Err(unopened) => {
-                    for one in &drafts {
-                        self.discard(one.slot);
-                    }
-                    let left_out = unopened.concerned(&drafts, end).iter();
-                    answers.extend(left_out.map(|one| (one.at, Err(self.refusal(&unopened)))));
-                }
-            }
-        }
-        let given_up = || {
-            Err(FirewallError::kernel("open a session")(
-                io::ErrorKind::ResourceBusy.into(),
-            ))
-        };
-        let mut take = |at| answers.remove(&at).unwrap_or_else(given_up);
-        (0..opens.len()).map(&mut take).collect()
-    }
-
-    /// Ties the drafts' addresses to their devices, then opens them.
-    fn carry_out(&mut self, drafts: &[Draft], mut batch: Batch) -> Result<(), Unopened> {
-        let sessions = drafts.iter().filter_map(|one| self.sessions.get(&one.slot));
-        let pins: Vec<_> = sessions.filter_map(|one| Some((one.ipv4?, one.mac))).collect();
-        self.neighbours.pin(&pins).map_err(Unopened::Untied)?;
-        let reserved = self.numbers.reserve(&mut batch);
-        self.nft.commit_or_tell(batch).map_err(Unopened::Refused)?;
-        self.numbers.committed(reserved);
-        Ok(())
-    }
-
-    fn refusal(&self, unopened: &Unopened) -> FirewallError {
-        match unopened {
-            Unopened::Untied(error) => self.untied(same(error)),
-            Unopened::Refused(refused) => match refused.error.raw_os_error() {
-                Some(libc::ENFILE) => FirewallError::Full(self.max_sessions),
-                _ => FirewallError::kernel("open a session")(same(&refused.error)),
-            },
-        }
-    }
-
-    /// Adds a session's elements to the batch, and remembers it as if they were there already: so those in one batch know of each other.
-    fn draft(&mut self, open: &OpenSession, batch: &mut Batch) -> Result<Slot, FirewallError> {
-        self.require_free(None, Some(open.mac), open.ipv4)?;
-        // The kernel would say so too, but takes its time to refuse.
-        if u32::try_from(self.sessions.len()).is_ok_and(|present| present >= self.max_sessions) {
-            return Err(FirewallError::Full(self.max_sessions));
-        }
-        self.require_filter(open.filter)?;
-        let pool = self
-            .pools
-            .get(&open.pool)
-            .ok_or(FirewallError::UnknownPool(open.pool))?;
-        let pool_limit = pool.slots.is_empty().then_some(pool.limit_octets);
-        // Before anything of it is in the batch.
-        remember(open.mac, open.ipv4, open.filter, &open.label)?;
-        let slot = Slot(self.numbers.take()?);
-        let session = Session {
-            mac: open.mac,
-            ipv4: open.ipv4,
-            pool: open.pool,
-            up: octets_per_sec(open.up_bits_per_sec),
-            down: octets_per_sec(open.down_bits_per_sec),
-            filter: open.filter,
-            label: open.label.clone(),
-        };
-        if let Some(limit) = pool_limit {
-            let limit_octets = pools::kernel_limit(limit);
-            batch.quota(&Quota {
-                name: open.pool.name(),
-                limit_octets,
-                used_octets: 0,
-            });
-        }
-        session.add_total(slot, batch)?;
-        for counters in [set::CNT_UP, set::CNT_DOWN] {
-            let key = slot.0.to_ne_bytes();
-            batch.add(
-                counters,
-                &Entry {
-                    key: &key,
-                    counter: Some(Counter::default()),
-                    ..Entry::default()
-                },
-            );
-        }
-        let timeout_ms = open.timeout.map(millis);
-        session.add_lim_up(slot, self.burst_octets, batch);
-        session.add_lim_down(slot, self.burst_octets, timeout_ms, batch);
-        session.add_filter(slot, batch);
-        session.add_gate(slot, timeout_ms, batch);
-
-        self.pools.entry(open.pool).or_default().slots.insert(slot);
-        self.index(slot, &session);
-        self.filtered.set(session.mac, session.filter);
-        self.sessions.insert(slot, session);
-        Ok(slot)
-    }
-
     /// Forgets a session that is not there, or is no more.
     pub(super) fn discard(&mut self, slot: Slot) {
         let Some(session) = self.sessions.remove(&slot) else {
@@ -326,7 +153,12 @@ impl State {
     }
 
     /// One session per device, one device per address, or the neighbour entry would follow the last comer.
-    fn require_free(&self, but: Option<Slot>, mac: Option<Mac>, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
+    pub(super) fn require_free(
+        &self,
+        but: Option<Slot>,
+        mac: Option<Mac>,
+        ipv4: Option<Ipv4Addr>,
+    ) -> Result<(), FirewallError> {
         if let Some(slot) = mac.and_then(|mac| self.by_mac.get(&mac)) {
             return Err(FirewallError::DeviceOnline(*slot));
         }
@@ -490,7 +322,7 @@ impl State {
         Ok(())
     }
 
-    fn untied(&self, error: io::Error) -> FirewallError {
+    pub(super) fn untied(&self, error: io::Error) -> FirewallError {
         match error.raw_os_error() {
             Some(libc::ENODEV) => FirewallError::NoInterface(self.neighbours.interface().to_owned()),
             _ => FirewallError::kernel("tie an address to a device")(error),
