@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
 
@@ -25,6 +25,8 @@ use crate::{FirewallError, Layout, Restored};
 const MOST_NAMED: usize = 20;
 /// Sessions looked at again while everybody else waits.
 const TOGETHER: usize = 64;
+/// Between two such looks, or those who wait would hardly ever have their turn.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What to look at again.
 struct Suspects {
@@ -41,12 +43,18 @@ impl Gate {
         if let Some(suspects) = self.heeding(|| self.look(layout)) {
             for strays in suspects.strays.chunks(TOGETHER) {
                 differences.extend(self.heeding(|| self.state().remove_strays(strays)).unwrap_or_default());
+                std::thread::sleep(PAUSE);
             }
             for slots in suspects.sessions.chunks(TOGETHER) {
                 self.heeding(|| self.state().mend_sessions(slots, &mut differences, &mut lost));
+                std::thread::sleep(PAUSE);
             }
-            for pool in suspects.pools {
-                differences.extend(self.heeding(|| self.state().mend_pool(pool)).flatten());
+            for pools in suspects.pools.chunks(TOGETHER) {
+                let mended = pools
+                    .iter()
+                    .filter_map(|pool| self.heeding(|| self.state().mend_pool(*pool)));
+                differences.extend(mended.flatten());
+                std::thread::sleep(PAUSE);
             }
         }
         differences.extend(self.heeding(|| self.state().mend_numbers()).unwrap_or_default());

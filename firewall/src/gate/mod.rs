@@ -210,7 +210,7 @@ impl Gate {
         })
     }
 
-    /// Has the next [`Gate::restore`] compare every session with what is remembered of it: a second or two with very many, while the gate goes on.
+    /// Has the next [`Gate::restore`] compare every session with what is remembered of it: some seconds with very many, while the gate goes on.
     pub fn suspect(&self) {
         self.is_suspect.store(true, Ordering::Relaxed);
     }
