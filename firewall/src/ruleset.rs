@@ -135,13 +135,7 @@ pub(crate) fn content(layout: &Layout) -> String {
     for (name, elements) in configured(layout) {
         let is_map = name == set::SHARES || name == set::PUBLIC_PORTS;
         let kind = if is_map { "map" } else { "set" };
-        line(&mut out, &format!("flush {kind} inet {table} {name}"));
-        if !elements.is_empty() {
-            line(
-                &mut out,
-                &format!("add element inet {table} {name} {{ {} }}", elements.join(", ")),
-            );
-        }
+        refill(&mut out, table, (kind, &name), &elements);
     }
     for chain in &chains {
         for rule in &chain.rules {
@@ -155,15 +149,7 @@ pub(crate) fn content(layout: &Layout) -> String {
 pub(crate) fn followed(layout: &Layout, others: &BTreeSet<String>, prefixes: &BTreeSet<Ipv6Net>) -> String {
     let table = &layout.table;
     let mut out = String::new();
-    let mut fill = |name: &str, elements: Vec<String>| {
-        line(&mut out, &format!("flush set inet {table} {name}"));
-        if !elements.is_empty() {
-            line(
-                &mut out,
-                &format!("add element inet {table} {name} {{ {} }}", elements.join(", ")),
-            );
-        }
-    };
+    let mut fill = |name, elements: Vec<String>| refill(&mut out, table, ("set", name), &elements);
     if !layout.other_lans.is_empty() {
         fill(set::OTHERS, others.iter().map(|name| format!("\"{name}\"")).collect());
     }
@@ -175,6 +161,17 @@ pub(crate) fn followed(layout: &Layout, others: &BTreeSet<String>, prefixes: &BT
         );
     }
     out
+}
+
+/// Puts these and no others into a set or map.
+fn refill(out: &mut String, table: &str, (kind, name): (&str, &str), elements: &[String]) {
+    line(out, &format!("flush {kind} inet {table} {name}"));
+    if !elements.is_empty() {
+        line(
+            out,
+            &format!("add element inet {table} {name} {{ {} }}", elements.join(", ")),
+        );
+    }
 }
 
 fn line(out: &mut String, text: &str) {

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use crate::netlink::{BaseChain, Batch, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
 pub(crate) use field::interface_key;
 use set::Shape;
+pub(crate) use set::range_of;
 use words::Words;
 
 /// A line that is no rule of ours.

@@ -193,12 +193,14 @@ fn joined(kinds: &[Kind], written: &str, end: impl Fn(&str) -> &str) -> Option<V
     Some(octets)
 }
 
-/// A range goes from its first address to the one after its last, if there is one.
 fn range(written: &str) -> Option<Vec<SetEntry>> {
-    let net: IpNet = written
-        .parse::<IpNet>()
-        .or_else(|_| written.parse().map(|ip: IpAddr| ip.into()))
-        .ok()?;
+    let net = written.parse::<IpNet>();
+    let net = net.or_else(|_| written.parse().map(|ip: IpAddr| ip.into()));
+    net.ok().map(range_of)
+}
+
+/// A range goes from its first address to the one after its last, if there is one.
+pub(crate) fn range_of(net: IpNet) -> Vec<SetEntry> {
     let octets = |address| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -218,9 +220,7 @@ fn range(written: &str) -> Option<Vec<SetEntry>> {
         }
     }
     let first = entry(octets(net.network()), false);
-    Some(
-        std::iter::once(first)
-            .chain(has_end.then(|| entry(end, true)))
-            .collect(),
-    )
+    std::iter::once(first)
+        .chain(has_end.then(|| entry(end, true)))
+        .collect()
 }

@@ -97,13 +97,24 @@ impl State {
                 }
             }
         }
-        let given_up = || {
-            Err(FirewallError::kernel("open a session")(
-                io::ErrorKind::ResourceBusy.into(),
-            ))
-        };
-        let mut take = |at| answers.remove(&at).unwrap_or_else(given_up);
-        (0..opens.len()).map(&mut take).collect()
+        let mut each = Vec::new();
+        for (at, open) in opens.iter().enumerate() {
+            let answer = match answers.remove(&at) {
+                Some(answer) => answer,
+                // Left over, as too many others were refused: by itself.
+                None if opens.len() > 1 => self.open_one(open),
+                None => Err(FirewallError::kernel("open a session")(
+                    io::ErrorKind::ResourceBusy.into(),
+                )),
+            };
+            each.push(answer);
+        }
+        each
+    }
+
+    fn open_one(&mut self, open: &OpenSession) -> Result<Slot, FirewallError> {
+        let opened = self.open_together(std::slice::from_ref(open)).pop();
+        opened.unwrap_or(Err(FirewallError::UnknownPool(open.pool)))
     }
 
     /// Ties the drafts' addresses to their devices, then opens them.

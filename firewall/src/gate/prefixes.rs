@@ -9,6 +9,7 @@ use ipnet::Ipv6Net;
 use kavadam_domain::Mac;
 
 use super::{Gate, State};
+use crate::compile::range_of;
 use crate::netlink::{Channel, FAMILY_INET, SetEntry, lan};
 use crate::ruleset::set;
 use crate::{FirewallError, Layout};
@@ -72,18 +73,8 @@ impl State {
 /// The kernel takes no ranges that overlap.
 fn bounds(prefixes: &BTreeSet<Ipv6Net>) -> Vec<SetEntry> {
     let all: Vec<Ipv6Net> = prefixes.iter().copied().collect();
-    let aggregated = Ipv6Net::aggregate(&all);
-    let entry = |address: u128, ends_range| SetEntry {
-        key: address.to_be_bytes().to_vec(),
-        value: None,
-        ends_range,
-    };
-    let both = aggregated.iter().flat_map(|net| {
-        let end = u128::from(net.broadcast()).checked_add(1);
-        let end = end.map(|end| entry(end, true));
-        std::iter::once(entry(net.network().into(), false)).chain(end)
-    });
-    both.collect()
+    let aggregated = Ipv6Net::aggregate(&all).into_iter();
+    aggregated.flat_map(|net| range_of(net.into())).collect()
 }
 
 fn none_if_gone<T>(found: io::Result<Vec<T>>) -> io::Result<Vec<T>> {

@@ -392,8 +392,15 @@ fn opens_many_at_once(lab: &Inside) {
             }
         })
         .collect();
-    assert!(gate.open_all(&many).iter().all(Result::is_ok));
-    assert_eq!(gate.adopt().unwrap().len(), 1_002);
+    // More that the kernel refuses than it is asked again for.
+    let strays: Vec<_> = many.iter().take(40).step_by(4).collect();
+    for OpenSession { mac, .. } in &strays {
+        let known = format!("add element inet kavadam auth6 {{ {mac} : 0x7 }}").replace('-', ":");
+        assert!(Command::new("nft").arg(&known).status().unwrap().success(), "{known}");
+    }
+    let opened = gate.open_all(&many).iter().filter(|one| one.is_ok()).count();
+    assert_eq!(opened, 1_000 - strays.len());
+    assert_eq!(gate.adopt().unwrap().len(), 1_002 - strays.len());
 }
 
 fn follows_a_device_to_another_address(lab: &Inside) {
