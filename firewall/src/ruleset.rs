@@ -14,6 +14,7 @@ pub(crate) mod arp;
 mod configured;
 mod filters;
 pub(crate) mod link;
+mod passage;
 mod rules;
 pub(crate) mod share;
 mod unleased;

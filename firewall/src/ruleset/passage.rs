@@ -1,0 +1,151 @@
+//! Between the LAN and the internet: what is charged, free, refused, and over.
+
+use super::rules::owned;
+use super::{filters, set, share};
+use crate::layout::Layout;
+
+/// What is open before login, by the address at one end of a packet.
+pub(super) fn garden(end: &str, verdict: &str) -> Vec<String> {
+    vec![
+        format!("ip {end} @garden4 {verdict}"),
+        format!("ip6 {end} @garden6 {verdict}"),
+        format!("ip {end} @{} {verdict}", set::GARDEN_NAMES4),
+        format!("ip6 {end} @{} {verdict}", set::GARDEN_NAMES6),
+    ]
+}
+
+/// What is free after login, beside the garden.
+fn free_of_charge(end: &str, verdict: &str) -> Vec<String> {
+    vec![
+        format!("ip {end} @free4 {verdict}"),
+        format!("ip6 {end} @free6 {verdict}"),
+        format!("ip {end} @{} {verdict}", set::FREE_NAMES4),
+        format!("ip6 {end} @{} {verdict}", set::FREE_NAMES6),
+    ]
+}
+
+/// One device must not fill the connection table. Only a connection's first packet comes here; how often is bounded first,
+/// since counting takes the longer the more there are.
+pub(super) const NEWCOMER: [&str; 4] = [
+    "meta mark 0 add @stranger_new { ether saddr limit rate over 20/second burst 100 packets } drop",
+    "meta mark != 0 add @citizen_new { ether saddr limit rate over 200/second burst 1000 packets } drop",
+    "meta mark 0 add @stranger_conns { ether saddr ct count over 50 } drop",
+    "meta mark != 0 add @citizen_conns { ether saddr ct count over 2000 } drop",
+];
+
+/// Most packets are of a connection that has been let through before, so that is asked first. (A helper of the kernel, where somebody has assigned
+/// one, begins connections with the mark of theirs; they are charged like it, and not counted as new.)
+pub(super) const UPLINK: [&str; 6] = [
+    "ct mark != 0 goto uplink_known",
+    "meta mark 0 goto garden_up",
+    "ct status confirmed goto uplink_unmarked  # not `established`: an unanswered datagram would be new each time",
+    "ct state invalid drop",
+    "jump newcomer",
+    "goto uplink_unmarked",
+];
+
+/// Speed, then one sum for both directions, then what this direction carried: a packet that is refused is not counted. All in one rule, since
+/// each that a packet meets costs it some time.
+fn metered(layout: &Layout, before: &str, limits: &str, connection: &str, counters: &str) -> String {
+    let end = if layout.uplink.is_some() {
+        "goto shared"
+    } else {
+        "accept"
+    };
+    let total = set::TOTAL;
+    format!("{before}meta mark @{limits} {connection}quota name meta mark map @{total} meta mark @{counters} {end}")
+}
+
+/// The connection's mark is how the answers find the slot, another than before if the device has logged in anew.
+fn metered_up(layout: &Layout) -> String {
+    metered(layout, "", set::LIM_UP, "ct mark set meta mark ", set::CNT_UP)
+}
+
+pub(super) fn uplink_known(layout: &Layout) -> Vec<String> {
+    vec![
+        metered_up(layout),
+        "meta mark 0 goto garden_up  # its session is over".to_owned(),
+        "drop  # too fast, or used up".to_owned(),
+    ]
+}
+
+/// Only here is looked for what is free or blocked: most packets are of connections that are marked, and so not to there.
+pub(super) fn uplink_unmarked(layout: &Layout) -> Vec<String> {
+    let mut rules = garden("daddr", "goto free_up");
+    rules.extend(free_of_charge("daddr", "goto free_up"));
+    rules.extend(owned(&[
+        "ip daddr @blocked4 goto refused",
+        "ip6 daddr @blocked6 goto refused",
+        "meta l4proto . th dport @blocked_ports goto refused",
+    ]));
+    rules.extend(filters::question(layout));
+    rules.push(metered_up(layout));
+    rules.push("drop  # too fast, or used up".to_owned());
+    rules
+}
+
+/// Counted apart. The connection stays unmarked, so its answers are free too.
+pub(super) fn counted(layout: &Layout, counter: &str) -> Vec<String> {
+    let share = layout.uplink.map_or_else(String::new, |_| {
+        format!("meta priority set {} ", share::written(share::FREE))
+    });
+    vec![format!("counter name \"{counter}\" {share}accept")]
+}
+
+/// In which of the uplink's queues it waits its turn. A priority that no queue has would wait nowhere, so nothing is lost for want of one.
+pub(super) fn shared() -> Vec<String> {
+    let sessions = share::MASK;
+    vec![
+        format!(
+            "meta priority set meta mark & {sessions:#x} map @{} accept",
+            set::SHARES
+        ),
+        "accept".to_owned(),
+    ]
+}
+
+pub(super) fn refused(counter: &str) -> Vec<String> {
+    let mut rules = vec![format!("counter name \"{counter}\"")];
+    rules.extend(owned(&[
+        "meta l4proto tcp reject with tcp reset",
+        "meta l4proto udp reject with icmpx admin-prohibited",
+        "drop",
+    ]));
+    rules
+}
+
+/// What cannot be told by its connection has no mark, and falls through.
+pub(super) fn downlink(layout: &Layout) -> Vec<String> {
+    let mut rules = vec![metered(
+        layout,
+        "meta mark set ct mark ",
+        set::LIM_DOWN,
+        "",
+        set::CNT_DOWN,
+    )];
+    rules.extend(owned(&[
+        "ct state invalid drop",
+        "meta mark 0 goto garden_down",
+        "meta mark != @lim_down meta l4proto tcp reject with tcp reset  # the session is over: stop the sender",
+        "drop  # too fast, or used up",
+    ]));
+    rules
+}
+
+pub(super) fn garden_up() -> Vec<String> {
+    let mut rules = owned(&["ct status & confirmed == 0 jump newcomer"]);
+    rules.extend(garden("daddr", "goto free_up"));
+    rules.extend(owned(&[
+        "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
+        "drop",
+    ]));
+    rules
+}
+
+pub(super) fn garden_down() -> Vec<String> {
+    let mut rules = owned(&["ct state new drop"]);
+    rules.extend(garden("saddr", "goto free_down"));
+    rules.extend(free_of_charge("saddr", "goto free_down"));
+    rules.extend(owned(&["meta l4proto tcp reject with tcp reset", "drop"]));
+    rules
+}
