@@ -18,6 +18,7 @@ mod compiled;
 mod endings;
 mod filters;
 mod lab;
+mod meddling;
 mod quotas;
 mod restarts;
 mod sessions;
@@ -40,6 +41,7 @@ fn cases() -> Vec<Case> {
         quotas::CASES,
         endings::CASES,
         restarts::CASES,
+        meddling::CASES,
         shares::CASES,
         compiled::CASES,
     ]
