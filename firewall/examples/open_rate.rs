@@ -1,14 +1,14 @@
 //! How fast sessions open: one JSON line. Run it as root in a network namespace that has an interface `lan0`:
 //!
 //! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), a hundred at a time as when many log in at once, then measures MEASURED more (1,000), one by
-//! one as logins come, each with its quota, speed, end and neighbour entry; then reads them, lets their time run out and closes them, and loads
-//! the rules anew, which everybody else waits for.
+//! one as logins come, each with its quota, speed, end and neighbour entry; then reads them, and as many of the others; renews and closes the ones one by one, the others
+//! a hundred at a time; and loads the rules anew, which everybody else waits for.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
-use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, Slot};
+use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, PoolKey, SessionLimits, Slot};
 
 const RELOADS: u32 = 5;
 /// Who logs in at the same moment.
@@ -23,29 +23,41 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let start = Instant::now();
     let everybody: Vec<u32> = (0..present).collect();
+    let mut crowd = Vec::new();
     for some in everybody.chunks(TOGETHER) {
         let sessions: Vec<OpenSession> = some
             .iter()
             .map(|number| session(&gate, *number))
             .collect::<Result<_, _>>()?;
-        gate.open_all(&sessions).into_iter().collect::<Result<Vec<_>, _>>()?;
+        for (opened, session) in gate.open_all(&sessions).into_iter().zip(&sessions) {
+            crowd.push((opened?, session.pool));
+        }
     }
+    crowd.truncate(usize::try_from(measured)?);
     let filling = start.elapsed();
 
     let mut slots = Vec::new();
     let opens = each(present..present + measured, |number| {
-        slots.push(open(&gate, number)?);
+        let session = session(&gate, number)?;
+        slots.push((gate.open(&session)?, session.pool));
         Ok(())
     })?;
     let start = Instant::now();
-    let read = gate.read(&slots)?.len();
+    let read = gate
+        .read(&slots.iter().map(|(slot, _)| *slot).collect::<Vec<_>>())?
+        .len();
     let reading = start.elapsed();
-    // As a gateway ends a session: first it lets its time run out, so that its meters become final.
-    for slot in &slots {
-        gate.set_timeout(*slot, Some(Duration::from_millis(10)))?;
-    }
-    std::thread::sleep(Duration::from_millis(100));
-    let closes = each(slots, |slot| gate.close(slot).map(drop))?;
+
+    let renewals = each(&slots, |one| renew(&gate, std::slice::from_ref(one)))?;
+    let start = Instant::now();
+    crowd.chunks(TOGETHER).try_for_each(|some| renew(&gate, some))?;
+    let renewing = start.elapsed();
+    halt(&gate, &slots)?;
+    let closes = each(&slots, |one| close(&gate, std::slice::from_ref(one)))?;
+    halt(&gate, &crowd)?;
+    let start = Instant::now();
+    crowd.chunks(TOGETHER).try_for_each(|some| close(&gate, some))?;
+    let closing = start.elapsed();
     // Another address in the garden each time; then who is kept apart, which is a rule.
     let refills = each(1..=RELOADS, |number| {
         gate.reload(&Layout {
@@ -62,11 +74,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let line = [
         format!("\"sessions_present\": {present}"),
-        format!("\"opened_per_sec\": {:.0}", f64::from(present) / filling.as_secs_f64()),
+        format!("\"opened_per_sec\": {:.0}", per_sec(everybody.len(), filling)),
         format!("\"open_p50_us\": {}", percentile(&opens, 50)),
         format!("\"open_p99_us\": {}", percentile(&opens, 99)),
+        format!("\"renew_p50_us\": {}", percentile(&renewals, 50)),
+        format!("\"renewed_per_sec\": {:.0}", per_sec(crowd.len(), renewing)),
         format!("\"close_p50_us\": {}", percentile(&closes, 50)),
         format!("\"close_p99_us\": {}", percentile(&closes, 99)),
+        format!("\"closed_per_sec\": {:.0}", per_sec(crowd.len(), closing)),
         format!("\"reload_of_addresses_p50_us\": {}", percentile(&refills, 50)),
         format!("\"reload_p50_ms\": {}", percentile(&reloads, 50) / 1000),
         format!("\"meters_read\": {read}"),
@@ -84,8 +99,35 @@ fn layout(max_sessions: u32) -> Result<Layout, Box<dyn std::error::Error>> {
     })
 }
 
-fn open(gate: &Gate, number: u32) -> Result<Slot, FirewallError> {
-    gate.open(&session(gate, number)?)
+/// As a lease is renewed: more octets, and a later end.
+fn renew(gate: &Gate, some: &[(Slot, PoolKey)]) -> Result<(), FirewallError> {
+    let limits = SessionLimits {
+        up_bits_per_sec: Some(5_000_000),
+        down_bits_per_sec: Some(10_000_000),
+        timeout: Some(Duration::from_hours(2)),
+        filter: None,
+    };
+    let failed = gate.limit_all(&some.iter().map(|(slot, _)| (*slot, limits)).collect());
+    failed.into_iter().try_for_each(|(_, error)| Err(error))?;
+    let failed = gate.set_pool_limits(&some.iter().map(|(_, pool)| (*pool, Some(2_000_000_000))).collect());
+    failed.into_iter().try_for_each(|(_, error)| Err(error))
+}
+
+/// As a gateway ends sessions: first it lets their time run out, so that their meters become final.
+fn halt(gate: &Gate, some: &[(Slot, PoolKey)]) -> Result<(), FirewallError> {
+    let soon = Some(Duration::from_millis(10));
+    let failed = gate.set_timeouts(&some.iter().map(|(slot, _)| (*slot, soon)).collect());
+    std::thread::sleep(Duration::from_millis(100));
+    failed.into_iter().try_for_each(|(_, error)| Err(error))
+}
+
+fn close(gate: &Gate, some: &[(Slot, PoolKey)]) -> Result<(), FirewallError> {
+    let closed = gate.close_all(&some.iter().map(|(slot, _)| *slot).collect());
+    closed.into_iter().try_for_each(|(_, result)| result.map(drop))
+}
+
+fn per_sec(how_many: usize, in_all: Duration) -> f64 {
+    f64::from(u32::try_from(how_many).unwrap_or(u32::MAX)) / in_all.as_secs_f64()
 }
 
 fn session(gate: &Gate, number: u32) -> Result<OpenSession, FirewallError> {

@@ -21,6 +21,6 @@ pub use filter::{Filter, MOST_FILTERS};
 pub use gate::{Gate, Opening, Restored, SeenDevice, SeenSession, Stay, Uncharged, View};
 pub use layout::{Layout, OtherLan, UPLINK_BITS_PER_SEC, Uplink, is_table_name};
 pub use netlink::{Events, GateEvent};
-pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionState, Slot};
+pub use session::{AdoptedSession, Meter, OpenSession, PoolKey, SessionLimits, SessionState, Slot};
 pub use shares::Shares;
 pub use trace::{DeviceState, Step, Trace};

@@ -64,6 +64,19 @@ pub struct OpenSession {
     pub label: Vec<u8>,
 }
 
+/// What a session is held to from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionLimits {
+    /// As [`OpenSession::up_bits_per_sec`].
+    pub up_bits_per_sec: Option<u64>,
+    /// As [`OpenSession::down_bits_per_sec`].
+    pub down_bits_per_sec: Option<u64>,
+    /// As [`OpenSession::timeout`].
+    pub timeout: Option<Duration>,
+    /// As [`OpenSession::filter`].
+    pub filter: Option<FilterName>,
+}
+
 /// What a session has carried, from its start. Refused packets are not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Meter {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::core::{Answer, AskId, Command, Core, Deed, Device, Input, Told, View, WaiterId};
+use crate::core::{Answer, AskId, Command, Core, Deed, Deeds, Device, Input, MOST_HALTED, Told, View, WaiterId};
 use crate::courier::CourierHandle;
 use crate::devices::Devices;
 use crate::kernel::Kernel;
@@ -252,10 +252,10 @@ impl<K: Kernel> Engine<K> {
         self
     }
 
-    /// Commits what must not be lost, then does the rest in order, and then what follows from it.
+    /// Stops whom nothing more is due, commits what must not be lost, then does the rest, and then what follows from it.
     async fn carry_out(&mut self, mut commands: Vec<Command>) {
         while !commands.is_empty() {
-            let mut rest = Vec::new();
+            let (mut rest, mut halts) = (Vec::new(), Vec::new());
             let mut is_urgent = false;
             for command in commands {
                 is_urgent |= matches!(command, Command::Spool(_) | Command::Save(_));
@@ -267,8 +267,12 @@ impl<K: Kernel> Engine<K> {
                     Command::Save(row) => self.pending.saved.push(*row),
                     // May wait for the next commit: a row too many costs nothing.
                     Command::Forget(id) => self.pending.forgotten.push(id),
+                    Command::Halt(slot) => halts.push(slot),
                     other => rest.push(other),
                 }
+            }
+            for some in halts.chunks(MOST_HALTED) {
+                self.core.halt_all(some, clock::both());
             }
             if is_urgent {
                 self.commit().await;
@@ -280,9 +284,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Does what needs no commit any more; gives back what follows from it.
+    /// Does what needs no commit any more, what the kernel is to do at one go and first, so that nobody is told of what is not so; gives back what follows
+    /// from it.
     fn perform(&mut self, commands: Vec<Command>) -> Vec<Command> {
-        let (mut following, mut openings) = (Vec::new(), Vec::new());
+        let (mut following, mut others, mut deeds) = (Vec::new(), Vec::new(), Deeds::default());
         let is_committed = self.retry_at.is_none();
         for command in commands {
             match command {
@@ -291,13 +296,14 @@ impl<K: Kernel> Engine<K> {
                 }
                 Command::Do(Deed::Close(_)) if !is_committed => self.held.push(command),
                 Command::Tell(_, ref told) if !is_committed && is_promise(told) => self.held.push(command),
-                // Those that follow one another are one transaction.
-                Command::Do(Deed::Open(ask)) => openings.push(ask),
                 // Limits hold without their record too: adoption goes back to those of the last row.
-                Command::Do(deed) => {
-                    following.extend(self.open(&mut openings));
-                    following.extend(self.core.carry_out(deed, clock::both()));
-                }
+                Command::Do(deed) => deeds.add(deed),
+                other => others.push(other),
+            }
+        }
+        following.extend(self.core.carry_out(deeds, clock::both()));
+        for command in others {
+            match command {
                 Command::Ask(ask, request, devices) => self.ask(ask, request, devices),
                 Command::Tell(waiter, told) => {
                     if let Some(reply) = self.waiters.remove(&waiter) {
@@ -305,15 +311,10 @@ impl<K: Kernel> Engine<K> {
                         let _ = reply.send(told);
                     }
                 }
-                Command::Spool(_) | Command::Save(_) | Command::Forget(_) => {}
+                Command::Halt(_) | Command::Do(_) | Command::Spool(_) | Command::Save(_) | Command::Forget(_) => {}
             }
         }
-        following.extend(self.open(&mut openings));
         following
-    }
-
-    fn open(&mut self, asks: &mut Vec<AskId>) -> Vec<Command> {
-        self.core.open_all(&std::mem::take(asks), clock::both())
     }
 
     /// Commits what is pending, unless the file failed a moment ago.
@@ -407,7 +408,7 @@ impl<K: Kernel> Engine<K> {
             Message::Gate(GateEvent::Changed | GateEvent::Meddled) => return Vec::new(),
             Message::Prefixes(prefixes) => Input::Prefixes(prefixes),
             Message::Neighbours(neighbours) => Input::Neighbours(neighbours),
-            Message::Lost(slots) => return self.core.lost(&slots, now),
+            Message::Lost(slots) => return self.core.lost(&slots),
         };
         self.core.handle(input, now)
     }

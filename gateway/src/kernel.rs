@@ -1,23 +1,23 @@
 //! What the core needs of the packet filter: narrow, so that tests move packets by hand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kavadam_domain::{FilterName, Mac};
-use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Opening, PoolKey, Slot};
+use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Opening, PoolKey, SessionLimits, Slot};
 
 /// Each method means what the [`Gate`]'s method of the same name means.
 pub trait Kernel: Send + 'static {
     fn create_pool(&mut self, limit_octets: Option<u64>) -> Result<PoolKey, FirewallError>;
-    fn set_pool_limit(&mut self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError>;
+    fn set_pool_limits(&mut self, limits: &BTreeMap<PoolKey, Option<u64>>) -> Vec<(PoolKey, FirewallError)>;
     fn open_all(&mut self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>>;
-    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError>;
+    fn close_all(&mut self, slots: &BTreeSet<Slot>) -> Vec<(Slot, Result<Meter, FirewallError>)>;
     fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError>;
-    fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError>;
-    fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError>;
+    fn limit_all(&mut self, wanted: &BTreeMap<Slot, SessionLimits>) -> Vec<(Slot, FirewallError)>;
+    fn set_timeouts(&mut self, wanted: &BTreeMap<Slot, Option<Duration>>) -> Vec<(Slot, FirewallError)>;
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError>;
-    fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError>;
     fn has_filter(&self, filter: FilterName) -> bool;
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError>;
 }
@@ -26,29 +26,26 @@ impl Kernel for Arc<Gate> {
     fn create_pool(&mut self, limit_octets: Option<u64>) -> Result<PoolKey, FirewallError> {
         Gate::create_pool(self, limit_octets)
     }
-    fn set_pool_limit(&mut self, pool: PoolKey, limit_octets: Option<u64>) -> Result<(), FirewallError> {
-        Gate::set_pool_limit(self, pool, limit_octets)
+    fn set_pool_limits(&mut self, limits: &BTreeMap<PoolKey, Option<u64>>) -> Vec<(PoolKey, FirewallError)> {
+        Gate::set_pool_limits(self, limits)
     }
     fn open_all(&mut self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
         Gate::open_all(self, sessions)
     }
-    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
-        Gate::close(self, slot)
+    fn close_all(&mut self, slots: &BTreeSet<Slot>) -> Vec<(Slot, Result<Meter, FirewallError>)> {
+        Gate::close_all(self, slots)
     }
     fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
         Gate::read(self, slots)
     }
-    fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError> {
-        Gate::set_rate(self, slot, up, down)
+    fn limit_all(&mut self, wanted: &BTreeMap<Slot, SessionLimits>) -> Vec<(Slot, FirewallError)> {
+        Gate::limit_all(self, wanted)
     }
-    fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError> {
-        Gate::set_timeout(self, slot, timeout)
+    fn set_timeouts(&mut self, wanted: &BTreeMap<Slot, Option<Duration>>) -> Vec<(Slot, FirewallError)> {
+        Gate::set_timeouts(self, wanted)
     }
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
         Gate::set_ipv4(self, slot, ipv4)
-    }
-    fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError> {
-        Gate::set_filter(self, slot, filter)
     }
     fn has_filter(&self, filter: FilterName) -> bool {
         Gate::has_filter(self, filter)

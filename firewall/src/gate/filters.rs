@@ -99,10 +99,7 @@ impl State {
         if old.filter == filter {
             return Ok(());
         }
-        let mac = old.mac;
-        self.replace(slot, Session { filter, ..old }, |end| end)?;
-        self.filtered.set(mac, filter);
-        Ok(())
+        self.replace(slot, Session { filter, ..old })
     }
 
     /// A filter that sessions have must not go: they would be without.

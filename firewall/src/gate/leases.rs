@@ -69,7 +69,7 @@ impl State {
         let port = DNS.to_be_bytes();
         let kept = match stay {
             Some(stay) => self.put(&[(set::CITIZEN_NAMES, &port)], Some(millis(stay))),
-            None => self.delete_if_there(&[(set::CITIZEN_NAMES, port.to_vec())]),
+            None => self.delete_if_there([(set::CITIZEN_NAMES, port.to_vec())]),
         };
         kept.map_err(FirewallError::kernel("lead names here"))
     }
@@ -144,7 +144,7 @@ impl State {
             gone.push((set::LEASE_MACS, mac.0.to_vec()));
         }
         self.hear_arp(&key4(mac, ipv4), None);
-        self.delete_if_there(&gone)
+        self.delete_if_there(gone)
             .map_err(FirewallError::kernel("revoke a lease"))
     }
 }

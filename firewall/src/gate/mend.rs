@@ -198,19 +198,13 @@ impl State {
     /// finds the same.
     fn lose(&mut self, slot: Slot, session: &Session, meter: Meter) -> Result<(), FirewallError> {
         let action = || FirewallError::kernel("remove what is left of a session");
-        let own = session
-            .elements(slot)
-            .into_iter()
-            .map(|(set, key)| (set.to_owned(), key));
         let mut batch = self.nft.batch();
-        for (set, key) in own.chain(session.filter_elements(slot)) {
-            if !self.nft.elements(&set, &[&key]).map_err(action())?.is_empty() {
-                batch.delete(&set, &key);
-            }
+        for (set, key) in self.those_there(session.all_elements(slot)).map_err(action())? {
+            batch.delete(&set, &key);
         }
-        self.leave_pool(session.pool, meter, &mut batch).map_err(action())?;
+        self.leave_pools(&[(slot, meter)], &mut batch).map_err(action())?;
         self.nft.commit(batch).map_err(action())?;
-        self.left_pool(session.pool, slot, meter);
+        self.left_pool(slot, meter);
         self.discard(slot);
         Ok(())
     }
@@ -230,7 +224,7 @@ impl State {
                 there.push((*set, key.clone()));
             }
         }
-        self.delete_if_there(&there)
+        self.delete_if_there(there.iter().cloned())
             .map_err(FirewallError::kernel("remove what belongs to no session"))?;
         let told = |(set, _): &(&str, _)| format!("{set} had an element of no session");
         Ok(there.iter().map(told).collect())

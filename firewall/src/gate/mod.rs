@@ -9,6 +9,8 @@
 //! the kernel in one transaction first and the memory after.
 
 mod adopt;
+mod change;
+mod close;
 mod filters;
 mod leases;
 mod mend;
@@ -37,10 +39,12 @@ use crate::{Events, FirewallError, Layout, OtherLan, apply};
 use filters::Filtered;
 pub use leases::Opening;
 use numbers::Numbers;
-use open::MOST_TOGETHER;
 use owner::Holding;
 pub use restore::Restored;
 pub use view::{SeenDevice, SeenSession, Stay, Uncharged, View};
+
+/// Sessions in one transaction.
+const MOST_TOGETHER: usize = 128;
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
@@ -242,6 +246,14 @@ impl Gate {
         self.state().create_pool(limit_octets)
     }
 
+    /// Sets limits of pools, together. Tells which could not be set, and why.
+    ///
+    /// # Errors
+    /// As [`Gate::set_pool_limit`].
+    pub fn set_pool_limits(&self, limits: &BTreeMap<PoolKey, Option<u64>>) -> Vec<(PoolKey, FirewallError)> {
+        self.state().set_pool_limits(limits)
+    }
+
     /// Sets a pool's limit, counted from when the pool was made: a top-up is a higher limit, not a difference. Not one
     /// octet is lost or given away by it, whatever is flowing. A new limit at or below what has been used closes the pool.
     ///
@@ -288,51 +300,12 @@ impl Gate {
         opened.unwrap_or(Err(FirewallError::UnknownPool(session.pool)))
     }
 
-    /// Ends a session and says what it carried. Established connections die: the next packet of either side is answered
-    /// with a TCP reset. Works on expired sessions too.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownSlot`], [`FirewallError::Kernel`].
-    pub fn close(&self, slot: Slot) -> Result<Meter, FirewallError> {
-        self.state().close(slot)
-    }
-
     /// Reads meters by key. Slots that are not open are left out.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn read(&self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
         self.state().read(slots)
-    }
-
-    /// Sets the speed of a session, bit/s; `None` is without limit.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
-    pub fn set_rate(
-        &self,
-        slot: Slot,
-        up_bits_per_sec: Option<u64>,
-        down_bits_per_sec: Option<u64>,
-    ) -> Result<(), FirewallError> {
-        self.state().set_rate(slot, up_bits_per_sec, down_bits_per_sec)
-    }
-
-    /// Sets the time from now to the forced end; `None` takes the end away.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
-    pub fn set_timeout(&self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError> {
-        self.state().set_timeout(slot, timeout)
-    }
-
-    /// Gives a session another IPv4 address, as when DHCP gave its device one, or none.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::AddressTaken`],
-    /// [`FirewallError::Kernel`].
-    pub fn set_ipv4(&self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
-        self.state().set_ipv4(slot, ipv4)
     }
 
     /// Lets a device be heard before login (strict mode): this pair over IPv4, and the MAC over IPv6. `ttl` `None` is for

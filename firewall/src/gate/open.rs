@@ -10,8 +10,6 @@ use crate::netlink::{Batch, Counter, Entry, Quota, Refused};
 use crate::ruleset::set;
 use crate::session::{OpenSession, Slot, remember};
 
-/// Sessions in one transaction.
-pub(super) const MOST_TOGETHER: usize = 128;
 /// What the kernel refuses it takes back only after some 30 ms, so that a few must do.
 const MOST_ATTEMPTS: u32 = 8;
 
@@ -56,7 +54,7 @@ impl Unopened {
 }
 
 /// An error again, for another who met it.
-fn same(error: &io::Error) -> io::Error {
+pub(super) fn same(error: &io::Error) -> io::Error {
     error
         .raw_os_error()
         .map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)

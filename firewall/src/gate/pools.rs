@@ -12,9 +12,10 @@
 //!
 //! Kernels differ on the packet that fills a quota exactly (6.18 lets it pass, older ones do not); none passes beyond.
 
+use std::collections::BTreeMap;
 use std::io;
 
-use super::{Pool, State};
+use super::{MOST_TOGETHER, Pool, State};
 use crate::FirewallError;
 use crate::netlink::{Batch, Counter, Entry, Quota};
 use crate::ruleset::set;
@@ -58,6 +59,52 @@ impl State {
         }
         self.pool(key)?.limit_octets = limit_octets;
         Ok(())
+    }
+
+    /// Limits written in one transaction, then each looked at. If they cannot be, each by itself.
+    pub(super) fn set_pool_limits(&mut self, limits: &BTreeMap<PoolKey, Option<u64>>) -> Vec<(PoolKey, FirewallError)> {
+        let mut failed = Vec::new();
+        let limits: Vec<(PoolKey, Option<u64>)> = limits.iter().map(|(key, limit)| (*key, *limit)).collect();
+        for some in limits.chunks(MOST_TOGETHER) {
+            let spoilt = self.write_limits(some).unwrap_or_else(|_| some.to_vec());
+            for (key, limit_octets) in spoilt {
+                if let Err(error) = self.set_pool_limit(key, limit_octets) {
+                    failed.push((key, error));
+                }
+            }
+        }
+        failed
+    }
+
+    /// Gives back those that it did not bring to an end.
+    fn write_limits(&mut self, limits: &[(PoolKey, Option<u64>)]) -> io::Result<Vec<(PoolKey, Option<u64>)>> {
+        let mut batch = self.nft.batch();
+        let (mut written, mut names, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, limit_octets) in limits {
+            match self.pools.get(key) {
+                Some(pool) if !pool.slots.is_empty() => {
+                    names.push(key.name());
+                    batch.quota(&Quota {
+                        name: key.name(),
+                        limit_octets: kernel_limit(*limit_octets),
+                        used_octets: 0,
+                    });
+                    written.push((*key, *limit_octets));
+                }
+                _ => left.push((*key, *limit_octets)),
+            }
+        }
+        self.nft.commit(batch)?;
+        let shown = self.nft.quotas(&names)?;
+        for ((key, limit_octets), shown) in written.into_iter().zip(shown) {
+            match self.pools.get_mut(&key) {
+                Some(pool) if shown.used_octets < kernel_limit(pool.limit_octets).min(kernel_limit(limit_octets)) => {
+                    pool.limit_octets = limit_octets;
+                }
+                _ => left.push((key, limit_octets)),
+            }
+        }
+        Ok(left)
     }
 
     fn set_object_limit(&mut self, key: PoolKey, old: u64, new: u64) -> Result<(), FirewallError> {
@@ -136,29 +183,40 @@ impl State {
         Ok(used_up.filter_map(|quota| PoolKey::from_name(&quota.name)).collect())
     }
 
-    /// Adds to the batch that removes a session what keeps its octets charged to the pool, or removes the pool with it.
-    pub(super) fn leave_pool(&mut self, key: PoolKey, meter: Meter, batch: &mut Batch) -> io::Result<()> {
-        let Some(pool) = self.pools.get(&key) else {
-            return Ok(());
-        };
-        let number = key.0.to_ne_bytes();
-        // Somebody else may have emptied the set, and what is not there cannot be removed.
-        if pool.spent_octets > 0 && !self.nft.elements(set::SPENT, &[&number])?.is_empty() {
-            batch.delete(set::SPENT, &number);
-        }
-        let spent_octets = pool.spent_octets.saturating_add(meter.total_octets());
-        if pool.slots.len() <= 1 {
-            if self.nft.has_quota(&key.name())? {
-                batch.delete_quota(&key.name());
+    /// Adds to the batch that removes sessions what keeps their octets charged to their pools, or removes the pools with them.
+    pub(super) fn leave_pools(&mut self, leaving: &[(Slot, Meter)], batch: &mut Batch) -> io::Result<()> {
+        let mut parting: BTreeMap<PoolKey, (usize, u64)> = BTreeMap::new();
+        for (slot, meter) in leaving {
+            if let Some(session) = self.sessions.get(slot) {
+                let (sessions, octets) = parting.entry(session.pool).or_default();
+                *sessions += 1;
+                *octets = octets.saturating_add(meter.total_octets());
             }
-        } else if spent_octets > 0 {
-            keep_spent(key, spent_octets, batch);
+        }
+        for (key, (sessions, octets)) in parting {
+            let Some(pool) = self.pools.get(&key) else { continue };
+            let number = key.0.to_ne_bytes();
+            // Somebody else may have emptied the set, and what is not there cannot be removed.
+            if pool.spent_octets > 0 && !self.nft.elements(set::SPENT, &[&number])?.is_empty() {
+                batch.delete(set::SPENT, &number);
+            }
+            let spent_octets = pool.spent_octets.saturating_add(octets);
+            if pool.slots.len() <= sessions {
+                if self.nft.has_quota(&key.name())? {
+                    batch.delete_quota(&key.name());
+                }
+            } else if spent_octets > 0 {
+                keep_spent(key, spent_octets, batch);
+            }
         }
         Ok(())
     }
 
-    /// What [`State::leave_pool`] did, in memory.
-    pub(super) fn left_pool(&mut self, key: PoolKey, slot: Slot, meter: Meter) {
+    /// What [`State::leave_pools`] did, in memory.
+    pub(super) fn left_pool(&mut self, slot: Slot, meter: Meter) {
+        let Some(key) = self.sessions.get(&slot).map(|session| session.pool) else {
+            return;
+        };
         let Some(pool) = self.pools.get_mut(&key) else { return };
         pool.slots.remove(&slot);
         pool.spent_octets = pool.spent_octets.saturating_add(meter.total_octets());

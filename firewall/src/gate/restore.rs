@@ -24,11 +24,10 @@ impl State {
         lost.retain(|slot, _| !self.sessions.contains_key(slot));
         let is_new = self.has_lost_numbers()?;
         for (slot, session) in &lost {
-            self.release(session.ipv4);
+            self.release(session.ipv4.as_slice());
             if !is_new {
-                let left = || FirewallError::kernel("remove what is left of a session");
-                self.delete_if_there(&session.elements(*slot)).map_err(left())?;
-                self.delete_if_there(&session.filter_elements(*slot)).map_err(left())?;
+                self.delete_if_there(session.all_elements(*slot))
+                    .map_err(FirewallError::kernel("remove what is left of a session"))?;
             }
         }
         if is_new {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use super::Session;
-use super::sessions::{at_least_one, key4};
+use super::sessions::key4;
 use crate::Layout;
 use crate::netlink::{Channel, Element, Quota};
 use crate::ruleset::set;
@@ -132,7 +132,7 @@ impl Shown {
         if damaged.is_empty() {
             return Finding::Intact;
         }
-        // The first of them to end; only if none of them does, never.
-        Finding::Damaged(damaged, left.into_iter().flatten().min().map(at_least_one))
+        // The first of them to end; only if none of them does, never. Nothing, which the kernel may show at the last moment, would be never too.
+        Finding::Damaged(damaged, left.into_iter().flatten().min().map(|ms| ms.max(1)))
     }
 }

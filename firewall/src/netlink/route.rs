@@ -56,21 +56,33 @@ impl Neighbours {
         errno_result(self.channel.ask(&request, sequence, |_| {})?)
     }
 
-    /// Unties an address. That it was not tied, or that the interface has gone, is no error.
-    pub fn release(&mut self, ipv4: Ipv4Addr) -> io::Result<()> {
-        let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
-        let index = link_index(&mut self.channel, &self.interface);
-        match index.and_then(|index| self.change(DELETE_NEIGHBOUR, index, ipv4)) {
-            Err(error) if gone(&error) => Ok(()),
-            other => other,
+    /// Unties addresses. That one was not tied, or that the interface has gone, is no error.
+    pub fn release(&mut self, addresses: &[Ipv4Addr]) -> io::Result<()> {
+        if addresses.is_empty() {
+            return Ok(());
         }
-    }
-
-    fn change(&mut self, kind: u16, index: i32, ipv4: Ipv4Addr) -> io::Result<()> {
-        let sequence = self.channel.next_sequence();
-        let mut request = Writer::default();
-        write(&mut request, (kind, wire::ACK), sequence, index, ipv4, None);
-        errno_result(self.channel.ask(&request, sequence, |_| {})?)
+        let is_gone = |errno: i32| matches!(errno, libc::ENOENT | libc::ENODEV);
+        let index = match link_index(&mut self.channel, &self.interface) {
+            Err(error) if error.raw_os_error().is_some_and(is_gone) => return Ok(()),
+            index => index?,
+        };
+        let requests = addresses.iter().map(|ipv4| {
+            move |sequence| {
+                let mut request = Writer::default();
+                write(
+                    &mut request,
+                    (DELETE_NEIGHBOUR, wire::ACK),
+                    sequence,
+                    index,
+                    *ipv4,
+                    None,
+                );
+                request
+            }
+        });
+        let errnos = self.channel.ask_all(requests, |_, _| {})?;
+        let mut errnos = errnos.into_iter().filter(|errno| !is_gone(*errno));
+        errnos.try_for_each(errno_result)
     }
 }
 

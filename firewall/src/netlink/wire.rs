@@ -42,6 +42,11 @@ impl Writer {
         self.patch(start, &len.to_ne_bytes());
     }
 
+    /// Another's messages after these.
+    pub fn append(&mut self, other: &Self) {
+        self.buffer.extend_from_slice(&other.buffer);
+    }
+
     /// Octets without a frame, such as the fixed part after a header; the caller keeps to multiples of four.
     pub fn raw(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);

@@ -15,6 +15,7 @@
 
 mod before_login;
 mod compiled;
+mod crowds;
 mod endings;
 mod filters;
 mod lab;
@@ -37,6 +38,7 @@ fn cases() -> Vec<Case> {
     [
         before_login::CASES,
         sessions::CASES,
+        crowds::CASES,
         filters::CASES,
         quotas::CASES,
         endings::CASES,

@@ -1,11 +1,9 @@
 //! Online: what passes, how fast, and for whom.
 
-use std::net::Ipv4Addr;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kavadam_domain::Mac;
 use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, Opening, Slot, View};
 
 use crate::Case;
@@ -39,10 +37,6 @@ pub const CASES: &[Case] = &[
     (
         "refuses_a_second_session_of_a_device_or_address",
         refuses_a_second_session_of_a_device_or_address,
-    ),
-    (
-        "opens_many_at_once_and_one_that_cannot_be_keeps_none_from_it",
-        opens_many_at_once,
     ),
     (
         "follows_a_device_to_another_address",
@@ -343,64 +337,6 @@ fn refuses_a_second_session_of_a_device_or_address(lab: &Inside) {
         neighbour().contains("02:00:00:00:00:11 PERMANENT"),
         "the entry must not follow the last comer"
     );
-}
-
-fn opens_many_at_once(lab: &Inside) {
-    let gate = lab.shared_gate();
-    let pool = gate.create_pool(None).unwrap();
-    let (first, other) = (lab.phone.session(pool), lab.other.session(pool));
-    let stray = OpenSession {
-        mac: Mac([2, 0, 0, 0, 9, 9]),
-        ipv4: None,
-        ..first.clone()
-    };
-    // What the kernel alone knows of: it refuses the whole transaction for it.
-    let known = "add element inet kavadam auth6 { 02:00:00:00:09:09 : 0x7 }";
-    assert!(Command::new("nft").arg(known).status().unwrap().success());
-    let unlabelled = OpenSession {
-        label: vec![0; 201],
-        ..stray.clone()
-    };
-    let opened = gate.open_all(&[first.clone(), stray, first, unlabelled, other]);
-    let [
-        Ok(one),
-        Err(FirewallError::Kernel { .. }),
-        Err(FirewallError::DeviceOnline(held)),
-        Err(FirewallError::LabelTooLong(_)),
-        Ok(_),
-    ] = opened.as_slice()
-    else {
-        panic!("{opened:?}");
-    };
-    assert_eq!(one, held);
-    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
-    assert_eq!(lab.other.node.upload(WEB6, 5, 100), 5);
-    let used = octets4(5, 100) + octets6(5, 100);
-    assert_eq!(
-        gate.pool_used(pool).unwrap(),
-        used,
-        "of one pool, which the first of them brought"
-    );
-
-    let many: Vec<_> = (0..1_000_u32)
-        .map(|number| {
-            let [_, _, high, low] = number.to_be_bytes();
-            OpenSession {
-                mac: Mac([2, 1, 0, 0, high, low]),
-                ipv4: Some(Ipv4Addr::new(10, 80, 8 + high, low)),
-                ..lab.phone.session(pool)
-            }
-        })
-        .collect();
-    // More that the kernel refuses than it is asked again for.
-    let strays: Vec<_> = many.iter().take(40).step_by(4).collect();
-    for OpenSession { mac, .. } in &strays {
-        let known = format!("add element inet kavadam auth6 {{ {mac} : 0x7 }}").replace('-', ":");
-        assert!(Command::new("nft").arg(&known).status().unwrap().success(), "{known}");
-    }
-    let opened = gate.open_all(&many).iter().filter(|one| one.is_ok()).count();
-    assert_eq!(opened, 1_000 - strays.len());
-    assert_eq!(gate.adopt().unwrap().len(), 1_002 - strays.len());
 }
 
 fn follows_a_device_to_another_address(lab: &Inside) {

@@ -75,7 +75,7 @@ impl<K: Kernel> Core<K> {
         self.enter_adopted(one, row, age, remaining, now);
         if !self.has_filter(filter) {
             // It would go on without.
-            self.halt(one.slot, terminate_cause::NAS_ERROR, now);
+            self.halt(one.slot, terminate_cause::NAS_ERROR);
         }
     }
 
@@ -106,7 +106,7 @@ impl<K: Kernel> Core<K> {
             is_stopped: false,
         };
         self.enter_adopted(one, row, Duration::ZERO, None, now);
-        self.halt(one.slot, terminate_cause::NAS_REBOOT, now);
+        self.halt(one.slot, terminate_cause::NAS_REBOOT);
     }
 
     fn enter_adopted(

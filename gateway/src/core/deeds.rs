@@ -1,16 +1,17 @@
 //! What is done in the kernel after it was committed, and again at each tick while the kernel refuses.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kavadam_domain::session::terminate_cause;
-use kavadam_firewall::{FirewallError, Meter, OpenSession, PoolKey, Slot};
+use kavadam_firewall::{FirewallError, Meter, OpenSession, PoolKey, SessionLimits, Slot};
 
-use super::session::SessionRow;
+use super::session::{Session, SessionRow};
 use super::{AskId, Command, Core, Deed, HALT_TIMEOUT, Now, Told, WaiterId, warn_kernel};
 use crate::kernel::Kernel;
 use crate::report::Kind;
 
-/// Sessions held to their limits in one tick after a restart, some 100 ms of work.
+/// Sessions held to their limits in one tick after a restart, some tens of milliseconds of work.
 const MOST_LIMITED: usize = 1_000;
 
 /// An accepted session between its record and the kernel.
@@ -20,25 +21,45 @@ pub(super) struct Opening {
     pub waiters: Vec<WaiterId>,
 }
 
-impl<K: Kernel> Core<K> {
-    /// Does what was committed; gives back what follows from it.
-    pub fn carry_out(&mut self, deed: Deed, now: Now) -> Vec<Command> {
+/// What is done in the kernel at one go, each kind of it together.
+#[derive(Debug, Default)]
+pub struct Deeds {
+    closes: BTreeSet<Slot>,
+    limits: BTreeSet<Slot>,
+    fits: BTreeSet<PoolKey>,
+    opens: Vec<AskId>,
+}
+
+impl Deeds {
+    /// One more.
+    pub fn add(&mut self, deed: Deed) {
         match deed {
-            Deed::Open(ask) => return self.open_all(&[ask], now),
-            Deed::Limit(slot) => self.limit(slot, now),
-            Deed::Fit(pool) => self.fit(pool),
-            Deed::Close(slot) => self.close(slot),
+            Deed::Close(slot) => _ = self.closes.insert(slot),
+            Deed::Limit(slot) => _ = self.limits.insert(slot),
+            Deed::Fit(pool) => _ = self.fits.insert(pool),
+            Deed::Open(ask) => self.opens.push(ask),
         }
+    }
+}
+
+impl<K: Kernel> Core<K> {
+    /// Does what was committed; gives back what follows from it. Who leaves makes room for who comes.
+    pub fn carry_out(&mut self, mut deeds: Deeds, now: Now) -> Vec<Command> {
+        if !deeds.opens.is_empty() {
+            // One of them may be a device's own.
+            deeds.closes.extend(std::mem::take(&mut self.unclosed));
+        }
+        self.close_all(&deeds.closes);
+        self.limit_all(&deeds.limits, now);
+        self.fit_all(&deeds.fits);
+        self.open_all(&deeds.opens, now);
         std::mem::take(&mut self.out)
     }
 
-    /// Opens what was committed together, together; gives back what follows from it.
-    pub fn open_all(&mut self, asks: &[AskId], now: Now) -> Vec<Command> {
+    fn open_all(&mut self, asks: &[AskId], now: Now) {
         if asks.is_empty() {
-            return Vec::new();
+            return;
         }
-        // One of them may be a device's own.
-        self.retry_closes();
         let ready: Vec<_> = asks.iter().filter_map(|ask| self.ready(*ask, now)).collect();
         let sessions: Vec<OpenSession> = ready.iter().map(|(opening, pool)| opening.row.opens(*pool)).collect();
         let opened = self.kernel.open_all(&sessions);
@@ -57,7 +78,6 @@ impl<K: Kernel> Core<K> {
             self.drop_pool_if_empty(pool);
             self.not_opened(opening, now);
         }
-        std::mem::take(&mut self.out)
     }
 
     /// Gives up an opening whose record could not be committed.
@@ -71,21 +91,14 @@ impl<K: Kernel> Core<K> {
     /// What the kernel refused before. Adopted sessions are among the unlimited: a former process may have committed a change
     /// that it never carried out.
     pub(super) fn retry_deeds(&mut self, now: Now) {
-        self.retry_closes();
-        for pool in std::mem::take(&mut self.unfit) {
-            self.fit(pool);
-        }
-        let slots: Vec<Slot> = self.unlimited.iter().copied().take(MOST_LIMITED).collect();
-        for slot in slots {
-            self.unlimited.remove(&slot);
-            self.limit(slot, now);
-        }
-    }
-
-    fn retry_closes(&mut self) {
-        for slot in std::mem::take(&mut self.unclosed) {
-            self.close(slot);
-        }
+        let unclosed = std::mem::take(&mut self.unclosed);
+        self.close_all(&unclosed);
+        let unfit = std::mem::take(&mut self.unfit);
+        self.fit_all(&unfit);
+        let later = self.unlimited.iter().nth(MOST_LIMITED).copied();
+        let later = later.map(|first| self.unlimited.split_off(&first)).unwrap_or_default();
+        let unlimited = std::mem::replace(&mut self.unlimited, later);
+        self.limit_all(&unlimited, now);
     }
 
     fn take_opening(&mut self, ask: AskId) -> Option<Opening> {
@@ -143,53 +156,57 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    fn limit(&mut self, slot: Slot, now: Now) {
-        let Some(session) = self.sessions.get(&slot).filter(|session| session.is_online()) else {
-            return;
+    fn limit_all(&mut self, slots: &BTreeSet<Slot>, now: Now) {
+        let wanted = |session: &Session| SessionLimits {
+            up_bits_per_sec: session.row.limits.up_bits_per_sec,
+            down_bits_per_sec: session.row.limits.down_bits_per_sec,
+            timeout: session
+                .ends_at
+                .map(|end| end.saturating_duration_since(now.mono).max(HALT_TIMEOUT)),
+            filter: session.row.limits.filter,
         };
-        let limits = session.row.limits;
-        let remaining = session
-            .ends_at
-            .map(|end| end.saturating_duration_since(now.mono).max(HALT_TIMEOUT));
-        let kernel = &mut self.kernel;
-        let filtered = kernel.set_filter(slot, limits.filter);
-        let rate = filtered.and_then(|()| kernel.set_rate(slot, limits.up_bits_per_sec, limits.down_bits_per_sec));
-        let done = rate.and_then(|()| kernel.set_timeout(slot, remaining));
-        match done {
+        let sessions = slots.iter().filter_map(|slot| self.sessions.get(slot));
+        let online = sessions.filter(|session| session.is_online());
+        let wanted = online.map(|session| (session.slot, wanted(session))).collect();
+        for (slot, error) in self.kernel.limit_all(&wanted) {
             // That a session has just expired is no failure: it is about to be ended.
-            Ok(()) | Err(FirewallError::Expired(_)) => {}
-            Err(error) => {
+            if !matches!(error, FirewallError::Expired(_)) {
                 warn_kernel(&error);
                 self.unlimited.insert(slot);
             }
         }
     }
 
-    fn fit(&mut self, key: PoolKey) {
-        let Some(pool) = self.pools.get_mut(&key) else { return };
-        if pool.kernel_octets == pool.limit_octets {
-            return;
+    fn fit_all(&mut self, keys: &BTreeSet<PoolKey>) {
+        let pools = keys.iter().filter_map(|key| Some((*key, self.pools.get(key)?)));
+        let unfit = pools.filter(|(_, pool)| pool.kernel_octets != pool.limit_octets);
+        let wanted: BTreeMap<PoolKey, Option<u64>> = unfit.map(|(key, pool)| (key, pool.limit_octets)).collect();
+        let mut done = wanted.clone();
+        for (key, error) in self.kernel.set_pool_limits(&wanted) {
+            warn_kernel(&error);
+            done.remove(&key);
+            self.unfit.insert(key);
         }
-        match self.kernel.set_pool_limit(key, pool.limit_octets) {
-            Ok(()) => pool.kernel_octets = pool.limit_octets,
-            Err(error) => {
-                warn_kernel(&error);
-                self.unfit.insert(key);
+        for (key, limit_octets) in done {
+            if let Some(pool) = self.pools.get_mut(&key) {
+                pool.kernel_octets = limit_octets;
             }
         }
     }
 
     /// A session that the kernel does not let go keeps its device from logging in: it is tried again.
-    fn close(&mut self, slot: Slot) {
-        match self.kernel.close(slot) {
-            Ok(_) | Err(FirewallError::UnknownSlot(_)) => {
-                if let Some(id) = self.leaving.remove(&slot) {
-                    self.out.push(Command::Forget(id));
+    fn close_all(&mut self, slots: &BTreeSet<Slot>) {
+        for (slot, closed) in self.kernel.close_all(slots) {
+            match closed {
+                Ok(_) | Err(FirewallError::UnknownSlot(_)) => {
+                    if let Some(id) = self.leaving.remove(&slot) {
+                        self.out.push(Command::Forget(id));
+                    }
                 }
-            }
-            Err(error) => {
-                warn_kernel(&error);
-                self.unclosed.insert(slot);
+                Err(error) => {
+                    warn_kernel(&error);
+                    self.unclosed.insert(slot);
+                }
             }
         }
     }

@@ -15,16 +15,16 @@ impl Session {
     pub(super) const fn final_at(&self) -> Option<Instant> {
         match self.phase {
             Phase::Online => None,
-            Phase::Halting { final_at, .. } => Some(final_at),
+            Phase::Halting { final_at, .. } => final_at,
         }
     }
 }
 
 impl<K: Kernel> Core<K> {
-    pub(super) fn log_off(&mut self, mac: Mac, waiter: Option<WaiterId>, now: Now) {
+    pub(super) fn log_off(&mut self, mac: Mac, waiter: Option<WaiterId>) {
         match self.by_mac.get(&mac).copied() {
             Some(slot) => {
-                self.halt(slot, terminate_cause::USER_REQUEST, now);
+                self.halt(slot, terminate_cause::USER_REQUEST);
                 self.await_end(slot, waiter, Told::Over);
             }
             None => {
@@ -40,39 +40,58 @@ impl<K: Kernel> Core<K> {
         waiters.extend(waiter.map(|waiter| (waiter, told)));
     }
 
-    /// Nothing passes any more a few milliseconds from now; the first cause stands.
-    pub(super) fn halt(&mut self, slot: Slot, cause: u32, now: Now) {
+    /// Nothing shall pass any more; the first cause stands.
+    pub(super) fn halt(&mut self, slot: Slot, cause: u32) {
         let Some(session) = self.sessions.get_mut(&slot) else {
             return;
         };
         if !session.is_online() {
             return;
         }
-        match self.kernel.set_timeout(slot, Some(HALT_TIMEOUT)) {
-            Ok(()) | Err(FirewallError::Expired(_) | FirewallError::UnknownSlot(_)) => {}
-            // Closing, later, will end it all the same.
-            Err(error) => warn_kernel(&error),
-        }
-        session.phase = Phase::Halting {
-            cause,
-            final_at: now.mono + HALT,
-        };
+        session.phase = Phase::Halting { cause, final_at: None };
         self.mourners.entry(slot).or_default();
+        self.out.push(Command::Halt(slot));
     }
 
-    pub(super) fn halt_pool(&mut self, key: PoolKey, cause: u32, now: Now) {
+    /// Nothing passes any more a few milliseconds from now, and the meters are final soon after. No more at once than [`MOST_HALTED`].
+    pub fn halt_all(&mut self, slots: &[Slot], now: Now) {
+        let timeouts = slots.iter().map(|slot| (*slot, Some(HALT_TIMEOUT))).collect();
+        for (_, error) in self.kernel.set_timeouts(&timeouts) {
+            if !matches!(error, FirewallError::Expired(_) | FirewallError::UnknownSlot(_)) {
+                // Closing, later, will end it all the same.
+                warn_kernel(&error);
+            }
+        }
+        for slot in slots {
+            if let Some(session) = self.sessions.get_mut(slot)
+                && let Phase::Halting { final_at, .. } = &mut session.phase
+            {
+                *final_at = Some(now.mono + HALT);
+            }
+        }
+    }
+
+    pub(super) fn halt_pool(&mut self, key: PoolKey, cause: u32) {
         let slots = self.pools.get(&key).map_or_else(Vec::new, |pool| pool.slots.clone());
         for slot in slots {
-            self.halt(slot, cause, now);
+            self.halt(slot, cause);
         }
     }
 
     /// Sessions whose time is over: the kernel has stopped them already.
     pub(super) fn end_overdue(&mut self, now: Now) {
-        let is_overdue = |session: &&Session| session.is_online() && session.ends_at.is_some_and(|end| end <= now.mono);
+        let is_overdue = |session: &&Session| session.is_online() && session.is_overdue(now.mono);
         let overdue: Vec<Slot> = self.sessions.values().filter(is_overdue).map(|one| one.slot).collect();
         for slot in overdue {
-            self.halt(slot, terminate_cause::SESSION_TIMEOUT, now);
+            self.halt(slot, terminate_cause::SESSION_TIMEOUT);
+        }
+    }
+
+    /// Ends a session that the kernel stops this very moment, so that nobody takes it for one that can be given more.
+    pub(super) fn end_if_overdue(&mut self, slot: Slot, now: Now) {
+        let is_over = |session: &Session| session.is_overdue(now.mono + HALT_TIMEOUT);
+        if self.sessions.get(&slot).is_some_and(is_over) {
+            self.halt(slot, terminate_cause::SESSION_TIMEOUT);
         }
     }
 

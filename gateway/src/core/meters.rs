@@ -144,7 +144,7 @@ impl<K: Kernel> Core<K> {
                 limit.is_some_and(|secs| idle >= Duration::from_secs(secs.into()))
             });
             if is_idle {
-                self.halt(slot, terminate_cause::IDLE_TIMEOUT, now);
+                self.halt(slot, terminate_cause::IDLE_TIMEOUT);
             }
         }
     }

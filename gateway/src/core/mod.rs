@@ -4,7 +4,7 @@
 //! ```text
 //!   knock, logon ──Ask──▶ server ──Answered──▶ Save, Spool(Start) ──▶ Do(Open) ──▶ Tell
 //!   tick, depletion ──▶ read meters ──▶ Spool(Interim), Ask(Authorize-Only) ──Answered──▶ Save ──▶ Do(Limit, Fit)
-//!   end ──▶ halt in the kernel ──40 ms──▶ read ──▶ Spool(Stop), Save ──▶ Do(Close) ──▶ Forget
+//!   end ──▶ Halt in the kernel ──40 ms──▶ read ──▶ Spool(Stop), Save ──▶ Do(Close) ──▶ Forget
 //! ```
 //!
 //! **The record comes first.** What widens a session (its opening, a higher limit, a longer time) is committed as a row, then
@@ -35,7 +35,7 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, LimitsPatch, 
 
 use crate::kernel::Kernel;
 use crate::report::Report;
+pub use deeds::Deeds;
 use deeds::Opening;
 use login::Login;
 use session::{Pool, Session};
@@ -60,6 +61,8 @@ pub const USED_UP_BELOW_OCTETS: u64 = 65_536;
 const HALT_TIMEOUT: Duration = Duration::from_millis(10);
 /// The kernel ends a halted session within two of its ticks, each at most 10 ms; after this its meters are final.
 const HALT: Duration = Duration::from_millis(40);
+/// Sessions halted at one go: the kernel is told of them in some milliseconds, so that [`HALT`] holds for the last of them too.
+pub const MOST_HALTED: usize = 128;
 /// How long a refusal of a device's MAC is remembered, so that its probes do not flood the server.
 const REFUSAL_REMEMBERED: Duration = Duration::from_mins(1);
 /// Likewise when no server answered.
@@ -144,6 +147,8 @@ pub enum Command {
     Save(Box<SessionRow>),
     /// No longer keep the session of this Acct-Session-Id.
     Forget(String),
+    /// Stop a session in the kernel, at once, as this gives nobody more than the record says: [`Core::halt_all`].
+    Halt(Slot),
     /// Bring the kernel in line with what is committed: [`Core::carry_out`].
     Do(Deed),
     /// Ask a server, once the reports about these devices have been delivered: it decides on what it knows to be used.
@@ -236,10 +241,10 @@ pub struct Core<K> {
     /// Stopped and not removed yet, with their Acct-Session-Ids.
     leaving: HashMap<Slot, String>,
     /// Of these, those that the kernel did not let go.
-    unclosed: HashSet<Slot>,
+    unclosed: BTreeSet<Slot>,
     /// Sessions and pools that the kernel may not hold to their limits yet.
     unlimited: BTreeSet<Slot>,
-    unfit: HashSet<PoolKey>,
+    unfit: BTreeSet<PoolKey>,
     renewals: HashMap<AskId, Slot>,
     refused: HashMap<Mac, Instant>,
     /// Who waits for an end.
@@ -267,9 +272,9 @@ impl<K: Kernel> Core<K> {
             openings: HashMap::new(),
             opening_of: HashMap::new(),
             leaving: HashMap::new(),
-            unclosed: HashSet::new(),
+            unclosed: BTreeSet::new(),
             unlimited: BTreeSet::new(),
-            unfit: HashSet::new(),
+            unfit: BTreeSet::new(),
             renewals: HashMap::new(),
             refused: HashMap::new(),
             mourners: HashMap::new(),
@@ -288,14 +293,14 @@ impl<K: Kernel> Core<K> {
                 credential,
                 waiter,
             } => self.log_on(device, user_name, credential, waiter),
-            Input::Logoff(mac, waiter) => self.log_off(mac, waiter, now),
+            Input::Logoff(mac, waiter) => self.log_off(mac, waiter),
             Input::Address(mac, ipv4) => self.leased(mac, ipv4, now),
             Input::AddressGone(mac, ipv4) => self.vacate(mac, ipv4, now),
             Input::Prefixes(prefixes) => self.renumber(&prefixes, now),
             Input::Neighbours(neighbours) => self.look_around(&neighbours, now),
             Input::Answered(ask, answer) => self.answered(ask, answer, now),
             Input::PoolUsedUp(pool) => self.look_at_pool(pool, now),
-            Input::Disconnect(target, waiter) => self.disconnect(&target, waiter, now),
+            Input::Disconnect(target, waiter) => self.disconnect(&target, waiter),
             Input::Change(target, limits, waiter) => self.change(&target, limits, waiter, now),
             Input::Tick => self.tick(now),
         }
@@ -312,9 +317,9 @@ impl<K: Kernel> Core<K> {
     }
 
     /// The kernel lost these sessions: they end with the octets last read.
-    pub fn lost(&mut self, slots: &[Slot], now: Now) -> Vec<Command> {
+    pub fn lost(&mut self, slots: &[Slot]) -> Vec<Command> {
         for slot in slots {
-            self.halt(*slot, terminate_cause::NAS_ERROR, now);
+            self.halt(*slot, terminate_cause::NAS_ERROR);
         }
         std::mem::take(&mut self.out)
     }

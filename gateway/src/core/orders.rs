@@ -10,10 +10,10 @@ use super::{Core, Now, Told, WaiterId};
 use crate::kernel::Kernel;
 
 impl<K: Kernel> Core<K> {
-    pub(super) fn disconnect(&mut self, target: &Target, waiter: WaiterId, now: Now) {
+    pub(super) fn disconnect(&mut self, target: &Target, waiter: WaiterId) {
         match self.find(target) {
             Ok(slot) => {
-                self.halt(slot, terminate_cause::ADMIN_RESET, now);
+                self.halt(slot, terminate_cause::ADMIN_RESET);
                 self.await_end(slot, Some(waiter), Told::Ordered(Ok(())));
             }
             Err(cause) => self.tell(waiter, Told::Ordered(Err(cause))),
@@ -22,6 +22,7 @@ impl<K: Kernel> Core<K> {
 
     pub(super) fn change(&mut self, target: &Target, patch: LimitsPatch, waiter: WaiterId, now: Now) {
         let result = self.find(target).and_then(|slot| {
+            self.end_if_overdue(slot, now);
             let session = self.sessions.get(&slot).filter(|session| session.is_online());
             let session = session.ok_or(ErrorCause::SESSION_CONTEXT_NOT_FOUND)?;
             let pool = session.pool;

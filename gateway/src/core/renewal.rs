@@ -20,7 +20,7 @@ impl<K: Kernel> Core<K> {
     pub(super) fn ask_again(&mut self, key: PoolKey, is_used_up: bool, now: Now) {
         let Some(slot) = self.thirstiest(key) else {
             if is_used_up {
-                self.halt_pool(key, terminate_cause::NAS_REQUEST, now);
+                self.halt_pool(key, terminate_cause::NAS_REQUEST);
             }
             return;
         };
@@ -73,6 +73,7 @@ impl<K: Kernel> Core<K> {
     }
 
     pub(super) fn renewed(&mut self, ask: AskId, slot: Slot, answer: Answer, now: Now) {
+        self.end_if_overdue(slot, now);
         let Some(session) = self.sessions.get(&slot) else {
             return;
         };
@@ -136,7 +137,7 @@ impl<K: Kernel> Core<K> {
             pool.retry_at = None;
         }
         if is_used_up && was_used_up && !is_raised {
-            self.halt_pool(key, terminate_cause::NAS_REQUEST, now);
+            self.halt_pool(key, terminate_cause::NAS_REQUEST);
         } else {
             self.judge(key, now);
         }
@@ -163,7 +164,7 @@ impl<K: Kernel> Core<K> {
             .limit_octets
             .is_some_and(|limit| limit.saturating_sub(used) < USED_UP_BELOW_OCTETS);
         if is_used_up {
-            self.halt_pool(key, terminate_cause::NAS_REQUEST, now);
+            self.halt_pool(key, terminate_cause::NAS_REQUEST);
         }
     }
 
@@ -180,7 +181,7 @@ impl<K: Kernel> Core<K> {
             let starved = starved_since.map(|since| now.mono.saturating_duration_since(since));
             if starved.is_some_and(|starved| starved >= STARVED_AT_MOST) {
                 tracing::warn!("no RADIUS server answered while a lease was used up: its sessions end");
-                self.halt_pool(key, terminate_cause::NAS_REQUEST, now);
+                self.halt_pool(key, terminate_cause::NAS_REQUEST);
             } else {
                 self.look_at_pool(key, now);
             }

@@ -69,10 +69,10 @@ pub struct Left {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Online,
-    /// Stopped in the kernel; at this instant its meters are final.
+    /// To be stopped in the kernel, or stopped; at this instant its meters are final.
     Halting {
         cause: u32,
-        final_at: Instant,
+        final_at: Option<Instant>,
     },
 }
 
@@ -102,6 +102,11 @@ impl Session {
 
     pub const fn is_online(&self) -> bool {
         matches!(self.phase, Phase::Online)
+    }
+
+    /// Whether its time is over at this instant.
+    pub fn is_overdue(&self, at: Instant) -> bool {
+        self.ends_at.is_some_and(|end| end <= at)
     }
 
     /// Octets per second at most, both directions; `None`: unknown.

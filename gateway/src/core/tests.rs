@@ -16,7 +16,7 @@ use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::PoolKey;
 use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
 
-use super::{Answer, AskId, Command, Core, Deed, Device, Input, Now, SessionRow, Settings, Told, WaiterId};
+use super::{Answer, AskId, Command, Core, Deed, Deeds, Device, Input, Now, SessionRow, Settings, Told, WaiterId};
 use crate::report::{Kind, Report};
 use fake::FakeKernel;
 
@@ -134,15 +134,25 @@ impl Scene {
         }
     }
 
-    /// As the engine does: commits, then does the rest, then what follows from it. Before any of these steps the process may
-    /// end.
+    /// As the engine does: halts, commits, then does the rest, then what follows from it. Before any of these steps the process may
+    /// end, and between any two deeds.
     pub fn take(&mut self, mut commands: Vec<Command>) {
         while !commands.is_empty() {
+            let (halts, others): (Vec<_>, Vec<_>) =
+                commands.into_iter().partition(|one| matches!(one, Command::Halt(_)));
+            for halt in halts {
+                if self.dies() {
+                    return;
+                }
+                if let Command::Halt(slot) = halt {
+                    self.core.halt_all(&[slot], self.now);
+                }
+            }
             let is_record = |one: &Command| matches!(one, Command::Spool(_) | Command::Save(_) | Command::Forget(_));
-            if commands.iter().any(is_record) && self.dies() {
+            if others.iter().any(is_record) && self.dies() {
                 return;
             }
-            let (records, rest): (Vec<_>, Vec<_>) = commands.into_iter().partition(is_record);
+            let (records, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(is_record);
             for record in records {
                 match record {
                     Command::Spool(report) => self.reports.push(*report),
@@ -151,18 +161,22 @@ impl Scene {
                     _ => {}
                 }
             }
-            commands = Vec::new();
-            let mut openings = Vec::new();
-            for one in rest {
+            let (deeds, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|one| matches!(one, Command::Do(_)));
+            let mut together = Deeds::default();
+            for deed in deeds {
+                if self.dies() {
+                    break;
+                }
+                if let Command::Do(deed) = deed {
+                    together.add(deed);
+                }
+            }
+            commands = self.core.carry_out(together, self.now);
+            for one in others {
                 if self.dies() {
                     return;
                 }
                 match one {
-                    Command::Do(Deed::Open(ask)) => openings.push(ask),
-                    Command::Do(deed) => {
-                        commands.extend(self.core.open_all(&std::mem::take(&mut openings), self.now));
-                        commands.extend(self.core.carry_out(deed, self.now));
-                    }
                     Command::Ask(ask, request, devices) => {
                         self.asked.push((ask, *request));
                         self.asked_after = devices;
@@ -171,7 +185,6 @@ impl Scene {
                     _ => {}
                 }
             }
-            commands.extend(self.core.open_all(&openings, self.now));
         }
     }
 

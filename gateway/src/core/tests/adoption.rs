@@ -54,7 +54,7 @@ fn ends_what_the_kernel_lost_with_the_octets_last_read() {
     scene.flow(1, 4 * MB);
     scene.pass(Duration::from_secs(31));
     let slots: Vec<_> = scene.kernel.state().sessions.drain().map(|(slot, _)| slot).collect();
-    let commands = scene.core.lost(&slots, scene.now);
+    let commands = scene.core.lost(&slots);
     scene.take(commands);
     scene.step(Duration::from_millis(50));
     let lost = Kind::Stop(terminate_cause::NAS_ERROR);

@@ -206,6 +206,64 @@ fn an_answer_decided_before_an_order_takes_nothing_of_it_back() {
     assert_eq!(limit, Some(45 * MB), "what is asked after it counts as ever");
 }
 
+/// Time passes, and nobody has looked yet.
+fn unnoticed(scene: &mut Scene, span: Duration) {
+    scene.now = Now {
+        wall: scene.now.wall + span,
+        mono: scene.now.mono + span,
+        boot: scene.now.boot.map(|boot| boot + span),
+    };
+    scene.kernel.pass(span);
+}
+
+#[test]
+fn more_time_that_comes_when_the_time_is_over_leaves_nobody_offline_in_a_session() {
+    let mut scene = Scene::new();
+    for number in [1, 2] {
+        let cui = Some(vec![number]);
+        scene.online(number, Grant { cui, ..lease(10 * MB) });
+    }
+    scene.flow(2, 8 * MB);
+    scene.step(Duration::from_secs(2));
+    let (ask, _) = scene.question();
+    unnoticed(&mut scene, Duration::from_hours(1));
+    let waiter = scene.waiter();
+    let more = Limits {
+        session_secs: Some(7_200),
+        ..lease(10 * MB).limits
+    };
+    scene.handle(Input::Change(target(mac(1)), more.into(), waiter));
+    let refused = Told::Ordered(Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND));
+    assert_eq!(scene.told.last(), Some(&(waiter, refused)));
+    let renewed = Grant {
+        limits: Limits {
+            max_total_octets: Some(20 * MB),
+            ..more
+        },
+        ..lease(0)
+    };
+    scene.handle(Input::Answered(ask, Answer::Accept(Box::new(renewed))));
+    scene.step(SETTLED);
+    let stop = Kind::Stop(terminate_cause::SESSION_TIMEOUT);
+    assert_eq!(scene.kinds().iter().filter(|kind| **kind == stop).count(), 2);
+    for number in [1, 2] {
+        scene.online(number, lease(10 * MB));
+    }
+}
+
+#[test]
+fn who_ends_at_the_same_moment_is_removed_together() {
+    let mut scene = Scene::new();
+    for number in 1..=5 {
+        let cui = Some(vec![number]);
+        scene.online(number, Grant { cui, ..lease(10 * MB) });
+    }
+    scene.pass(Duration::from_hours(1));
+    scene.step(SETTLED);
+    assert_eq!(scene.kernel.state().asked_to_close, [5]);
+    assert!((1..=5).all(|number| !scene.kernel.is_open(mac(number))));
+}
+
 #[test]
 fn a_session_that_the_kernel_does_not_let_go_is_tried_again() {
     let mut scene = Scene::new();

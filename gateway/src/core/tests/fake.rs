@@ -1,12 +1,12 @@
 //! A kernel made of numbers: quotas exact to the packet of one kilobyte, timeouts, one session a device.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use kavadam_domain::{FilterName, Mac};
-use kavadam_firewall::{AdoptedSession, FirewallError, Meter, OpenSession, PoolKey, SessionState, Slot};
+use kavadam_firewall::{AdoptedSession, FirewallError, Meter, OpenSession, PoolKey, SessionLimits, SessionState, Slot};
 
 use crate::kernel::Kernel;
 
@@ -23,6 +23,8 @@ pub struct State {
     pub refused: Option<Mac>,
     /// How many were to be opened, each time.
     pub asked_to_open: Vec<usize>,
+    /// How many were to be closed, each time.
+    pub asked_to_close: Vec<usize>,
     /// Sessions are not let go.
     pub is_clinging: bool,
     /// Those that the rules have.
@@ -140,7 +142,29 @@ impl FakeKernel {
     }
 }
 
+impl State {
+    fn living(&mut self, slot: Slot) -> Result<&mut Session, FirewallError> {
+        let session = self.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        if session.is_expired {
+            return Err(FirewallError::Expired(slot));
+        }
+        Ok(session)
+    }
+}
+
 impl FakeKernel {
+    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
+        let mut state = self.state();
+        if state.is_clinging {
+            return Err(FirewallError::NotPermitted);
+        }
+        let gone = state.sessions.remove(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        if !state.sessions.values().any(|one| one.open.pool == gone.open.pool) {
+            state.pools.remove(&gone.open.pool);
+        }
+        Ok(gone.meter)
+    }
+
     fn open(&mut self, session: &OpenSession) -> Result<Slot, FirewallError> {
         let mut state = self.state();
         if state.is_full || state.refused == Some(session.mac) {
@@ -173,14 +197,16 @@ impl Kernel for FakeKernel {
         Ok(key)
     }
 
-    fn set_pool_limit(&mut self, pool: PoolKey, limit: Option<u64>) -> Result<(), FirewallError> {
+    fn set_pool_limits(&mut self, limits: &BTreeMap<PoolKey, Option<u64>>) -> Vec<(PoolKey, FirewallError)> {
         let mut state = self.state();
-        state
-            .pools
-            .get_mut(&pool)
-            .ok_or(FirewallError::UnknownPool(pool))?
-            .limit = limit;
-        Ok(())
+        let mut failed = Vec::new();
+        for (key, limit) in limits {
+            match state.pools.get_mut(key) {
+                Some(pool) => pool.limit = *limit,
+                None => failed.push((*key, FirewallError::UnknownPool(*key))),
+            }
+        }
+        failed
     }
 
     fn open_all(&mut self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
@@ -188,16 +214,11 @@ impl Kernel for FakeKernel {
         sessions.iter().map(|session| self.open(session)).collect()
     }
 
-    fn close(&mut self, slot: Slot) -> Result<Meter, FirewallError> {
-        let mut state = self.state();
-        if state.is_clinging {
-            return Err(FirewallError::NotPermitted);
+    fn close_all(&mut self, slots: &BTreeSet<Slot>) -> Vec<(Slot, Result<Meter, FirewallError>)> {
+        if !slots.is_empty() {
+            self.state().asked_to_close.push(slots.len());
         }
-        let gone = state.sessions.remove(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
-        if !state.sessions.values().any(|one| one.open.pool == gone.open.pool) {
-            state.pools.remove(&gone.open.pool);
-        }
-        Ok(gone.meter)
+        slots.iter().map(|slot| (*slot, self.close(*slot))).collect()
     }
 
     fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
@@ -209,37 +230,38 @@ impl Kernel for FakeKernel {
             .collect())
     }
 
-    fn set_rate(&mut self, slot: Slot, up: Option<u64>, down: Option<u64>) -> Result<(), FirewallError> {
+    fn limit_all(&mut self, wanted: &BTreeMap<Slot, SessionLimits>) -> Vec<(Slot, FirewallError)> {
         let mut state = self.state();
-        state
-            .sessions
-            .get_mut(&slot)
-            .ok_or(FirewallError::UnknownSlot(slot))?
-            .rates = (up, down);
-        Ok(())
+        let mut failed = Vec::new();
+        for (slot, limits) in wanted {
+            match state.living(*slot) {
+                Ok(session) => {
+                    session.rates = (limits.up_bits_per_sec, limits.down_bits_per_sec);
+                    session.remaining = limits.timeout;
+                    session.open.filter = limits.filter;
+                }
+                Err(error) => failed.push((*slot, error)),
+            }
+        }
+        failed
     }
 
-    fn set_timeout(&mut self, slot: Slot, timeout: Option<Duration>) -> Result<(), FirewallError> {
+    fn set_timeouts(&mut self, wanted: &BTreeMap<Slot, Option<Duration>>) -> Vec<(Slot, FirewallError)> {
         let mut state = self.state();
-        let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
-        if session.is_expired {
-            return Err(FirewallError::Expired(slot));
+        let mut failed = Vec::new();
+        for (slot, timeout) in wanted {
+            match state.living(*slot) {
+                Ok(session) => session.remaining = *timeout,
+                Err(error) => failed.push((*slot, error)),
+            }
         }
-        session.remaining = timeout;
-        Ok(())
+        failed
     }
 
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
         let mut state = self.state();
         let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
         session.open.ipv4 = ipv4;
-        Ok(())
-    }
-
-    fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError> {
-        let mut state = self.state();
-        let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
-        session.open.filter = filter;
         Ok(())
     }
 
