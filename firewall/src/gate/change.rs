@@ -161,14 +161,17 @@ impl State {
     /// Puts other versions of sessions in their places, each slot at most once. Tells which could not be, and why.
     fn change_together(&mut self, changes: Vec<Change>) -> Vec<(Slot, FirewallError)> {
         let (mut left, mut failed) = (changes, Vec::new());
+        let mut is_gathered = left.len() > 1;
         while !left.is_empty() {
-            match self.try_changes(&mut left, &mut failed) {
+            match self.try_changes(is_gathered, &mut left, &mut failed) {
                 Ok(()) => {
                     for Change { slot, new, .. } in left.drain(..) {
                         self.filtered.set(new.mac, new.filter);
                         self.sessions.insert(slot, new);
                     }
                 }
+                // It says no more than that some session cannot be changed: then once more, session by session.
+                Err(_) if is_gathered => is_gathered = false,
                 // It expired between the look and the change.
                 Err((refused, Some(at))) if refused.error.raw_os_error() == Some(libc::ENOENT) => {
                     let gone = left.remove(at).slot;
@@ -186,6 +189,7 @@ impl State {
     /// Moves those that are gone from `left` to `failed`, and carries out the rest. What was refused comes with the place of the change that it is about.
     fn try_changes(
         &mut self,
+        is_gathered: bool,
         left: &mut Vec<Change>,
         failed: &mut Vec<(Slot, FirewallError)>,
     ) -> Result<(), (Refused, Option<usize>)> {
@@ -201,6 +205,9 @@ impl State {
         }
         let filtered = self.filtered_anew(left).map_err(unread)?;
         let mut batch = self.nft.batch();
+        if is_gathered {
+            batch.gather();
+        }
         let mut numbers = Vec::new();
         for change in &*left {
             numbers.push(batch.next_number());

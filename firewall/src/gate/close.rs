@@ -77,6 +77,7 @@ impl State {
             .map(|slot| (*slot, meters.remove(slot).unwrap_or_default()))
             .collect();
         let mut batch = self.nft.batch();
+        batch.gather();
         for slot in slots {
             for set in [set::TOTAL, set::CNT_UP, set::CNT_DOWN] {
                 batch.delete(set, &slot.0.to_ne_bytes());
@@ -132,6 +133,7 @@ impl State {
         let keys: Vec<(String, Vec<u8>)> = keys.into_iter().map(|(set, key)| (set.into(), key)).collect();
         for attempt in 0.. {
             let mut batch = self.nft.batch();
+            batch.gather();
             for (set, key) in self.those_there(keys.iter().cloned())? {
                 batch.delete(&set, &key);
             }

@@ -6,7 +6,7 @@ use std::io;
 use super::sessions::{millis, octets_per_sec};
 use super::{Session, State, pools};
 use crate::FirewallError;
-use crate::netlink::{Batch, Counter, Entry, Quota, Refused};
+use crate::netlink::{Batch, Entry, Quota, Refused};
 use crate::ruleset::set;
 use crate::session::{OpenSession, Slot, remember};
 
@@ -65,8 +65,13 @@ impl State {
     /// the questions.
     pub(super) fn open_together(&mut self, opens: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
         let mut answers = BTreeMap::new();
-        for _ in 0..MOST_ATTEMPTS {
+        for attempt in 0..MOST_ATTEMPTS {
             let mut batch = self.nft.batch();
+            // It says no more than that some session cannot be opened: then once more, session by session.
+            let is_gathered = attempt == 0 && opens.len() > 1;
+            if is_gathered {
+                batch.gather();
+            }
             // Whom we refuse ourselves, perhaps for the sake of a draft that comes to nothing.
             let (mut drafts, mut refused) = (Vec::new(), Vec::new());
             for (at, open) in opens.iter().enumerate() {
@@ -90,7 +95,7 @@ impl State {
                     for one in &drafts {
                         self.discard(one.slot);
                     }
-                    let left_out = unopened.concerned(&drafts, end).iter();
+                    let left_out = unopened.concerned(&drafts, end).iter().filter(|_| !is_gathered);
                     answers.extend(left_out.map(|one| (one.at, Err(self.refusal(&unopened)))));
                 }
             }
@@ -171,15 +176,12 @@ impl State {
         }
         session.add_total(slot, batch)?;
         for counters in [set::CNT_UP, set::CNT_DOWN] {
-            let key = slot.0.to_ne_bytes();
-            batch.add(
-                counters,
-                &Entry {
-                    key: &key,
-                    counter: Some(Counter::default()),
-                    ..Entry::default()
-                },
-            );
+            // With a counter at nought, which the set gives it: to read one from the message takes the kernel longer.
+            let entry = Entry {
+                key: &slot.0.to_ne_bytes(),
+                ..Entry::default()
+            };
+            batch.add(counters, &entry);
         }
         let timeout_ms = open.timeout.map(millis);
         session.add_lim_up(slot, self.burst_octets, batch);

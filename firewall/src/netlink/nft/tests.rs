@@ -89,3 +89,54 @@ fn a_batch_asks_for_one_acknowledgement_at_its_last_change() {
     assert_eq!(acks, [(10, false), (11, false), (12, true), (13, false)]);
     assert_eq!(last, 12);
 }
+
+/// Kind and body of each message of a batch.
+fn written(batch: Batch) -> Vec<(u16, Vec<u8>)> {
+    let (writer, _) = batch.finish().unwrap();
+    let messages = wire::messages(writer.as_slice());
+    messages.map(|message| (message.kind, message.body.to_vec())).collect()
+}
+
+#[test]
+fn a_gathered_batch_says_the_same_in_fewer_messages() {
+    let entry = |key| Entry {
+        key,
+        counter: Some(Counter::default()),
+        ..Entry::default()
+    };
+    let fill = |batch: &mut Batch| {
+        for key in [&[1, 0, 0, 0], &[2, 0, 0, 0]] {
+            batch.add("one", &entry(key)).delete_quota("p1").delete("two", key);
+        }
+    };
+    let mut gathered = ours().batch(1);
+    fill(gathered.gather());
+    let [(begin, _), (delete, deleted), (add, added), quotas @ .., (end, _)] = &written(gathered)[..] else {
+        panic!("no batch");
+    };
+    let kind = |kind: u16| SUBSYSTEM << 8 | kind;
+    assert_eq!(
+        [*begin, *delete, *add, *end],
+        [0x10, kind(DELETE_ELEMENT), kind(NEW_ELEMENT), 0x11]
+    );
+    assert_eq!(quotas.len(), 2, "when no element points to them any more");
+    assert!(quotas.iter().all(|(one, _)| *one == kind(DELETE_OBJECT)));
+
+    let of = |wanted: u16| -> Vec<Element> {
+        let mut single = ours().batch(1);
+        fill(&mut single);
+        let messages = written(single).into_iter().filter(|(one, _)| *one == kind(wanted));
+        messages
+            .flat_map(|(_, body)| read_elements(&body).collect::<Vec<_>>())
+            .collect()
+    };
+    assert_eq!(read_elements(added).collect::<Vec<_>>(), of(NEW_ELEMENT));
+    assert_eq!(read_elements(deleted).collect::<Vec<_>>(), of(DELETE_ELEMENT));
+}
+
+#[test]
+fn a_gathered_batch_of_nothing_is_nothing_to_send() {
+    let mut batch = ours().batch(1);
+    batch.gather();
+    assert!(batch.finish().is_none());
+}
