@@ -8,6 +8,8 @@ use std::path::Path;
 
 use kavadam_domain::{Mac, Timestamp};
 
+use crate::fingerprints::Fingerprint;
+
 /// What became of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseAction {
@@ -37,7 +39,12 @@ pub struct LeaseEvent {
     pub lease: Lease,
     /// Where the device is, as a relay or an access point says (option 82, RFC 3046); see [`place_of`].
     pub place: Option<String>,
+    /// How it asked.
+    pub fingerprint: Option<Fingerprint>,
 }
+
+/// What stands for a place that nobody told.
+const NOWHERE: &str = "-";
 
 /// The longest that is kept of a place, octets.
 const PLACE_OCTETS: usize = 120;
@@ -76,12 +83,17 @@ pub enum LeaseError {
 }
 
 /// Tells the gateway that listens on `socket` of an event, from the arguments that dnsmasq gives its script
-/// (`add|old|del MAC IP [name]`), and where the device is, from [`place_of`]. Kinds of event that do not concern us (IPv6, TFTP) are no error
+/// (`add|old|del MAC IP [name]`), where the device is, from [`place_of`], and how it asked. Kinds of event that do not concern us (IPv6, TFTP) are no error
 /// and go nowhere.
 ///
 /// # Errors
 /// [`LeaseError`].
-pub fn send_event(socket: &Path, arguments: &[String], place: Option<&str>) -> Result<(), LeaseError> {
+pub fn send_event(
+    socket: &Path,
+    arguments: &[String],
+    place: Option<&str>,
+    fingerprint: Option<Fingerprint>,
+) -> Result<(), LeaseError> {
     let [action, mac, ip, ..] = arguments else {
         return match arguments.first().map(String::as_str) {
             Some("add" | "old" | "del") | None => Err(LeaseError::Malformed),
@@ -92,7 +104,8 @@ pub fn send_event(socket: &Path, arguments: &[String], place: Option<&str>) -> R
     if !is_ours || ip.contains(':') {
         return Ok(());
     }
-    let text = format!("{action} {mac} {ip} {}", place.unwrap_or_default());
+    let (place, fingerprint) = (place.unwrap_or(NOWHERE), fingerprint.map(Fingerprint::written));
+    let text = format!("{action} {mac} {ip} {place} {}", fingerprint.unwrap_or_default());
     read_event(&text).ok_or(LeaseError::Malformed)?;
     UnixDatagram::unbound()?.send_to(text.as_bytes(), socket)?;
     Ok(())
@@ -111,11 +124,12 @@ pub(crate) fn read_event(text: &str) -> Option<LeaseEvent> {
         ipv4: words.next()?.parse().ok()?,
         until: None,
     };
-    let place = words.next().map(|word| place_of(&[], word.as_bytes()));
+    let place = words.next().filter(|word| *word != NOWHERE);
     Some(LeaseEvent {
         action,
         lease,
-        place: place.flatten(),
+        place: place.and_then(|word| place_of(&[], word.as_bytes())),
+        fingerprint: words.next().and_then(Fingerprint::read),
     })
 }
 
@@ -166,9 +180,12 @@ mod tests {
             &path,
             &words("add 02:00:00:00:00:01 10.80.1.2 phone"),
             Some("ap-7/wlan0"),
+            None,
         )
         .unwrap();
-        send_event(&path, &words("del 02:00:00:00:00:01 10.80.1.2"), None).unwrap();
+        let fingerprint = Fingerprint::of(b"", b"android-dhcp-15", b"1,3,6");
+        let ended = words("del 02:00:00:00:00:01 10.80.1.2");
+        send_event(&path, &ended, None, fingerprint).unwrap();
         let mut buffer = [0; 256];
         for action in [LeaseAction::Held, LeaseAction::Ended] {
             let length = socket.recv(&mut buffer).await.unwrap();
@@ -178,6 +195,8 @@ mod tests {
             assert_eq!(event.lease.ipv4, Ipv4Addr::new(10, 80, 1, 2));
             let place = (action == LeaseAction::Held).then_some("ap-7/wlan0");
             assert_eq!(event.place.as_deref(), place);
+            let told = fingerprint.filter(|_| place.is_none());
+            assert_eq!(event.fingerprint, told);
         }
         // A second start takes the socket's place.
         listen(&path).unwrap();
@@ -200,16 +219,19 @@ mod tests {
     fn sends_nothing_for_what_is_not_ours_and_refuses_what_is_malformed() {
         let nowhere = Path::new("/nonexistent/lease.sock");
         for text in ["tftp 12 10.80.1.2 /file", "init", "add 00:01:00:01 fd00:80::5"] {
-            assert!(send_event(nowhere, &words(text), None).is_ok(), "{text}");
+            assert!(send_event(nowhere, &words(text), None, None).is_ok(), "{text}");
         }
         for text in ["add", "add me 10.80.1.2", "del 02:00:00:00:00:01 somewhere"] {
             assert!(
-                matches!(send_event(nowhere, &words(text), None), Err(LeaseError::Malformed)),
+                matches!(
+                    send_event(nowhere, &words(text), None, None),
+                    Err(LeaseError::Malformed)
+                ),
                 "{text}"
             );
         }
         assert!(matches!(
-            send_event(nowhere, &words("add 02:00:00:00:00:01 10.80.1.2"), None),
+            send_event(nowhere, &words("add 02:00:00:00:00:01 10.80.1.2"), None, None),
             Err(LeaseError::Socket(_))
         ));
     }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kavadam_domain::{Mac, Timestamp};
 use tokio::net::UnixDatagram;
@@ -16,6 +16,7 @@ use crate::clock;
 use crate::core::Device;
 use crate::devices::Devices;
 use crate::engine::{EngineHandle, Message};
+use crate::fingerprints::Fingerprints;
 use crate::kernel::Admission;
 use crate::lease::{Lease, LeaseAction, LeaseEvent, read_event, read_file};
 
@@ -31,6 +32,7 @@ const PACE: Duration = Duration::from_millis(50);
 pub(crate) struct LeaseKeeper<G> {
     gate: G,
     devices: Devices,
+    fingerprints: Fingerprints,
     engine: EngineHandle,
     file: PathBuf,
     /// How long a lease is where an event does not say.
@@ -48,6 +50,7 @@ impl<G: Admission> LeaseKeeper<G> {
         Self {
             gate,
             devices,
+            fingerprints: Fingerprints::new(duration),
             engine,
             file,
             duration,
@@ -55,6 +58,11 @@ impl<G: Admission> LeaseKeeper<G> {
             untold: VecDeque::new(),
             missing: HashSet::new(),
         }
+    }
+
+    /// How devices ask, for who looks on.
+    pub fn fingerprints(&self) -> Fingerprints {
+        self.fingerprints.clone()
     }
 
     /// Takes in what dnsmasq's file says; without a file there are no leases yet. Waits for nobody but the kernel.
@@ -148,6 +156,9 @@ impl<G: Admission> LeaseKeeper<G> {
                 let was = self.known.get(&ipv4).map(|(owner, _)| *owner);
                 self.missing.remove(&ipv4);
                 self.devices.place(mac, event.place);
+                if let Some(fingerprint) = event.fingerprint {
+                    self.fingerprints.asked(mac, fingerprint, Instant::now());
+                }
                 if self.admit(event.lease, clock::now()) {
                     self.tell(mac, ipv4, was != Some(mac)).await;
                 }
@@ -161,6 +172,9 @@ impl<G: Admission> LeaseKeeper<G> {
             self.known.remove(&ipv4);
         }
         self.devices.end_lease(mac, ipv4);
+        if self.devices.address_of(mac).is_none() {
+            self.fingerprints.ended(mac);
+        }
         if let Err(error) = self.gate.revoke_lease(mac, ipv4) {
             tracing::error!(%error, "cannot revoke a lease");
         }

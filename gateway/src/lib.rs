@@ -19,6 +19,7 @@ mod courier;
 mod devices;
 pub mod dnsmasq;
 mod engine;
+pub mod fingerprints;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod guard;

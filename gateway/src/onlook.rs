@@ -6,6 +6,7 @@ use kavadam_domain::Mac;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineHandle;
+use crate::fingerprints::Fingerprints;
 use crate::sightings::Sightings;
 
 /// A session, beside what the kernel shows of it.
@@ -35,6 +36,9 @@ pub struct Standing {
     /// Ports of the LAN's bridge at which it is seen in turns, as if it were two; none if it stays where it is.
     #[serde(default)]
     pub seen_in_turns_at: Vec<String>,
+    /// It asks for its address in two ways in turns, as if it were two.
+    #[serde(default)]
+    pub asks_in_turns: bool,
 }
 
 /// Looks on; cheap to clone.
@@ -42,6 +46,7 @@ pub struct Standing {
 pub struct Onlooker {
     pub(crate) engine: EngineHandle,
     pub(crate) sightings: Sightings,
+    pub(crate) fingerprints: Fingerprints,
 }
 
 impl Onlooker {
@@ -55,6 +60,7 @@ impl Onlooker {
         let standing = self.engine.standing(mac).await?;
         Some(Standing {
             seen_in_turns_at: self.sightings.restless(mac, Instant::now()),
+            asks_in_turns: self.fingerprints.are_two(mac, Instant::now()),
             ..standing
         })
     }

@@ -312,6 +312,7 @@ impl Gateway {
         Onlooker {
             engine: self.handle.clone(),
             sightings: self.guard.sightings.clone(),
+            fingerprints: self.keeper.fingerprints(),
         }
     }
 

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use kavadam_firewall::{FirewallError, Gate, ruleset};
+use kavadam_gateway::fingerprints::Fingerprint;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, GateCommand, RadiusCommand};
@@ -110,7 +111,18 @@ fn lease_event(socket: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let said = |name: &str| std::env::var_os(name).unwrap_or_default();
     let (remote, circuit) = (said("DNSMASQ_REMOTE_ID"), said("DNSMASQ_CIRCUIT_ID"));
     let place = kavadam_gateway::lease::place_of(remote.as_bytes(), circuit.as_bytes());
-    Ok(kavadam_gateway::lease::send_event(socket, arguments, place.as_deref())?)
+    let (id, class, wanted) = (
+        said("DNSMASQ_CLIENT_ID"),
+        said("DNSMASQ_VENDOR_CLASS"),
+        said("DNSMASQ_REQUESTED_OPTIONS"),
+    );
+    let fingerprint = Fingerprint::of(id.as_bytes(), class.as_bytes(), wanted.as_bytes());
+    Ok(kavadam_gateway::lease::send_event(
+        socket,
+        arguments,
+        place.as_deref(),
+        fingerprint,
+    )?)
 }
 
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {

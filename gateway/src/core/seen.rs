@@ -22,6 +22,7 @@ impl<K> Core<K> {
             is_asking: self.login_of.contains_key(&mac) || self.opening_of.contains_key(&mac),
             refused_for_secs: refused.filter(|secs| *secs > 0),
             seen_in_turns_at: Vec::new(),
+            asks_in_turns: false,
         }
     }
 }

@@ -69,19 +69,7 @@ pub fn trace(layout: &Layout, socket: &Path, wanted: &GateTrace) -> anyhow::Resu
         rule: "the gateway",
         fact: told.as_ref().map_or("does not run".to_owned(), fact),
     });
-    if let Some(ports) = told
-        .map(|standing| standing.seen_in_turns_at)
-        .filter(|ports| !ports.is_empty())
-    {
-        let fact = format!(
-            "it is seen in turns at {}: another device may have taken its address",
-            ports.join(" and ")
-        );
-        trace.steps.push(Step {
-            rule: "the bridge",
-            fact,
-        });
-    }
+    trace.steps.extend(told.iter().flat_map(as_if_two));
     let steps: Vec<Value> = trace
         .steps
         .iter()
@@ -102,6 +90,20 @@ pub fn trace(layout: &Layout, socket: &Path, wanted: &GateTrace) -> anyhow::Resu
         lines.extend([String::new(), format!("Next: {}", trace.next)]);
         lines
     })
+}
+
+/// What speaks for two devices of this hardware address.
+fn as_if_two(standing: &Standing) -> impl Iterator<Item = Step> {
+    let ports = standing.seen_in_turns_at.join(" and ");
+    let bridge = (!ports.is_empty()).then(|| Step {
+        rule: "the bridge",
+        fact: format!("it is seen in turns at {ports}: another device may have taken its address"),
+    });
+    let dhcp = standing.asks_in_turns.then(|| Step {
+        rule: "DHCP",
+        fact: "it asks for its address in two ways in turns: another device may have taken its address".to_owned(),
+    });
+    bridge.into_iter().chain(dhcp)
 }
 
 /// What the running gateway says of a device.

@@ -127,13 +127,14 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts DHCP and DNS.
+    /// Starts DHCP and DNS; again, if they run.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn start_dnsmasq(&mut self, netns: &Netns) -> anyhow::Result<()> {
         let config = self.config.display().to_string();
         let program = self.program.display().to_string();
+        self.dnsmasq = None;
         self.dnsmasq = Some(netns.start(
             &self.dir.join("dnsmasq.log"),
             "setpriv",

@@ -85,6 +85,14 @@ impl Phone {
         self.ask_for_address(&["-x", &option])
     }
 
+    /// Asks for its address again, by DHCP, as a client that calls itself this (Vendor Class Identifier).
+    ///
+    /// # Errors
+    /// It got none.
+    pub fn ask_as(&self, vendor_class: &str) -> anyhow::Result<Lease> {
+        self.ask_for_address(&["-V", vendor_class])
+    }
+
     fn ask_for_address(&self, more: &[&str]) -> anyhow::Result<Lease> {
         let (script, result) = (self.dir.join("udhcpc.sh"), self.dir.join("lease"));
         fs::write(&script, DHCP_SCRIPT)?;

@@ -132,17 +132,43 @@ fn the_gate_says_why_a_device_is_where_it_is() {
     assert!(world.admin(&["gate", "trace", "not-a-mac"]).is_err());
 }
 
+/// What the gateway says, by this, of a device.
+fn told_by(world: &World, phone: &Phone, rule: &str) -> Option<serde_json::Value> {
+    let told = gate(world, &["trace", phone.mac()]);
+    let steps = told["steps"].as_array().unwrap().clone();
+    steps.into_iter().find(|step| step["rule"] == rule)
+}
+
+#[test]
+fn two_devices_of_one_address_behind_one_port_are_noticed_by_how_they_ask() {
+    let mut world = world_with("", &["--quota", "100MB"]);
+    let owner = phone(&mut world);
+    log_in(&world, &owner, NUMBER);
+    let ask = |as_whom: &str| owner.ask_as(as_whom).unwrap();
+    ask("android-dhcp-15");
+    world.gateway.start_dnsmasq(&world.gate).unwrap();
+    ask("android-dhcp-15");
+    assert_eq!(told_by(&world, &owner, "DHCP"), None, "dnsmasq told of it unasked");
+    ask("MSFT 5.0");
+    assert_eq!(told_by(&world, &owner, "DHCP"), None, "it may run another system now");
+    ask("android-dhcp-15");
+    assert!(
+        until(Duration::from_secs(5), || told_by(&world, &owner, "DHCP").is_some()),
+        "{:#}",
+        gate(&world, &["trace", owner.mac()])
+    );
+    let log = std::fs::read_to_string(world.gateway.log()).unwrap();
+    let line = log.lines().find(|line| line.contains("in two ways in turns")).unwrap();
+    assert!(!line.contains(owner.mac()), "{line}");
+}
+
 #[test]
 fn a_device_that_takes_anothers_address_while_that_is_there_is_noticed() {
     let _machine = beside_others();
     let mut world = world_with("", &["--quota", "100MB"]);
     let (owner, clone) = (phone(&mut world), world.phone().unwrap());
     log_in(&world, &owner, NUMBER);
-    let bridge = |world: &World| {
-        let told = gate(world, &["trace", owner.mac()]);
-        let steps = told["steps"].as_array().unwrap().clone();
-        steps.into_iter().find(|step| step["rule"] == "the bridge")
-    };
+    let bridge = |world: &World| told_by(world, &owner, "the bridge");
     assert_eq!(bridge(&world), None);
 
     clone
