@@ -1,21 +1,18 @@
 //! The IPv6 prefixes of a LAN that others put on its interface: a client of prefix delegation (RFC 8415 §6.3), with what the provider delegates.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::Ipv6Addr;
-use std::ops::RangeInclusive;
 
 use ipnet::Ipv6Net;
 use kavadam_domain::Mac;
 
 use super::{Gate, State};
 use crate::compile::range_of;
+use crate::lan::none_if_gone;
 use crate::netlink::{Channel, FAMILY_INET, SetEntry, lan};
 use crate::ruleset::set;
 use crate::{FirewallError, Layout};
 
-/// Lengths of a prefix out of which devices make addresses. What is shorter is a mistake: it would make half of the internet the LAN's.
-const LENGTHS: RangeInclusive<u8> = 32..=64;
 /// As many as the set has room for.
 const MOST: usize = 32;
 
@@ -30,8 +27,8 @@ impl Gate {
         if layout.delegated {
             let found = Channel::route().and_then(|mut channel| lan::addresses(&mut channel, &layout.lan_if));
             let found = none_if_gone(found).map_err(FirewallError::kernel("look at the LAN's addresses"))?;
-            let usable = found.iter().filter(|net| LENGTHS.contains(&net.prefix_len()));
-            prefixes.extend(usable.map(Ipv6Net::trunc).take(MOST - 1));
+            let usable = found.iter().filter(|one| one.is_delegated());
+            prefixes.extend(usable.map(|one| one.net.trunc()).take(MOST - 1));
         }
         Ok(prefixes)
     }
@@ -75,13 +72,6 @@ fn bounds(prefixes: &BTreeSet<Ipv6Net>) -> Vec<SetEntry> {
     let all: Vec<Ipv6Net> = prefixes.iter().copied().collect();
     let aggregated = Ipv6Net::aggregate(&all).into_iter();
     aggregated.flat_map(|net| range_of(net.into())).collect()
-}
-
-fn none_if_gone<T>(found: io::Result<Vec<T>>) -> io::Result<Vec<T>> {
-    match found {
-        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(Vec::new()),
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use kavadam_domain::Mac;
 use super::route::link_index;
 use super::socket::Channel;
 use super::wire::{self, Writer};
+use crate::LanAddress;
 
 const GET_ADDRESS: u16 = 22;
 const GET_NEIGHBOUR: u16 = 30;
@@ -18,15 +19,20 @@ const ADDRESS_OCTETS: usize = 8;
 const NEIGHBOUR_OCTETS: usize = 12;
 /// `IFA_ADDRESS` and `NDA_DST`.
 const ADDRESS: u16 = 1;
+/// `IFA_CACHEINFO`: preferred and valid lifetime, then when it was made and changed.
+const LIFETIMES: u16 = 6;
 /// `NDA_LLADDR`.
 const HARDWARE_ADDRESS: u16 = 2;
-/// `RT_SCOPE_UNIVERSE`.
+/// `RT_SCOPE_UNIVERSE` and `RT_SCOPE_LINK`.
 const SCOPE_GLOBAL: u8 = 0;
+const SCOPE_LINK: u8 = 253;
+/// `IFA_F_TENTATIVE` and `IFA_F_DADFAILED`: not, or never to be, an address.
+const FLAGS_UNSURE: u8 = 0x40 | 0x08;
 /// `NUD_REACHABLE`, `NUD_STALE`, `NUD_DELAY`, `NUD_PROBE`, `NUD_PERMANENT`: its hardware address is known.
 const STATES_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
 
-/// The networks of an interface's global IPv6 addresses, as they are written: the address with the length of its prefix.
-pub fn addresses(channel: &mut Channel, interface: &str) -> io::Result<Vec<Ipv6Net>> {
+/// An interface's IPv6 addresses, global and link-local ones.
+pub fn addresses(channel: &mut Channel, interface: &str) -> io::Result<Vec<LanAddress>> {
     let index = link_index(channel, interface)?;
     channel.dump(
         |sequence| request(GET_ADDRESS, ADDRESS_OCTETS, sequence),
@@ -52,13 +58,24 @@ fn request(kind: u16, octets: usize, sequence: u32) -> Writer {
     writer
 }
 
-fn read_address(body: &[u8], index: i32) -> Option<Ipv6Net> {
-    let &[FAMILY_INET6, length, _, SCOPE_GLOBAL] = body.first_chunk()? else {
+fn read_address(body: &[u8], index: i32) -> Option<LanAddress> {
+    let &[FAMILY_INET6, length, flags, SCOPE_GLOBAL | SCOPE_LINK] = body.first_chunk()? else {
         return None;
     };
     (number(body)? == index).then_some(())?;
-    let octets: [u8; 16] = wire::attribute(body.get(ADDRESS_OCTETS..)?, ADDRESS)?.try_into().ok()?;
-    Ipv6Net::new(octets.into(), length).ok()
+    let attributes = body.get(ADDRESS_OCTETS..)?;
+    let octets: [u8; 16] = wire::attribute(attributes, ADDRESS)?.try_into().ok()?;
+    let lifetimes = wire::attribute(attributes, LIFETIMES);
+    let secs = |at: usize| {
+        let secs = lifetimes.and_then(|octets| octets.get(at..)?.first_chunk());
+        secs.map_or(LanAddress::FOR_EVER, |secs| u32::from_ne_bytes(*secs))
+    };
+    Some(LanAddress {
+        net: Ipv6Net::new(octets.into(), length).ok()?,
+        preferred_secs: secs(0),
+        valid_secs: secs(4),
+        is_sure: flags & FLAGS_UNSURE == 0,
+    })
 }
 
 fn read_neighbour(body: &[u8], index: i32) -> Option<(Mac, Ipv6Addr)> {
@@ -98,13 +115,24 @@ mod tests {
     const GLOBAL: &str = "2001:db8:a000::1";
 
     #[test]
-    fn an_address_counts_if_it_is_global_and_of_this_interface() {
+    fn an_address_has_lifetimes_and_counts_if_it_is_of_this_interface() {
         let octets = GLOBAL.parse::<Ipv6Addr>().unwrap().octets();
-        let body = |scope| message(&on(7, [FAMILY_INET6, 64, 0, scope], &[]), &[(ADDRESS, &octets)]);
-        let net = read_address(&body(SCOPE_GLOBAL), 7).unwrap();
-        assert_eq!(net.to_string(), "2001:db8:a000::1/64");
-        assert_eq!(read_address(&body(SCOPE_GLOBAL), 8), None);
-        assert_eq!(read_address(&body(253), 7), None, "link-local");
+        let lifetimes = [1800_u32, 3600, 0, 0].map(u32::to_ne_bytes).concat();
+        let body = |scope, flags| {
+            let head = on(7, [FAMILY_INET6, 64, flags, scope], &[]);
+            message(&head, &[(ADDRESS, &octets), (LIFETIMES, &lifetimes)])
+        };
+        let found = read_address(&body(SCOPE_GLOBAL, 0), 7).unwrap();
+        assert_eq!(found.net.to_string(), "2001:db8:a000::1/64");
+        assert_eq!(
+            (found.preferred_secs, found.valid_secs, found.is_sure),
+            (1800, 3600, true)
+        );
+        assert!(!read_address(&body(SCOPE_LINK, 0x40), 7).unwrap().is_sure, "tentative");
+        assert_eq!(read_address(&body(SCOPE_GLOBAL, 0), 8), None);
+        assert_eq!(read_address(&body(254, 0), 7), None, "of the host");
+        let without = message(&on(7, [FAMILY_INET6, 64, 0, SCOPE_GLOBAL], &[]), &[(ADDRESS, &octets)]);
+        assert_eq!(read_address(&without, 7).unwrap().valid_secs, LanAddress::FOR_EVER);
     }
 
     #[test]
