@@ -14,6 +14,7 @@ use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versi
 use kavadam_radius::{NasIdentity, Retry, Secret};
 use rustls::pki_types::ServerName;
 
+use crate::advertise::Nat64Prefix;
 use crate::names::{Blocklist, Garden};
 
 /// One gateway.
@@ -42,6 +43,12 @@ pub struct GatewayConfig {
     pub lan6: Option<Ipv6Net>,
     /// Devices have addresses of whatever other prefixes are on the LAN interface too, as a provider delegates them.
     pub is_delegated: bool,
+    /// From whom devices learn that we are their router.
+    pub advertiser: Advertiser,
+    /// Under which prefix a translator has all of IPv4.
+    pub nat64: Option<Nat64Prefix>,
+    /// For how long a device that can do without IPv4 is to ask for no address of it (DHCP option 108); at least 300 s (RFC 8925 §3.4).
+    pub ipv6_only_wait: Option<Duration>,
     /// Answers for every HTTP server a stranger asks for.
     pub capture_port: u16,
     /// UAM.
@@ -94,6 +101,17 @@ pub struct GatewayConfig {
     pub api: Option<ApiConfig>,
     /// DHCP and DNS.
     pub dnsmasq: DnsmasqConfig,
+}
+
+/// Who sends router advertisements to the LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advertiser {
+    /// [`crate::advertise`].
+    Kavadam,
+    /// dnsmasq, which tells of neither the captive portal nor the translator.
+    Dnsmasq,
+    /// Nobody of ours.
+    Others,
 }
 
 /// Where nobody may go, or nobody of a filter, but for what is in the walled garden or free.

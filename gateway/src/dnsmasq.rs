@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::GatewayConfig;
+use crate::config::{Advertiser, GatewayConfig};
 
 /// The text of `dnsmasq.conf`. `lease_command` is what dnsmasq runs at each change of a lease, with `add|old|del MAC IP [NAME]`.
 #[must_use]
@@ -63,15 +63,25 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
             line(format!("address=/{}/{}", api.host_name, lan6.addr()));
         }
     }
+    if let Some(wait) = config.ipv6_only_wait {
+        // Four octets (RFC 8925 §3.1), said to those alone who ask for it.
+        let [a, b, c, d] = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).to_be_bytes();
+        line(format!("dhcp-option=108,{a:02x}:{b:02x}:{c:02x}:{d:02x}"));
+    }
     if let Some(lan6) = config.lan6 {
-        line("enable-ra".into());
-        if config.is_delegated {
+        let is_advertising = config.advertiser == Advertiser::Dnsmasq;
+        if is_advertising {
+            line("enable-ra".into());
+        }
+        if is_advertising && config.is_delegated {
             // Every two minutes, not ten: devices keep a provider's prefix for no longer than was last advertised, and that may be little.
             line(format!("ra-param={},120", config.lan_if));
         }
-        // Addresses by router advertisement; the rest, which is asked for by those who want it, by DHCPv6.
+        // Addresses by router advertisement; the rest, which is asked for by those who want it, by DHCPv6. Every mode that begins with `ra` would have
+        // it advertise; in this one it gives no address, and answers who wants to know the rest.
+        let mode = if is_advertising { "ra-stateless" } else { "static" };
         line(format!(
-            "dhcp-range=::,constructor:{},ra-stateless,{lease_secs}",
+            "dhcp-range=::,constructor:{},{mode},{lease_secs}",
             config.lan_if
         ));
         if let Some(api) = &config.api {
@@ -113,7 +123,7 @@ mod tests {
             "address=/gate.wifi.internal/10.80.0.1\n",
             "dhcp-script=/run/kavadam/lease-event\n",
             "server=203.0.113.53\n",
-            "dhcp-range=::,constructor:lan0,ra-stateless,3600\n",
+            "dhcp-range=::,constructor:lan0,static,3600\n",
             "dhcp-option=option6:103,https://gate.wifi.internal:8443/captive\n",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing from\n{text}");
@@ -127,12 +137,33 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_that_may_go_is_advertised_more_often_and_the_resolver_stays() {
+    fn it_advertises_only_if_it_is_to_and_a_prefix_that_may_go_more_often() {
         let mut config = sample_config();
         config.is_delegated = true;
+        for advertiser in [Advertiser::Kavadam, Advertiser::Others] {
+            config.advertiser = advertiser;
+            let text = config_text(&config, Path::new("/x"));
+            assert!(!text.contains("ra-"), "{text}");
+        }
+        config.advertiser = Advertiser::Dnsmasq;
         let text = config_text(&config, Path::new("/x"));
-        assert!(text.contains("ra-param=lan0,120\n"), "{text}");
+        for wanted in [
+            "enable-ra\n",
+            "ra-param=lan0,120\n",
+            "dhcp-range=::,constructor:lan0,ra-stateless,3600\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} is missing from\n{text}");
+        }
         assert!(text.contains("dhcp-option=option6:dns-server,[fd00:80::1]\n"), "{text}");
+    }
+
+    #[test]
+    fn who_can_do_without_ipv4_is_told_for_how_long() {
+        let mut config = sample_config();
+        assert!(!config_text(&config, Path::new("/x")).contains("108"));
+        config.ipv6_only_wait = Some(std::time::Duration::from_mins(30));
+        let text = config_text(&config, Path::new("/x"));
+        assert!(text.contains("dhcp-option=108,00:00:07:08\n"), "{text}");
     }
 
     #[test]
@@ -140,7 +171,7 @@ mod tests {
         let mut config = sample_config();
         (config.lan6, config.api) = (None, None);
         let text = config_text(&config, Path::new("/x"));
-        for word in ["enable-ra", "ra-stateless", "114", "option6", "address="] {
+        for word in ["enable-ra", "constructor", "114", "option6", "address="] {
             assert!(!text.contains(word), "{word}");
         }
     }

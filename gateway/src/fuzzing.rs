@@ -1,5 +1,8 @@
 //! Doors for fuzzing: what hostile devices and a mangled lease file may hold. Only with the feature `fuzzing`.
 
+use std::net::Ipv6Addr;
+
+use crate::advertise::is_solicitation;
 use crate::http::query::{Parameters, is_callback, is_host};
 use crate::lease::{read_event, read_file};
 use crate::names::{self, Blocklist};
@@ -36,6 +39,23 @@ pub fn names(datagram: &[u8]) {
     _ = names::addresses(datagram);
     _ = (names::name(datagram), names::denial(datagram));
     assert!(names::refusal(datagram).is_none_or(|refused| refused.len() <= datagram.len()));
+}
+
+/// A message that a device sends to routers, from whatever address.
+///
+/// # Panics
+/// One is heeded that RFC 4861 §6.1.1 has us drop.
+pub fn solicitation(message: &[u8], from: Ipv6Addr) {
+    if !is_solicitation(message, from) {
+        return;
+    }
+    assert!(message.starts_with(&[133, 0]) && message.len() >= 8 && message.len().is_multiple_of(8));
+    assert!(!from.is_multicast());
+    let mut rest = message.get(8..).unwrap_or_default();
+    while let [kind, units, ..] = rest {
+        assert!(*units > 0 && (*kind != 1 || !from.is_unspecified()));
+        rest = rest.get(usize::from(*units) * 8..).unwrap_or_default();
+    }
 }
 
 /// A blocklist that others publish.

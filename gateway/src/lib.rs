@@ -11,6 +11,7 @@
 //! [`start`] binds everything, [`Gateway::run`] serves; both in one: [`run`]. Stopping leaves people online: the kernel holds
 //! their sessions, and the next start adopts them.
 
+pub mod advertise;
 mod check;
 mod clock;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Whose address is it: the kernel's neighbour table, asked for one entry (rtnetlink), IPv4 and IPv6.
+//! Whose address is it: the kernel's neighbour table, asked for one entry (rtnetlink), IPv4 and IPv6; and what it says of an interface.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,11 +13,14 @@ const GET_NEIGHBOUR: u16 = 30;
 const NEW_NEIGHBOUR: u16 = 28;
 const REQUEST: u16 = 1;
 const HEADER_OCTETS: usize = 16;
-/// `NDA_DST`, `NDA_LLADDR`; `IFLA_ADDRESS`, `IFLA_IFNAME`.
+/// `NDA_DST`, `NDA_LLADDR`; `IFLA_ADDRESS`, `IFLA_IFNAME`, `IFLA_MTU`.
 const NEIGHBOUR_ADDRESS: u16 = 1;
 const NEIGHBOUR_HARDWARE: u16 = 2;
 const LINK_HARDWARE: u16 = 1;
 const LINK_NAME: u16 = 3;
+const LINK_MTU: u16 = 4;
+/// `IFF_UP`.
+const FLAG_UP: u32 = 1;
 /// Lengths of `ndmsg` and `ifinfomsg`.
 const NEIGHBOUR_OCTETS: usize = 12;
 const LINK_OCTETS: usize = 16;
@@ -27,7 +30,7 @@ const LINK_OCTETS: usize = 16;
 /// # Errors
 /// Netlink cannot be used, or there is no such interface.
 pub(crate) fn mac_of(interface: &str, ip: IpAddr) -> io::Result<Option<Mac>> {
-    let index = link(interface)?.0;
+    let index = link(interface)?.index;
     let (family, octets) = match ip {
         IpAddr::V4(ip) => (2_u8, ip.octets().to_vec()),
         IpAddr::V6(ip) => (10_u8, ip.octets().to_vec()),
@@ -48,22 +51,39 @@ pub(crate) fn mac_of(interface: &str, ip: IpAddr) -> io::Result<Option<Mac>> {
 /// # Errors
 /// As [`mac_of`].
 pub(crate) fn own_mac(interface: &str) -> io::Result<Option<Mac>> {
-    link(interface).map(|(_, mac)| mac)
+    link(interface).map(|link| link.mac)
+}
+
+/// An interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub index: u32,
+    pub is_up: bool,
+    pub mtu: u32,
+    pub mac: Option<Mac>,
 }
 
 /// Asked each time, since an interface that was made anew has another index.
-fn link(interface: &str) -> io::Result<(i32, Option<Mac>)> {
+///
+/// # Errors
+/// As [`mac_of`].
+pub(crate) fn link(interface: &str) -> io::Result<Link> {
     let mut body = vec![0; LINK_OCTETS];
     let name: Vec<u8> = interface.bytes().chain([0]).collect();
     attribute(&mut body, LINK_NAME, &name);
     let answer = ask(GET_LINK, NEW_LINK, &body)?;
-    let index = answer
-        .get(4..)
-        .and_then(<[u8]>::first_chunk)
-        .map(|octets| i32::from_ne_bytes(*octets))
-        .ok_or(io::ErrorKind::InvalidData)?;
-    let mac = find(answer.get(LINK_OCTETS..), LINK_HARDWARE).and_then(hardware);
-    Ok((index, mac))
+    let number = |octets: Option<&[u8]>| {
+        let octets = octets?.first_chunk()?;
+        Some(u32::from_ne_bytes(*octets))
+    };
+    let flags = number(answer.get(8..)).ok_or(io::ErrorKind::InvalidData)?;
+    let attributes = answer.get(LINK_OCTETS..);
+    Ok(Link {
+        index: number(answer.get(4..)).ok_or(io::ErrorKind::InvalidData)?,
+        is_up: flags & FLAG_UP != 0,
+        mtu: number(find(attributes, LINK_MTU)).unwrap_or_default(),
+        mac: find(attributes, LINK_HARDWARE).and_then(hardware),
+    })
 }
 
 fn hardware(octets: &[u8]) -> Option<Mac> {
@@ -137,6 +157,8 @@ mod tests {
     #[test]
     fn knows_the_loopback_interface_and_no_neighbours_on_it() {
         assert_eq!(own_mac("lo").unwrap(), Some(Mac([0; 6])));
+        let loopback = link("lo").unwrap();
+        assert!(loopback.index == 1 && loopback.mtu > 1280, "{loopback:?}");
         let stranger = mac_of("lo", "127.0.0.9".parse().unwrap());
         assert!(!matches!(stranger, Ok(Some(mac)) if mac != Mac([0; 6])));
         assert!(own_mac("no-such-if").is_err());

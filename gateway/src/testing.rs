@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kavadam_radius::Secret;
 
-use crate::config::{ApiConfig, DnsmasqConfig, GatewayConfig, RadiusConfig};
+use crate::config::{Advertiser, ApiConfig, DnsmasqConfig, GatewayConfig, RadiusConfig};
 
 pub(crate) fn sample_config() -> GatewayConfig {
     GatewayConfig {
@@ -19,6 +19,9 @@ pub(crate) fn sample_config() -> GatewayConfig {
         lan4: "10.80.0.1/16".parse().unwrap(),
         lan6: Some("fd00:80::1/64".parse().unwrap()),
         is_delegated: false,
+        advertiser: Advertiser::Kavadam,
+        nat64: None,
+        ipv6_only_wait: None,
         capture_port: 8080,
         uam_port: 3990,
         names_port: 5300,

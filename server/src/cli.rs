@@ -46,6 +46,12 @@ Examples:
   kavadam why 02:00:00:00:00:01 --gate stand-7
   kavadam why 4711";
 
+const ADVERTISE_HELP: &str = "Prefixes are those of lan_if, followed as they change; the resolver is gateway.lan6. With gateway.api devices are told of the captive
+portal (RFC 8910), with gateway.nat64_prefix of the translator to IPv4 (RFC 8781). An interface that is not there is waited for.
+
+Needs root, or CAP_NET_RAW. Ends at once, with 0, where gateway.router_advertisements says that others do it, or lan6 is empty. At its end nothing is
+said: devices keep their way to the internet for 45 minutes without it.";
+
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the roles of the configuration until SIGTERM; people online stay online
@@ -56,6 +62,13 @@ pub enum Command {
     ExampleConfig,
     /// Write the configuration of dnsmasq (DHCP and DNS for the devices) and become dnsmasq
     Dnsmasq,
+    /// Tell the devices of the gateway, over IPv6: router advertisements, until SIGTERM
+    #[command(after_help = ADVERTISE_HELP)]
+    Advertise {
+        /// Where to keep which prefixes devices were told of, to take them back after a restart; without, they are forgotten
+        #[arg(long, env = "STATE_DIRECTORY")]
+        state_dir: Option<PathBuf>,
+    },
     /// Tell the gateway of a DHCP lease; dnsmasq calls this
     #[command(hide = true)]
     LeaseEvent {

@@ -1,6 +1,7 @@
 //! Kavadam: a public Wi-Fi gateway and its RADIUS centre in one binary.
 
 mod admin;
+mod advertise;
 mod authenticator;
 mod centre;
 mod check;
@@ -81,6 +82,11 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(run::run(config, &cli.config))?;
         }
         Command::Dnsmasq => return Err(dnsmasq::become_dnsmasq(&Config::load_gateway(&cli.config)?)),
+        Command::Advertise { state_dir } => {
+            let config = Config::load_gateway(&cli.config)?;
+            start_log(&config)?;
+            advertise::run(&config, state_dir.as_deref())?;
+        }
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
         // Where server and secret are named, nothing of ours is needed.
         Command::Radius(RadiusCommand::Test(test)) if test.secret_file.is_some() && test.server.is_some() => {

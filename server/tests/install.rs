@@ -28,6 +28,7 @@ fn everything_is_installed_and_the_units_name_the_program() {
         "usr/lib/tmpfiles.d/kavadam.conf",
         "opt/kavadam/share/man/man1/kavadam.1",
         "opt/kavadam/share/man/man1/kavadam-gate.1",
+        "opt/kavadam/share/man/man1/kavadam-advertise.1",
         "opt/kavadam/share/bash-completion/completions/kavadam",
         "opt/kavadam/share/zsh/vendor-completions/_kavadam",
         "opt/kavadam/share/fish/vendor_completions.d/kavadam.fish",
@@ -37,7 +38,7 @@ fn everything_is_installed_and_the_units_name_the_program() {
             "{file}"
         );
     }
-    for unit in ["kavadam", "kavadam-closed", "kavadam-dnsmasq"] {
+    for unit in ["kavadam", "kavadam-closed", "kavadam-dnsmasq", "kavadam-advertise"] {
         let path = dir.path().join(format!("usr/lib/systemd/system/{unit}.service"));
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains("ExecStart=/opt/kavadam/bin/kavadam "), "{text}");

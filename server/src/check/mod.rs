@@ -1,5 +1,6 @@
 //! Everything that would keep it from running, each with its remedy.
 
+mod advertised;
 mod blocklists;
 mod certificates;
 mod gates;
@@ -49,6 +50,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 }
                 ports::look_at_public_addresses(&gateway, findings);
                 prefixes::look(&gateway.layout(), findings);
+                advertised::look(config, path, &gateway, findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");

@@ -1,6 +1,7 @@
 //! The gateway's part of the configuration.
 
 mod blocked;
+mod ipv6;
 mod values;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -143,11 +144,6 @@ fn addresses(file: &File, problems: &mut Problems) {
     if !gateway.lan6.is_empty() {
         let _: Option<Ipv6Net> = problems.read("gateway.lan6", &gateway.lan6, "ADDRESS/LENGTH, such as fd00:80::1/64");
     }
-    problems.require(
-        !gateway.delegated_prefixes || !gateway.lan6.is_empty(),
-        "gateway.delegated_prefixes",
-        "wants a gateway.lan6 that stays, such as fd00:80::1/64, where devices find the gateway whatever the provider delegates",
-    );
     let _: Option<SocketAddr> = problems.read("gateway.coa_listen", &gateway.coa_listen, "ADDRESS:PORT");
     for (key, entries) in [
         ("gateway.walled_garden", &gateway.walled_garden),
@@ -158,6 +154,7 @@ fn addresses(file: &File, problems: &mut Problems) {
         }
     }
     blocked::check(file, problems);
+    ipv6::check(file, problems);
     if let Err(error) = burst(file) {
         problems.add("gateway.burst", &error.to_string());
     }
@@ -345,6 +342,9 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             .transpose()
             .context("gateway.lan6")?,
         is_delegated: gateway.delegated_prefixes,
+        advertiser: ipv6::advertiser(gateway).context("gateway.router_advertisements")?,
+        nat64: ipv6::nat64(gateway).context("gateway.nat64_prefix")?,
+        ipv6_only_wait: ipv6::ipv6_only_wait(gateway).context("gateway.ipv6_only_preferred")?,
         capture_port: gateway.capture_port,
         uam_port: gateway.uam_port,
         names_port: gateway.names_port,

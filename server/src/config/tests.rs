@@ -174,6 +174,39 @@ fn figures_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn what_devices_are_told_over_ipv6_must_hold_together() {
+    let (nat64, wait) = ("gateway.nat64_prefix", "gateway.ipv6_only_preferred");
+    for (text, keys) in [
+        (
+            "router_advertisements = 'radvd'",
+            &["gateway.router_advertisements"][..],
+        ),
+        ("nat64_prefix = '64:ff9b::/95'", &[nat64]),
+        ("nat64_prefix = '64:ff9b::1/96'", &[nat64]),
+        ("lan6 = ''\nnat64_prefix = '64:ff9b::/96'", &[nat64]),
+        (
+            "router_advertisements = 'dnsmasq'\nnat64_prefix = '64:ff9b::/96'",
+            &[nat64],
+        ),
+        ("ipv6_only_preferred = '30m'", &[wait, wait]),
+        ("ipv6_only_preferred = '30m'\nadmit_ipv6_only = true", &[wait]),
+        ("ipv6_only_preferred = '30m'\nnat64_prefix = '64:ff9b::/96'", &[wait]),
+        ("ipv6_only_preferred = '299s'", &[wait]),
+        ("ipv6_only_preferred = 'long'", &[wait]),
+        (
+            "ipv6_only_preferred = '5m'\nnat64_prefix = '2001:db8:64::/64'\nadmit_ipv6_only = true",
+            &[],
+        ),
+        (
+            "ipv6_only_preferred = '1d'\nrouter_advertisements = 'none'\nstrict = false",
+            &[],
+        ),
+    ] {
+        complains_of(&format!("[gateway]\n{text}"), keys);
+    }
+}
+
+#[test]
 fn a_centre_is_not_asked_for_a_gateways_values() {
     complains_of("role = 'centre'\ngateway.lan_if = 'a b'", &[]);
 }

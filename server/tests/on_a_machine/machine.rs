@@ -26,6 +26,15 @@ pub fn bounding(unit: &str) -> String {
     format!("--bounding-set=-all{}", kept.collect::<String>())
 }
 
+/// Who the unit runs as, and what it may do for all that, to setpriv: root in a test but where the unit says that nobody's files are its own.
+fn user(unit: &str) -> String {
+    if values(unit, "DynamicUser") != ["yes"] {
+        return String::new();
+    }
+    let own = bounding(unit).replace("--bounding-set=", "");
+    format!("--reuid={SOMEBODY} --regid={SOMEBODY} --clear-groups --inh-caps={own} --ambient-caps={own}")
+}
+
 /// A machine's directories in small: configuration of root's, state of somebody else's.
 pub struct Machine {
     dir: tempfile::TempDir,
@@ -99,8 +108,8 @@ impl Machine {
                 "/etc/kavadam/kavadam.toml",
                 &self.at("kavadam.toml").display().to_string(),
             );
-        let set = bounding(unit);
-        let text = format!("set -e\n{before}\nsetpriv {set} --no-new-privs {command} || exit $?\n{after}");
+        let (set, user) = (bounding(unit), user(unit));
+        let text = format!("set -e\n{before}\nsetpriv {set} {user} --no-new-privs {command} || exit $?\n{after}");
         Command::new("unshare")
             .args(["-n", "sh", "-c", &text])
             .output()

@@ -6,7 +6,12 @@ use std::process::Command;
 
 use crate::machine::{Machine, SOMEBODY, text, unit, values};
 
-const UNITS: [&str; 3] = ["kavadam.service", "kavadam-closed.service", "kavadam-dnsmasq.service"];
+const UNITS: [&str; 4] = [
+    "kavadam.service",
+    "kavadam-closed.service",
+    "kavadam-dnsmasq.service",
+    "kavadam-advertise.service",
+];
 #[test]
 fn systemd_takes_each_unit() {
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
@@ -38,11 +43,15 @@ fn systemd_takes_each_unit() {
 
 #[test]
 fn each_service_tries_for_ever_except_with_a_bad_configuration() {
-    for name in ["kavadam.service", "kavadam-dnsmasq.service"] {
+    for (name, prevented) in [
+        ("kavadam.service", "78"),
+        ("kavadam-dnsmasq.service", "78"),
+        ("kavadam-advertise.service", "0 78"),
+    ] {
         let unit = unit(name);
         assert_eq!(values(&unit, "StartLimitIntervalSec"), ["0"], "{name}");
         assert_eq!(values(&unit, "Restart"), ["always"], "{name}");
-        assert_eq!(values(&unit, "RestartPreventExitStatus"), ["78"], "{name}");
+        assert_eq!(values(&unit, "RestartPreventExitStatus"), [prevented], "{name}");
         let machine = Machine::new("colour = 'blue'\n");
         let output = machine.start(&unit, "", "");
         assert_eq!(output.status.code(), Some(78), "{name}: {}", text(&output.stderr));
@@ -96,6 +105,37 @@ fn dnsmasq_runs_on_its_own_directory_and_makes_no_secret() {
     let socket = machine.at("run/lease.sock");
     assert!(script.contains(&format!("--socket '{}'", socket.display())), "{script}");
     assert_eq!(fs::metadata(machine.at("dnsmasq")).unwrap().mode() & 0o777, 0o750);
+}
+
+#[test]
+fn router_advertisements_need_one_capability_and_wait_for_the_interface() {
+    let unit = unit("kavadam-advertise.service");
+    let command = values(&unit, "ExecStart")[0];
+    let for_a_moment = |seconds: u32| {
+        let timed = command.replace("/usr/bin/kavadam", &format!("timeout {seconds} /usr/bin/kavadam"));
+        unit.replace(command, &timed)
+    };
+    let late = "(sleep 1; ip link add lan0 type veth peer name far; ip address add fd00:80::1/64 dev lan0 nodad; ip link set far up; \
+         ip link set lan0 up) &";
+    let output = Machine::new("").start(&for_a_moment(6), late, "");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(124), "{said}");
+    assert!(said.contains("cannot advertise the gateway yet"), "{said}");
+    assert!(said.contains("advertising the gateway"), "{said}");
+
+    let without = unit.replace("CapabilityBoundingSet=CAP_NET_RAW", "CapabilityBoundingSet=CAP_SETGID");
+    let output = Machine::new("").start(&without, "", "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("CAP_NET_RAW"), "{}", text(&output.stderr));
+
+    // Where others advertise it has nothing to do, and is not started again.
+    let machine = Machine::new("");
+    let config = fs::read_to_string(machine.at("kavadam.toml")).unwrap();
+    let config = config.replace("[gateway]\n", "[gateway]\nrouter_advertisements = 'none'\n");
+    fs::write(machine.at("kavadam.toml"), config).unwrap();
+    let output = machine.start(&unit, "", "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("nothing to advertise"));
 }
 
 #[test]

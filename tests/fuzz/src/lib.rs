@@ -17,7 +17,7 @@ mod text;
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("radius_packet", radius::packet),
     ("radius_reply", radius::reply),
     ("radius_password", radius::password),
@@ -39,6 +39,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("gateway_leases", text::gateway_leases),
     ("gateway_blocklist", text::gateway_blocklist),
     ("gateway_names", text::gateway_names),
+    ("gateway_solicitation", text::gateway_solicitation),
 ];
 
 /// The target of that name.

@@ -1,4 +1,4 @@
-//! Text that people, devices and dnsmasq write.
+//! Text that people, devices and dnsmasq write, and what devices ask by name and in neighbour discovery.
 
 use kavadam_domain::{Mac, MobileNumber};
 
@@ -42,6 +42,13 @@ pub fn gateway_leases(octets: &[u8]) {
 pub fn gateway_blocklist(octets: &[u8]) {
     if let Ok(text) = std::str::from_utf8(octets) {
         kavadam_gateway::fuzzing::blocklist(text);
+    }
+}
+
+/// The address of who speaks, then what is said.
+pub fn gateway_solicitation(octets: &[u8]) {
+    if let Some((from, message)) = octets.split_first_chunk::<16>() {
+        kavadam_gateway::fuzzing::solicitation(message, (*from).into());
     }
 }
 

@@ -19,6 +19,7 @@ const DNSMASQ: [&str; 2] = [
     "--bounding-set=-all,+net_bind_service,+net_raw,+net_admin,+setgid,+dac_read_search",
     "--no-new-privs",
 ];
+const ADVERTISER: [&str; 2] = ["--bounding-set=-all,+net_raw,+dac_read_search", "--no-new-privs"];
 
 fn as_unit<'a>(privileges: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
     privileges.iter().chain(command).copied().collect()
@@ -45,6 +46,7 @@ pub struct Gateway {
     log: PathBuf,
     kavadam: Option<Process>,
     dnsmasq: Option<Process>,
+    advertiser: Option<Process>,
 }
 
 impl Gateway {
@@ -60,6 +62,7 @@ impl Gateway {
             log: dir.join("kavadam.log"),
             kavadam: None,
             dnsmasq: None,
+            advertiser: None,
         };
         secret_file(dir, "password", operator::PASSWORD)?;
         secret_file(dir, "secure-key", operator::SECURE_KEY)?;
@@ -127,20 +130,41 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts DHCP and DNS; again, if they run.
+    /// Starts DHCP and DNS, and router advertisements; again, if they run.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// They cannot be started.
     pub fn start_dnsmasq(&mut self, netns: &Netns) -> anyhow::Result<()> {
+        self.dnsmasq = None;
+        self.dnsmasq = Some(self.start_beside(netns, &DNSMASQ, &["dnsmasq"])?);
+        self.start_advertiser(netns)
+    }
+
+    /// Starts router advertisements, anew if there are some.
+    ///
+    /// # Errors
+    /// They cannot be started.
+    pub fn start_advertiser(&mut self, netns: &Netns) -> anyhow::Result<()> {
+        self.stop_advertiser();
+        let state = self.dir.display().to_string();
+        let words = ["advertise", "--state-dir", &state];
+        self.advertiser = Some(self.start_beside(netns, &ADVERTISER, &words)?);
+        Ok(())
+    }
+
+    /// Ends router advertisements.
+    pub fn stop_advertiser(&mut self) {
+        self.advertiser = None;
+    }
+
+    fn start_beside(&self, netns: &Netns, privileges: &[&str], words: &[&str]) -> anyhow::Result<Process> {
         let config = self.config.display().to_string();
         let program = self.program.display().to_string();
-        self.dnsmasq = None;
-        self.dnsmasq = Some(netns.start(
-            &self.dir.join("dnsmasq.log"),
+        netns.start(
+            &self.dir.join(format!("{}.log", words.first().unwrap_or(&"beside"))),
             "setpriv",
-            &as_unit(&DNSMASQ, &[&program, "--config", &config, "dnsmasq"]),
-        )?);
-        Ok(())
+            &as_unit(privileges, &[&[&program, "--config", &config], words].concat()),
+        )
     }
 
     fn last_words(&self) -> String {

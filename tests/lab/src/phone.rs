@@ -18,7 +18,7 @@ ip -4 addr flush dev \"$interface\"
 ip -4 addr add \"$ip/$mask\" dev \"$interface\"
 ip -4 route replace default via \"$router\"
 echo \"nameserver $dns\" > \"$OWN_FILES/resolv.conf\"
-printf '%s\\n%s\\n' \"$ip\" \"$opt114\" > \"$RESULT\"
+printf '%s\\n%s\\n%s\\n' \"$ip\" \"$opt114\" \"$opt108\" > \"$RESULT\"
 ";
 
 /// A phone.
@@ -35,6 +35,8 @@ pub struct Lease {
     pub address: String,
     /// Option 114: where the captive portal API is (RFC 8910).
     pub api: Option<String>,
+    /// Option 108: for how many seconds who can do without IPv4 is to ask for none (RFC 8925).
+    pub ipv6_only_secs: Option<u32>,
 }
 
 impl Phone {
@@ -100,7 +102,9 @@ impl Phone {
         let output = self
             .netns
             .command("udhcpc")
-            .args(["-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114"])
+            .args([
+                "-q", "-n", "-f", "-t", "10", "-T", "1", "-i", "eth0", "-O", "114", "-O", "108",
+            ])
             .args(more)
             .arg("-s")
             .arg(&script)
@@ -117,7 +121,12 @@ impl Phone {
         let address = lines.next().context("DHCP gave no address")?;
         // udhcpc prints an option it does not know in hexadecimal.
         let api = lines.next().filter(|hex| !hex.is_empty()).map(|hex| from_hex(&hex));
-        Ok(Lease { address, api })
+        let ipv6_only_secs = lines.next().and_then(|hex| u32::from_str_radix(&hex, 16).ok());
+        Ok(Lease {
+            address,
+            api,
+            ipv6_only_secs,
+        })
     }
 
     /// Its IPv4 address.

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod advertised;
 mod branches;
 mod captured;
 mod decoded;

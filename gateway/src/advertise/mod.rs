@@ -1,0 +1,187 @@
+//! Router advertisements (RFC 4861): how devices learn of the gateway, of the prefixes to make their addresses of, of the resolver (RFC 8106), of the
+//! captive portal (RFC 8910) and of the translator to IPv4 (RFC 8781).
+//!
+//! Of our own, since dnsmasq writes neither of the last two, and a device without `DHCPv6`, which is every Android, learns of them in no other way if it has
+//! IPv6 only. A process of its own, so that they go on while the gateway restarts, and with no capability but to open a raw socket.
+//!
+//! Nothing is said at the end. "I am a router no longer" is what a router says that goes; one that is started anew would take everybody's way to the
+//! internet away for as long as that takes, although the kernel goes on forwarding.
+
+mod memory;
+mod nat64;
+mod offers;
+mod packet;
+mod schedule;
+mod socket;
+
+use std::convert::Infallible;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv6Net;
+use kavadam_firewall::{LanAddress, Layout};
+use rand::rngs::ThreadRng;
+use tokio::time::MissedTickBehavior;
+
+pub use nat64::{InvalidNat64Prefix, Nat64Prefix};
+pub(crate) use packet::is_solicitation;
+
+use crate::clock;
+use crate::config::{ApiConfig, GatewayConfig};
+use crate::neighbours::{self, Link};
+use memory::Memory;
+use offers::Offers;
+use packet::Advertisement;
+use schedule::{Recipient, Schedule};
+use socket::RouterSocket;
+
+/// A look each second suffices, as where the packet filter follows prefixes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// RFC 9096 §4, where the lifetimes of prefixes are from too: an hour without us takes nobody's way to the internet away.
+const LIFETIME_SECS: u16 = 2700;
+/// `MaxRtrAdvInterval`.
+const MOST_INTERVAL: Duration = Duration::from_mins(10);
+/// Devices keep a provider's prefix for no longer than was last advertised, and that may be little.
+const MOST_INTERVAL_DELEGATED: Duration = Duration::from_mins(2);
+
+/// Advertises the gateway at its LAN, for ever: an interface or an address that is not there is waited for. In `state_dir`, if there is one, is kept which
+/// prefixes devices were told of.
+///
+/// # Errors
+/// The gateway has no IPv6, or we may not open a raw socket (`CAP_NET_RAW`).
+pub async fn advertise(config: &GatewayConfig, state_dir: Option<&Path>) -> io::Result<Infallible> {
+    let mut router = Router::new(config, state_dir)?;
+    socket::is_permitted()?;
+    let mut told = String::new();
+    loop {
+        let Err(error) = router.serve().await;
+        let trouble = error.to_string();
+        if std::mem::take(&mut router.has_served) || trouble != told {
+            tracing::warn!(interface = config.lan_if, %error, "cannot advertise the gateway yet");
+            told = trouble;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+struct Router {
+    layout: Layout,
+    lan6: Ipv6Net,
+    most_interval: Duration,
+    says: Advertisement,
+    offers: Offers,
+    memory: Memory,
+    chance: ThreadRng,
+    /// Since somebody last looked: then a trouble is news.
+    has_served: bool,
+}
+
+impl Router {
+    fn new(config: &GatewayConfig, state_dir: Option<&Path>) -> io::Result<Self> {
+        let lan6 = config.lan6.ok_or(io::ErrorKind::Unsupported)?;
+        let memory = Memory::new(state_dir);
+        let mut offers = Offers::default();
+        offers.recall(&memory.recall(clock::now()), Instant::now());
+        Ok(Self {
+            layout: config.layout(),
+            lan6,
+            most_interval: if config.is_delegated {
+                MOST_INTERVAL_DELEGATED
+            } else {
+                MOST_INTERVAL
+            },
+            says: Advertisement {
+                lifetime_secs: LIFETIME_SECS,
+                hardware_address: None,
+                mtu: 0,
+                offers: Vec::new(),
+                resolver: lan6.addr(),
+                captive_portal: config.api.as_ref().map(ApiConfig::url),
+                nat64: config.nat64,
+            },
+            offers,
+            memory,
+            chance: rand::rng(),
+            has_served: false,
+        })
+    }
+
+    /// For as long as the interface can be spoken from.
+    async fn serve(&mut self) -> io::Result<Infallible> {
+        let (link, addresses) = self.look()?;
+        if !addresses.iter().any(|one| one.is_sure && one.net == self.lan6) {
+            return Err(io::Error::other(format!("it does not have the address {}", self.lan6)));
+        }
+        let socket = RouterSocket::open(&self.layout.lan_if, link.index)?;
+        self.has_changed(&link, &addresses);
+        let mut schedule = Schedule::new(self.most_interval, Instant::now());
+        tracing::info!(interface = self.layout.lan_if, "advertising the gateway");
+        self.has_served = true;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                received = socket.receive() => {
+                    let (packet, from) = received?;
+                    if is_solicitation(&packet, from) {
+                        schedule.solicited(from, Instant::now(), &mut self.chance);
+                    }
+                }
+                () = tokio::time::sleep_until(schedule.next().into()) => self.send(&socket, &mut schedule).await?,
+                _ = looks.tick() => {
+                    let (found, addresses) = self.look()?;
+                    if found.index != link.index {
+                        return Err(io::Error::other("it was made anew"));
+                    }
+                    if self.has_changed(&found, &addresses) {
+                        schedule.tell_anew(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The interface as it is now. Devices believe what comes from a link-local address alone (RFC 4861 §6.1.2), so without one nothing can be said.
+    fn look(&self) -> io::Result<(Link, Vec<LanAddress>)> {
+        let link = neighbours::link(&self.layout.lan_if)?;
+        let addresses = LanAddress::all(&self.layout).map_err(io::Error::other)?;
+        if !link.is_up {
+            return Err(io::Error::other("it is down"));
+        }
+        if !addresses.iter().any(|one| one.is_sure && one.is_link_local()) {
+            return Err(io::Error::other("it has no link-local address"));
+        }
+        Ok((link, addresses))
+    }
+
+    /// Takes over what is to be said of the interface, and whether devices must hear of it at once.
+    fn has_changed(&mut self, link: &Link, addresses: &[LanAddress]) -> bool {
+        let now = Instant::now();
+        let before = (self.says.hardware_address, self.says.mtu);
+        (self.says.hardware_address, self.says.mtu) = (link.mac, link.mtu);
+        let has_other_prefixes = self.offers.look(addresses, now);
+        self.memory
+            .keep(&self.offers.told(now), has_other_prefixes, clock::now(), now);
+        has_other_prefixes || before != (link.mac, link.mtu)
+    }
+
+    async fn send(&mut self, socket: &RouterSocket, schedule: &mut Schedule) -> io::Result<()> {
+        let now = Instant::now();
+        let due = schedule.due(now, &mut self.chance);
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.says.offers = self.offers.offers(now);
+        let packet = self.says.octets();
+        for to in due {
+            match (socket.send(&packet, to).await, to) {
+                (Err(error), Recipient::All) => return Err(error),
+                // Who is not there any more is no reason to stop.
+                (Err(error), Recipient::One(_)) => tracing::debug!(%error, "cannot answer who solicits"),
+                (Ok(()), _) => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! Which prefixes are offered, and for how long: those of the interface's addresses as long as these last, and those that have gone for as long as
+//! devices may still have addresses of them (RFC 9096).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv6Net;
+use kavadam_firewall::LanAddress;
+
+use super::packet::Offer;
+
+/// Never longer than this, so that what nobody could take back is soon over by itself (RFC 9096 §4).
+const MOST_PREFERRED_SECS: u32 = 2700;
+pub(super) const MOST_VALID_SECS: u32 = 5400;
+/// In one advertisement, which must be one packet (RFC 6980).
+const MOST: usize = 16;
+
+/// What devices were told.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    told: BTreeMap<Ipv6Net, Told>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    preferred_secs: u32,
+    valid_until: Instant,
+    is_there: bool,
+}
+
+impl Offers {
+    /// Takes the interface's addresses of now, link-local ones left out. Whether devices must hear of it at once: a prefix has come, has gone, or is no
+    /// longer preferred.
+    pub fn look(&mut self, addresses: &[LanAddress], now: Instant) -> bool {
+        let before = self.state();
+        for told in self.told.values_mut() {
+            told.is_there = false;
+            told.preferred_secs = 0;
+        }
+        for address in addresses.iter().filter(|one| one.is_sure && !one.is_link_local()) {
+            let valid_secs = address.valid_secs.min(MOST_VALID_SECS);
+            let preferred_secs = address.preferred_secs.min(MOST_PREFERRED_SECS).min(valid_secs);
+            let valid_until = now + Duration::from_secs(valid_secs.into());
+            let told = self.told.entry(address.net.trunc()).or_insert(Told {
+                preferred_secs: 0,
+                valid_until,
+                is_there: true,
+            });
+            // Of several addresses of a prefix the longest lived counts; what was told of before, no longer.
+            told.valid_until = if told.is_there {
+                told.valid_until.max(valid_until)
+            } else {
+                valid_until
+            };
+            told.preferred_secs = told.preferred_secs.max(preferred_secs);
+            told.is_there = true;
+        }
+        self.told.retain(|_, told| told.valid_until > now);
+        self.state() != before
+    }
+
+    /// Takes what a process before has told: gone, unless it is found there.
+    pub fn recall(&mut self, told: &[(Ipv6Net, Duration)], now: Instant) {
+        let gone = |(net, left): &(Ipv6Net, Duration)| {
+            let told = Told {
+                preferred_secs: 0,
+                valid_until: now + *left,
+                is_there: false,
+            };
+            (*net, told)
+        };
+        self.told.extend(told.iter().map(gone));
+    }
+
+    /// Each prefix that devices may have addresses of, and for how long.
+    pub fn told(&self, now: Instant) -> Vec<(Ipv6Net, Duration)> {
+        let left = |told: &Told| told.valid_until.saturating_duration_since(now);
+        self.told.iter().map(|(net, told)| (*net, left(told))).collect()
+    }
+
+    /// What is to be said now: first what is there, then what has gone, the latest first.
+    pub fn offers(&self, now: Instant) -> Vec<Offer> {
+        let mut all: Vec<(&Ipv6Net, &Told)> = self.told.iter().collect();
+        all.sort_by_key(|(_, told)| (!told.is_there, std::cmp::Reverse(told.valid_until)));
+        let offer = |(net, told): (&Ipv6Net, &Told)| {
+            let left = told.valid_until.saturating_duration_since(now).as_secs();
+            let valid_secs = u32::try_from(left).unwrap_or(MOST_VALID_SECS);
+            Offer {
+                net: *net,
+                preferred_secs: told.preferred_secs.min(valid_secs),
+                valid_secs,
+            }
+        };
+        all.into_iter().take(MOST).map(offer).collect()
+    }
+
+    /// Each, and whether it is to be used for new connections.
+    fn state(&self) -> BTreeMap<Ipv6Net, bool> {
+        let each = |(net, told): (&Ipv6Net, &Told)| (*net, told.preferred_secs > 0);
+        self.told.iter().map(each).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "fd00:80::1/64";
+    const FIRST: &str = "2001:db8:a::1/64";
+    const SECOND: &str = "2001:db8:b::1/64";
+
+    fn address(net: &str, preferred_secs: u32, valid_secs: u32) -> LanAddress {
+        LanAddress {
+            net: net.parse().unwrap(),
+            preferred_secs,
+            valid_secs,
+            is_sure: true,
+        }
+    }
+
+    fn fixed() -> LanAddress {
+        address(OWN, LanAddress::FOR_EVER, LanAddress::FOR_EVER)
+    }
+
+    fn said(offers: &Offers, now: Instant) -> Vec<(String, u32, u32)> {
+        let each = |offer: Offer| (offer.net.to_string(), offer.preferred_secs, offer.valid_secs);
+        offers.offers(now).into_iter().map(each).collect()
+    }
+
+    #[test]
+    fn lifetimes_are_the_addresses_own_and_never_long() {
+        let (mut offers, now) = (Offers::default(), Instant::now());
+        assert!(offers.look(&[fixed(), address(FIRST, 1000, 2000)], now));
+        let first = |preferred, valid| ("2001:db8:a::/64".to_owned(), preferred, valid);
+        let own = || ("fd00:80::/64".to_owned(), 2700, 5400);
+        assert_eq!(said(&offers, now), [own(), first(1000, 2000)]);
+        let later = now + Duration::from_secs(10);
+        assert!(!offers.look(&[fixed(), address(FIRST, 990, 1990)], later), "no news");
+        assert_eq!(said(&offers, later), [own(), first(990, 1990)]);
+        assert!(offers.look(&[fixed(), address(FIRST, 0, 900)], later), "deprecated");
+        assert_eq!(said(&offers, later), [own(), first(0, 900)]);
+    }
+
+    #[test]
+    fn what_has_gone_is_said_to_have_gone_until_nobody_can_have_it() {
+        let (mut offers, start) = (Offers::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        offers.look(&[fixed(), address(FIRST, 3000, 9000)], start);
+        assert!(offers.look(&[fixed(), address(SECOND, 3000, 9000)], at(60)));
+        let gone = |secs| ("2001:db8:a::/64".to_owned(), 0, secs);
+        let rest = [
+            ("2001:db8:b::/64".to_owned(), 2700, 5400),
+            ("fd00:80::/64".to_owned(), 2700, 5400),
+        ];
+        let mut told = said(&offers, at(60));
+        assert_eq!(told.pop(), Some(gone(5340)), "in real time");
+        told.sort();
+        assert_eq!(told, rest);
+        assert!(!offers.look(&[fixed(), address(SECOND, 3000, 9000)], at(5399)));
+        assert_eq!(said(&offers, at(5399)).pop(), Some(gone(1)));
+        assert!(offers.look(&[fixed(), address(SECOND, 3000, 9000)], at(5401)));
+        assert_eq!(said(&offers, at(5401)).len(), 2, "it is over");
+        assert!(
+            offers.look(&[fixed(), address(FIRST, 100, 200)], at(5402)),
+            "it is back"
+        );
+        assert!(said(&offers, at(5402)).contains(&("2001:db8:a::/64".to_owned(), 100, 200)));
+    }
+
+    #[test]
+    fn what_a_process_before_has_told_has_gone_unless_it_is_there() {
+        let (mut offers, now) = (Offers::default(), Instant::now());
+        let left = Duration::from_secs(500);
+        offers.recall(
+            &[(OWN.parse().unwrap(), left), (FIRST.parse().unwrap(), left)]
+                .map(|(net, left): (Ipv6Net, _)| (net.trunc(), left)),
+            now,
+        );
+        assert!(offers.look(&[fixed(), address(SECOND, 600, 700)], now));
+        let told: Vec<_> = said(&offers, now)
+            .into_iter()
+            .map(|(net, preferred, _)| (net, preferred))
+            .collect();
+        let each = |net: &str, preferred| (net.to_owned(), preferred);
+        assert_eq!(
+            told,
+            [
+                each("fd00:80::/64", 2700),
+                each("2001:db8:b::/64", 600),
+                each("2001:db8:a::/64", 0)
+            ]
+        );
+        let kept = offers
+            .told(now)
+            .into_iter()
+            .map(|(net, left)| (net.to_string(), left.as_secs()));
+        assert_eq!(
+            kept.collect::<Vec<_>>(),
+            [
+                ("2001:db8:a::/64".to_owned(), 500),
+                ("2001:db8:b::/64".to_owned(), 700),
+                ("fd00:80::/64".to_owned(), 5400)
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_that_may_be_somebody_elses_is_not_offered() {
+        let (mut offers, now) = (Offers::default(), Instant::now());
+        let unsure = LanAddress {
+            is_sure: false,
+            ..fixed()
+        };
+        assert!(!offers.look(&[unsure, address("fe80::1/64", 9, 9)], now));
+        assert_eq!(said(&offers, now), []);
+    }
+
+    #[test]
+    fn of_two_addresses_of_a_prefix_the_longer_lived_counts() {
+        let (mut offers, now) = (Offers::default(), Instant::now());
+        for all in [[(0, 100), (50, 80)], [(50, 80), (0, 100)]] {
+            let both = all.map(|(preferred, valid)| address(FIRST, preferred, valid));
+            offers.look(&both, now);
+            assert_eq!(said(&offers, now), [("2001:db8:a::/64".to_owned(), 50, 100)]);
+        }
+    }
+
+    #[test]
+    fn a_provider_that_changes_prefixes_all_the_time_fills_no_packet() {
+        let (mut offers, now) = (Offers::default(), Instant::now());
+        for number in 0..100 {
+            let net = format!("2001:db8:{number:x}::1/64");
+            offers.look(&[fixed(), address(&net, 100, 200 + number)], now);
+        }
+        let told = said(&offers, now);
+        assert_eq!(told.len(), MOST);
+        assert!(
+            told[0].0.contains("fd00:80") && told[1].0.contains("2001:db8:63:"),
+            "{told:?}"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! When to advertise (RFC 4861 §6.2.4 and §6.2.6), and to whom.
+
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt as _};
+
+/// `MAX_RA_DELAY_TIME`: who solicits is answered within this, by chance, so that not all who hear the same answer at once.
+const MOST_DELAY: Duration = Duration::from_millis(500);
+/// `MIN_DELAY_BETWEEN_RAS`, to all.
+const BETWEEN: Duration = Duration::from_secs(3);
+/// `MAX_INITIAL_RTR_ADVERTISEMENTS` and `MAX_INITIAL_RTR_ADVERT_INTERVAL`.
+const BURST: u32 = 3;
+const BURST_INTERVAL: Duration = Duration::from_secs(16);
+/// Who wait for an answer of their own, which wakes no other device (RFC 7772). One to all answers more than these, so that a crowd, or who invents one, costs a packet every three seconds.
+const MOST_WAITING: usize = 16;
+
+/// To whom an advertisement goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recipient {
+    All,
+    /// Who solicited, by its link-local address.
+    One(Ipv6Addr),
+}
+
+/// What is to be sent when.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    /// `MaxRtrAdvInterval`.
+    most: Duration,
+    all_at: Instant,
+    last_all: Option<Instant>,
+    burst: u32,
+    waiting: Vec<(Instant, Ipv6Addr)>,
+}
+
+impl Schedule {
+    /// Begins with a few in a row.
+    pub fn new(most: Duration, now: Instant) -> Self {
+        Self {
+            most,
+            all_at: now,
+            last_all: None,
+            burst: BURST,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// What is said has changed: all are told as soon as may be, and a few times, for a Wi-Fi loses what goes to all.
+    pub fn tell_anew(&mut self, now: Instant) {
+        self.burst = BURST;
+        self.hurry(now);
+    }
+
+    /// Somebody solicits.
+    pub fn solicited(&mut self, from: Ipv6Addr, now: Instant, chance: &mut impl Rng) {
+        let at = now + chance.random_range(Duration::ZERO..=MOST_DELAY);
+        if self.waiting.iter().any(|(_, one)| *one == from) {
+            return;
+        }
+        if from.is_unicast_link_local() && self.waiting.len() < MOST_WAITING {
+            self.waiting.push((at, from));
+        } else {
+            self.hurry(at);
+        }
+    }
+
+    /// When to ask what is due.
+    pub fn next(&self) -> Instant {
+        let waiting = self.waiting.iter().map(|(at, _)| *at);
+        waiting.fold(self.all_at, Instant::min)
+    }
+
+    /// Takes what is due.
+    pub fn due(&mut self, now: Instant, chance: &mut impl Rng) -> Vec<Recipient> {
+        if self.all_at > now {
+            let due = self.waiting.extract_if(.., |(at, _)| *at <= now);
+            return due.map(|(_, one)| Recipient::One(one)).collect();
+        }
+        // Which answers everybody who waits.
+        self.waiting.clear();
+        self.last_all = Some(now);
+        let mut wait = chance.random_range(self.most / 3..=self.most);
+        self.burst = self.burst.saturating_sub(1);
+        if self.burst > 0 {
+            wait = wait.min(BURST_INTERVAL);
+        }
+        self.all_at = now + wait;
+        vec![Recipient::All]
+    }
+
+    /// All are told then, or as soon after it as may be.
+    fn hurry(&mut self, at: Instant) {
+        let least = self.last_all.map_or(at, |last| at.max(last + BETWEEN));
+        self.all_at = self.all_at.min(least);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    const MOST: Duration = Duration::from_mins(10);
+
+    fn chance() -> StdRng {
+        StdRng::seed_from_u64(7)
+    }
+
+    fn phone(number: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)
+    }
+
+    /// The moments of what goes out within a time, if nobody solicits.
+    fn run(schedule: &mut Schedule, until: Instant, chance: &mut StdRng) -> Vec<(Instant, Recipient)> {
+        let mut sent = Vec::new();
+        while schedule.next() <= until {
+            let now = schedule.next();
+            sent.extend(schedule.due(now, chance).into_iter().map(|one| (now, one)));
+        }
+        sent
+    }
+
+    #[test]
+    fn a_few_in_a_row_and_then_by_chance_within_bounds() {
+        let (start, mut chance) = (Instant::now(), chance());
+        let mut schedule = Schedule::new(MOST, start);
+        let sent = run(&mut schedule, start + MOST * 20, &mut chance);
+        assert_eq!(sent[0], (start, Recipient::All));
+        let waits: Vec<Duration> = sent.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        assert_eq!(waits[..2], [BURST_INTERVAL; 2]);
+        assert!(
+            waits[2..].iter().all(|wait| (MOST / 3..=MOST).contains(wait)),
+            "{waits:?}"
+        );
+        assert!(waits.len() > 20 && waits[2] != waits[3]);
+    }
+
+    #[test]
+    fn who_solicits_is_answered_alone_and_soon() {
+        let (start, mut chance) = (Instant::now(), chance());
+        let mut schedule = Schedule::new(MOST, start);
+        schedule.due(start, &mut chance);
+        let now = start + Duration::from_secs(1);
+        for one in [phone(1), phone(2), phone(1)] {
+            schedule.solicited(one, now, &mut chance);
+        }
+        let sent = run(&mut schedule, now + MOST_DELAY, &mut chance);
+        let mut to: Vec<Recipient> = sent.iter().map(|(_, one)| *one).collect();
+        to.sort_by_key(|one| matches!(one, Recipient::One(address) if *address == phone(2)));
+        assert_eq!(to, [Recipient::One(phone(1)), Recipient::One(phone(2))], "each once");
+    }
+
+    #[test]
+    fn who_has_no_address_yet_is_answered_with_all_but_not_within_three_seconds() {
+        let (start, mut chance) = (Instant::now(), chance());
+        let mut schedule = Schedule::new(MOST, start);
+        schedule.due(start, &mut chance);
+        for tenth in 0..100 {
+            let now = start + Duration::from_millis(100 * tenth);
+            schedule.solicited(Ipv6Addr::UNSPECIFIED, now, &mut chance);
+            let sent = run(&mut schedule, now, &mut chance);
+            assert!(sent.len() <= 1);
+        }
+        let last = schedule.last_all.unwrap();
+        assert!(last >= start + BETWEEN * 3 && last <= start + BETWEEN * 4);
+        assert_eq!(schedule.next(), last + BETWEEN);
+    }
+
+    #[test]
+    fn a_crowd_is_answered_by_one_advertisement_every_three_seconds() {
+        let (start, mut chance) = (Instant::now(), chance());
+        let mut schedule = Schedule::new(MOST, start);
+        schedule.due(start, &mut chance);
+        let (mut to_all, mut to_one) = (0, 0);
+        for number in 0..10_000 {
+            let now = start + Duration::from_millis(u64::from(number));
+            schedule.solicited(phone(number), now, &mut chance);
+            for (_, to) in run(&mut schedule, now, &mut chance) {
+                if to == Recipient::All { to_all += 1 } else { to_one += 1 }
+            }
+        }
+        assert_eq!(to_all, 3);
+        assert!(to_one <= 10 * 2 * (MOST_WAITING + 1) * 2, "{to_one}");
+        assert!(schedule.waiting.len() <= MOST_WAITING);
+    }
+
+    #[test]
+    fn what_has_changed_is_told_at_once_and_again() {
+        let (start, mut chance) = (Instant::now(), chance());
+        let mut schedule = Schedule::new(MOST, start);
+        run(&mut schedule, start + MOST, &mut chance);
+        let now = schedule.last_all.unwrap() + Duration::from_secs(1);
+        schedule.tell_anew(now);
+        let sent = run(&mut schedule, now + Duration::from_secs(40), &mut chance);
+        assert_eq!(sent.len(), 3);
+        assert_eq!(sent[0].0, now + Duration::from_secs(2), "three seconds after the last");
+    }
+}
