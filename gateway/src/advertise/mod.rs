@@ -38,7 +38,9 @@ use socket::RouterSocket;
 
 /// A look each second suffices, as where the packet filter follows prefixes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// RFC 9096 §4, where the lifetimes of prefixes are from too: an hour without us takes nobody's way to the internet away.
+/// Looks at the same trouble before it is told: an address that has just come is sure to be ours a second or two later.
+const PATIENCE: u32 = 4;
+/// RFC 9096 §4, where the lifetimes of prefixes are from too: half an hour without us takes nobody's way to the internet away.
 const LIFETIME_SECS: u16 = 2700;
 /// `MaxRtrAdvInterval`.
 const MOST_INTERVAL: Duration = Duration::from_mins(10);
@@ -53,13 +55,17 @@ const MOST_INTERVAL_DELEGATED: Duration = Duration::from_mins(2);
 pub async fn advertise(config: &GatewayConfig, state_dir: Option<&Path>) -> io::Result<Infallible> {
     let mut router = Router::new(config, state_dir)?;
     socket::is_permitted()?;
-    let mut told = String::new();
+    let mut trouble = String::new();
+    let mut looks = 0_u32;
     loop {
         let Err(error) = router.serve().await;
-        let trouble = error.to_string();
-        if std::mem::take(&mut router.has_served) || trouble != told {
+        let found = error.to_string();
+        if std::mem::take(&mut router.has_served) || found != trouble {
+            (trouble, looks) = (found, 0);
+        }
+        looks = looks.saturating_add(1);
+        if looks == PATIENCE {
             tracing::warn!(interface = config.lan_if, %error, "cannot advertise the gateway yet");
-            told = trouble;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -73,7 +79,7 @@ struct Router {
     offers: Offers,
     memory: Memory,
     chance: ThreadRng,
-    /// Since somebody last looked: then a trouble is news.
+    /// All were told something, so that a trouble after it is news.
     has_served: bool,
 }
 
@@ -116,8 +122,6 @@ impl Router {
         let socket = RouterSocket::open(&self.layout.lan_if, link.index)?;
         self.has_changed(&link, &addresses);
         let mut schedule = Schedule::new(self.most_interval, Instant::now());
-        tracing::info!(interface = self.layout.lan_if, "advertising the gateway");
-        self.has_served = true;
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -179,6 +183,9 @@ impl Router {
                 (Err(error), Recipient::All) => return Err(error),
                 // Who is not there any more is no reason to stop.
                 (Err(error), Recipient::One(_)) => tracing::debug!(%error, "cannot answer who solicits"),
+                (Ok(()), Recipient::All) if !std::mem::replace(&mut self.has_served, true) => {
+                    tracing::info!(interface = self.layout.lan_if, "advertising the gateway");
+                }
                 (Ok(()), _) => {}
             }
         }

@@ -24,8 +24,21 @@ pub(super) struct Offers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Told {
     preferred_secs: u32,
+    /// As of the last look.
+    valid_secs: u32,
     valid_until: Instant,
     is_there: bool,
+}
+
+impl Told {
+    const fn gone(valid_until: Instant) -> Self {
+        Self {
+            preferred_secs: 0,
+            valid_secs: 0,
+            valid_until,
+            is_there: false,
+        }
+    }
 }
 
 impl Offers {
@@ -34,26 +47,17 @@ impl Offers {
     pub fn look(&mut self, addresses: &[LanAddress], now: Instant) -> bool {
         let before = self.state();
         for told in self.told.values_mut() {
-            told.is_there = false;
-            told.preferred_secs = 0;
+            (told.is_there, told.preferred_secs, told.valid_secs) = (false, 0, 0);
         }
         for address in addresses.iter().filter(|one| one.is_sure && !one.is_link_local()) {
             let valid_secs = address.valid_secs.min(MOST_VALID_SECS);
             let preferred_secs = address.preferred_secs.min(MOST_PREFERRED_SECS).min(valid_secs);
-            let valid_until = now + Duration::from_secs(valid_secs.into());
-            let told = self.told.entry(address.net.trunc()).or_insert(Told {
-                preferred_secs: 0,
-                valid_until,
-                is_there: true,
-            });
+            let told = self.told.entry(address.net.trunc()).or_insert(Told::gone(now));
             // Of several addresses of a prefix the longest lived counts; what was told of before, no longer.
-            told.valid_until = if told.is_there {
-                told.valid_until.max(valid_until)
-            } else {
-                valid_until
-            };
-            told.preferred_secs = told.preferred_secs.max(preferred_secs);
             told.is_there = true;
+            told.preferred_secs = told.preferred_secs.max(preferred_secs);
+            told.valid_secs = told.valid_secs.max(valid_secs);
+            told.valid_until = now + Duration::from_secs(told.valid_secs.into());
         }
         self.told.retain(|_, told| told.valid_until > now);
         self.state() != before
@@ -61,14 +65,7 @@ impl Offers {
 
     /// Takes what a process before has told: gone, unless it is found there.
     pub fn recall(&mut self, told: &[(Ipv6Net, Duration)], now: Instant) {
-        let gone = |(net, left): &(Ipv6Net, Duration)| {
-            let told = Told {
-                preferred_secs: 0,
-                valid_until: now + *left,
-                is_there: false,
-            };
-            (*net, told)
-        };
+        let gone = |(net, left): &(Ipv6Net, Duration)| (*net, Told::gone(now + *left));
         self.told.extend(told.iter().map(gone));
     }
 
@@ -83,8 +80,10 @@ impl Offers {
         let mut all: Vec<(&Ipv6Net, &Told)> = self.told.iter().collect();
         all.sort_by_key(|(_, told)| (!told.is_there, std::cmp::Reverse(told.valid_until)));
         let offer = |(net, told): (&Ipv6Net, &Told)| {
+            // What is there lasts as long at each time; what has gone, in real time.
             let left = told.valid_until.saturating_duration_since(now).as_secs();
-            let valid_secs = u32::try_from(left).unwrap_or(MOST_VALID_SECS);
+            let left = u32::try_from(left).unwrap_or(MOST_VALID_SECS);
+            let valid_secs = if told.is_there { told.valid_secs } else { left };
             Offer {
                 net: *net,
                 preferred_secs: told.preferred_secs.min(valid_secs),
@@ -134,6 +133,8 @@ mod tests {
         let first = |preferred, valid| ("2001:db8:a::/64".to_owned(), preferred, valid);
         let own = || ("fd00:80::/64".to_owned(), 2700, 5400);
         assert_eq!(said(&offers, now), [own(), first(1000, 2000)]);
+        let between = now + Duration::from_millis(999);
+        assert_eq!(said(&offers, between)[0], own(), "as long at each time");
         let later = now + Duration::from_secs(10);
         assert!(!offers.look(&[fixed(), address(FIRST, 990, 1990)], later), "no news");
         assert_eq!(said(&offers, later), [own(), first(990, 1990)]);

@@ -115,9 +115,9 @@ fn router_advertisements_need_one_capability_and_wait_for_the_interface() {
         let timed = command.replace("/usr/bin/kavadam", &format!("timeout {seconds} /usr/bin/kavadam"));
         unit.replace(command, &timed)
     };
-    let late = "(sleep 1; ip link add lan0 type veth peer name far; ip address add fd00:80::1/64 dev lan0 nodad; ip link set far up; \
+    let late = "(sleep 6; ip link add lan0 type veth peer name far; ip address add fd00:80::1/64 dev lan0 nodad; ip link set far up; \
          ip link set lan0 up) &";
-    let output = Machine::new("").start(&for_a_moment(6), late, "");
+    let output = Machine::new("").start(&for_a_moment(12), late, "");
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(124), "{said}");
     assert!(said.contains("cannot advertise the gateway yet"), "{said}");

@@ -76,6 +76,10 @@ fn link_local(phone: &Phone) -> String {
     words.nth(1).unwrap().split('/').next().unwrap().to_owned()
 }
 
+/// What dhcpcd makes of what it is told. Its own files are kept out of the machine's sight, and its processes end with the first of them.
+const DHCPCD: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
+timeout 10 dhcpcd -6 -B -T -f /dev/null --ipv6rs eth0";
+
 /// Gives the LAN's interface an address as a client of prefix delegation does.
 fn put(world: &World, net: &str) {
     let words = format!("-6 addr add {net} dev lan0 nodad valid_lft 7200 preferred_lft 3600");
@@ -140,6 +144,28 @@ fn a_phone_without_dhcp_learns_of_the_router_the_resolver_the_portal_and_the_tra
     assert!(page.form("/number").is_ok(), "not captured, but: {}", page.text());
     log_in(&world, &phone, NUMBER);
     assert!(is_online(&phone));
+}
+
+#[test]
+fn a_strangers_client_finds_the_router_the_prefix_and_the_resolver() {
+    let _machine = beside_others();
+    let mut world = world_with("", &["--quota", "none"]);
+    let laptop = world.phone().unwrap();
+    let words = ["--pid", "--fork", "--kill-child", "sh", "-c", DHCPCD];
+    let told = laptop.netns().output("unshare", &words).unwrap();
+    let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
+    for wanted in [
+        "nd1_from='fe80:",
+        "nd1_flags='O'",
+        "nd1_lifetime='2700'",
+        "nd1_prefix_information1_prefix='fd00:80::'",
+        "nd1_prefix_information1_flags='LA'",
+        "nd1_prefix_information1_pltime='2700'",
+        "nd1_prefix_information1_vltime='5400'",
+        "nd1_rdnss1_servers='fd00:80::1'",
+    ] {
+        assert!(told.contains(wanted), "{wanted} is missing from\n{told}");
+    }
 }
 
 #[test]
@@ -266,6 +292,32 @@ fn a_restart_and_an_interface_made_anew_take_nobodys_way_away() {
     let newcomer = world.phone().unwrap();
     newcomer.slaac().unwrap();
     assert!(has_way(&newcomer));
+}
+
+#[test]
+fn whoever_filters_what_is_sent_is_told_of_once_and_waited_out() {
+    let _machine = beside_others();
+    let mut world = world_with("", &["--quota", "none"]);
+    let phone = world.phone().unwrap();
+    phone.slaac().unwrap();
+    for words in [
+        "add table ip6 mute",
+        "add chain ip6 mute out { type filter hook output priority 0; }",
+        "add rule ip6 mute out icmpv6 type nd-router-advert drop",
+    ] {
+        world.gate.run("nft", &[words]).unwrap();
+    }
+    world.gateway.start_advertiser(&world.gate).unwrap();
+    let log = world.dir().join("advertise.log");
+    let told = || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.matches("cannot advertise the gateway yet").count()
+    };
+    assert!(until(TOLD, || told() == 1));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(told(), 1);
+    world.gate.run("nft", &["delete table ip6 mute"]).unwrap();
+    world.phone().unwrap().slaac().unwrap();
 }
 
 #[test]
