@@ -78,7 +78,7 @@ fn link_local(phone: &Phone) -> String {
 
 /// What dhcpcd makes of what it is told. Its own files are kept out of the machine's sight, and its processes end with the first of them.
 const DHCPCD: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
-timeout 10 dhcpcd -6 -B -T -f /dev/null --ipv6rs eth0";
+timeout 10 dhcpcd -6 -B -T -f /dev/null --nohook resolv.conf,hostname,timezone,ntp.conf --ipv6rs eth0";
 
 /// Gives the LAN's interface an address as a client of prefix delegation does.
 fn put(world: &World, net: &str) {
