@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::Findings;
@@ -62,6 +62,9 @@ pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) {
                         "{what} is shared with the dnsmasq of another gate (gateway.other_lans)"
                     ));
                 }
+                Some(holder) if holder.is_service_manager() => findings.unsure(&format!(
+                    "{what} is kept by systemd: for kavadam while that is started anew, or for a unit that `systemctl list-sockets` names"
+                )),
                 Some(holder) => findings.bad(
                     &format!("{what} is taken by {} (process {})", holder.name, holder.pid),
                     "end that, or choose another port",
@@ -71,6 +74,9 @@ pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) {
                     "end what listens there (`ss -lntup` as root names it), or choose another port",
                 ),
             },
+            Err(ErrorKind::AddrNotAvailable) if is_tentative(address.ip()) => findings.unsure(&format!(
+                "{what}: the address is still being looked for at others (duplicate address detection), as long as the cable has no carrier"
+            )),
             Err(ErrorKind::AddrNotAvailable) => findings.bad(
                 &format!("{what}: this machine does not have that address"),
                 &format!(
@@ -84,6 +90,20 @@ pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) {
     }
 }
 
+/// Whether the machine has the address and does not use it yet (RFC 4862 §5.4).
+fn is_tentative(address: IpAddr) -> bool {
+    let IpAddr::V6(address) = address else { return false };
+    let table = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    table.lines().any(|line| is_tentatively(line, address))
+}
+
+/// A line is: address, interface, length, scope, flags (`IFA_F_TENTATIVE` is 0x40), name.
+fn is_tentatively(line: &str, address: Ipv6Addr) -> bool {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let hex = |at: usize| fields.get(at).and_then(|hex| u128::from_str_radix(hex, 16).ok());
+    hex(0) == Some(address.to_bits()) && hex(4).is_some_and(|flags| flags & 0x40 != 0)
+}
+
 struct Holder {
     name: String,
     pid: String,
@@ -93,6 +113,11 @@ struct Holder {
 impl Holder {
     fn is_ours(&self, dnsmasq: &Path) -> bool {
         self.name == "kavadam" || self.command.contains(&dnsmasq.display().to_string())
+    }
+
+    /// It has a copy of what each process keeps there (`FileDescriptorStoreMax=`), and holds ports for others (`.socket`).
+    fn is_service_manager(&self) -> bool {
+        self.pid == "1" && self.name == "systemd"
     }
 
     /// A process of ours that runs by another file.
@@ -106,7 +131,8 @@ impl Holder {
     }
 }
 
-/// Who has a socket at that address and port, or at that port of every address. `None` without the right to know.
+/// Who has a socket at that address and port, or at that port of every address; the service manager if nobody else has it. `None` without the
+/// right to know.
 fn holder(wanted: SocketAddr, is_udp: bool) -> Option<Holder> {
     let (tables, state) = if is_udp {
         (["/proc/net/udp", "/proc/net/udp6"], BOUND)
@@ -118,7 +144,7 @@ fn holder(wanted: SocketAddr, is_udp: bool) -> Option<Holder> {
         .iter()
         .flat_map(|table| table.lines().filter_map(|line| socket(line, wanted, state)))
         .collect();
-    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+    let mut holders = fs::read_dir("/proc").ok()?.flatten().filter_map(|process| {
         // Besides processes there is `self` and more.
         process.file_name().to_str()?.parse::<u32>().ok()?;
         let mut files = fs::read_dir(process.path().join("fd")).ok()?.flatten();
@@ -128,7 +154,12 @@ fn holder(wanted: SocketAddr, is_udp: bool) -> Option<Holder> {
             pid: process.file_name().to_string_lossy().into_owned(),
             command: read(&process.path().join("cmdline")),
         })
-    })
+    });
+    let first = holders.next()?;
+    if first.is_service_manager() {
+        return holders.next().or(Some(first));
+    }
+    Some(first)
 }
 
 /// What a descriptor of the socket in this line of the kernel's table links to, if it is one of ours to look for.
@@ -161,6 +192,16 @@ fn read(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_is_not_used_yet_is_told_from_one_that_is() {
+        let own: Ipv6Addr = "fd00:80::1".parse().unwrap();
+        let line = |flags: &str| format!("fd000080000000000000000000000001 03 40 00 {flags}     lan0");
+        assert!(is_tentatively(&line("c0"), own) && is_tentatively(&line("40"), own));
+        assert!(!is_tentatively(&line("80"), own));
+        assert!(!is_tentatively(&line("c0"), "fd00:80::2".parse().unwrap()));
+        assert!(!is_tentatively("fd00 nonsense", own) && !is_tentatively("", own));
+    }
 
     #[test]
     fn a_port_that_is_taken_names_its_holder() {
