@@ -23,6 +23,8 @@ case $for_what in
     packages+=(freeradius-utils freeradius eapoltest hostapd wpasupplicant radsecproxy tshark)
     # An IPv6 provider: who delegates prefixes, who is given them, who translates to IPv4.
     packages+=(kea-dhcp6-server dhcpcd-base tayga)
+    # A machine that boots with our units.
+    packages+=(systemd)
     ;;
   bench) packages+=(freeradius iperf3 ethtool) ;;
   bench-radius) packages+=(freeradius freeradius-postgresql postgresql-15 sqlite3) ;;
@@ -119,4 +121,11 @@ if [ "$for_what" != build ]; then
   try_rule 'refusals by nftables' CONFIG_NFT_REJECT_INET 'add rule inet probe c meta l4proto tcp reject with tcp reset'
   try_rule 'route lookups in nftables' CONFIG_NFT_FIB_INET \
     'add chain inet probe p { type filter hook prerouting priority 0; }; add rule inet probe p fib daddr type local accept'
+  if [ "$for_what" = test ]; then
+    # What is mounted there is seen there alone.
+    try 'a file system over another (CONFIG_OVERLAY_FS)' "$kernel" sh -ec \
+      'mount -t tmpfs probe /mnt; cd /mnt; mkdir upper work root; mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root'
+    try 'control groups (cgroup2, with cgroup.kill: Linux 5.14)' "$kernel" sh -ec \
+      "mount -t cgroup2 probe /mnt; mkdir /mnt/$probe; code=0; test -e /mnt/$probe/cgroup.kill || code=1; rmdir /mnt/$probe; exit \$code"
+  fi
 fi

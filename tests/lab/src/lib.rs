@@ -19,6 +19,8 @@ pub mod freeradius;
 pub mod gateway;
 pub mod html;
 pub mod internet;
+mod lines;
+pub mod machine;
 pub mod netns;
 pub mod nuisance;
 pub mod operator;
@@ -32,6 +34,7 @@ pub mod world;
 pub mod xlat;
 
 pub use citizen::Citizen;
+pub use machine::Machine;
 pub use phone::Phone;
 pub use tally::Tally;
 pub use world::World;

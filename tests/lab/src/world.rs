@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use crate::flood::Nuisance;
 use crate::gateway::{Gateway, certify};
 use crate::internet::NAMES;
+use crate::lines::{address, connect};
 use crate::netns::{Netns, Process, sh};
 use crate::operator::Delivered;
 use crate::phone::Phone;
@@ -60,6 +61,18 @@ impl World {
     /// # Errors
     /// As [`World::build`].
     pub fn build_as(role: &str, program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
+        let mut world = Self::without_gateway(role, program, lab, extra)?;
+        address(&world.gate).context("cannot build the network")?;
+        world.gateway.start(&world.gate)?;
+        world.gateway.start_dnsmasq(&world.gate)?;
+        Ok(world)
+    }
+
+    /// The same where the gateway's place is empty but for its two interfaces: neither has an address, and nothing runs.
+    ///
+    /// # Errors
+    /// As [`World::build`].
+    pub fn without_gateway(role: &str, program: &Path, lab: &Path, extra: &str) -> anyhow::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("kv{}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let temporary = traces::directory("kavadam-lab-")?;
@@ -79,8 +92,6 @@ impl World {
             _temporary: temporary,
         };
         world.start_internet()?;
-        world.gateway.start(&world.gate)?;
-        world.gateway.start_dnsmasq(&world.gate)?;
         Ok(world)
     }
 
@@ -340,67 +351,6 @@ pub fn until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn connect(gate: &Netns, internet: &Netns) -> anyhow::Result<()> {
-    let (gate_name, internet_name) = (gate.name(), internet.name());
-    sh(
-        "ip",
-        &[
-            "link",
-            "add",
-            "wan0",
-            "netns",
-            gate_name,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            internet_name,
-        ],
-    )?;
-    for words in [
-        "link add lan0 type bridge",
-        "link set lan0 up",
-        "link set wan0 up",
-        "addr add 10.80.0.1/16 dev lan0",
-        "addr add fd00:80::1/64 dev lan0 nodad",
-        "addr add 198.51.100.2/24 dev wan0",
-        "addr add 2001:db8:51::2/64 dev wan0 nodad",
-    ] {
-        gate.ip(words)?;
-    }
-    for words in [
-        "link set eth0 up",
-        "addr add 198.51.100.1/24 dev eth0",
-        "addr add 2001:db8:51::1/64 dev eth0 nodad",
-        "addr add 203.0.113.10/32 dev lo",
-        "addr add 203.0.113.20/32 dev lo",
-        "addr add 203.0.113.53/32 dev lo",
-        "addr add 203.0.113.54/32 dev lo",
-        "addr add 2001:db8:113::10/128 dev lo nodad",
-        "route add fd00:80::/64 via 2001:db8:51::2",
-    ] {
-        internet.ip(words)?;
-    }
-    gate.ip("route add default via 198.51.100.1")?;
-    gate.ip("-6 route add default via 2001:db8:51::1")?;
-    gate.run(
-        "sysctl",
-        &["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"],
-    )?;
-    // Where the bridge filter is built in, bridged packets would pass the gate's rules twice. Absent elsewhere.
-    let _ = gate.output(
-        "sysctl",
-        &[
-            "-qw",
-            "net.bridge.bridge-nf-call-iptables=0",
-            "net.bridge.bridge-nf-call-ip6tables=0",
-        ],
-    );
-    Ok(())
 }
 
 #[cfg(test)]

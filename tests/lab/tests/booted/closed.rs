@@ -1,0 +1,119 @@
+//! The gate is closed, whatever is up.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use kavadam_lab::netns::Process;
+use kavadam_lab::world::{WEB, until};
+use kavadam_lab::{Phone, World};
+
+use crate::{boot, property, run, world};
+
+/// What the machine is when its network comes up, by a unit of the network itself.
+const WITNESS: &str = r"
+    mkdir /etc/systemd/system/systemd-networkd.service.d
+    cat >/etc/systemd/system/systemd-networkd.service.d/witness.conf <<'END'
+[Service]
+ExecStartPre=+sh -c 'nft list chain inet kavadam forward >/run/rules; ip -br address >/run/addresses'
+END
+    systemctl enable -q nftables kavadam-closed
+    ";
+
+/// Somebody who tries to get through all the while, fifty times a second; ended when dropped.
+fn stranger(world: &mut World) -> (Phone, Process) {
+    let phone = world.phone().unwrap();
+    phone.netns().ip("address add 10.80.77.7/16 dev eth0").unwrap();
+    phone.netns().ip("route add default via 10.80.0.1").unwrap();
+    for words in [
+        "add table inet heard",
+        "add chain inet heard input { type filter hook input priority 0; }",
+        "add rule inet heard input iifname eth0 icmp type echo-request counter",
+    ] {
+        world.internet.run("nft", &[words]).unwrap();
+    }
+    let log = world.dir().join("ping.log");
+    let tries = phone.netns().start(&log, "ping", &["-q", "-i", "0.02", WEB]).unwrap();
+    (phone, tries)
+}
+
+/// Packets of his that came through.
+fn heard(world: &World) -> u64 {
+    let told = world
+        .internet
+        .run("nft", &["list", "chain", "inet", "heard", "input"])
+        .unwrap();
+    let count = told.split_once("packets ").unwrap().1.split(' ').next();
+    count.unwrap().parse().unwrap()
+}
+
+#[test]
+fn no_stranger_passes_before_the_network_is_up_nor_while_kavadam_is_not_there_nor_when_other_rules_are_loaded() {
+    let mut world = world();
+    let (phone, _tries) = stranger(&mut world);
+    let machine = boot(&world, WITNESS);
+    let rules = run(&machine, "cat /run/rules");
+    assert!(rules.contains("hook forward"), "{rules}");
+    let addresses = run(&machine, "cat /run/addresses");
+    assert!(
+        addresses.contains("lan0") && !addresses.contains("10.80.0.1"),
+        "{addresses}"
+    );
+
+    // The network is up, forwards, and kavadam was never started.
+    assert_eq!(property(&machine, "kavadam", "ActiveState"), "inactive");
+    run(
+        &machine,
+        "ip address show lan0 | grep 10.80.0.1; test $(cat /proc/sys/net/ipv4/ip_forward) = 1",
+    );
+    let meets = || {
+        phone
+            .netns()
+            .ip("neigh show to 10.80.0.1")
+            .is_ok_and(|known| known.contains("lladdr"))
+    };
+    assert!(
+        until(Duration::from_secs(5), meets),
+        "the stranger does not find the gateway"
+    );
+    let is_closed = |when: &str| {
+        let is_there = || machine.run("nft list chain inet kavadam forward").is_ok();
+        assert!(until(Duration::from_secs(5), is_there), "{when}: {}", machine.said());
+        // What passed a moment ago is still on the way.
+        sleep(Duration::from_millis(200));
+        let before = heard(&world);
+        sleep(Duration::from_millis(500));
+        assert_eq!(heard(&world), before, "packets pass: {when}");
+    };
+    is_closed("kavadam was never started");
+    assert_eq!(heard(&world), 0, "packets passed before or while the network came up");
+    // These begin with `flush ruleset`: as long as no kavadam is there, the gate is open for the moment until it is closed again.
+    run(&machine, "systemctl restart nftables");
+    is_closed("other rules were loaded");
+    run(&machine, "systemctl reload nftables");
+    is_closed("other rules were loaded anew");
+    let before = heard(&world);
+    run(&machine, "systemctl start kavadam");
+    is_closed("kavadam runs");
+    run(&machine, "systemctl restart nftables");
+    is_closed("other rules were loaded while kavadam runs");
+    assert_eq!(property(&machine, "kavadam", "ActiveState"), "active");
+    run(&machine, "systemctl restart kavadam-closed");
+    is_closed("the gate was closed while kavadam runs");
+    run(&machine, "systemctl stop kavadam");
+    is_closed("kavadam was stopped");
+    run(&machine, "systemctl stop kavadam-closed");
+    is_closed("everything of ours was stopped");
+    run(
+        &machine,
+        "echo 'colour = 7' >>/etc/kavadam/kavadam.toml; ! systemctl start kavadam",
+    );
+    is_closed("kavadam cannot start");
+    assert_eq!(heard(&world), before, "packets passed");
+
+    // He would have passed.
+    run(&machine, "nft delete table inet kavadam");
+    assert!(
+        until(Duration::from_secs(5), || heard(&world) > before),
+        "this test looks in the wrong place"
+    );
+}

@@ -1,0 +1,102 @@
+//! A machine with our units that boots with systemd: Debian as it is installed here, in namespaces. Needs root.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod closed;
+mod ports;
+mod service;
+
+use std::path::Path;
+
+use kavadam_lab::operator::{PASSWORD, SECURE_KEY, TEMPLATES, USERNAME};
+use kavadam_lab::{Machine, World};
+
+/// What docs/operations.md tells to do, but for the messages, which the lab's operator takes.
+fn installation() -> String {
+    let [english, malayalam] = TEMPLATES;
+    format!(
+        r#"
+        make -s -C /usr/src/kavadam install KAVADAM=/root/kavadam
+        cat >/etc/kavadam/kavadam.toml <<'END'
+[sms]
+url = "http://203.0.113.20:8090/esms/sendsmsrequestDLT"
+username = "{USERNAME}"
+password_file = "/etc/kavadam/password"
+secure_key_file = "/etc/kavadam/secure-key"
+template_id_en = "{english}"
+template_id_ml = "{malayalam}"
+[gateway.dnsmasq]
+upstream = ["203.0.113.53"]
+[gateway]
+strict = true
+END
+        printf %s "{PASSWORD}" >/etc/kavadam/password
+        printf %s "{SECURE_KEY}" >/etc/kavadam/secure-key
+        chown root:kavadam /etc/kavadam/*
+        chmod 640 /etc/kavadam/*
+        cat >/etc/systemd/network/lan0.network <<'END'
+[Match]
+Name=lan0
+[Network]
+Address=10.80.0.1/16
+Address=fd00:80::1/64
+IPv6AcceptRA=no
+ConfigureWithoutCarrier=yes
+[Link]
+RequiredForOnline=no
+END
+        cat >/etc/systemd/network/wan0.network <<'END'
+[Match]
+Name=wan0
+[Network]
+Address=198.51.100.2/24
+Address=2001:db8:51::2/64
+Gateway=198.51.100.1
+Gateway=2001:db8:51::1
+IPv6AcceptRA=no
+END
+        printf 'net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n' >/etc/sysctl.d/60-kavadam.conf
+        systemctl enable -q systemd-networkd
+        "#
+    )
+}
+
+fn world() -> World {
+    let lab = Path::new(env!("CARGO_BIN_EXE_kavadam-lab"));
+    let program = lab.with_file_name("kavadam");
+    assert!(
+        program.exists(),
+        "kavadam is not built: run `make test`, or `cargo build --bin kavadam` first"
+    );
+    World::without_gateway("all-in-one", &program, lab, "").unwrap_or_else(|error| panic!("no world: {error:#}"))
+}
+
+/// The gateway's machine, installed; `more` is done before it boots.
+fn boot(world: &World, more: &str) -> Machine {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_kavadam-lab")).with_file_name("kavadam");
+    let dir = world.dir().join(format!("{}-machine", world.prefix()));
+    let before = installation() + more;
+    Machine::boot(&world.gate, &dir, &source, &program, &before).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Runs a script in it; what it printed, without the line's end.
+fn run(machine: &Machine, script: &str) -> String {
+    let said = machine
+        .run(script)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", machine.said()));
+    said.trim_end().to_owned()
+}
+
+/// A property of a unit of the machine.
+fn property(machine: &Machine, unit: &str, name: &str) -> String {
+    run(machine, &format!("systemctl show --value -p {name} {unit}"))
+}
