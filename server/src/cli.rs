@@ -124,7 +124,11 @@ pub enum Command {
 #[derive(Subcommand)]
 pub enum GateCommand {
     /// Load the closed gate; sessions that are there stay
-    Close,
+    Close {
+        /// If it cannot be closed, as with a configuration that cannot be used, and no gate stands: forward nothing at all until it can
+        #[arg(long)]
+        shut: bool,
+    },
     /// Print the rules that would be loaded
     Rules,
     /// Who is online here: octets, quota, speed, time left, as the kernel has it

@@ -13,6 +13,7 @@ mod notify;
 mod owner;
 mod reload;
 mod run;
+mod shut;
 mod units;
 mod vitals;
 mod watch;
@@ -87,6 +88,15 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&config)?;
             advertise::run(&config, state_dir.as_deref())?;
         }
+        Command::Gate(GateCommand::Close { shut: true }) => {
+            return close(&cli.config).inspect_err(|_| {
+                // Whatever becomes of this, why there is no gate is what to tell.
+                if let Err(error) = shut::shut() {
+                    eprintln!("kavadam: the gate may be open: {error:#}");
+                }
+            });
+        }
+        Command::Gate(GateCommand::Close { shut: false }) => return close(&cli.config),
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
         // Where server and secret are named, nothing of ours is needed.
         Command::Radius(RadiusCommand::Test(test)) if test.secret_file.is_some() && test.server.is_some() => {
@@ -111,7 +121,6 @@ fn print_text(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Secrets play no part: the gate closes before their files can be read.
 /// dnsmasq says in the environment what a relay agent added (option 82).
 fn lease_event(socket: &Path, arguments: &[String]) -> anyhow::Result<()> {
     let said = |name: &str| std::env::var_os(name).unwrap_or_default();
@@ -131,6 +140,15 @@ fn lease_event(socket: &Path, arguments: &[String]) -> anyhow::Result<()> {
     )?)
 }
 
+/// Secrets play no part: the gate closes before their files can be read.
+fn close(path: &Path) -> anyhow::Result<ExitCode> {
+    let code = gate(&GateCommand::Close { shut: false }, &Config::load_gateway(path)?)?;
+    if let Err(error) = shut::lift() {
+        eprintln!("kavadam: whether anything is forwarded is not known: {error:#}");
+    }
+    Ok(code)
+}
+
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     if !config.file.role.has_gateway() {
         eprintln!("kavadam: this configuration has no gateway: there is no gate here");
@@ -139,7 +157,7 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let layout = config.gateway_outline()?.layout();
     match command {
         GateCommand::Rules => print_text(&ruleset::text(&layout))?,
-        GateCommand::Close => match Gate::load(&layout) {
+        GateCommand::Close { .. } => match Gate::load(&layout) {
             Err(FirewallError::Taken) => {
                 eprintln!("kavadam: the gate stands already, held by the gateway that runs here");
             }

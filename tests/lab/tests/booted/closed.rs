@@ -117,3 +117,40 @@ fn no_stranger_passes_before_the_network_is_up_nor_while_kavadam_is_not_there_no
         "this test looks in the wrong place"
     );
 }
+
+#[test]
+fn a_machine_that_boots_with_a_configuration_that_cannot_be_used_forwards_nothing_until_it_can() {
+    let mut world = world();
+    let (_phone, _tries) = stranger(&mut world);
+    let machine = boot(
+        &world,
+        "echo 'colour = 7' >>/etc/kavadam/kavadam.toml; systemctl enable -q kavadam-closed",
+    );
+    assert_eq!(property(&machine, "kavadam-closed", "ExecMainStatus"), "78");
+    run(
+        &machine,
+        "ip address show lan0 | grep 10.80.0.1; test $(cat /proc/sys/net/ipv4/ip_forward) = 1",
+    );
+    sleep(Duration::from_secs(1));
+    assert_eq!(heard(&world), 0, "packets pass");
+
+    run(
+        &machine,
+        "sed -i /colour/d /etc/kavadam/kavadam.toml; systemctl start kavadam",
+    );
+    let tables = run(&machine, "nft list tables inet");
+    assert_eq!(tables, "table inet kavadam");
+    // With the gate there, and held by nobody, it is left as it is.
+    run(
+        &machine,
+        "systemctl stop kavadam; echo 'colour = 7' >>/etc/kavadam/kavadam.toml; ! systemctl restart kavadam-closed",
+    );
+    assert_eq!(run(&machine, "nft list tables inet"), tables);
+    // He would have passed but for these.
+    assert_eq!(heard(&world), 0, "packets pass");
+    run(&machine, "nft delete table inet kavadam");
+    assert!(
+        until(Duration::from_secs(5), || heard(&world) > 0),
+        "this test looks in the wrong place"
+    );
+}
