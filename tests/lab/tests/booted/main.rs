@@ -8,6 +8,7 @@
 )]
 
 mod closed;
+mod lans;
 mod ports;
 mod service;
 
@@ -19,6 +20,7 @@ use kavadam_lab::{Machine, World};
 /// What docs/operations.md tells to do, but for the messages, which the lab's operator takes.
 fn installation() -> String {
     let [english, malayalam] = TEMPLATES;
+    let lan0 = block("[Match]\nName=lan0\n");
     format!(
         r#"
         make -s -C /usr/src/kavadam install KAVADAM=/root/kavadam
@@ -40,16 +42,7 @@ END
         chown root:kavadam /etc/kavadam/*
         chmod 640 /etc/kavadam/*
         cat >/etc/systemd/network/lan0.network <<'END'
-[Match]
-Name=lan0
-[Network]
-Address=10.80.0.1/16
-Address=fd00:80::1/64
-IPv6AcceptRA=no
-ConfigureWithoutCarrier=yes
-[Link]
-RequiredForOnline=no
-END
+{lan0}END
         cat >/etc/systemd/network/wan0.network <<'END'
 [Match]
 Name=wan0
@@ -64,6 +57,17 @@ END
         systemctl enable -q systemd-networkd
         "#
     )
+}
+
+/// The block of docs/operations.md that begins so.
+fn block(start: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md")).unwrap();
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let blocks = lines.split(|line| line.starts_with("```"));
+    let mut found = blocks
+        .map(|block| block.join("\n") + "\n")
+        .filter(|block| block.starts_with(start));
+    found.next().unwrap_or_else(|| panic!("no block begins with {start}"))
 }
 
 fn world() -> World {

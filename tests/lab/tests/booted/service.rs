@@ -131,6 +131,9 @@ fn takes_over_a_changed_configuration(machine: &Machine) {
 }
 
 fn is_started_anew_when_it_hangs(machine: &Machine) {
+    // As long as it lives, it says so in time, however impatient the watchdog is.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(property(machine, "kavadam", "NRestarts"), "0", "{}", machine.said());
     let hung = main_process(machine);
     run(machine, &format!("kill -STOP {hung}"));
     let runs_again = || {
