@@ -49,7 +49,13 @@ fn a_second_lan_has_units_directories_and_a_gate_of_its_own() {
         &machine,
         "systemctl enable -q --now kavadam-closed@lan1 kavadam@lan1 kavadam-dnsmasq@lan1",
     );
-    for unit in ["kavadam-closed@lan1", "kavadam@lan1", "kavadam-dnsmasq@lan1", "kavadam"] {
+    for unit in [
+        "kavadam-closed@lan1",
+        "kavadam@lan1",
+        "kavadam-dnsmasq@lan1",
+        "kavadam",
+        "kavadam-advertise",
+    ] {
         assert_eq!(
             property(&machine, unit, "ActiveState"),
             "active",
@@ -57,6 +63,8 @@ fn a_second_lan_has_units_directories_and_a_gate_of_its_own() {
             machine.said()
         );
     }
+    let has_nothing_to_tell = property(&machine, "kavadam-advertise@lan1", "Result") == "success";
+    assert!(has_nothing_to_tell, "a LAN without IPv6: {}", machine.said());
     for directory in [
         "/var/lib/kavadam-lan1",
         "/var/lib/kavadam-dnsmasq-lan1",

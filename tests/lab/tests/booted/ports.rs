@@ -70,6 +70,10 @@ fn a_restart_an_upgrade_and_a_crash_refuse_nobody_and_end_no_session() {
     run(&machine, "kavadam plan set citizen --quota 1GB --down 1Mbit --up 1Mbit");
     // DHCP is that of kavadam-dnsmasq.service, whose word of it goes to kavadam with where the device is.
     phone.dhcp_at("hall", "port-7").unwrap();
+    // Likewise IPv6, of kavadam-advertise.service, which that one starts.
+    phone
+        .slaac()
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", machine.said()));
     Citizen {
         phone: &phone,
         number: NUMBER,

@@ -10,6 +10,9 @@ use crate::{boot, property, run, world};
 /// `CAP_NET_ADMIN` alone, as the kernel shows it.
 const NET_ADMIN: &str = "0000000000001000";
 
+/// `CAP_NET_RAW` alone.
+const NET_RAW: &str = "0000000000002000";
+
 /// `CAP_SETGID`, `CAP_NET_BIND_SERVICE`, `CAP_NET_ADMIN` and `CAP_NET_RAW`.
 const OF_DNSMASQ: &str = "0000000000003440";
 
@@ -56,27 +59,66 @@ fn finds_nothing_wrong(machine: &Machine, when: &str) {
     }
 }
 
-fn has_its_capability_and_no_more(machine: &Machine) {
-    let status = run(machine, &format!("cat /proc/{}/status", main_process(machine)));
-    let values = |key: &str| -> Vec<&str> {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        line.unwrap().split_whitespace().collect()
-    };
-    let user = run(machine, "id -u kavadam");
-    assert_eq!(values("Uid"), [user.as_str(); 4]);
-    assert_ne!(user, "0");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        assert_eq!(values(set), [NET_ADMIN], "{set}");
+/// What the kernel shows of the process of a unit.
+struct Status(String);
+
+impl Status {
+    fn of(machine: &Machine, unit: &str) -> Self {
+        let process = property(machine, unit, "MainPID");
+        Self(run(machine, &format!("cat /proc/{process}/status")))
     }
+
+    fn values(&self, key: &str) -> Vec<&str> {
+        let lines = self.0.lines();
+        let line = lines
+            .filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+            .next();
+        line.unwrap().split_whitespace().collect()
+    }
+
+    fn has_one_capability(&self, capability: &str) {
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(self.values(set), [capability], "{set}");
+        }
+        assert_eq!(self.values("NoNewPrivs"), ["1"]);
+        assert_eq!(self.values("Seccomp"), ["2"]);
+        assert!(!self.values("Uid").contains(&"0"));
+    }
+}
+
+fn has_its_capability_and_no_more(machine: &Machine) {
+    let status = Status::of(machine, "kavadam");
+    status.has_one_capability(NET_ADMIN);
+    let user = run(machine, "id -u kavadam");
+    assert_eq!(status.values("Uid"), [user.as_str(); 4]);
     let of_dnsmasq = run(
         machine,
         "cat /proc/$(systemctl show --value -p MainPID kavadam-dnsmasq)/status",
     );
     assert!(of_dnsmasq.contains(&format!("CapBnd:\t{OF_DNSMASQ}")), "{of_dnsmasq}");
-    assert_eq!(values("NoNewPrivs"), ["1"]);
-    assert_eq!(values("Seccomp"), ["2"]);
+}
+
+fn is_advertised_by_one_who_may_do_nothing_else(machine: &Machine) {
+    assert_eq!(property(machine, "kavadam-advertise", "ActiveState"), "active");
+    let status = Status::of(machine, "kavadam-advertise");
+    status.has_one_capability(NET_RAW);
+    assert_ne!(status.values("Uid"), Status::of(machine, "kavadam").values("Uid"));
+    run(machine, "test -s /var/lib/kavadam-advertise/*");
+    run(
+        machine,
+        "systemctl restart kavadam-dnsmasq; systemctl is-active -q kavadam-advertise",
+    );
+    let again = Status::of(machine, "kavadam-advertise");
+    assert_ne!(
+        again.values("Pid"),
+        status.values("Pid"),
+        "it is restarted with DHCP and DNS"
+    );
+    run(
+        machine,
+        "systemctl stop kavadam-dnsmasq; ! systemctl is-active -q kavadam-advertise; systemctl start kavadam-dnsmasq",
+    );
+    assert_eq!(property(machine, "kavadam-advertise", "ActiveState"), "active");
 }
 
 fn is_in_its_sandbox(machine: &Machine) {
@@ -180,6 +222,7 @@ fn enabled_as_the_documentation_says_it_runs_in_its_sandbox_heeds_reloads_and_is
     finds_nothing_wrong(&machine, "while it runs");
     has_its_capability_and_no_more(&machine);
     is_in_its_sandbox(&machine);
+    is_advertised_by_one_who_may_do_nothing_else(&machine);
     takes_over_a_changed_configuration(&machine);
     is_started_anew_when_it_hangs(&machine);
     is_not_tried_again_with_a_configuration_that_cannot_be_used(&machine);
