@@ -55,6 +55,8 @@ IPv6AcceptRA=no
 END
         printf 'net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n' >/etc/sysctl.d/60-kavadam.conf
         systemctl enable -q systemd-networkd
+        rm -f /etc/resolv.conf
+        printf 'nameserver 203.0.113.53\n' >/etc/resolv.conf
         "#
     )
 }

@@ -69,10 +69,10 @@ impl Status {
     }
 
     fn values(&self, key: &str) -> Vec<&str> {
-        let lines = self.0.lines();
-        let line = lines
-            .filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-            .next();
+        let line = self
+            .0
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.unwrap().split_whitespace().collect()
     }
 
@@ -104,21 +104,19 @@ fn is_advertised_by_one_who_may_do_nothing_else(machine: &Machine) {
     status.has_one_capability(NET_RAW);
     assert_ne!(status.values("Uid"), Status::of(machine, "kavadam").values("Uid"));
     run(machine, "test -s /var/lib/kavadam-advertise/*");
-    run(
-        machine,
-        "systemctl restart kavadam-dnsmasq; systemctl is-active -q kavadam-advertise",
-    );
+    let is_active = || property(machine, "kavadam-advertise", "ActiveState") == "active";
+    run(machine, "systemctl restart kavadam-dnsmasq");
+    assert!(until(Duration::from_secs(10), is_active), "{}", machine.said());
     let again = Status::of(machine, "kavadam-advertise");
     assert_ne!(
         again.values("Pid"),
         status.values("Pid"),
         "it is restarted with DHCP and DNS"
     );
-    run(
-        machine,
-        "systemctl stop kavadam-dnsmasq; ! systemctl is-active -q kavadam-advertise; systemctl start kavadam-dnsmasq",
-    );
-    assert_eq!(property(machine, "kavadam-advertise", "ActiveState"), "active");
+    run(machine, "systemctl stop kavadam-dnsmasq");
+    assert!(until(Duration::from_secs(10), || !is_active()), "{}", machine.said());
+    run(machine, "systemctl start kavadam-dnsmasq");
+    assert!(until(Duration::from_secs(10), is_active), "{}", machine.said());
 }
 
 fn is_in_its_sandbox(machine: &Machine) {
