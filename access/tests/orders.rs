@@ -20,6 +20,7 @@ cases! {
     a_late_answer_leaves_a_top_up_made_since,
     a_late_answer_leaves_a_plan_changed_since,
     a_plans_filter_reaches_those_who_are_online_and_leaves_them_again,
+    a_plans_class_reaches_those_who_are_online_and_leaves_them_again,
     a_gate_that_has_no_such_session_ends_it_whatever_was_ordered_since,
     a_gate_that_has_not_begun_a_session_yet_may_still_begin_it,
     an_order_is_decided_once_for_each_sending,
@@ -94,6 +95,18 @@ async fn a_plans_filter_reaches_those_who_are_online_and_leaves_them_again(datab
         assert_eq!(lab.access.plans().await.unwrap()[0].filter, filter);
         let order = lab.orders().await.remove(0);
         assert!(matches!(order.action, OrderAction::Change(limits) if limits.filter == filter));
+        assert!(lab.answer(&order, OrderAnswer::Done).await);
+    }
+}
+
+async fn a_plans_class_reaches_those_who_are_online_and_leaves_them_again(database: Database) {
+    let lab = online(database).await;
+    for class in ["free".parse().ok(), None] {
+        let classed = Plan { class, ..plan(40 * MB) };
+        lab.access.set_plan(&classed, "test", lab.now).await.unwrap();
+        assert_eq!(lab.access.plans().await.unwrap()[0].class, class);
+        let order = lab.orders().await.remove(0);
+        assert!(matches!(order.action, OrderAction::Change(limits) if limits.class == class));
         assert!(lab.answer(&order, OrderAnswer::Done).await);
     }
 }

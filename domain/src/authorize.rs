@@ -75,6 +75,7 @@ pub fn decide(snapshot: &Snapshot<'_>, now: Timestamp) -> Result<Verdict, Invali
         interim_secs: Some(INTERIM_SECS),
         remaining_octets: snapshot.allowance.remaining_octets(),
         filter: plan.filter,
+        class: plan.class,
     };
     if snapshot.allowance.total_octets().is_none() {
         return Ok(Verdict::Accept {
@@ -159,6 +160,7 @@ mod tests {
             remembered_days: 14,
             after_quota: AfterQuota::Close,
             filter: None,
+            class: None,
         }
     }
 

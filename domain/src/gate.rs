@@ -171,6 +171,7 @@ impl Abilities {
             interim_secs: told.interim_secs,
             remaining_octets: new.remaining_octets,
             filter: told.filter,
+            class: told.class,
         }
     }
 }
@@ -226,6 +227,7 @@ mod tests {
             interim_secs: Some(60),
             remaining_octets: Some(100),
             filter: None,
+            class: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::FilterName;
+use crate::{ClassName, FilterName};
 
 /// Limits of one session, as a RADIUS server grants them and a gate enforces them. `None` means "no limit".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -26,4 +26,7 @@ pub struct Limits {
     /// Where it may not go besides, as the gate says of this name (Filter-Id, RFC 2865 §5.11).
     #[serde(default)]
     pub filter: Option<FilterName>,
+    /// With whom it shares a full line, as the gate says of this name. Travels as CoovaChilli-Config `kavadam.class=NAME`.
+    #[serde(default)]
+    pub class: Option<ClassName>,
 }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan, civil};
 use serde::{Deserialize, Serialize};
 
-use crate::{FilterName, PlanId, Timestamp};
+use crate::{ClassName, FilterName, PlanId, Timestamp};
 
 /// What a subscriber may use. Absent limits are absent: `None` is "as much as you like".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Plan {
     /// Where its people may not go besides, as each gateway says of this name.
     #[serde(default)]
     pub filter: Option<FilterName>,
+    /// With whom its people share a full line, as each gateway says of this name.
+    #[serde(default)]
+    pub class: Option<ClassName>,
 }
 
 /// How long one allowance lasts.
@@ -192,6 +195,7 @@ mod tests {
             remembered_days: 14,
             after_quota: AfterQuota::Close,
             filter: None,
+            class: None,
         }
     }
 

@@ -106,6 +106,7 @@ fn renew(gate: &Gate, some: &[(Slot, PoolKey)]) -> Result<(), FirewallError> {
         down_bits_per_sec: Some(10_000_000),
         timeout: Some(Duration::from_hours(2)),
         filter: None,
+        class: None,
     };
     let failed = gate.limit_all(&some.iter().map(|(slot, _)| (*slot, limits)).collect());
     failed.into_iter().try_for_each(|(_, error)| Err(error))?;
@@ -141,6 +142,7 @@ fn session(gate: &Gate, number: u32) -> Result<OpenSession, FirewallError> {
         down_bits_per_sec: Some(10_000_000),
         timeout: Some(Duration::from_hours(1)),
         filter: None,
+        class: None,
         label: number.to_string().into_bytes(),
     })
 }

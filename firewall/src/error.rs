@@ -110,7 +110,7 @@ pub enum FirewallError {
     #[error("every one of {0} session places is taken. Remedy: raise max_sessions and restart while nobody is online")]
     Full(u32),
     /// A label longer than the kernel keeps.
-    #[error("a session label has at most 200 octets, this one {0}")]
+    #[error("a session label has at most 160 octets, this one {0}")]
     LabelTooLong(usize),
     /// All 2³² numbers have been used.
     #[error(

@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use kavadam_domain::{FilterName, PortMapping};
+use kavadam_domain::{ClassName, FilterName, PortMapping};
 
 use crate::FirewallError;
+use crate::class::{ShapingClass, class_problems};
 use crate::filter::{Filter, MOST_FILTERS};
 use crate::netlink::Table;
 
@@ -80,6 +81,8 @@ pub struct Layout {
     pub ports: Option<PortMapping>,
     /// What the way to the internet carries, to be shared fairly; `None`: each takes what it gets.
     pub uplink: Option<Uplink>,
+    /// What of it sessions of these classes get together, where it is shared; 8 at most.
+    pub classes: BTreeMap<ClassName, ShapingClass>,
     /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
     /// the table is first made.
     pub max_sessions: u32,
@@ -134,6 +137,7 @@ impl Layout {
             burst_octets: 0,
             ports: None,
             uplink: None,
+            classes: BTreeMap::new(),
             max_sessions: 131_072,
         }
     }
@@ -204,6 +208,7 @@ impl Layout {
                 problems.push(format!("an uplink of {speed} bit/s cannot be shared"));
             }
         }
+        problems.extend(class_problems(&self.classes, self.uplink));
         if problems.is_empty() {
             Ok(())
         } else {
@@ -255,6 +260,7 @@ pub(crate) mod tests {
                 up_bits_per_sec: 20_000_000,
                 down_bits_per_sec: 100_000_000,
             }),
+            classes: [("free".parse().unwrap(), ShapingClass::default())].into(),
             ..Layout::new("lan0", "wan0", "10.80.0.1/16".parse().unwrap(), 8080)
         }
     }

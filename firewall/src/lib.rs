@@ -5,6 +5,7 @@
 //! octet where its predecessor left them.
 
 mod apply;
+mod class;
 mod compile;
 mod error;
 mod filter;
@@ -17,6 +18,7 @@ mod session;
 mod shares;
 mod trace;
 
+pub use class::{MOST_CLASSES, Portion, ShapingClass, class_problems};
 pub use error::FirewallError;
 pub use filter::{Filter, MOST_FILTERS};
 pub use gate::{Gate, Opening, Restored, SeenDevice, SeenSession, Stay, Uncharged, View};

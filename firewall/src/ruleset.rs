@@ -57,6 +57,8 @@ pub(crate) mod set {
     pub const FREE_NAMES6: &str = "free_names6";
     /// The port of DNS, as long as somebody answers those online in the resolver's place.
     pub const CITIZEN_NAMES: &str = "citizen_names";
+    /// `slot -> queue` of the sessions that are in a shaping class, where there are any.
+    pub const CLASSED: &str = "classed";
     /// Slots of the sessions that have a filter, where there are any.
     pub const FILTERED: &str = "filtered";
     /// MACs that hold a lease, for their IPv6.
@@ -263,6 +265,10 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     }
     if layout.uplink.is_some() {
         sets.push((set::SHARES, format!("type mark : classid; size {};", share::COUNT)));
+    }
+    if !layout.classes.is_empty() {
+        // It grows as it is needed, as those of filters do.
+        sets.push((set::CLASSED, format!("type mark : classid; size {n}; flags timeout;")));
     }
     if let Some(mapping) = &layout.ports {
         let size = mapping.all().count().max(65_536);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use kavadam_domain::{FilterName, Mac};
+use kavadam_domain::{ClassName, FilterName, Mac};
 
 use crate::FirewallError;
 
@@ -60,7 +60,9 @@ pub struct OpenSession {
     pub timeout: Option<Duration>,
     /// Where it may not go besides: one of [`crate::Layout::filters`].
     pub filter: Option<FilterName>,
-    /// Given back by [`crate::Gate::adopt`], at most 200 octets. `nft list` shows it as the comment of a `total` element.
+    /// With whom it shares a full line: one of [`crate::Layout::classes`]. One that is not there is as none.
+    pub class: Option<ClassName>,
+    /// Given back by [`crate::Gate::adopt`], at most 160 octets. `nft list` shows it as the comment of a `total` element.
     pub label: Vec<u8>,
 }
 
@@ -75,6 +77,8 @@ pub struct SessionLimits {
     pub timeout: Option<Duration>,
     /// As [`OpenSession::filter`].
     pub filter: Option<FilterName>,
+    /// As [`OpenSession::class`].
+    pub class: Option<ClassName>,
 }
 
 /// What a session has carried, from its start. Refused packets are not in it.
@@ -111,6 +115,8 @@ pub struct AdoptedSession {
     pub label: Vec<u8>,
     /// Where it may not go besides, whether the gate still knows that filter or not.
     pub filter: Option<FilterName>,
+    /// With whom it shares a full line, whether the gate still knows that class or not.
+    pub class: Option<ClassName>,
     /// Whether it still flows, and until when.
     pub state: SessionState,
     /// What it has carried since it was opened.
@@ -136,7 +142,7 @@ pub enum SessionState {
 }
 
 /// Most octets of a session label.
-pub(crate) const LABEL_MAX_OCTETS: usize = 200;
+pub(crate) const LABEL_MAX_OCTETS: usize = 160;
 
 /// What we keep in an element's user data: type, length, value, as nft does. Type 0 is the comment that nft shows, the
 /// others are ours and nft passes over them.
@@ -144,6 +150,7 @@ const LABEL: u8 = 0;
 const HARDWARE: u8 = 100;
 const ADDRESS: u8 = 101;
 const FILTER: u8 = 102;
+const CLASS: u8 = 103;
 
 /// What of a session is kept beside its numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,14 +158,15 @@ pub(crate) struct Remembered {
     pub mac: Mac,
     pub ipv4: Option<Ipv4Addr>,
     pub filter: Option<FilterName>,
+    pub class: Option<ClassName>,
     pub label: Vec<u8>,
 }
 
-/// The device, its address, filter and label in the form kept in the kernel.
+/// The device, its address, filter, class and label in the form kept in the kernel.
 pub(crate) fn remember(
     mac: Mac,
     ipv4: Option<Ipv4Addr>,
-    filter: Option<FilterName>,
+    (filter, class): (Option<FilterName>, Option<ClassName>),
     label: &[u8],
 ) -> Result<Vec<u8>, FirewallError> {
     if label.len() > LABEL_MAX_OCTETS {
@@ -179,12 +187,16 @@ pub(crate) fn remember(
     if let Some(filter) = filter {
         part(FILTER, filter.as_str().as_bytes(), &[]);
     }
+    if let Some(class) = class {
+        part(CLASS, class.as_str().as_bytes(), &[]);
+    }
     Ok(out)
 }
 
 /// Reads back what [`remember`] wrote; `None` if it is not that.
 pub(crate) fn recall(mut bytes: &[u8]) -> Option<Remembered> {
-    let (mut mac, mut ipv4, mut filter, mut label) = (None, None, None, None);
+    let (mut mac, mut ipv4, mut label) = (None, None, None);
+    let (mut filter, mut class) = (None, None);
     while let [kind, len, rest @ ..] = bytes {
         let (value, after) = rest.split_at_checked(usize::from(*len))?;
         match *kind {
@@ -192,6 +204,7 @@ pub(crate) fn recall(mut bytes: &[u8]) -> Option<Remembered> {
             HARDWARE => mac = Some(Mac(value.try_into().ok()?)),
             ADDRESS => ipv4 = Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?)),
             FILTER => filter = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
+            CLASS => class = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
             _ => {}
         }
         bytes = after;
@@ -200,6 +213,7 @@ pub(crate) fn recall(mut bytes: &[u8]) -> Option<Remembered> {
         mac: mac?,
         ipv4,
         filter,
+        class,
         label: label?,
     })
 }
@@ -215,14 +229,16 @@ mod tests {
             mac: [u8; 6],
             ip: Option<u32>,
             filter in proptest::option::of("[a-z0-9-]{1,32}"),
-            label in proptest::collection::vec(any::<u8>(), 0..=200),
+            class in proptest::option::of("[a-z0-9-]{1,32}"),
+            label in proptest::collection::vec(any::<u8>(), 0..=160),
         ) {
             let (ipv4, mac) = (ip.map(Ipv4Addr::from), Mac(mac));
             let filter = filter.and_then(|name| name.parse().ok());
-            let bytes = remember(mac, ipv4, filter, &label).unwrap();
+            let class = class.and_then(|name| name.parse().ok());
+            let bytes = remember(mac, ipv4, (filter, class), &label).unwrap();
             // The kernel's NFT_USERDATA_MAXLEN.
             prop_assert!(bytes.len() <= 256);
-            prop_assert_eq!(recall(&bytes), Some(Remembered { mac, ipv4, filter, label }));
+            prop_assert_eq!(recall(&bytes), Some(Remembered { mac, ipv4, filter, class, label }));
         }
 
         #[test]
@@ -239,8 +255,8 @@ mod tests {
     #[test]
     fn refuses_a_label_the_kernel_could_not_keep() {
         assert!(matches!(
-            remember(Mac([0; 6]), None, None, &[1; 201]),
-            Err(FirewallError::LabelTooLong(201))
+            remember(Mac([0; 6]), None, (None, None), &[1; 161]),
+            Err(FirewallError::LabelTooLong(161))
         ));
     }
 

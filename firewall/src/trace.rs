@@ -176,7 +176,16 @@ fn limits(seen: &SeenSession) -> Vec<Step> {
             ),
         ),
     ];
-    filter.into_iter().chain(limits).collect()
+    let class = session.class.map(|name| {
+        let fact = match &seen.queue {
+            Some(queue) => format!("where the line is full it waits in queue {queue}, of the class {name}"),
+            None => format!(
+                "its class {name} is not among this gate's: where the line is full it waits as those without one"
+            ),
+        };
+        step("classed", fact)
+    });
+    filter.into_iter().chain(limits).chain(class).collect()
 }
 
 /// Its IPv4 packets are a stranger's then, whatever its IPv6 packets are. A device without a lease has no IPv4 address, or a fixed one.
@@ -330,6 +339,7 @@ mod tests {
             ipv4: Some(Ipv4Addr::new(10, 80, 0, 11)),
             label: Vec::new(),
             filter: None,
+            class: None,
             state,
             meter: Meter {
                 up_octets: 1_234_567,
@@ -346,6 +356,7 @@ mod tests {
                 session,
                 up_octets_per_sec: Some(1_250_000),
                 down_octets_per_sec: None,
+                queue: None,
                 is_used_up: used >= USED_UP,
             }),
             ..leased()

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_domain::{FilterName, PortMapping};
-use kavadam_firewall::{Filter, Layout, OtherLan, Uplink};
+use kavadam_domain::{ClassName, FilterName, PortMapping};
+use kavadam_firewall::{Filter, Layout, OtherLan, ShapingClass, Uplink};
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
 use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versions};
@@ -75,6 +75,8 @@ pub struct GatewayConfig {
     pub ports: Option<PortMapping>,
     /// What the way to the internet carries, to be shared fairly.
     pub uplink: Option<Uplink>,
+    /// What of it those get together whose plan names one of these classes; 8 at most, and none without an uplink.
+    pub classes: BTreeMap<ClassName, ShapingClass>,
     /// Sessions at once.
     pub max_sessions: u32,
     /// Open before login.
@@ -260,6 +262,7 @@ impl GatewayConfig {
             burst_octets: self.burst_octets,
             ports: self.ports.clone(),
             uplink: self.uplink,
+            classes: self.classes.clone(),
             max_sessions: self.max_sessions,
         }
     }

@@ -113,7 +113,8 @@ impl Guard {
             let kept = tokio::task::spawn_blocking(move || {
                 let layout = layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let mut shares = shares.map_or_else(Shares::new, Ok)?;
-                let kept = shares.keep(&layout).map(|has_changed| (has_changed, layout.uplink));
+                let kept = shares.keep(&layout);
+                let kept = kept.map(|has_changed| (has_changed, layout.uplink, layout.classes.len()));
                 Ok::<_, FirewallError>((shares, kept))
             });
             let kept = match kept.await {
@@ -131,18 +132,19 @@ impl Guard {
                 }
             };
             match kept {
-                Ok((true, Some(uplink))) => tracing::info!(
+                Ok((true, Some(uplink), classes)) => tracing::info!(
                     up.mbit = uplink.up_bits_per_sec / 1_000_000,
                     down.mbit = uplink.down_bits_per_sec / 1_000_000,
+                    classes,
                     "the uplink is shared fairly"
                 ),
-                Ok((true, None)) => tracing::info!("the uplink is no longer shared"),
+                Ok((true, None, _)) => tracing::info!("the uplink is no longer shared"),
                 Err(error) if said.as_ref() != Some(&error) => {
                     tracing::error!(%error, "the uplink is not shared");
                     said = Some(error);
                 }
                 Err(_) => {}
-                Ok((false, _)) => said = None,
+                Ok((false, ..)) => said = None,
             }
             tokio::time::sleep(SHARES_EVERY).await;
         }

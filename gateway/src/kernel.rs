@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kavadam_domain::{FilterName, Mac};
+use kavadam_domain::{ClassName, FilterName, Mac};
 use kavadam_firewall::{FirewallError, Gate, Meter, OpenSession, Opening, PoolKey, SessionLimits, Slot};
 
 /// Each method means what the [`Gate`]'s method of the same name means.
@@ -19,6 +19,7 @@ pub trait Kernel: Send + 'static {
     fn set_timeouts(&mut self, wanted: &BTreeMap<Slot, Option<Duration>>) -> Vec<(Slot, FirewallError)>;
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError>;
     fn has_filter(&self, filter: FilterName) -> bool;
+    fn has_class(&self, class: ClassName) -> bool;
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError>;
 }
 
@@ -49,6 +50,9 @@ impl Kernel for Arc<Gate> {
     }
     fn has_filter(&self, filter: FilterName) -> bool {
         Gate::has_filter(self, filter)
+    }
+    fn has_class(&self, class: ClassName) -> bool {
+        Gate::has_class(self, class)
     }
     fn pools_used_up(&mut self) -> Result<Vec<PoolKey>, FirewallError> {
         Gate::pools_used_up(self)

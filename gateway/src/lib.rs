@@ -41,7 +41,9 @@ mod spool;
 pub use check::{Problem, check};
 pub use config::GatewayConfig;
 pub use http::CertificateError;
-pub use kavadam_firewall::{MOST_FILTERS, OtherLan, UPLINK_BITS_PER_SEC, Uplink, is_table_name};
+pub use kavadam_firewall::{
+    MOST_FILTERS, OtherLan, Portion, ShapingClass, UPLINK_BITS_PER_SEC, Uplink, class_problems, is_table_name,
+};
 pub use names::{Blocklist, Garden, InvalidBlockedName, InvalidGardenName, ListRead};
 pub use onlook::{Known, Onlooker, Standing};
 pub use reload::{ReloadError, Reloader};

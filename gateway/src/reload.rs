@@ -70,6 +70,7 @@ impl Reloader {
             admit_ipv6_only: given.admit_ipv6_only,
             isolate: given.isolate,
             uplink: given.uplink,
+            classes: given.classes,
             ..layout.clone()
         };
         self.gate.reload(&changed)?;

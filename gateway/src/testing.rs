@@ -35,6 +35,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         burst_octets: 0,
         ports: None,
         uplink: None,
+        classes: std::collections::BTreeMap::new(),
         max_sessions: 1000,
         walled_garden: vec!["203.0.113.30".parse().unwrap(), "2001:db8::30".parse().unwrap()],
         garden_names: crate::names::Garden::default(),

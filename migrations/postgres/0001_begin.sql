@@ -15,6 +15,7 @@ CREATE TABLE plan (
     remembered_days       BIGINT NOT NULL CHECK (remembered_days >= 0),
     throttle_bits_per_sec BIGINT, -- NULL: the session ends with the quota
     filter                TEXT,    -- name of a filter of the gateways; NULL: none
+    class                 TEXT,    -- name of a shaping class of the gateways; NULL: none
     is_retired            BOOLEAN NOT NULL DEFAULT FALSE -- ended by an administrator; history refers to it
 );
 

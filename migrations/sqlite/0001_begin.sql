@@ -15,6 +15,7 @@ CREATE TABLE plan (
     remembered_days       INTEGER NOT NULL CHECK (remembered_days >= 0),
     throttle_bits_per_sec INTEGER, -- NULL: the session ends with the quota
     filter                TEXT,    -- name of a filter of the gateways; NULL: none
+    class                 TEXT,    -- name of a shaping class of the gateways; NULL: none
     is_retired            INTEGER NOT NULL DEFAULT FALSE CHECK (is_retired IN (0, 1)) -- ended by an administrator; history refers to it
 ) STRICT;
 

@@ -2,11 +2,13 @@
 //!
 //! To CoovaChilli a limit of 0 means none, so a rate or quota of 0 travels as 1 and an arriving 0 counts as no limit. In an
 //! Access-Accept, Session-Timeout and Idle-Timeout mean what they say. In a CoA-Request what is not mentioned stays as it is
-//! (RFC 5176 §3.6, note 3), so there 0 lifts a limit of any kind, and a time of 0 travels as 1; a Filter-Id of `none` lifts a filter.
+//! (RFC 5176 §3.6, note 3), so there 0 lifts a limit of any kind, and a time of 0 travels as 1; a Filter-Id of `none` lifts a filter, a class of
+//! that name the class.
 
+mod class;
 mod filter;
 
-use kavadam_domain::{FilterName, Limits};
+use kavadam_domain::{ClassName, FilterName, Limits};
 
 use crate::wire::{Draft, Packet, WrongLength, attr, vendor};
 
@@ -44,6 +46,8 @@ pub struct LimitsPatch {
     pub remaining_octets: Change<u64>,
     /// Where it may not go besides.
     pub filter: Change<FilterName>,
+    /// With whom it shares a full line.
+    pub class: Change<ClassName>,
 }
 
 /// Why limits cannot be held. They are never taken for "no limit".
@@ -66,6 +70,11 @@ pub enum LimitsError {
     /// A session has one filter.
     #[error("more than one Filter-Id: a session has one filter; send that alone, and put into it what the others hold")]
     SeveralFilters,
+    /// A name that no class can have here, or more than one.
+    #[error(
+        "kavadam.class is no name of a class, or more than one: send 1 to 32 lower case letters, digits and dashes, as in [gateway.uplink.classes]"
+    )]
+    Class,
 }
 
 impl<T> Change<T> {
@@ -94,6 +103,7 @@ impl From<Limits> for LimitsPatch {
             interim_secs: limits.interim_secs.map_or(Change::Keep, Change::Set),
             remaining_octets: Change::to(limits.remaining_octets),
             filter: Change::to(limits.filter),
+            class: Change::to(limits.class),
         }
     }
 }
@@ -111,6 +121,7 @@ impl LimitsPatch {
             interim_secs: self.interim_secs.applied_to(old.interim_secs),
             remaining_octets: self.remaining_octets.applied_to(old.remaining_octets),
             filter: self.filter.applied_to(old.filter),
+            class: self.class.applied_to(old.class),
         }
     }
 
@@ -150,6 +161,7 @@ impl LimitsPatch {
         if let Change::Set(octets) = self.remaining_octets {
             write_remaining(draft, octets);
         }
+        class::write(draft, self.class);
         filter::write(draft, self.filter);
     }
 
@@ -177,6 +189,7 @@ impl LimitsPatch {
                 (None, None) => Change::Keep,
             },
             filter: filter::read(packet)?,
+            class: class::read(packet)?,
         })
     }
 }
@@ -215,6 +228,7 @@ pub(crate) fn write(draft: &mut Draft, limits: &Limits, is_renewable: bool) {
     if let Some(octets) = limits.remaining_octets {
         write_remaining(draft, octets);
     }
+    class::write(draft, limits.class.map_or(Change::Keep, Change::Set));
     filter::write(draft, limits.filter.map_or(Change::Keep, Change::Set));
     if is_renewable {
         draft.vendor(vendor::CHILLISPOT_CONFIG, RENEW.as_bytes());
@@ -255,6 +269,7 @@ pub(crate) fn read(packet: &Packet) -> Result<(Limits, bool), LimitsError> {
         interim_secs: packet.try_u32(attr::ACCT_INTERIM_INTERVAL)?,
         remaining_octets: remaining(packet),
         filter: filter::read(packet)?.applied_to(None),
+        class: class::read_mildly(packet),
     };
     let config = packet.vendor_texts(vendor::CHILLISPOT_CONFIG);
     Ok((limits, config.iter().any(|text| text == RENEW)))
@@ -276,7 +291,9 @@ pub(crate) fn is_change((attribute, value): (vendor::VendorAttr, &[u8])) -> bool
         | vendor::WISPR_BANDWIDTH_MAX_DOWN
         | vendor::CHILLISPOT_MAX_TOTAL_OCTETS
         | vendor::CHILLISPOT_MAX_TOTAL_GIGAWORDS => true,
-        vendor::CHILLISPOT_CONFIG => std::str::from_utf8(value).is_ok_and(|text| remaining_in(text).is_some()),
+        vendor::CHILLISPOT_CONFIG => {
+            std::str::from_utf8(value).is_ok_and(|text| remaining_in(text).is_some() || class::is_told(text))
+        }
         _ => false,
     }
 }

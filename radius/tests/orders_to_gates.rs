@@ -212,6 +212,30 @@ async fn a_filter_is_given_or_taken_away_and_two_are_none() {
 }
 
 #[tokio::test]
+async fn a_class_is_given_or_taken_away_and_what_is_none_is_refused() {
+    let scene = scene();
+    let told =
+        |text: &'static str| move |draft: &mut Draft| _ = draft.vendor(vendor::CHILLISPOT_CONFIG, text.as_bytes());
+    for (text, change) in [
+        ("kavadam.class=free", Change::Set("free".parse().unwrap())),
+        ("kavadam.class=none", Change::Lift),
+    ] {
+        assert_eq!(scene.ask(Code::CoaRequest, told(text)).await, None);
+        let patch = LimitsPatch {
+            class: change,
+            ..LimitsPatch::default()
+        };
+        assert_eq!(scene.done().last().unwrap().1, Some(patch));
+    }
+    assert_eq!(
+        scene.ask(Code::CoaRequest, told("kavadam.class=Free!")).await,
+        Some(407)
+    );
+    assert_eq!(scene.ask(Code::CoaRequest, told("kavadam.caste=free")).await, Some(401));
+    assert!(scene.done().is_empty());
+}
+
+#[tokio::test]
 async fn a_name_that_cannot_be_read_or_is_given_twice_refuses_the_request() {
     let scene = scene();
     let refusals: [Refusal; 4] = [

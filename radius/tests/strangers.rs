@@ -73,6 +73,7 @@ async fn centre() -> Centre {
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     };
     access.set_plan(&plan, "test", now()).await.unwrap();
     let site = access

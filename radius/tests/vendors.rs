@@ -81,6 +81,7 @@ impl Centre for Open {
                 interim_secs: Some(60),
                 remaining_octets: None,
                 filter: None,
+                class: None,
             },
             is_renewable: false,
             plan: "citizen".into(),
@@ -256,6 +257,7 @@ impl Flow {
             remembered_days: 14,
             after_quota: AfterQuota::Close,
             filter: None,
+            class: None,
         };
         access.set_plan(&plan, "test", now()).await.unwrap();
         access.set_site("Stand", true, "citizen", "test", now()).await.unwrap();

@@ -143,6 +143,7 @@ pub fn first_plan() -> Plan {
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     }
 }
 

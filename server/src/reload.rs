@@ -74,6 +74,7 @@ mod tests {
         now.gateway.filters.entry("minors".into()).or_default();
         now.gateway.isolate_clients = false;
         now.gateway.uplink.up = "20Mbit".into();
+        now.gateway.uplink.classes.entry("free".into()).or_default();
         now.gateway.strict = false;
         now.gateway.admit_ipv6_only = true;
         assert!(!is_other_but_for_the_gate(&before, &now));

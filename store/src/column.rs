@@ -7,8 +7,8 @@ use kavadam_domain::challenge::ChallengeState;
 use kavadam_domain::plan::Period;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{
-    CertificateName, ChallengeId, DeviceId, EntitlementId, FilterName, Language, LeaseId, Mac, MobileNumber, NasId,
-    PlanId, SessionId, SiteId, SubscriberId, Timestamp,
+    CertificateName, ChallengeId, ClassName, DeviceId, EntitlementId, FilterName, Language, LeaseId, Mac, MobileNumber,
+    NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp,
 };
 use sqlx::error::BoxDynError;
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -126,6 +126,7 @@ column! {
     IpAddr as String: |ip| ip.to_string(), |raw| Ok(raw.parse()?);
     CertificateName as String: |name| name.to_string(), |raw| Ok(raw.parse()?);
     FilterName as String: |name| name.to_string(), |raw| Ok(raw.parse()?);
+    ClassName as String: |name| name.to_string(), |raw| Ok(raw.parse()?);
     IpNet as String: |net| net.to_string(), |raw| Ok(raw.parse()?);
     Language as String: |language| language.tag().to_owned(), |raw| known(Self::from_tag(&raw), &raw);
     SessionState as String: |state| state.word().to_owned(), |raw| known(Self::from_word(&raw), &raw);

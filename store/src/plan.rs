@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kavadam_domain::plan::{AfterQuota, Period, Plan};
-use kavadam_domain::{FilterName, PlanId, SubscriberId};
+use kavadam_domain::{ClassName, FilterName, PlanId, SubscriberId};
 
 use crate::sql::{Id, execute, row, rows};
 use crate::{Result, Tx};
@@ -37,6 +37,8 @@ row! {
         pub throttle_bits_per_sec: Option<u64>,
         /// Name of its filter.
         pub filter: Option<FilterName>,
+        /// Name of its shaping class.
+        pub class: Option<ClassName>,
     }
 }
 
@@ -59,6 +61,7 @@ impl From<PlanRow> for Plan {
             remembered_days: row.remembered_days,
             after_quota,
             filter: row.filter,
+            class: row.class,
         }
     }
 }
@@ -121,14 +124,14 @@ impl Tx {
             self,
             fetch_one,
             "INSERT INTO plan (name, quota_octets, period, time_zone, down_bits_per_sec, up_bits_per_sec, session_secs,
-                 idle_secs, max_devices, remembered_days, throttle_bits_per_sec, filter)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                 idle_secs, max_devices, remembered_days, throttle_bits_per_sec, filter, class)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
              ON CONFLICT (name) DO UPDATE SET quota_octets = excluded.quota_octets, period = excluded.period,
                  time_zone = excluded.time_zone, down_bits_per_sec = excluded.down_bits_per_sec,
                  up_bits_per_sec = excluded.up_bits_per_sec, session_secs = excluded.session_secs,
                  idle_secs = excluded.idle_secs, max_devices = excluded.max_devices,
                  remembered_days = excluded.remembered_days, throttle_bits_per_sec = excluded.throttle_bits_per_sec,
-                 filter = excluded.filter, is_retired = FALSE
+                 filter = excluded.filter, class = excluded.class, is_retired = FALSE
              RETURNING id",
             plan.name,
             plan.quota_octets,
@@ -142,6 +145,7 @@ impl Tx {
             plan.remembered_days,
             throttle_bits_per_sec,
             plan.filter,
+            plan.class,
         )?;
         Ok(PlanId(saved.id))
     }

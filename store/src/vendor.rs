@@ -86,6 +86,7 @@ impl VendorRow {
             interim_secs: None,
             remaining_octets: None,
             filter: None,
+            class: None,
         }
     }
 

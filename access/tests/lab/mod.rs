@@ -85,6 +85,7 @@ pub fn plan(quota_octets: u64) -> Plan {
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     }
 }
 

@@ -4,6 +4,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
 use super::*;
+use crate::class::ShapingClass;
 use crate::layout::Layout;
 use crate::layout::tests::sample;
 use crate::netlink::Table;
@@ -87,6 +88,7 @@ proptest! {
         (address6, prefix6) in (any::<u128>(), 1u8..=128),
         ports in proptest::collection::vec(1u16.., 1..4),
         flags in any::<[bool; 6]>(),
+        classes in proptest::collection::vec("[a-z0-9-]{1,32}", 0..4),
     ) {
         let [strict, isolate, all_names, has_ipv6, delegated, admit_ipv6_only] = flags;
         let layout = Layout {
@@ -99,6 +101,10 @@ proptest! {
             all_names,
             delegated,
             admit_ipv6_only,
+            classes: classes
+                .iter()
+                .filter_map(|name| Some((name.parse().ok()?, ShapingClass::default())))
+                .collect(),
             ..sample()
         };
         for text in [ruleset::content(&layout), ruleset::link::content(&layout), ruleset::arp::content(&layout)] {

@@ -44,6 +44,7 @@ impl State {
                 ipv4: session.ipv4,
                 label: session.label.clone(),
                 filter: session.filter,
+                class: session.class,
                 state: online
                     .get(slot)
                     .map_or(SessionState::Expired, |element| SessionState::Online {
@@ -111,6 +112,7 @@ impl State {
                 mac,
                 ipv4,
                 filter,
+                class,
                 label,
             } = device;
             let session = Session {
@@ -120,13 +122,35 @@ impl State {
                 up: speed(&up, slot),
                 down: speed(&down, slot),
                 filter,
+                class,
+                queue: None,
                 label,
             };
             self.pools.entry(pool).or_default().slots.insert(slot);
             self.index(slot, &session);
             self.sessions.insert(slot, session);
         }
+        self.read_queues()?;
         self.filtered.set_all(&self.sessions);
+        Ok(())
+    }
+
+    /// Where those that have a class wait for their turn.
+    fn read_queues(&mut self) -> io::Result<()> {
+        if self.classes.is_empty() {
+            return Ok(());
+        }
+        let elements = match self.nft.all_elements(set::CLASSED) {
+            // Who only looks may know of classes before the gate does.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),
+            elements => elements?,
+        };
+        for one in elements {
+            let session = number(&one.key).and_then(|slot| self.sessions.get_mut(&Slot(slot)));
+            if let Some(session) = session.filter(|session| session.class.is_some()) {
+                session.queue = one.data.as_deref().and_then(number);
+            }
+        }
         Ok(())
     }
 

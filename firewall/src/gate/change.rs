@@ -57,7 +57,7 @@ impl Gate {
     fn change_all<T>(
         &self,
         wanted: &BTreeMap<Slot, T>,
-        change: impl Fn(&State, Slot, &T) -> Result<Change, FirewallError>,
+        change: impl Fn(&mut State, Slot, &T) -> Result<Change, FirewallError>,
     ) -> Vec<(Slot, FirewallError)> {
         let mut failed = Vec::new();
         let mut wanted = wanted.iter().peekable();
@@ -65,7 +65,7 @@ impl Gate {
             let mut state = self.state();
             let mut changes = Vec::new();
             for (slot, wanted) in wanted.by_ref().take(MOST_TOGETHER) {
-                match change(&state, *slot, wanted) {
+                match change(&mut state, *slot, wanted) {
                     Ok(change) => changes.push(change),
                     Err(error) => failed.push((*slot, error)),
                 }
@@ -113,14 +113,29 @@ impl Gate {
     }
 }
 
+impl Session {
+    /// Whether what its plan names is not the same.
+    fn is_named_otherwise(&self, new: &Self) -> bool {
+        (self.filter, self.class, self.queue) != (new.filter, new.class, new.queue)
+    }
+}
+
 impl State {
-    fn limited(&self, slot: Slot, limits: &SessionLimits) -> Result<Change, FirewallError> {
+    fn limited(&mut self, slot: Slot, limits: &SessionLimits) -> Result<Change, FirewallError> {
         self.require_filter(limits.filter)?;
+        let old = self.session(slot)?.clone();
+        let queue = if old.class == limits.class {
+            old.queue
+        } else {
+            self.classes.next_queue(limits.class)
+        };
         let new = Session {
             up: octets_per_sec(limits.up_bits_per_sec),
             down: octets_per_sec(limits.down_bits_per_sec),
             filter: limits.filter,
-            ..self.session(slot)?.clone()
+            class: limits.class,
+            queue,
+            ..old
         };
         Ok(Change {
             slot,
@@ -203,7 +218,7 @@ impl State {
         for change in left.extract_if(.., |change| !is_there(change.slot)) {
             failed.push((change.slot, FirewallError::Expired(change.slot)));
         }
-        let filtered = self.filtered_anew(left).map_err(unread)?;
+        let named = self.named_anew(left).map_err(unread)?;
         let mut batch = self.nft.batch();
         if is_gathered {
             batch.gather();
@@ -212,7 +227,7 @@ impl State {
         for change in &*left {
             numbers.push(batch.next_number());
             let expires_ms = online.get(&change.slot).and_then(|element| element.expires_ms);
-            let written = self.write_change(change, expires_ms, &filtered, &mut batch);
+            let written = self.write_change(change, expires_ms, &named, &mut batch);
             written.map_err(|error| unread(std::io::Error::other(error)))?;
         }
         let end = batch.next_number();
@@ -223,12 +238,12 @@ impl State {
         })
     }
 
-    /// Which elements there are of the filters that change. Of one that the configuration no longer has the sets may be there, or not.
-    fn filtered_anew(&mut self, changes: &[Change]) -> std::io::Result<HashSet<(String, Vec<u8>)>> {
+    /// Which elements there are of the filters and classes that change. Of one that the configuration no longer has the sets may be there, or not.
+    fn named_anew(&mut self, changes: &[Change]) -> std::io::Result<HashSet<(String, Vec<u8>)>> {
         let mut keys = Vec::new();
         for Change { slot, new, .. } in changes {
-            if let Some(old) = self.sessions.get(slot).filter(|old| old.filter != new.filter) {
-                keys.extend(old.filter_elements(*slot));
+            if let Some(old) = self.sessions.get(slot).filter(|old| old.is_named_otherwise(new)) {
+                keys.extend(old.named_elements(*slot));
             }
         }
         self.those_there(keys)
@@ -238,14 +253,14 @@ impl State {
         &self,
         change: &Change,
         expires_ms: Option<u64>,
-        filtered: &HashSet<(String, Vec<u8>)>,
+        named: &HashSet<(String, Vec<u8>)>,
         batch: &mut Batch,
     ) -> Result<(), FirewallError> {
         let Change { slot, new, end } = change;
         let old = self.session(*slot)?;
         // Before anything of it is in the batch.
-        remember(new.mac, new.ipv4, new.filter, &new.label)?;
-        let is_filtered_anew = old.filter != new.filter;
+        remember(new.mac, new.ipv4, (new.filter, new.class), &new.label)?;
+        let is_named_anew = old.is_named_otherwise(new);
         let timeout_ms = match end {
             End::AsBefore => expires_ms,
             End::In(timeout) => timeout.map(millis),
@@ -261,14 +276,15 @@ impl State {
             batch.delete(set::LIM_UP, &mark);
             new.add_lim_up(*slot, self.burst_octets, batch);
         }
-        if is_filtered_anew {
-            let stale = old.filter_elements(*slot).into_iter();
-            for (set, key) in stale.filter(|one| filtered.contains(one)) {
+        if is_named_anew {
+            let stale = old.named_elements(*slot).into_iter();
+            for (set, key) in stale.filter(|one| named.contains(one)) {
                 batch.delete(&set, &key);
             }
             new.add_filter(*slot, batch);
+            new.add_class(*slot, batch);
         }
-        if old.ipv4 != new.ipv4 || is_filtered_anew {
+        if old.ipv4 != new.ipv4 || is_named_anew {
             batch.delete(set::TOTAL, &mark);
             new.add_total(*slot, batch)?;
         }

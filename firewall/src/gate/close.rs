@@ -64,7 +64,7 @@ impl State {
             let expiring = session.expiring(*slot).into_iter();
             gate.extend(expiring.map(|(set, key)| (set.to_owned(), key)));
             gate.push((set::LIM_UP.to_owned(), slot.0.to_ne_bytes().to_vec()));
-            gate.extend(session.filter_elements(*slot));
+            gate.extend(session.named_elements(*slot));
             addresses.extend(session.ipv4);
         }
         self.delete_if_there(gate)

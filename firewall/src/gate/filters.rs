@@ -64,10 +64,12 @@ fn sets(filter: FilterName) -> [String; 2] {
 }
 
 impl Session {
-    /// The elements by which it is known to have its filter. Of a filter that the configuration no longer has the sets may be there, or not.
-    pub(super) fn filter_elements(&self, slot: Slot) -> Vec<(String, Vec<u8>)> {
+    /// The elements by which it is known to have what its plan names: its filter and its class. Of a filter that the configuration no longer has the
+    /// sets may be there, or not.
+    pub(super) fn named_elements(&self, slot: Slot) -> Vec<(String, Vec<u8>)> {
         let sets = self.filter.into_iter().flat_map(sets);
-        sets.map(|set| (set, slot.0.to_ne_bytes().to_vec())).collect()
+        let filtered = sets.map(|set| (set, slot.0.to_ne_bytes().to_vec()));
+        filtered.chain(self.class_element(slot)).collect()
     }
 
     pub(super) fn add_filter(&self, slot: Slot, batch: &mut Batch) {

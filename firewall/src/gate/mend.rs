@@ -182,6 +182,7 @@ impl State {
             session.add_lim_up(*slot, self.burst_octets, &mut batch);
             session.add_lim_down(*slot, self.burst_octets, *timeout_ms, &mut batch);
             session.add_filter(*slot, &mut batch);
+            session.add_class(*slot, &mut batch);
             session.add_gate(*slot, *timeout_ms, &mut batch);
         }
         match (self.nft.commit(batch), damaged) {

@@ -10,6 +10,7 @@
 
 mod adopt;
 mod change;
+mod classes;
 mod close;
 mod filters;
 mod leases;
@@ -31,11 +32,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use ipnet::Ipv6Net;
-use kavadam_domain::{FilterName, Mac};
+use kavadam_domain::{ClassName, FilterName, Mac};
 
 use crate::netlink::{Channel, Neighbours, Table};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
 use crate::{Events, FirewallError, Layout, OtherLan, apply};
+use classes::Classes;
 use filters::Filtered;
 pub use leases::Opening;
 use numbers::Numbers;
@@ -81,6 +83,8 @@ struct State {
     /// Filters that the rules have.
     filters: BTreeSet<FilterName>,
     filtered: Arc<Filtered>,
+    /// Shaping classes that the rules have, and their numbers.
+    classes: Classes,
     /// Addresses leased to a device, and until when: its MAC stays known until the last one ends.
     leases: HashMap<Mac, BTreeMap<Ipv4Addr, Option<Instant>>>,
 }
@@ -94,6 +98,9 @@ struct Session {
     up: Option<u64>,
     down: Option<u64>,
     filter: Option<FilterName>,
+    class: Option<ClassName>,
+    /// Where it waits for its turn, if the gate has its class.
+    queue: Option<u32>,
     label: Vec<u8>,
 }
 
@@ -129,6 +136,7 @@ impl State {
             by_ipv4: HashMap::new(),
             filters: BTreeSet::new(),
             filtered: Arc::default(),
+            classes: Classes::of(&layout.classes),
             leases: HashMap::new(),
         })
     }
@@ -146,6 +154,7 @@ impl Gate {
         let mut state = State::new(layout)?;
         state.load_rules(layout)?;
         state.adopt()?;
+        state.follow_classes(layout);
         if state.numbers.is_fresh() {
             if state.is_alone {
                 state.forget_connections();
@@ -170,10 +179,14 @@ impl Gate {
         let mut state = self.state();
         state.require_filters_in_use(layout)?;
         if state.has_structure_of(layout) {
-            state.fill_configured(layout)
+            state.fill_configured(layout)?;
         } else {
-            state.load_rules(layout)
+            state.load_rules(layout)?;
         }
+        if !state.has_classes_of(layout) {
+            state.follow_classes(layout);
+        }
+        Ok(())
     }
 
     /// Whether nobody else may change the table.

@@ -155,7 +155,7 @@ impl State {
             .ok_or(FirewallError::UnknownPool(open.pool))?;
         let pool_limit = pool.slots.is_empty().then_some(pool.limit_octets);
         // Before anything of it is in the batch.
-        remember(open.mac, open.ipv4, open.filter, &open.label)?;
+        remember(open.mac, open.ipv4, (open.filter, open.class), &open.label)?;
         let slot = Slot(self.numbers.take()?);
         let session = Session {
             mac: open.mac,
@@ -164,6 +164,8 @@ impl State {
             up: octets_per_sec(open.up_bits_per_sec),
             down: octets_per_sec(open.down_bits_per_sec),
             filter: open.filter,
+            class: open.class,
+            queue: self.classes.next_queue(open.class),
             label: open.label.clone(),
         };
         if let Some(limit) = pool_limit {
@@ -187,6 +189,7 @@ impl State {
         session.add_lim_up(slot, self.burst_octets, batch);
         session.add_lim_down(slot, self.burst_octets, timeout_ms, batch);
         session.add_filter(slot, batch);
+        session.add_class(slot, batch);
         session.add_gate(slot, timeout_ms, batch);
 
         self.pools.entry(open.pool).or_default().slots.insert(slot);

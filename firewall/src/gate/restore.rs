@@ -20,6 +20,7 @@ impl State {
         self.load_rules(layout)?;
         let before = self.sessions.clone();
         self.adopt()?;
+        self.follow_classes(layout);
         let mut lost = before;
         lost.retain(|slot, _| !self.sessions.contains_key(slot));
         let is_new = self.has_lost_numbers()?;

@@ -92,7 +92,7 @@ impl Session {
 
     /// Who the session is for, and which quota it draws on.
     pub(super) fn add_total(&self, slot: Slot, batch: &mut Batch) -> Result<(), FirewallError> {
-        let userdata = remember(self.mac, self.ipv4, self.filter, &self.label)?;
+        let userdata = remember(self.mac, self.ipv4, (self.filter, self.class), &self.label)?;
         let object = self.pool.name();
         let key = slot.0.to_ne_bytes();
         let entry = Entry {
@@ -114,11 +114,11 @@ impl Session {
         keys
     }
 
-    /// The same, and those of its filter.
+    /// The same, and those of what its plan names.
     pub(super) fn all_elements(&self, slot: Slot) -> Vec<(String, Vec<u8>)> {
         let own = self.elements(slot).into_iter();
         let mut all: Vec<_> = own.map(|(set, key)| (set.to_owned(), key)).collect();
-        all.extend(self.filter_elements(slot));
+        all.extend(self.named_elements(slot));
         all
     }
 

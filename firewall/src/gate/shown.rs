@@ -34,7 +34,7 @@ impl Session {
     pub(super) fn passage(&self, slot: Slot) -> Vec<(String, Vec<u8>)> {
         let own = self.elements(slot).into_iter().filter(|(set, _)| PASSAGE.contains(set));
         let own = own.map(|(set, key)| (set.to_owned(), key));
-        own.chain(self.filter_elements(slot)).collect()
+        own.chain(self.named_elements(slot)).collect()
     }
 }
 
@@ -45,7 +45,8 @@ impl Shown {
         let mut shown = Self::default();
         let sets = METERS.into_iter().chain(PASSAGE).map(ToOwned::to_owned);
         let filtered = (!filters.is_empty()).then(|| set::FILTERED.to_owned());
-        for set in sets.chain(filtered).chain(filters) {
+        let classed = (!layout.classes.is_empty()).then(|| set::CLASSED.to_owned());
+        for set in sets.chain(filtered).chain(filters).chain(classed) {
             let elements = nft.all_elements(&set)?;
             shown.add(set, elements);
         }
@@ -123,12 +124,13 @@ impl Shown {
         if lim_up.is_none_or(|one| one.limit_octets != session.up) {
             damaged.push(set::LIM_UP.to_owned());
         }
-        let filters = session.filter_elements(slot).into_iter();
-        damaged.extend(
-            filters
-                .filter(|(set, key)| self.one(set, key).is_none())
-                .map(|(set, _)| set),
-        );
+        let queue = session.queue.map(|queue| queue.to_ne_bytes().to_vec());
+        let is_there = |set: &str, key: &[u8]| {
+            let found = self.one(set, key);
+            found.is_some_and(|one| set != set::CLASSED || one.data == queue)
+        };
+        let named = session.named_elements(slot).into_iter();
+        damaged.extend(named.filter(|(set, key)| !is_there(set, key)).map(|(set, _)| set));
         if damaged.is_empty() {
             return Finding::Intact;
         }

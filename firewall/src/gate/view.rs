@@ -11,7 +11,7 @@ use super::sessions::key4;
 use crate::netlink::{Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
 use crate::ruleset::arp::UNHEARD;
 use crate::ruleset::link::ROGUES;
-use crate::ruleset::{COUNTERS, set};
+use crate::ruleset::{COUNTERS, set, share};
 use crate::session::{AdoptedSession, PoolKey, Slot};
 use crate::{FirewallError, Layout};
 
@@ -27,6 +27,8 @@ pub struct SeenSession {
     pub up_octets_per_sec: Option<u64>,
     /// Towards the device, octets per second; `None`: no limit.
     pub down_octets_per_sec: Option<u64>,
+    /// The queue of the uplink in which it waits by its class, as traffic control writes it; `None`: it has no class, or the gate has it not.
+    pub queue: Option<String>,
     /// The kernel refuses its packets. What was used tells it not: the packet that would have crossed the limit is not in the meters.
     pub is_used_up: bool,
 }
@@ -95,6 +97,7 @@ impl View {
             SeenSession {
                 up_octets_per_sec: limits.and_then(|one| one.up),
                 down_octets_per_sec: limits.and_then(|one| one.down),
+                queue: limits.and_then(|one| one.queue).map(share::written),
                 is_used_up: used_up.contains(&session.pool),
                 session,
             }

@@ -10,6 +10,7 @@ const NEW_QUEUE: u16 = 36;
 const DELETE_QUEUE: u16 = 37;
 const GET_QUEUE: u16 = 38;
 const NEW_CLASS: u16 = 40;
+const DELETE_CLASS: u16 = 41;
 const GET_CLASS: u16 = 42;
 /// Without it the answer would go to whoever listens, and not to who asked.
 const ECHO: u16 = 0x08;
@@ -132,6 +133,14 @@ impl<'a> Queues<'a> {
             w.nest(OPTIONS, |w| w.attribute(HTB_CLASS, &speeds.encoded()));
         };
         errno_result(self.ask(NEW_CLASS, wire::CREATE, class, parent, options, |_| {})?)
+    }
+
+    /// Removes a class that none is beneath, with what waits in it; that it is not there is no error.
+    pub fn remove_class(&mut self, class: u32) -> io::Result<()> {
+        match self.ask(DELETE_CLASS, 0, class, 0, |_| {}, |_| {})? {
+            libc::ENOENT => Ok(()),
+            errno => errno_result(errno),
+        }
     }
 
     /// What of a class waits does so in one line, of so many octets at most; beyond, packets are dropped.

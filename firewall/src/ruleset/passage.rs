@@ -92,16 +92,20 @@ pub(super) fn counted(layout: &Layout, counter: &str) -> Vec<String> {
     vec![format!("counter name \"{counter}\" {share}accept")]
 }
 
-/// In which of the uplink's queues it waits its turn. A priority that no queue has would wait nowhere, so nothing is lost for want of one.
-pub(super) fn shared() -> Vec<String> {
+/// In which of the uplink's queues it waits its turn: in one of its class, or of those without. A priority that no queue has would wait nowhere, so
+/// nothing is lost for want of one.
+pub(super) fn shared(layout: &Layout) -> Vec<String> {
     let sessions = share::MASK;
-    vec![
+    let classed = || format!("meta priority set meta mark map @{} accept", set::CLASSED);
+    let mut rules: Vec<String> = (!layout.classes.is_empty()).then(classed).into_iter().collect();
+    rules.extend([
         format!(
             "meta priority set meta mark & {sessions:#x} map @{} accept",
             set::SHARES
         ),
         "accept".to_owned(),
-    ]
+    ]);
+    rules
 }
 
 pub(super) fn refused(counter: &str) -> Vec<String> {

@@ -39,7 +39,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("other_in", other_in(layout)),
     ]);
     chains.extend(layout.ports.as_ref().map(|ports| plain("translate", translate(ports))));
-    chains.extend(layout.uplink.map(|_| plain("shared", shared())));
+    chains.extend(layout.uplink.map(|_| plain("shared", shared(layout))));
     chains.extend(unleased::are_heard(layout).then(|| plain("unleased", unleased::known())));
     chains.extend(citizen_asks(layout).map(|rules| plain("citizen_asks", rules)));
     chains.extend(filters::chains(layout));

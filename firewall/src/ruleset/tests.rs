@@ -42,6 +42,7 @@ fn matches_the_printed_copy_without_ipv6_garden_and_leases() {
         citizen_names_port: None,
         strict: false,
         uplink: None,
+        classes: [].into(),
         ..sample()
     };
     assert_snapshot("bare.nft", &text(&bare));

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use ipnet::Ipv4Net;
 use kavadam_domain::PortMapping;
-use kavadam_firewall::{Filter, Gate, Layout, OtherLan, Uplink, ruleset};
+use kavadam_firewall::{Filter, Gate, Layout, OtherLan, ShapingClass, Uplink, ruleset};
 
 use crate::Case;
 use crate::lab::{Inside, layout};
@@ -76,6 +76,9 @@ fn layouts() -> Vec<Layout> {
             up_bits_per_sec: 20_000_000,
             down_bits_per_sec: 100_000_000,
         }),
+        classes: ["free", "public-service"]
+            .map(|name| (name.parse().unwrap(), ShapingClass::default()))
+            .into(),
         ports: PortMapping::new(
             "10.80.1.0".parse().unwrap(),
             "10.80.1.9".parse().unwrap(),

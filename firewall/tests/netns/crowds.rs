@@ -132,6 +132,7 @@ fn changes_many_at_once(lab: &Inside) {
         down_bits_per_sec: Some(16_000_000),
         timeout: Some(Duration::from_hours(9)),
         filter: None,
+        class: None,
     };
     let wanted: BTreeMap<Slot, SessionLimits> = slots.iter().chain([&unknown]).map(|slot| (*slot, limits)).collect();
     let mut failed = gate.limit_all(&wanted);

@@ -275,6 +275,7 @@ impl Phone {
             down_bits_per_sec: None,
             timeout: None,
             filter: None,
+            class: None,
             label: format!("phone {}", self.number).into_bytes(),
         }
     }

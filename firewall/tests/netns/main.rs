@@ -14,6 +14,7 @@
 )]
 
 mod before_login;
+mod classes;
 mod compiled;
 mod crowds;
 mod endings;
@@ -45,6 +46,7 @@ fn cases() -> Vec<Case> {
         restarts::CASES,
         meddling::CASES,
         shares::CASES,
+        classes::CASES,
         compiled::CASES,
     ]
     .concat()

@@ -38,7 +38,7 @@ fn adopts_every_session_with_every_octet(lab: &Inside) {
         gate.create_pool(Some(1_000_000)).unwrap(),
         gate.create_pool(None).unwrap(),
     );
-    let label: Vec<u8> = (1..=200).collect();
+    let label: Vec<u8> = (1..=160).collect();
     let timeout = Some(Duration::from_mins(10));
     let down_bits_per_sec = Some(8_000_000);
     let first = OpenSession {

@@ -24,18 +24,27 @@ pub const CASES: &[Case] = &[
 
 /// What the queue of a session has let through, octets: beyond the limit of the queue packets are dropped, which the meters have counted.
 fn passed(interface: &str, slot: Slot) -> u64 {
-    let class = format!("4b76:{:x}", 0x10 + slot.0 / 2);
+    queued(interface, &queue_of(slot))
+}
+
+/// That of a session without a class.
+pub fn queue_of(slot: Slot) -> String {
+    format!("4b76:{:x}", 0x10 + slot.0 / 2)
+}
+
+/// What this queue has let through, octets.
+pub fn queued(interface: &str, queue: &str) -> u64 {
     let shown = Command::new("tc")
-        .args(["-s", "class", "show", "dev", interface, "classid", &class])
+        .args(["-s", "class", "show", "dev", interface, "classid", queue])
         .output();
     let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
     let sent = shown.split("Sent ").nth(1).unwrap();
     sent.split(' ').next().unwrap().parse().unwrap()
 }
 
-const BITS_PER_SEC: u64 = 8_000_000;
+pub const BITS_PER_SEC: u64 = 8_000_000;
 
-fn shared(bits_per_sec: u64) -> Layout {
+pub fn shared(bits_per_sec: u64) -> Layout {
     Layout {
         uplink: Some(Uplink {
             up_bits_per_sec: bits_per_sec,
@@ -63,7 +72,7 @@ fn carried(interface: &str, slots: [Slot; 2]) -> [u64; 2] {
     [after[0] - before[0], after[1] - before[1]]
 }
 
-fn end(children: Vec<Child>) {
+pub fn end(children: Vec<Child>) {
     for mut child in children {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -109,7 +118,7 @@ fn queue(interface: &str) -> String {
     String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
-fn tc(arguments: &str) {
+pub fn tc(arguments: &str) {
     assert!(
         Command::new("tc")
             .args(arguments.split(' '))

@@ -72,6 +72,7 @@ impl<K: Kernel> Core<K> {
         let remaining = if is_over { Some(Duration::ZERO) } else { by_row };
         self.unlimited.insert(one.slot);
         let filter = row.limits.filter;
+        self.heed_class(row.limits.class);
         self.enter_adopted(one, row, age, remaining, now);
         if !self.has_filter(filter) {
             // It would go on without.

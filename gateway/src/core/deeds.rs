@@ -164,6 +164,7 @@ impl<K: Kernel> Core<K> {
                 .ends_at
                 .map(|end| end.saturating_duration_since(now.mono).max(HALT_TIMEOUT)),
             filter: session.row.limits.filter,
+            class: session.row.limits.class,
         };
         let sessions = slots.iter().filter_map(|slot| self.sessions.get(slot));
         let online = sessions.filter(|session| session.is_online());

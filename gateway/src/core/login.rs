@@ -153,6 +153,7 @@ impl<K: Kernel> Core<K> {
     /// Writes an accepted session down; then it is opened, and then they are told who wait.
     fn accept(&mut self, ask: AskId, login: Login, grant: Grant, now: Now) {
         let limits = grant.limits;
+        self.heed_class(limits.class);
         let pool = grant.cui.as_ref().and_then(|cui| self.by_cui.get(cui)).copied();
         let row = SessionRow {
             id: login.id,

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 use kavadam_domain::session::terminate_cause;
-use kavadam_domain::{Limits, Mac, Timestamp};
+use kavadam_domain::{ClassName, Limits, Mac, Timestamp};
 use kavadam_firewall::{FirewallError, Meter, PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, LimitsPatch, Target};
 
@@ -249,6 +249,8 @@ pub struct Core<K> {
     refused: HashMap<Mac, Instant>,
     /// Who waits for an end.
     mourners: HashMap<Slot, Vec<(WaiterId, Told)>>,
+    /// Classes that were asked for and are not here; each is told of once.
+    missing_classes: BTreeSet<ClassName>,
     last_number: u64,
     out: Vec<Command>,
 }
@@ -278,6 +280,7 @@ impl<K: Kernel> Core<K> {
             renewals: HashMap::new(),
             refused: HashMap::new(),
             mourners: HashMap::new(),
+            missing_classes: BTreeSet::new(),
             last_number: 0,
             out: Vec::new(),
         }

@@ -1,7 +1,7 @@
 //! Orders of the centre: Disconnect and CoA (RFC 5176).
 
 use kavadam_domain::session::terminate_cause;
-use kavadam_domain::{FilterName, Limits};
+use kavadam_domain::{ClassName, FilterName, Limits};
 use kavadam_firewall::Slot;
 use kavadam_radius::{ErrorCause, LimitsPatch, Target};
 
@@ -49,6 +49,21 @@ impl<K: Kernel> Core<K> {
             );
         }
         unknown.is_none()
+    }
+
+    /// Says so once if this gate has not the class. That is no reason to keep anybody offline: what is lost is a share, and nobody's protection.
+    pub(super) fn heed_class(&mut self, class: Option<ClassName>) {
+        let Some(name) = class else { return };
+        if self.kernel.has_class(name) {
+            self.missing_classes.remove(&name);
+        } else if self.missing_classes.insert(name) {
+            tracing::warn!(
+                class = %name,
+                "sessions are to be in a shaping class that this gate has not: where the line is full they share it as those without one. \
+                 Remedy: add [gateway.uplink.classes.{name}] to the configuration, or take it from the plan at the centre \
+                 (kavadam plan set NAME --class none)"
+            );
+        }
     }
 
     /// The limits in force, with what the person has left by now.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kavadam_domain::Limits;
 use kavadam_domain::session::terminate_cause;
+use kavadam_domain::{ClassName, FilterName, Limits};
 use kavadam_firewall::{PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
 
@@ -122,9 +122,9 @@ impl<K: Kernel> Core<K> {
             (Some(before), Some(after)) => after > before,
             (_, after) => after.is_none(),
         };
-        // The others of this person share a speed, a filter and a fate: let them hear of it at once.
+        // The others of this person share a speed, a filter, a class and a fate: let them hear of it at once.
         let is_other_kind = speeds(&old) != speeds(&grant.limits)
-            || old.filter != grant.limits.filter
+            || named(&old) != named(&grant.limits)
             || old.max_total_octets.is_some() != grant.limits.max_total_octets.is_some();
         if is_other_kind {
             self.renew_others(key, slot);
@@ -190,6 +190,7 @@ impl<K: Kernel> Core<K> {
 
     /// Holds a session, and its pool, to these limits from now on.
     pub(super) fn apply_limits(&mut self, slot: Slot, limits: Limits, now: Now) {
+        self.heed_class(limits.class);
         let Some(session) = self.sessions.get_mut(&slot) else {
             return;
         };
@@ -202,7 +203,7 @@ impl<K: Kernel> Core<K> {
                 .map(|secs| Duration::from_secs(secs.into()).saturating_sub(age));
             session.ends_at = remaining.map(|remaining| now.mono + remaining);
         }
-        let is_otherwise_changed = old.session_secs != limits.session_secs || old.filter != limits.filter;
+        let is_otherwise_changed = old.session_secs != limits.session_secs || named(&old) != named(&limits);
         if speeds(&old) != speeds(&limits) || is_otherwise_changed {
             self.out.push(Command::Do(Deed::Limit(slot)));
         }
@@ -255,6 +256,11 @@ fn after_order(ordered: Limits, answered: Limits) -> Limits {
             .map(|(a, b)| a.max(b)),
         ..ordered
     }
+}
+
+/// What its plan gives by name.
+const fn named(limits: &Limits) -> (Option<FilterName>, Option<ClassName>) {
+    (limits.filter, limits.class)
 }
 
 const fn speeds(limits: &Limits) -> (Option<u64>, Option<u64>) {

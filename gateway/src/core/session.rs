@@ -139,6 +139,7 @@ impl SessionRow {
             down_bits_per_sec: self.limits.down_bits_per_sec,
             timeout: self.timeout(),
             filter: self.limits.filter,
+            class: self.limits.class,
             label: self.id.as_bytes().to_vec(),
         }
     }

@@ -1,6 +1,7 @@
 //! The core with time moved by hand, and packets too.
 
 mod adoption;
+mod classes;
 mod endings;
 pub(crate) mod fake;
 mod filters;
@@ -72,6 +73,7 @@ pub(crate) fn lease(octets: u64) -> Grant {
             interim_secs: Some(60),
             remaining_octets: Some(100 * MB),
             filter: None,
+            class: None,
         },
         is_renewable: true,
         classes: vec![b"class".to_vec()],

@@ -14,7 +14,9 @@ fn limits() -> impl Strategy<Value = Limits> {
     let octets = proptest::option::of(1..=u64::MAX);
     let rate = proptest::option::of(1..=u64::from(u32::MAX));
     let secs = proptest::option::of(1..=u32::MAX);
-    let filter = proptest::option::of("[a-z0-9-]{1,32}").prop_map(|name| name.and_then(|name| name.parse().ok()));
+    let name = || proptest::option::of("[a-z0-9-]{1,32}");
+    let filter = name().prop_map(|name| name.and_then(|name| name.parse().ok()));
+    let class = name().prop_map(|name| name.and_then(|name| name.parse().ok()));
     (
         octets.clone(),
         rate.clone(),
@@ -24,17 +26,21 @@ fn limits() -> impl Strategy<Value = Limits> {
         secs,
         octets,
         filter,
+        class,
     )
-        .prop_map(|(octets, up, down, session, idle, interim, remaining, filter)| Limits {
-            max_total_octets: octets,
-            up_bits_per_sec: up,
-            down_bits_per_sec: down,
-            session_secs: session,
-            idle_secs: idle,
-            interim_secs: interim,
-            remaining_octets: remaining,
-            filter,
-        })
+        .prop_map(
+            |(octets, up, down, session, idle, interim, remaining, filter, class)| Limits {
+                max_total_octets: octets,
+                up_bits_per_sec: up,
+                down_bits_per_sec: down,
+                session_secs: session,
+                idle_secs: idle,
+                interim_secs: interim,
+                remaining_octets: remaining,
+                filter,
+                class,
+            },
+        )
 }
 
 proptest! {
@@ -64,6 +70,7 @@ fn a_limit_that_is_not_mentioned_stays() {
         interim_secs: Some(8),
         remaining_octets: Some(900),
         filter: "minors".parse().ok(),
+        class: "free".parse().ok(),
     };
     let packet = received(|draft| _ = draft.u32(attr::SESSION_TIMEOUT, 3600));
     let session_secs = Some(3600);
@@ -187,4 +194,38 @@ fn a_filter_is_named_plainly_once_or_not_at_all() {
         assert_eq!(read_patch(&[wrong]), Err(LimitsError::Filter), "{wrong:?}");
     }
     assert_eq!(read_patch(&[b"minors", b"minors"]), Err(LimitsError::SeveralFilters));
+}
+
+#[test]
+fn a_class_is_named_plainly_once_and_otherwise_it_is_none() {
+    let told = |all: &[&str]| {
+        let all: Vec<String> = all.iter().map(|text| (*text).to_owned()).collect();
+        move |draft: &mut Draft| {
+            for text in &all {
+                draft.vendor(vendor::CHILLISPOT_CONFIG, text.as_bytes());
+            }
+        }
+    };
+    let patched = |all: &[&str]| LimitsPatch::read(&received(told(all))).map(|patch| patch.class);
+    let free = "free".parse().unwrap();
+    assert_eq!(patched(&["kavadam.class=free"]), Ok(Change::Set(free)));
+    assert_eq!(patched(&["kavadam.class=none"]), Ok(Change::Lift));
+    assert_eq!(patched(&["kavadam.renew=1", "uamhomepage=http://a"]), Ok(Change::Keep));
+    let long = format!("kavadam.class={}", "x".repeat(33));
+    for wrong in [
+        &["kavadam.class="][..],
+        &["kavadam.class=Free"],
+        &["kavadam.class=free "],
+        &["kavadam.class=a; flush ruleset"],
+        &[&long],
+        &["kavadam.class=free", "kavadam.class=free"],
+    ] {
+        assert_eq!(patched(wrong), Err(LimitsError::Class), "{wrong:?}");
+        // Nobody is kept offline for it.
+        assert_eq!(read(&received(told(wrong))).unwrap().0.class, None, "{wrong:?}");
+    }
+    assert_eq!(
+        read(&received(told(&["kavadam.class=free"]))).unwrap().0.class,
+        Some(free)
+    );
 }

@@ -87,7 +87,8 @@ struct Constant {
 
 #[derive(Debug, Clone)]
 enum Value {
-    /// `{plan}` in it is the name of the plan, `{filter}` that of its filter: where it has none, nothing is sent.
+    /// `{plan}` in it is the name of the plan, `{filter}` and `{class}` those of its filter and class: where it has none, nothing is
+    /// sent.
     Text(String),
     Octets(Vec<u8>),
     Number(u64),

@@ -86,6 +86,7 @@ fn understood(packet: &Packet, mapping: &Mapping) -> Limits {
         interim_secs: secs(&mapping.interim_secs),
         remaining_octets: None,
         filter: None,
+        class: None,
     }
 }
 
@@ -109,6 +110,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             interim_secs: interim,
             remaining_octets: None,
             filter: None,
+            class: None,
         })
 }
 
@@ -172,6 +174,7 @@ fn citizen() -> Limits {
         interim_secs: Some(60),
         remaining_octets: Some(5_000_000_000),
         filter: None,
+        class: None,
     }
 }
 
@@ -274,9 +277,10 @@ fn snapshot_of(profile: &Profile) -> String {
         ),
         ("a plan without limits", Limits::default(), false),
         (
-            "a plan with a filter",
+            "a plan with a filter and a class",
             Limits {
                 filter: "minors".parse().ok(),
+                class: "free".parse().ok(),
                 ..citizen()
             },
             false,
@@ -306,9 +310,14 @@ fn snapshot_of(profile: &Profile) -> String {
         actions.push(("no speed limit any more", OrderAction::Change(lifted)));
         let filtered = Limits {
             filter: "minors".parse().ok(),
+            class: "free".parse().ok(),
             ..citizen()
         };
-        actions.extend(profile.is_own().then_some(("a filter", OrderAction::Change(filtered))));
+        actions.extend(
+            profile
+                .is_own()
+                .then_some(("a filter and a class", OrderAction::Change(filtered))),
+        );
     }
     for (title, action) in actions {
         for way in 0..profile.ways() {

@@ -1,7 +1,7 @@
 //! Profiles at work: limits into an Access-Accept or a CoA-Request, orders, and what a request tells.
 
 use kavadam_access::api::{NasEntry, Order, OrderAction, Seen as Told};
-use kavadam_domain::{FilterName, Limits, Mac, Timestamp};
+use kavadam_domain::{Limits, Mac, Timestamp};
 
 use super::{Changes, Constant, Field, Mapping, Name, Number, Profile, Seen, Source, Value};
 use crate::LimitsPatch;
@@ -32,12 +32,12 @@ impl Dialect<'_> {
         } else {
             &[]
         };
-        let is_said = |constant: &&Constant| constant.is_said(limits.filter);
+        let is_said = |constant: &&Constant| constant.is_said(limits);
         let throttled: Vec<_> = throttled.iter().filter(is_said).collect();
         let is_kept = |constant: &&Constant| throttled.iter().all(|slow| slow.field != constant.field);
         let always = self.profile.always.iter().filter(is_said).filter(is_kept);
         for constant in throttled.iter().copied().chain(always) {
-            constant.write(draft, self.plan, limits.filter);
+            constant.write(draft, self.plan, limits);
         }
     }
 }
@@ -212,17 +212,20 @@ fn last_octets(octets: &[u8], count: usize) -> &[u8] {
 }
 
 impl Constant {
-    /// What names the filter is nothing without one.
-    fn is_said(&self, filter: Option<FilterName>) -> bool {
+    /// What names the filter or the class is nothing without one.
+    fn is_said(&self, limits: &Limits) -> bool {
         let Value::Text(text) = &self.value else { return true };
-        filter.is_some() || !text.contains("{filter}")
+        let is_filtered = limits.filter.is_some() || !text.contains("{filter}");
+        is_filtered && (limits.class.is_some() || !text.contains("{class}"))
     }
 
-    fn write(&self, draft: &mut Draft, plan: &str, filter: Option<FilterName>) {
+    fn write(&self, draft: &mut Draft, plan: &str, limits: &Limits) {
         match &self.value {
             Value::Text(text) => {
-                let filter = filter.map_or_else(String::new, |name| name.to_string());
-                let text = text.replace("{plan}", plan).replace("{filter}", &filter);
+                let filter = limits.filter.map_or_else(String::new, |name| name.to_string());
+                let class = limits.class.map_or_else(String::new, |name| name.to_string());
+                let text = text.replace("{plan}", plan);
+                let text = text.replace("{filter}", &filter).replace("{class}", &class);
                 self.field.write(draft, self.tag, text.as_bytes());
             }
             Value::Octets(octets) => self.field.write(draft, self.tag, octets),

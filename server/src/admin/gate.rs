@@ -172,13 +172,22 @@ fn person(known: Option<&Known>, is_whole: bool) -> Option<String> {
     }
 }
 
+/// One that this gate has not is told as such.
+fn class(seen: &SeenSession) -> String {
+    match (seen.session.class, &seen.queue) {
+        (None, _) => "–".to_owned(),
+        (Some(name), Some(_)) => name.to_string(),
+        (Some(name), None) => format!("{name} (not here)"),
+    }
+}
+
 fn session_json(seen: &SeenSession, known: Option<&Known>, is_whole: bool) -> Value {
     let one = &seen.session;
     json!({
         "person": person(known, is_whole), "idle_secs": known.map(|known| known.idle_secs),
         "slot": one.slot.0, "mac": name(one.mac, is_whole), "ipv4": is_whole.then_some(one.ipv4), "state": word(seen),
         "up_octets": one.meter.up_octets, "down_octets": one.meter.down_octets, "pool": one.pool.0,
-        "filter": one.filter, "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
+        "filter": one.filter, "class": one.class, "queue": seen.queue, "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
         "up_bits_per_sec": bits(seen.up_octets_per_sec), "down_bits_per_sec": bits(seen.down_octets_per_sec),
         "seconds_left": left(seen).map(|left| left.as_secs()),
     })
@@ -213,6 +222,8 @@ fn lines<'a>(
                 show_rate(bits(seen.down_octets_per_sec))
             ),
             left(seen).map_or("–".to_owned(), span),
+            one.filter.map_or("–".to_owned(), |name| name.to_string()),
+            class(seen),
         ]
     };
     let heads = [
@@ -227,6 +238,8 @@ fn lines<'a>(
         "USED",
         "SPEED UP / DOWN",
         "ENDS IN",
+        "FILTER",
+        "CLASS",
     ];
     let mut lines = table(heads, sessions.iter().take(wanted.most).map(row).collect());
     if sessions.len() > wanted.most {
@@ -259,6 +272,7 @@ mod tests {
                 ipv4: Some([10, 80, 0, 7].into()),
                 label: Vec::new(),
                 filter: None,
+                class: None,
                 state: SessionState::Online {
                     remaining: Some(Duration::from_mins(5)),
                 },
@@ -272,6 +286,7 @@ mod tests {
             },
             up_octets_per_sec: Some(125_000),
             down_octets_per_sec: None,
+            queue: None,
             is_used_up: used >= 4000,
         }
     }

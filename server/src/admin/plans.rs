@@ -64,6 +64,7 @@ fn new_plan(name: &str) -> Plan {
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     }
 }
 
@@ -105,6 +106,9 @@ fn change(mut plan: Plan, settings: &PlanSettings) -> anyhow::Result<Plan> {
     if let Some(filter) = settings.filter {
         plan.filter = filter.0;
     }
+    if let Some(class) = settings.class {
+        plan.class = class.0;
+    }
     Ok(plan)
 }
 
@@ -118,7 +122,7 @@ fn plan_json(plan: &Plan) -> Value {
         "down_bits_per_sec": plan.down_bits_per_sec, "up_bits_per_sec": plan.up_bits_per_sec,
         "session_secs": plan.session_secs, "idle_secs": plan.idle_secs, "max_devices": plan.max_devices,
         "remembered_days": plan.remembered_days, "throttle_bits_per_sec": throttle,
-        "filter": plan.filter,
+        "filter": plan.filter, "class": plan.class,
     })
 }
 
@@ -140,8 +144,8 @@ fn allowance(plan: &Plan) -> (String, String) {
     (quota, after)
 }
 
-fn filter(plan: &Plan) -> String {
-    plan.filter.map_or_else(|| "none".to_owned(), |name| name.to_string())
+fn named(name: Option<impl ToString>) -> String {
+    name.map_or_else(|| "none".to_owned(), |name| name.to_string())
 }
 
 fn plan_table(plans: &[Plan]) -> Vec<String> {
@@ -155,11 +159,22 @@ fn plan_table(plans: &[Plan]) -> Vec<String> {
             show_rate(plan.up_bits_per_sec),
             plan.max_devices.to_string(),
             format!("{} days", plan.remembered_days),
-            filter(plan),
+            named(plan.filter),
+            named(plan.class),
         ]
     };
     table(
-        ["PLAN", "QUOTA", "THEN", "DOWN", "UP", "DEVICES", "REMEMBERED", "FILTER"],
+        [
+            "PLAN",
+            "QUOTA",
+            "THEN",
+            "DOWN",
+            "UP",
+            "DEVICES",
+            "REMEMBERED",
+            "FILTER",
+            "CLASS",
+        ],
         plans.iter().map(row).collect(),
     )
 }
@@ -178,6 +193,7 @@ fn plan_sheet(plan: &Plan) -> Vec<String> {
         ("idle time", time(plan.idle_secs)),
         ("devices", plan.max_devices.to_string()),
         ("remembered", format!("{} days", plan.remembered_days)),
-        ("filter", filter(plan)),
+        ("filter", named(plan.filter)),
+        ("class", named(plan.class)),
     ])
 }

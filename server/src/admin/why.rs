@@ -321,7 +321,7 @@ fn answer_json(answer: &Answer) -> Value {
         Ok(limits) => json!({
             "is_accepted": true, "max_total_octets": limits.max_total_octets,
             "up_bits_per_sec": limits.up_bits_per_sec, "down_bits_per_sec": limits.down_bits_per_sec,
-            "session_secs": limits.session_secs, "filter": limits.filter,
+            "session_secs": limits.session_secs, "filter": limits.filter, "class": limits.class,
         }),
         Err(reason) => json!({
             "is_accepted": false, "reason": reason.code(), "message": reason.message(Language::En),
@@ -344,8 +344,11 @@ fn limits_text(limits: &Limits) -> String {
     let filter = limits.filter.map_or_else(String::new, |name| {
         format!(", within the filter {name} if the gate has it")
     });
+    let class = limits.class.map_or_else(String::new, |name| {
+        format!(", in the shaping class {name} if the gate has it")
+    });
     format!(
-        "{octets}, {} down, {} up{time}{filter}",
+        "{octets}, {} down, {} up{time}{filter}{class}",
         speed(limits.down_bits_per_sec),
         speed(limits.up_bits_per_sec)
     )

@@ -3,6 +3,7 @@
 mod advertised;
 mod blocklists;
 mod certificates;
+mod classes;
 mod gates;
 mod machine;
 mod ports;
@@ -88,6 +89,7 @@ async fn look_at_database(config: &Config, findings: &mut Findings) {
                 findings.good("the database answers, and the master key is its own");
                 if config.file.role.has_gateway() {
                     blocklists::look_at_plans(&plans, &config.file.gateway.filters, findings);
+                    classes::look_at_plans(&plans, &config.file.gateway.uplink.classes, findings);
                 }
                 gates::look(&access, findings).await;
                 look_at_gates(config, &access, findings).await;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use kavadam_domain::FilterName;
 use kavadam_domain::plan::{AfterQuota, Period};
+use kavadam_domain::{ClassName, FilterName};
 
 use super::Output;
 use crate::units;
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "read once, at the start")]
 pub enum PlanCommand {
     /// All plans
     #[command(after_help = "Example:\n  kavadam plan list --json")]
@@ -74,6 +75,9 @@ pub struct PlanSettings {
     /// Filter for its people, as the gateways have it in [gateway.filters], or `none`
     #[arg(long, value_parser = or_none(filter))]
     pub filter: Option<Limit<FilterName>>,
+    /// Shaping class of its people, as the gateways have it in [gateway.uplink.classes], or `none`
+    #[arg(long, value_parser = or_none(class))]
+    pub class: Option<Limit<ClassName>>,
     #[command(flatten)]
     pub output: Output,
 }
@@ -97,6 +101,11 @@ fn or_none<T: Clone + Send + Sync + 'static>(
 fn filter(text: &str) -> Result<FilterName, String> {
     text.parse()
         .map_err(|error: kavadam_domain::InvalidFilterName| error.to_string())
+}
+
+fn class(text: &str) -> Result<ClassName, String> {
+    text.parse()
+        .map_err(|error: kavadam_domain::InvalidClassName| error.to_string())
 }
 
 fn after_quota(text: &str) -> Result<AfterQuota, String> {

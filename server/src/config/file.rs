@@ -251,6 +251,15 @@ section! {
     Uplink {
         up: String = String::new(),
         down: String = String::new(),
+        classes: BTreeMap<String, UplinkClass> = BTreeMap::new(),
+    }
+}
+
+section! {
+    /// What of it those get together whose plan names it.
+    UplinkClass {
+        at_least: String = String::new(),
+        at_most: String = String::new(),
     }
 }
 

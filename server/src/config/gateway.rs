@@ -1,6 +1,7 @@
 //! The gateway's part of the configuration.
 
 mod blocked;
+mod classes;
 mod ipv6;
 mod values;
 
@@ -164,6 +165,7 @@ fn addresses(file: &File, problems: &mut Problems) {
     if let Err(error) = uplink(file) {
         problems.add("gateway.uplink", &format!("{error:#}"));
     }
+    classes::check(file, problems);
     for address in &gateway.dnsmasq.upstream {
         let _: Option<IpAddr> = problems.read("gateway.dnsmasq.upstream", address, "an address");
     }
@@ -365,6 +367,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         burst_octets: burst(file).context("gateway.burst")?,
         ports: ports(file).context("gateway.nat")?,
         uplink: uplink(file).context("gateway.uplink")?,
+        classes: classes::classes(file)?,
         max_sessions: gateway.max_sessions,
         walled_garden,
         garden_names,

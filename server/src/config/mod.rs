@@ -28,7 +28,7 @@ use toml::Table;
 
 use problems::Problems;
 
-pub use file::{File, Filter, Role};
+pub use file::{File, Filter, Role, UplinkClass};
 pub use problems::Problem;
 pub use secret::read_secret;
 

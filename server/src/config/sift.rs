@@ -6,9 +6,11 @@ use toml::{Table, Value};
 use super::file::File;
 use super::problems::Problems;
 
-/// A section whose parts people name themselves, and what each may hold.
-const NAMED: [&str; 2] = ["gateway", "filters"];
-const IN_EACH: [&str; 4] = ["names", "files", "addresses", "ports"];
+/// Sections whose parts people name themselves, and what each part may hold.
+const FILTERS: [&str; 2] = ["gateway", "filters"];
+const IN_FILTER: [&str; 4] = ["names", "files", "addresses", "ports"];
+const CLASSES: [&str; 3] = ["gateway", "uplink", "classes"];
+const IN_CLASS: [&str; 2] = ["at_least", "at_most"];
 
 /// What can be used of `given`; the rest keeps its default and leaves a problem. `example` has every key there is.
 pub(super) fn sift(given: &Table, example: &Table, problems: &mut Problems) -> File {
@@ -46,16 +48,19 @@ fn usable(path: &[&str], given: &Table, example: &Table, problems: &mut Problems
 
 /// What the example has there.
 fn expected(path: &[&str], example: &Table) -> Option<Value> {
-    if path == NAMED {
+    if path == FILTERS || path == CLASSES {
         return Some(Value::Table(Table::new()));
     }
-    match path.strip_prefix(&NAMED) {
-        Some([_]) => {
-            let list = |key: &str| (key.to_owned(), Value::Array(Vec::new()));
-            Some(Value::Table(IN_EACH.map(list).into_iter().collect()))
-        }
+    match (path.strip_prefix(&FILTERS), path.strip_prefix(&CLASSES)) {
+        (Some([_]), _) => Some(part(&IN_FILTER, &Value::Array(Vec::new()))),
+        (_, Some([_])) => Some(part(&IN_CLASS, &Value::String(String::new()))),
         _ => example.get(*path.last()?).cloned(),
     }
+}
+
+fn part(keys: &[&str], value: &Value) -> Value {
+    let keys = keys.iter().map(|key| ((*key).to_owned(), value.clone()));
+    Value::Table(keys.collect())
 }
 
 /// Why this value cannot stand at that key, if it cannot.

@@ -366,3 +366,51 @@ fn a_filter_is_written_like_what_is_blocked_for_all() {
         complains_of(text, &[key]);
     }
 }
+
+#[test]
+fn a_class_is_guaranteed_what_the_line_carries_at_most() {
+    let line = "[gateway.uplink]\nup = '20Mbit'\ndown = '100Mbit'\n";
+    let with = |classes: &str| format!("{line}{classes}");
+    for good in [
+        "[gateway.uplink.classes.free]\n",
+        "[gateway.uplink.classes.free]\nat_most = '50%'\n[gateway.uplink.classes.public-service]\nat_least = '20%'\n",
+        "[gateway.uplink.classes.a]\nat_least = '60%'\nat_most = '100%'\n[gateway.uplink.classes.b]\nat_least = '8Mbit'\n",
+    ] {
+        complains_of(&with(good), &[]);
+    }
+    let many = |count| {
+        let classes = (0..count).map(|number| format!("[gateway.uplink.classes.c{number}]\n"));
+        with(&classes.collect::<Vec<_>>().concat())
+    };
+    complains_of(&many(8), &[]);
+    complains_of(&many(9), &["gateway.uplink.classes"]);
+    complains_of(
+        "[gateway.uplink.classes.free]\nat_most = '50%'\n",
+        &["gateway.uplink.classes"],
+    );
+    // In either direction.
+    for classes in ["at_least = '50%'\nat_most = '49%'\n", "at_most = '1kbit'\n"] {
+        let key = "gateway.uplink.classes";
+        complains_of(&with(&format!("[gateway.uplink.classes.a]\n{classes}")), &[key, key]);
+    }
+    for (classes, key) in [
+        (
+            "a]\nat_least = '61%'\n[gateway.uplink.classes.b]\nat_least = '8Mbit'\n",
+            "",
+        ),
+        ("a]\nat_least = '21Mbit'\n", ""),
+        ("a]\nat_least = '0%'\n", ".a"),
+        ("a]\nat_least = '101%'\n", ".a"),
+        ("a]\nat_least = '-5%'\n", ".a"),
+        ("a]\nat_least = 'half'\n", ".a"),
+        ("a]\nat_least = 20\n", ".a.at_least"),
+        ("a]\nprecedence = 1\n", ".a.precedence"),
+        ("None]\n", ".None"),
+        ("none]\n", ".none"),
+        ("'a b; flush ruleset']\n", ".a b; flush ruleset"),
+        ("'']\n", "."),
+    ] {
+        let key = format!("gateway.uplink.classes{key}");
+        complains_of(&with(&format!("[gateway.uplink.classes.{classes}")), &[&key]);
+    }
+}

@@ -131,6 +131,7 @@ impl World {
             remembered_days: 14,
             after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
             filter: Some("minors".parse().unwrap()),
+            class: Some("free".parse().unwrap()),
         };
         plan.id = tx.save_plan(&plan).await.unwrap();
         let site = tx.save_site("Vizhinjam", true, plan.id).await.unwrap();

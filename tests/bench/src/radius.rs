@@ -186,6 +186,7 @@ async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketA
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     };
     access.set_plan(&plan, "bench", crowd::now()).await?;
     let site = access.set_site("bench", true, "citizen", "bench", crowd::now()).await?;

@@ -161,6 +161,7 @@ impl Paper {
                 interim_secs: wide.then_some(60),
                 remaining_octets: all(u64::MAX),
                 filter: wide.then(|| "minors".parse().ok()).flatten(),
+                class: wide.then(|| "free".parse().ok()).flatten(),
             },
             is_renewable: self.decided & 4 != 0,
             plan: "citizen".into(),

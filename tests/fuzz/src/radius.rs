@@ -119,6 +119,7 @@ pub fn profile(octets: &[u8]) {
         interim_secs: Some(60),
         remaining_octets: None,
         filter: "minors".parse().ok(),
+        class: "free".parse().ok(),
     };
     let request = Draft::request(Code::AccessRequest, [7; 16]).seal_request(1, SECRET);
     let request = Packet::parse(&request.unwrap_or_default());

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use kavadam_domain::{FilterName, Mac};
+use kavadam_domain::{ClassName, FilterName, Mac};
 use kavadam_firewall::{AdoptedSession, FirewallError, Meter, OpenSession, PoolKey, SessionLimits, SessionState, Slot};
 
 use crate::kernel::Kernel;
@@ -29,6 +29,7 @@ pub struct State {
     pub is_clinging: bool,
     /// Those that the rules have.
     pub filters: HashSet<FilterName>,
+    pub classes: HashSet<ClassName>,
     /// Slots whose meters were read.
     pub reads: HashSet<Slot>,
 }
@@ -109,6 +110,12 @@ impl FakeKernel {
         session.unwrap().open.filter
     }
 
+    pub fn class_of(&self, mac: Mac) -> Option<ClassName> {
+        let state = self.state();
+        let session = state.sessions.values().find(|one| one.open.mac == mac);
+        session.unwrap().open.class
+    }
+
     pub fn rates_of(&self, mac: Mac) -> (Option<u64>, Option<u64>) {
         let state = self.state();
         state.sessions.values().find(|one| one.open.mac == mac).unwrap().rates
@@ -126,6 +133,7 @@ impl FakeKernel {
             ipv4: one.open.ipv4,
             label: one.open.label.clone(),
             filter: one.open.filter,
+            class: one.open.class,
             state: if one.is_expired {
                 SessionState::Expired
             } else {
@@ -239,6 +247,7 @@ impl Kernel for FakeKernel {
                     session.rates = (limits.up_bits_per_sec, limits.down_bits_per_sec);
                     session.remaining = limits.timeout;
                     session.open.filter = limits.filter;
+                    session.open.class = limits.class;
                 }
                 Err(error) => failed.push((*slot, error)),
             }
@@ -263,6 +272,10 @@ impl Kernel for FakeKernel {
         let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
         session.open.ipv4 = ipv4;
         Ok(())
+    }
+
+    fn has_class(&self, class: ClassName) -> bool {
+        self.state().classes.contains(&class)
     }
 
     fn has_filter(&self, filter: FilterName) -> bool {

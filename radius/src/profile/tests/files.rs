@@ -97,6 +97,19 @@ fn a_plans_filter_goes_into_what_the_file_says_and_is_left_out_where_there_is_no
 }
 
 #[test]
+fn a_plans_class_goes_into_what_the_file_says_and_is_left_out_where_there_is_none() {
+    let text = format!("{MINE}[always]\nFilter-Id = 'queue-{{class}}'\n");
+    let profiles = own("mine.toml", &text).unwrap();
+    let classed = Limits {
+        class: "free".parse().ok(),
+        ..citizen()
+    };
+    let told = |limits| accepted(profiles.get("mine"), limits, false).text(attr::FILTER_ID);
+    assert_eq!(told(classed).as_deref(), Some("queue-free"));
+    assert_eq!(told(citizen()), None);
+}
+
+#[test]
 fn a_limit_that_is_no_more_is_lifted_as_the_gate_understands() {
     let rates = "up_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Up', lifted = 0 }\n\
                  down_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Down' }\n[orders]\nchange = ['rate']";

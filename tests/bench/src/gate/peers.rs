@@ -75,6 +75,7 @@ pub fn fill(sessions: u32, shares_uplink: bool) -> anyhow::Result<Value> {
             down_bits_per_sec: Some(SPEED_BITS),
             timeout: Some(Duration::from_hours(12)),
             filter: None,
+            class: None,
             label: number.to_string().into_bytes(),
         })?;
     }

@@ -39,6 +39,7 @@ async fn load(dir: &Path, database: &Database) -> (Access, Vec<NasId>) {
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     };
     access.set_plan(&plan, "bench", now()).await.unwrap();
     access.set_site("here", true, "citizen", "bench", now()).await.unwrap();

@@ -168,6 +168,7 @@ async fn furnish(dir: &Path) -> anyhow::Result<(Access, Store)> {
         remembered_days: 14,
         after_quota: AfterQuota::Close,
         filter: None,
+        class: None,
     };
     access.set_plan(&plan, "bench", now()).await?;
     access.set_site("bench", true, "citizen", "bench", now()).await?;

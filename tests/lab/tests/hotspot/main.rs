@@ -10,6 +10,7 @@
 mod advertised;
 mod branches;
 mod captured;
+mod classes;
 mod decoded;
 mod delegated;
 mod ends;
