@@ -281,6 +281,55 @@ fn a_filter_of_a_stock_freeradius_holds_and_one_that_the_gate_has_not_lets_nobod
 }
 
 #[test]
+fn a_class_of_a_stock_freeradius_holds_and_what_is_none_lets_people_in_without() {
+    let _machine = beside_others();
+    let secrets = tempfile::tempdir().unwrap();
+    let line =
+        "[gateway.uplink]\nup = \"20Mbit\"\ndown = \"20Mbit\"\n[gateway.uplink.classes.free]\nat_most = \"50%\"\n";
+    let config = over_udp(&secrets) + line;
+    let mut scene = Scene::built(secrets, &config, |centre| {
+        let class = |name: &str| format!("\tChilliSpot-Config = \"kavadam.class={name}\", Session-Timeout = 600, ");
+        let classed = USERS
+            .replace("\tSession-Timeout = 600, Idle", &(class("free") + "Idle"))
+            .replace("\tSession-Timeout = 600, WISPr", &(class("Free Of Charge") + "WISPr"));
+        centre.write("mods-config/files/authorize", &classed)?;
+        centre.sign_answers()
+    });
+    let (staff, known) = (phone(&mut scene.world), phone(&mut scene.world));
+    let welcome = log_on(&staff, "staff", "a password");
+    assert!(welcome.contains("res=success"), "{welcome}");
+    assert!(until(Duration::from_secs(10), || is_online(&known)), "without a class");
+    let said = |words: &str| fs::read_to_string(scene.world.gateway.log()).unwrap().contains(words);
+    assert!(said("kavadam.class is no name of a class"));
+    let class_of = |phone: &Phone| {
+        let trace = scene.world.admin_json(&["gate", "trace", phone.mac()]).unwrap();
+        let facts = trace["steps"].as_array().unwrap().clone();
+        let step = facts.into_iter().find(|step| step["rule"] == "classed");
+        step.map(|step| step["fact"].as_str().unwrap().to_owned())
+    };
+    assert!(class_of(&staff).unwrap().ends_with("of the class free"));
+    assert_eq!(class_of(&known), None);
+    for (class, fact) in [
+        ("nobodys", Some("its class nobodys is not among")),
+        ("free", Some("of the class free")),
+        ("none", None),
+    ] {
+        let attributes = format!("User-Name = \"staff\"\nChilliSpot-Config = \"kavadam.class={class}\"");
+        let answer = order(&scene.world, "coa", &attributes);
+        assert!(answer.contains("Received CoA-ACK"), "{answer}");
+        let told = class_of(&staff);
+        assert!(told.is_some() == fact.is_some() && told.unwrap_or_default().contains(fact.unwrap_or_default()));
+    }
+    let refused = order(
+        &scene.world,
+        "coa",
+        "User-Name = \"staff\"\nChilliSpot-Config = \"kavadam.class=\"",
+    );
+    assert!(refused.contains("Error-Cause = Invalid-Attribute-Value"), "{refused}");
+    assert!(is_online(&staff) && is_online(&known));
+}
+
+#[test]
 fn the_log_says_why_a_centre_that_does_not_sign_is_not_heard() {
     let _machine = beside_others();
     let mut scene = Scene::with(|_| Ok(()));
