@@ -6,7 +6,7 @@
 //! in the kernel, up to the removal of the meters. Records wait in memory, in order, and are tried again every second; until they
 //! are written nobody logs in, and nobody is told what is not durable.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::core::{Answer, AskId, Command, Core, Deed, Deeds, Device, Input, MOST_HALTED, Told, View, WaiterId};
+use crate::core::{Answer, AskId, Command, Core, Deed, Deeds, Device, Input, Told, View, WaiterId};
 use crate::courier::CourierHandle;
 use crate::devices::Devices;
 use crate::kernel::Kernel;
@@ -255,7 +255,7 @@ impl<K: Kernel> Engine<K> {
     /// Stops whom nothing more is due, commits what must not be lost, then does the rest, and then what follows from it.
     async fn carry_out(&mut self, mut commands: Vec<Command>) {
         while !commands.is_empty() {
-            let (mut rest, mut halts) = (Vec::new(), Vec::new());
+            let (mut rest, mut halts) = (Vec::new(), BTreeSet::new());
             let mut is_urgent = false;
             for command in commands {
                 is_urgent |= matches!(command, Command::Spool(_) | Command::Save(_));
@@ -267,12 +267,12 @@ impl<K: Kernel> Engine<K> {
                     Command::Save(row) => self.pending.saved.push(*row),
                     // May wait for the next commit: a row too many costs nothing.
                     Command::Forget(id) => self.pending.forgotten.push(id),
-                    Command::Halt(slot) => halts.push(slot),
+                    Command::Halt(slot) => _ = halts.insert(slot),
                     other => rest.push(other),
                 }
             }
-            for some in halts.chunks(MOST_HALTED) {
-                self.core.halt_all(some, clock::both());
+            if !halts.is_empty() {
+                self.core.halt_all(&halts, clock::both);
             }
             if is_urgent {
                 self.commit().await;

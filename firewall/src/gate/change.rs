@@ -1,6 +1,7 @@
 //! Sessions changed, those of the same moment in one transaction: deleted and added, since elements cannot be changed.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -113,6 +114,15 @@ impl Gate {
     }
 }
 
+/// Whether the kernel objects to an element, and would not to another session's.
+fn is_about_one(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EEXIST))
+}
+
+fn unchanged(error: &io::Error) -> FirewallError {
+    FirewallError::kernel("change a session")(same(error))
+}
+
 impl Session {
     /// Whether what its plan names is not the same.
     fn is_named_otherwise(&self, new: &Self) -> bool {
@@ -187,18 +197,24 @@ impl State {
                 }
                 // It says no more than that some session cannot be changed: then once more, session by session.
                 Err(_) if is_gathered => is_gathered = false,
-                // It expired between the look and the change.
-                Err((refused, Some(at))) if refused.error.raw_os_error() == Some(libc::ENOENT) => {
-                    let gone = left.remove(at).slot;
-                    failed.push((gone, FirewallError::Expired(gone)));
+                Err((refused, Some(at))) if is_about_one(&refused.error) => {
+                    let slot = left.remove(at).slot;
+                    failed.push((slot, self.unchanged(slot, &refused.error)));
                 }
                 Err((refused, _)) => {
-                    let why = || FirewallError::kernel("change a session")(same(&refused.error));
-                    failed.extend(left.drain(..).map(|change| (change.slot, why())));
+                    failed.extend(left.drain(..).map(|change| (change.slot, unchanged(&refused.error))));
                 }
             }
         }
         failed
+    }
+
+    /// Why a session was not changed: it may have expired between the look and the change, or somebody else has changed its elements.
+    fn unchanged(&mut self, slot: Slot, error: &io::Error) -> FirewallError {
+        match self.by_slot(set::LIM_DOWN, &[slot]) {
+            Ok(online) if online.is_empty() => FirewallError::Expired(slot),
+            _ => unchanged(error),
+        }
     }
 
     /// Moves those that are gone from `left` to `failed`, and carries out the rest. What was refused comes with the place of the change that it is about.
@@ -208,7 +224,7 @@ impl State {
         left: &mut Vec<Change>,
         failed: &mut Vec<(Slot, FirewallError)>,
     ) -> Result<(), (Refused, Option<usize>)> {
-        let unread = |error: std::io::Error| (Refused::from(error), None);
+        let unread = |error: io::Error| (Refused::from(error), None);
         let slots: Vec<Slot> = left.iter().map(|change| change.slot).collect();
         let online = self.by_slot(set::LIM_DOWN, &slots).map_err(unread)?;
         let is_there = |slot: Slot| {
@@ -228,7 +244,7 @@ impl State {
             numbers.push(batch.next_number());
             let expires_ms = online.get(&change.slot).and_then(|element| element.expires_ms);
             let written = self.write_change(change, expires_ms, &named, &mut batch);
-            written.map_err(|error| unread(std::io::Error::other(error)))?;
+            written.map_err(|error| unread(io::Error::other(error)))?;
         }
         let end = batch.next_number();
         self.nft.commit_or_tell(batch).map_err(|refused| {
@@ -239,7 +255,7 @@ impl State {
     }
 
     /// Which elements there are of the filters and classes that change. Of one that the configuration no longer has the sets may be there, or not.
-    fn named_anew(&mut self, changes: &[Change]) -> std::io::Result<HashSet<(String, Vec<u8>)>> {
+    fn named_anew(&mut self, changes: &[Change]) -> io::Result<HashSet<(String, Vec<u8>)>> {
         let mut keys = Vec::new();
         for Change { slot, new, .. } in changes {
             if let Some(old) = self.sessions.get(slot).filter(|old| old.is_named_otherwise(new)) {

@@ -1,7 +1,7 @@
 //! Sessions in the kernel: opened, metered, limited, closed and found again.
 //!
 //! **Blocking.** Every method is a handful of netlink messages that the kernel answers while they are sent, 10 to 100 µs
-//! in all, under one mutex: less than handing the work to another thread would cost, so async code may call them directly.
+//! in all, or as much for each session where there are many, under one mutex: less than handing the work to another thread would cost, so async code may call them directly.
 //! Only [`Gate::load`], [`Gate::restore`] and [`Gate::verify`] (they ask `nft` what it sees), [`Gate::adopt`], and reading thousands of meters at once
 //! take longer and belong on `spawn_blocking`.
 //!
@@ -411,8 +411,8 @@ impl Gate {
         self.state().adopt()
     }
 
-    /// Sessions whose time ran out in the kernel and that wait to be closed, their meters intact. Expiry sends no event:
-    /// ask with every poll of the meters.
+    /// Sessions whose time ran out in the kernel and that wait to be closed, their meters intact. Expiry sends no event; whoever knows when it set which
+    /// end need not ask.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].

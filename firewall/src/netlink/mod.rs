@@ -6,6 +6,7 @@
 mod events;
 pub(crate) mod expression;
 pub(crate) mod lan;
+mod many;
 mod nft;
 mod queue;
 mod route;

@@ -11,7 +11,7 @@ use super::nft::{self, Batch, Counter, Element, Quota, Table};
 use super::wire::{self, Writer};
 
 /// Keys in one request: as many answers must fit in the receive buffer.
-const KEYS_PER_REQUEST: usize = 512;
+pub(super) const KEYS_PER_REQUEST: usize = 512;
 const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 /// The kernel's dumps come in pieces of at most 32 KiB.
 const DATAGRAM_OCTETS: usize = 64 << 10;
@@ -36,7 +36,7 @@ impl From<io::Error> for Refused {
 }
 
 /// What was waiting in the socket.
-enum Received<R> {
+pub(super) enum Received<R> {
     Nothing,
     Datagram(Option<R>),
 }
@@ -44,7 +44,7 @@ enum Received<R> {
 /// A connection to one kernel subsystem.
 pub struct Channel {
     /// Which is spoken of; the kernel's other subsystems know of none.
-    table: Table,
+    pub(super) table: Table,
     port: u32,
     /// What changes while it is read may be there or not.
     is_at_a_glance: bool,
@@ -203,25 +203,6 @@ impl Channel {
         Ok(found)
     }
 
-    /// Whether each of these keys is in a set. All are asked for at once, as those that are not would end a question for several.
-    pub fn has_elements(&mut self, set: &str, keys: &[Vec<u8>]) -> io::Result<Vec<bool>> {
-        let table = self.table.clone();
-        let mut is_there = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(KEYS_PER_REQUEST) {
-            let requests = keys.iter().map(|key| {
-                let table = &table;
-                move |sequence| table.get_elements(nft::FAMILY_INET, set, &[key], sequence)
-            });
-            for errno in self.ask_all(requests, |_, _| {})? {
-                is_there.push(errno != libc::ENOENT);
-                if errno != libc::ENOENT {
-                    errno_result(errno)?;
-                }
-            }
-        }
-        Ok(is_there)
-    }
-
     /// Reads a whole set. Slow when there are many: for the start of the process only.
     pub fn all_elements(&mut self, set: &str) -> io::Result<Vec<Element>> {
         let table = self.table.clone();
@@ -250,29 +231,6 @@ impl Channel {
         })?;
         errno_result(errno)?;
         quota.ok_or_else(no_answer)
-    }
-
-    /// Reads quota objects, as many as there are names.
-    pub fn quotas(&mut self, names: &[String]) -> io::Result<Vec<Quota>> {
-        let table = self.table.clone();
-        let mut quotas = Vec::with_capacity(names.len());
-        for names in names.chunks(KEYS_PER_REQUEST) {
-            let requests = names.iter().map(|name| {
-                let table = &table;
-                move |sequence| table.get_quota(name, sequence)
-            });
-            let mut shown = vec![None; names.len()];
-            let errnos = self.ask_all(requests, |at, body| {
-                if let Some(shown) = shown.get_mut(at) {
-                    *shown = table.read_quota(body);
-                }
-            })?;
-            errnos.into_iter().try_for_each(errno_result)?;
-            for quota in shown {
-                quotas.push(quota.ok_or_else(no_answer)?);
-            }
-        }
-        Ok(quotas)
     }
 
     /// Reads one counter of our table of this family; `None`: it is not there.
@@ -326,41 +284,6 @@ impl Channel {
         }
     }
 
-    /// Sends several requests, each of one message, at once, and passes on the bodies of their answers with the place of the request; returns their
-    /// error numbers in order. That one is refused keeps no other from it.
-    pub fn ask_all(
-        &mut self,
-        requests: impl IntoIterator<Item = impl FnOnce(u32) -> Writer>,
-        mut each: impl FnMut(usize, &[u8]),
-    ) -> io::Result<Vec<i32>> {
-        let first = self.next_sequence();
-        let mut all = Writer::default();
-        let mut errnos = Vec::new();
-        for (request, offset) in requests.into_iter().zip(0..) {
-            all.append(&request(first.wrapping_add(offset)));
-            errnos.push(None);
-        }
-        if errnos.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.send(&all)?;
-        while errnos.contains(&None) {
-            let received = self.receive(|message| {
-                let at = usize::try_from(message.sequence.wrapping_sub(first)).unwrap_or(usize::MAX);
-                match errnos.get_mut(at) {
-                    Some(errno) if message.kind == wire::ERROR => *errno = Some(message.errno()),
-                    Some(_) => each(at, message.body),
-                    None => {}
-                }
-                None::<()>
-            })?;
-            if matches!(received, Received::Nothing) {
-                return Err(no_answer());
-            }
-        }
-        Ok(errnos.into_iter().flatten().collect())
-    }
-
     /// Asks for everything of a kind; `each` takes what one message holds.
     pub fn dump<T>(
         &mut self,
@@ -400,7 +323,7 @@ impl Channel {
         Err(io::Error::from_raw_os_error(libc::EINTR))
     }
 
-    fn send(&mut self, writer: &Writer) -> io::Result<()> {
+    pub(super) fn send(&mut self, writer: &Writer) -> io::Result<()> {
         // What an earlier request left unread must not take the room of this one's answers.
         while let Received::Datagram(_) = self.receive(|_| None::<()>)? {}
         if writer.len() > USUAL_OCTETS {
@@ -420,7 +343,7 @@ impl Channel {
     }
 
     /// Reads one datagram and returns the first `Some` that `each` makes of its messages.
-    fn receive<R>(&mut self, mut each: impl FnMut(wire::Message) -> Option<R>) -> io::Result<Received<R>> {
+    pub(super) fn receive<R>(&mut self, mut each: impl FnMut(wire::Message) -> Option<R>) -> io::Result<Received<R>> {
         self.buffer.clear();
         match self.socket.recv(&mut self.buffer, 0) {
             Ok(_) => {
@@ -446,6 +369,6 @@ pub fn errno_result(errno: i32) -> io::Result<()> {
     }
 }
 
-fn no_answer() -> io::Error {
+pub(super) fn no_answer() -> io::Error {
     io::Error::other("the kernel did not answer")
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kavadam_domain::session::terminate_cause;
 use kavadam_firewall::{FirewallError, Meter, OpenSession, PoolKey, SessionLimits, Slot};
+use kavadam_radius::ErrorCause;
 
 use super::session::{Session, SessionRow};
 use super::{AskId, Command, Core, Deed, HALT_TIMEOUT, Now, Told, WaiterId, warn_kernel};
@@ -19,6 +20,14 @@ const MOST_LIMITED: usize = 1_000;
 pub(super) struct Opening {
     pub row: SessionRow,
     pub waiters: Vec<WaiterId>,
+}
+
+/// An order that holds when the kernel has been told.
+#[derive(Debug)]
+pub(super) struct Obeyed {
+    pub waiter: WaiterId,
+    pub slot: Slot,
+    pub pool: PoolKey,
 }
 
 /// What is done in the kernel at one go, each kind of it together.
@@ -50,8 +59,9 @@ impl<K: Kernel> Core<K> {
             deeds.closes.extend(std::mem::take(&mut self.unclosed));
         }
         self.close_all(&deeds.closes);
-        self.limit_all(&deeds.limits, now);
+        let gone = self.limit_all(&deeds.limits, now);
         self.fit_all(&deeds.fits);
+        self.tell_obeyed(&gone);
         self.open_all(&deeds.opens, now);
         std::mem::take(&mut self.out)
     }
@@ -98,7 +108,7 @@ impl<K: Kernel> Core<K> {
         let later = self.unlimited.iter().nth(MOST_LIMITED).copied();
         let later = later.map(|first| self.unlimited.split_off(&first)).unwrap_or_default();
         let unlimited = std::mem::replace(&mut self.unlimited, later);
-        self.limit_all(&unlimited, now);
+        _ = self.limit_all(&unlimited, now);
     }
 
     fn take_opening(&mut self, ask: AskId) -> Option<Opening> {
@@ -156,7 +166,9 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    fn limit_all(&mut self, slots: &BTreeSet<Slot>, now: Now) {
+    /// Gives back those whose time had run out before.
+    fn limit_all(&mut self, slots: &BTreeSet<Slot>, now: Now) -> BTreeSet<Slot> {
+        let mut gone = BTreeSet::new();
         let wanted = |session: &Session| SessionLimits {
             up_bits_per_sec: session.row.limits.up_bits_per_sec,
             down_bits_per_sec: session.row.limits.down_bits_per_sec,
@@ -170,12 +182,19 @@ impl<K: Kernel> Core<K> {
         let online = sessions.filter(|session| session.is_online());
         let wanted = online.map(|session| (session.slot, wanted(session))).collect();
         for (slot, error) in self.kernel.limit_all(&wanted) {
-            // That a session has just expired is no failure: it is about to be ended.
-            if !matches!(error, FirewallError::Expired(_)) {
-                warn_kernel(&error);
-                self.unlimited.insert(slot);
+            match error {
+                // Its time ran out before the kernel heard that it has more: we would take it for online, and its device would be offline.
+                FirewallError::Expired(_) => {
+                    self.halt(slot, terminate_cause::SESSION_TIMEOUT);
+                    gone.insert(slot);
+                }
+                error => {
+                    warn_kernel(&error);
+                    self.unlimited.insert(slot);
+                }
             }
         }
+        gone
     }
 
     fn fit_all(&mut self, keys: &BTreeSet<PoolKey>) {
@@ -192,6 +211,20 @@ impl<K: Kernel> Core<K> {
             if let Some(pool) = self.pools.get_mut(&key) {
                 pool.kernel_octets = limit_octets;
             }
+        }
+    }
+
+    /// Tells those who ordered something, now that the kernel has been told.
+    fn tell_obeyed(&mut self, gone: &BTreeSet<Slot>) {
+        for Obeyed { waiter, slot, pool } in std::mem::take(&mut self.obeyed) {
+            let result = if gone.contains(&slot) {
+                Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND)
+            } else if self.unlimited.contains(&slot) || self.unfit.contains(&pool) {
+                Err(ErrorCause::RESOURCES_UNAVAILABLE)
+            } else {
+                Ok(())
+            };
+            self.tell(waiter, Told::Ordered(result));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Ends: halt, read, report, remove. See the module's head for why in this order.
 
-use std::time::Instant;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
 use kavadam_domain::session::terminate_cause;
@@ -10,6 +11,9 @@ use super::session::{Phase, Session};
 use super::{Command, Core, Deed, HALT, HALT_TIMEOUT, Now, Told, WaiterId, warn_kernel};
 use crate::kernel::Kernel;
 use crate::report::Kind;
+
+/// After a reading that failed.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 impl Session {
     pub(super) const fn final_at(&self) -> Option<Instant> {
@@ -53,22 +57,33 @@ impl<K: Kernel> Core<K> {
         self.out.push(Command::Halt(slot));
     }
 
-    /// Nothing passes any more a few milliseconds from now, and the meters are final soon after. No more at once than [`MOST_HALTED`].
-    pub fn halt_all(&mut self, slots: &[Slot], now: Now) {
+    /// Nothing passes any more a few milliseconds from now, and the meters are final soon after, counted from when the kernel has been told: it may
+    /// have been busy.
+    pub fn halt_all(&mut self, slots: &BTreeSet<Slot>, clock: impl Fn() -> Now) {
         let timeouts = slots.iter().map(|slot| (*slot, Some(HALT_TIMEOUT))).collect();
-        for (_, error) in self.kernel.set_timeouts(&timeouts) {
+        let mut halted = slots.clone();
+        for (slot, error) in self.kernel.set_timeouts(&timeouts) {
             if !matches!(error, FirewallError::Expired(_) | FirewallError::UnknownSlot(_)) {
-                // Closing, later, will end it all the same.
+                // The next tick tries again.
                 warn_kernel(&error);
+                halted.remove(&slot);
             }
         }
-        for slot in slots {
-            if let Some(session) = self.sessions.get_mut(slot)
+        let is_final = clock().mono + HALT;
+        for slot in halted {
+            if let Some(session) = self.sessions.get_mut(&slot)
                 && let Phase::Halting { final_at, .. } = &mut session.phase
             {
-                *final_at = Some(now.mono + HALT);
+                *final_at = Some(is_final);
             }
         }
+    }
+
+    /// Those that the kernel did not halt.
+    pub(super) fn retry_halts(&mut self) {
+        let ending = self.mourners.keys().filter_map(|slot| self.sessions.get(slot));
+        let unhalted = ending.filter(|session| !session.is_online() && session.final_at().is_none());
+        self.out.extend(unhalted.map(|session| Command::Halt(session.slot)));
     }
 
     pub(super) fn halt_pool(&mut self, key: PoolKey, cause: u32) {
@@ -114,8 +129,15 @@ impl<K: Kernel> Core<K> {
                 }
             }
             Err(error) => {
-                // The meters stay in the kernel: the next tick tries again.
+                // The meters stay in the kernel, to be read a little later.
                 warn_kernel(&error);
+                for slot in slots {
+                    if let Some(Session { phase, .. }) = self.sessions.get_mut(&slot)
+                        && let Phase::Halting { final_at, .. } = phase
+                    {
+                        *final_at = Some(now.mono + READ_AGAIN);
+                    }
+                }
                 return;
             }
         }

@@ -48,7 +48,7 @@ use kavadam_radius::{AccessRequest, Credential, ErrorCause, Grant, LimitsPatch, 
 use crate::kernel::Kernel;
 use crate::report::Report;
 pub use deeds::Deeds;
-use deeds::Opening;
+use deeds::{Obeyed, Opening};
 use login::Login;
 use session::{Pool, Session};
 
@@ -61,8 +61,6 @@ pub const USED_UP_BELOW_OCTETS: u64 = 65_536;
 const HALT_TIMEOUT: Duration = Duration::from_millis(10);
 /// The kernel ends a halted session within two of its ticks, each at most 10 ms; after this its meters are final.
 const HALT: Duration = Duration::from_millis(40);
-/// Sessions halted at one go: the kernel is told of them in some milliseconds, so that [`HALT`] holds for the last of them too.
-pub const MOST_HALTED: usize = 128;
 /// How long a refusal of a device's MAC is remembered, so that its probes do not flood the server.
 const REFUSAL_REMEMBERED: Duration = Duration::from_mins(1);
 /// Likewise when no server answered.
@@ -249,6 +247,8 @@ pub struct Core<K> {
     refused: HashMap<Mac, Instant>,
     /// Who waits for an end.
     mourners: HashMap<Slot, Vec<(WaiterId, Told)>>,
+    /// Who waits for an order to hold.
+    obeyed: Vec<Obeyed>,
     /// Classes that were asked for and are not here; each is told of once.
     missing_classes: BTreeSet<ClassName>,
     last_number: u64,
@@ -280,6 +280,7 @@ impl<K: Kernel> Core<K> {
             renewals: HashMap::new(),
             refused: HashMap::new(),
             mourners: HashMap::new(),
+            obeyed: Vec::new(),
             missing_classes: BTreeSet::new(),
             last_number: 0,
             out: Vec::new(),
@@ -387,6 +388,7 @@ impl<K: Kernel> Core<K> {
     fn tick(&mut self, now: Now) {
         self.refused.retain(|_, until| *until > now.mono);
         self.retry_deeds(now);
+        self.retry_halts();
         self.finish_halted(now);
         self.end_overdue(now);
         self.poll(now);

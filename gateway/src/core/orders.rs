@@ -5,6 +5,7 @@ use kavadam_domain::{ClassName, FilterName, Limits};
 use kavadam_firewall::Slot;
 use kavadam_radius::{ErrorCause, LimitsPatch, Target};
 
+use super::deeds::Obeyed;
 use super::session::Session;
 use super::{Core, Now, Told, WaiterId};
 use crate::kernel::Kernel;
@@ -33,9 +34,12 @@ impl<K: Kernel> Core<K> {
             self.apply_limits(slot, limits, now);
             self.outdate_questions(slot);
             self.look_at_pool(pool, now);
-            Ok(())
+            Ok(Obeyed { waiter, slot, pool })
         });
-        self.tell(waiter, Told::Ordered(result));
+        match result {
+            Ok(obeyed) => self.obeyed.push(obeyed),
+            Err(cause) => self.tell(waiter, Told::Ordered(Err(cause))),
+        }
     }
 
     /// Whether this gate has the filter, if one is asked for; the log says where not.

@@ -147,7 +147,7 @@ impl Scene {
                     return;
                 }
                 if let Command::Halt(slot) = halt {
-                    self.core.halt_all(&[slot], self.now);
+                    self.core.halt_all(&[slot].into(), || self.now);
                 }
             }
             let is_record = |one: &Command| matches!(one, Command::Spool(_) | Command::Save(_) | Command::Forget(_));

@@ -20,6 +20,9 @@ pub struct Batch {
     gathered: Option<Gathered>,
 }
 
+/// An attribute holds less than 64 KiB: beyond this a set's elements go on in another message.
+const MOST_GATHERED_OCTETS: usize = 32 << 10;
+
 /// Elements set by set, and what has to wait until no element points to it.
 #[derive(Debug, Default)]
 struct Gathered {
@@ -30,7 +33,10 @@ struct Gathered {
 
 impl Gathered {
     fn put(sets: &mut Vec<(String, Writer)>, set: &str, entry: &Entry) {
-        let at = sets.iter().position(|(known, _)| known == set);
+        let has_room = |elements: &Writer| elements.len() < MOST_GATHERED_OCTETS;
+        let at = sets
+            .iter()
+            .position(|(known, elements)| known == set && has_room(elements));
         let at = at.unwrap_or_else(|| {
             sets.push((set.to_owned(), Writer::default()));
             sets.len() - 1

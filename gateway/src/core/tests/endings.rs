@@ -252,6 +252,62 @@ fn more_time_that_comes_when_the_time_is_over_leaves_nobody_offline_in_a_session
 }
 
 #[test]
+fn more_time_that_the_kernel_hears_of_too_late_ends_the_session_and_whoever_ordered_it_is_told() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.pass(Duration::from_secs(3_599));
+    let waiter = scene.waiter();
+    let more = Limits {
+        session_secs: Some(7_200),
+        ..lease(10 * MB).limits
+    };
+    let order = Input::Change(target(mac(1)), more.into(), waiter);
+    let commands = scene.core.handle(order, scene.now);
+    // As long as it takes to write it down.
+    scene.kernel.pass(Duration::from_secs(1));
+    scene.take(commands);
+    let refused = Told::Ordered(Err(ErrorCause::SESSION_CONTEXT_NOT_FOUND));
+    assert_eq!(scene.told.last(), Some(&(waiter, refused)));
+    scene.step(SETTLED);
+    assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::SESSION_TIMEOUT));
+    scene.online(1, lease(10 * MB));
+}
+
+#[test]
+fn an_order_that_the_kernel_does_not_take_is_not_acknowledged_and_tried_again() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.kernel.state().is_stubborn = true;
+    let waiter = scene.waiter();
+    let slower = Limits {
+        down_bits_per_sec: Some(1_000_000),
+        ..lease(10 * MB).limits
+    };
+    scene.handle(Input::Change(target(mac(1)), slower.into(), waiter));
+    let failed = Told::Ordered(Err(ErrorCause::RESOURCES_UNAVAILABLE));
+    assert_eq!(scene.told.last(), Some(&(waiter, failed)));
+    scene.kernel.state().is_stubborn = false;
+    scene.step(Duration::from_secs(1));
+    assert_eq!(scene.kernel.rates_of(mac(1)).1, Some(1_000_000));
+}
+
+#[test]
+fn what_passes_until_the_kernel_halts_a_session_is_in_its_stop() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.kernel.state().is_stubborn = true;
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.step(Duration::from_secs(1));
+    assert_eq!(scene.flow(1, MB), MB, "it was not halted");
+    scene.kernel.state().is_stubborn = false;
+    scene.step(Duration::from_secs(1));
+    assert_eq!(scene.flow(1, MB), 0);
+    scene.step(SETTLED);
+    assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::USER_REQUEST));
+    assert_eq!(scene.last_report().down_octets, MB);
+}
+
+#[test]
 fn who_ends_at_the_same_moment_is_removed_together() {
     let mut scene = Scene::new();
     for number in 1..=5 {

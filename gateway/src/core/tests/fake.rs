@@ -27,6 +27,8 @@ pub struct State {
     pub asked_to_close: Vec<usize>,
     /// Sessions are not let go.
     pub is_clinging: bool,
+    /// Neither limits nor ends are taken.
+    pub is_stubborn: bool,
     /// Those that the rules have.
     pub filters: HashSet<FilterName>,
     pub classes: HashSet<ClassName>,
@@ -40,6 +42,13 @@ pub struct Session {
     pub is_expired: bool,
     pub meter: Meter,
     pub rates: (Option<u64>, Option<u64>),
+}
+
+impl Session {
+    /// The timeout of a halt has passed when anybody looks.
+    fn is_over(&self) -> bool {
+        self.is_expired || self.remaining.is_some_and(|left| left <= Duration::from_millis(10))
+    }
 }
 
 #[derive(Default)]
@@ -70,8 +79,7 @@ impl FakeKernel {
         let Some(session) = state.sessions.values_mut().find(|one| one.open.mac == mac) else {
             return (0, None);
         };
-        // The timeout of a halt has passed when anybody looks.
-        if session.is_expired || session.remaining.is_some_and(|left| left <= Duration::from_millis(10)) {
+        if session.is_over() {
             return (0, None);
         }
         let pool = state.pools.get_mut(&session.open.pool).unwrap();
@@ -91,6 +99,14 @@ impl FakeKernel {
 
     pub fn is_open(&self, mac: Mac) -> bool {
         self.state().sessions.values().any(|one| one.open.mac == mac)
+    }
+
+    /// Whether its packets pass, as far as its time goes.
+    pub fn is_flowing(&self, mac: Mac) -> bool {
+        self.state()
+            .sessions
+            .values()
+            .any(|one| one.open.mac == mac && !one.is_over())
     }
 
     pub fn pool_of(&self, mac: Mac) -> PoolKey {
@@ -152,6 +168,9 @@ impl FakeKernel {
 
 impl State {
     fn living(&mut self, slot: Slot) -> Result<&mut Session, FirewallError> {
+        if self.is_stubborn {
+            return Err(FirewallError::NotPermitted);
+        }
         let session = self.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
         if session.is_expired {
             return Err(FirewallError::Expired(slot));
@@ -181,7 +200,7 @@ impl FakeKernel {
         if let Some((slot, _)) = state.sessions.iter().find(|(_, one)| one.open.mac == session.mac) {
             return Err(FirewallError::DeviceOnline(*slot));
         }
-        assert!(session.label.len() <= 200);
+        assert!(session.label.len() <= 160);
         state.last += 1;
         let slot = Slot(state.last);
         let entry = Session {

@@ -118,7 +118,7 @@ proptest! {
                     rows.remove(&id);
                 }
             }
-            for row in rows.values().filter(|row| is_settled && !row.is_stopped && scene.kernel.is_open(row.mac)) {
+            for row in rows.values().filter(|row| is_settled && !row.is_stopped && scene.kernel.is_flowing(row.mac)) {
                 prop_assert_eq!(scene.kernel.filter_of(row.mac), row.limits.filter);
                 prop_assert_ne!(row.limits.filter, "nobodys".parse().ok());
             }
