@@ -4,7 +4,7 @@
 //! over a restart. When the classes of the configuration get other numbers the map is filled anew: a class that comes or goes moves sessions, and
 //! ends none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
 use kavadam_domain::ClassName;
@@ -109,36 +109,45 @@ impl State {
         }
     }
 
-    fn move_sessions(&mut self, classes: Classes) -> io::Result<()> {
-        self.classes = classes;
+    fn move_sessions(&mut self, mut classes: Classes) -> io::Result<()> {
         let are_some = self.sessions.values().any(|session| session.queue.is_some());
-        if self.classes.is_empty() && !are_some {
+        if classes.is_empty() && !are_some {
+            self.classes = classes;
             return Ok(());
         }
+        let mut queues = HashMap::new();
         let mut has_moved = false;
-        for session in self.sessions.values_mut() {
+        for (slot, session) in &self.sessions {
             let is_at = session.queue.and_then(share::class_of);
-            if is_at != self.classes.number(session.class) {
-                session.queue = self.classes.next_queue(session.class);
-                has_moved = true;
-            }
+            let stays = is_at == classes.number(session.class);
+            has_moved |= !stays;
+            let queue = if stays {
+                session.queue
+            } else {
+                classes.next_queue(session.class)
+            };
+            queues.insert(*slot, queue);
         }
-        let entry = |(slot, session): (&Slot, &Session)| {
+        let entry = |(slot, queue): (&Slot, &Option<u32>)| {
             Some(SetEntry {
                 key: slot.0.to_ne_bytes().to_vec(),
-                value: Some(session.queue?.to_ne_bytes().to_vec()),
+                value: Some((*queue)?.to_ne_bytes().to_vec()),
                 ends_range: false,
             })
         };
-        let entries: Vec<SetEntry> = self.sessions.iter().filter_map(entry).collect();
+        let entries: Vec<SetEntry> = queues.iter().filter_map(entry).collect();
         // Some may have ended while there were no classes, and left theirs behind.
-        if !has_moved && self.nft.all_elements(set::CLASSED)?.len() == entries.len() {
-            return Ok(());
+        if has_moved || self.nft.all_elements(set::CLASSED)?.len() != entries.len() {
+            let mut batch = self.nft.batch();
+            batch
+                .empty(FAMILY_INET, set::CLASSED)
+                .entries(FAMILY_INET, set::CLASSED, &entries);
+            self.nft.commit(batch)?;
         }
-        let mut batch = self.nft.batch();
-        batch
-            .empty(FAMILY_INET, set::CLASSED)
-            .entries(FAMILY_INET, set::CLASSED, &entries);
-        self.nft.commit(batch)
+        self.classes = classes;
+        for (slot, session) in &mut self.sessions {
+            session.queue = queues.get(slot).copied().flatten();
+        }
+        Ok(())
     }
 }
