@@ -1,7 +1,10 @@
 //! Two devices with one hardware address, noticed by how they ask for an address: behind one access point, where the bridge sees but one port, each
-//! still asks in its own way. A device that now runs another system asks differently from then on; two that are both there take turns.
+//! still asks in its own way whenever it joins. A device that now runs another system asks differently from then on, and one that starts from the
+//! network asks twice at each start; two that are both there take turns.
+//!
+//! dnsmasq tells how a device asked when it joins. Of a lease that is renewed it tells what it heard then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,14 +35,22 @@ impl Fingerprint {
     }
 }
 
-#[derive(Debug)]
+/// A single return may be a start from the network, or a look into another system.
+const RETURNS: usize = 2;
+/// Ways of asking that are remembered of a device.
+const MOST_WAYS: usize = 4;
+/// Between two lines in the log, whoever they are about: invented addresses shall not fill it.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Devices beyond which those are forgotten that have not asked for long.
+const MANY: usize = 4_096;
+
+#[derive(Debug, Default)]
 struct Asked {
-    latest: Fingerprint,
-    at: Instant,
-    /// What it was before, and when last.
-    before: Option<(Fingerprint, Instant)>,
-    /// When it came back to that.
-    returned: Option<Instant>,
+    /// Each way once, with when it was used last; the latest last.
+    ways: VecDeque<(Fingerprint, Instant)>,
+    /// When it came back to a way that it had left; the latest last.
+    returns: VecDeque<Instant>,
+    is_told: bool,
 }
 
 /// How devices asked, as they did; cheap to clone.
@@ -47,7 +58,15 @@ struct Asked {
 pub(crate) struct Fingerprints {
     /// A device that is there asks at least this often.
     within: Duration,
-    by_mac: Arc<Mutex<HashMap<Mac, Asked>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_mac: HashMap<Mac, Asked>,
+    told: Option<Instant>,
+    /// How many there were when those of long ago were last forgotten.
+    kept: usize,
 }
 
 impl Fingerprints {
@@ -55,7 +74,7 @@ impl Fingerprints {
     pub fn new(lease: Duration) -> Self {
         Self {
             within: lease,
-            by_mac: Arc::default(),
+            state: Arc::default(),
         }
     }
 
@@ -64,51 +83,75 @@ impl Fingerprints {
         if self.take_in(mac, fingerprint, now) {
             tracing::warn!(
                 mac = mac.masked(),
-                "a device asks for its address in two ways in turns: another may have taken its address. `kavadam gate trace` tells more; Remedy: \
-                 client isolation on the access points, 802.1X"
+                "a device asks for its address in two ways in turns: another may have taken its address, or it speaks for others (a repeater, virtual \
+                 machines). `kavadam gate trace` tells more; Remedy: client isolation on the access points, 802.1X"
             );
         }
     }
 
-    /// It has no address any more.
-    pub fn ended(&self, mac: Mac) {
-        self.all(|by_mac| by_mac.remove(&mac));
-    }
-
     /// Whether a device has asked in two ways in turns lately.
     pub fn are_two(&self, mac: Mac, now: Instant) -> bool {
-        let returned = self.all(|by_mac| by_mac.get(&mac).and_then(|one| one.returned));
-        returned.is_some_and(|at| now.saturating_duration_since(at) <= self.within)
+        self.with(|state| state.by_mac.get(&mac).is_some_and(|one| one.are_two(self.within, now)))
     }
 
     /// Whether it must be told of now.
     fn take_in(&self, mac: Mac, fingerprint: Fingerprint, now: Instant) -> bool {
-        self.all(|by_mac| {
-            let one = by_mac.entry(mac).or_insert(Asked {
-                latest: fingerprint,
-                at: now,
-                before: None,
-                returned: None,
-            });
-            let last = std::mem::replace(&mut one.at, now);
-            if one.latest == fingerprint {
-                return false;
-            }
-            let left = std::mem::replace(&mut one.latest, fingerprint);
-            let before = one.before.replace((left, last));
-            let is_back = before
-                .is_some_and(|(known, at)| known == fingerprint && now.saturating_duration_since(at) <= self.within);
-            let is_told = |at: Instant| now.saturating_duration_since(at) <= self.within;
-            let is_news = is_back && !one.returned.is_some_and(is_told);
-            if is_back {
-                one.returned = Some(now);
+        self.with(|state| {
+            state.forget(self.within, now);
+            let one = state.by_mac.entry(mac).or_default();
+            one.add(fingerprint, self.within, now);
+            let are_two = one.are_two(self.within, now);
+            let is_quiet = state
+                .told
+                .is_none_or(|at| now.saturating_duration_since(at) >= TOLD_EVERY);
+            let is_news = are_two && !one.is_told && is_quiet;
+            one.is_told = are_two && (one.is_told || is_news);
+            if is_news {
+                state.told = Some(now);
             }
             is_news
         })
     }
 
-    fn all<T>(&self, look: impl FnOnce(&mut HashMap<Mac, Asked>) -> T) -> T {
-        look(&mut self.by_mac.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    /// Twice as many as were kept the last time: so a newcomer costs little, however many there are.
+    fn forget(&mut self, within: Duration, now: Instant) {
+        if self.by_mac.len() >= MANY.max(2 * self.kept) {
+            let is_recent = |at: &Instant| now.saturating_duration_since(*at) <= within;
+            self.by_mac
+                .retain(|_, one| one.ways.back().is_some_and(|(_, at)| is_recent(at)));
+            self.kept = self.by_mac.len();
+        }
+    }
+}
+
+impl Asked {
+    fn add(&mut self, fingerprint: Fingerprint, within: Duration, now: Instant) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) <= within;
+        let known = self.ways.iter().position(|(way, _)| *way == fingerprint);
+        let is_latest = known.is_some_and(|at| at + 1 == self.ways.len());
+        let known = known.and_then(|at| self.ways.remove(at));
+        if !is_latest && known.is_some_and(|(_, at)| is_recent(at)) {
+            self.returns.push_back(now);
+        }
+        self.ways.push_back((fingerprint, now));
+        while self.ways.len() > MOST_WAYS {
+            self.ways.pop_front();
+        }
+        while self.returns.len() > RETURNS {
+            self.returns.pop_front();
+        }
+    }
+
+    fn are_two(&self, within: Duration, now: Instant) -> bool {
+        let recent = self.returns.iter();
+        let recent = recent.filter(|at| now.saturating_duration_since(**at) <= within);
+        recent.count() >= RETURNS
     }
 }
 
@@ -120,18 +163,21 @@ mod tests {
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const HOUR: Duration = Duration::from_hours(1);
 
+    fn way(name: &str) -> Fingerprint {
+        Fingerprint::of(b"", name.as_bytes(), b"1,3,6").unwrap()
+    }
+
     /// Told of at each of these, with so many minutes since the start.
     fn told(asked: &[(u64, &str)]) -> Vec<bool> {
         let (all, start) = (Fingerprints::new(HOUR), Instant::now());
-        let each = asked.iter().map(|(minute, name)| {
-            let fingerprint = Fingerprint::of(b"", name.as_bytes(), b"1,3,6").unwrap();
-            all.take_in(MAC, fingerprint, start + Duration::from_mins(*minute))
-        });
+        let each = asked
+            .iter()
+            .map(|(minute, name)| all.take_in(MAC, way(name), start + Duration::from_mins(*minute)));
         each.collect()
     }
 
     #[test]
-    fn two_that_renew_in_turns_are_told_of_once() {
+    fn two_that_join_in_turns_are_told_of_once() {
         let asked = [
             (0, "phone"),
             (5, "laptop"),
@@ -139,11 +185,13 @@ mod tests {
             (35, "laptop"),
             (60, "phone"),
         ];
-        assert_eq!(told(&asked), [false, false, true, false, false]);
+        assert_eq!(told(&asked), [false, false, false, true, false]);
+        let three = [(0, "phone"), (1, "laptop"), (2, "other"), (3, "phone"), (4, "laptop")];
+        assert_eq!(told(&three), [false, false, false, false, true]);
     }
 
     #[test]
-    fn one_that_runs_another_system_from_now_on_is_one() {
+    fn one_that_runs_another_system_or_starts_from_the_network_is_one() {
         assert!(
             !told(&[
                 (0, "phone"),
@@ -154,22 +202,37 @@ mod tests {
             ])
             .contains(&true)
         );
+        assert!(!told(&[(0, "system"), (5, "network"), (6, "system")]).contains(&true));
         assert!(
-            !told(&[(0, "phone"), (5, "laptop"), (70, "phone")]).contains(&true),
-            "the first has been away"
+            !told(&[(0, "phone"), (5, "laptop"), (70, "phone"), (140, "laptop")]).contains(&true),
+            "each had been away"
         );
     }
 
     #[test]
-    fn is_forgotten_with_its_lease_and_after_a_while() {
+    fn is_forgotten_after_a_while() {
         let (all, start) = (Fingerprints::new(HOUR), Instant::now());
-        for name in [b"one", b"two", b"one"] {
-            all.asked(MAC, Fingerprint::of(b"", name, b"1,3,6").unwrap(), start);
+        for name in ["one", "two", "one", "two"] {
+            all.asked(MAC, way(name), start);
         }
         assert!(all.are_two(MAC, start));
         assert!(!all.are_two(MAC, start + 2 * HOUR));
-        all.ended(MAC);
-        assert!(!all.are_two(MAC, start));
+    }
+
+    #[test]
+    fn invented_devices_fill_neither_the_log_nor_the_memory() {
+        let (all, start) = (Fingerprints::new(HOUR), Instant::now());
+        let mut lines = 0;
+        for number in 0..20_000_u32 {
+            let now = start + Duration::from_millis(number.into()) * 500;
+            let [a, b, c, d] = number.to_be_bytes();
+            for name in ["one", "two", "one", "two"] {
+                lines += u32::from(all.take_in(Mac([2, 0, a, b, c, d]), way(name), now));
+            }
+        }
+        assert!((900..=1_000).contains(&lines), "one in ten seconds: {lines}");
+        // In an hour 7,200 of them ask.
+        assert!(all.with(|state| state.by_mac.len()) <= 2 * 7_300);
     }
 
     #[test]

@@ -85,6 +85,9 @@ impl<G: Admission> LeaseKeeper<G> {
                 continue;
             }
             let was = self.known.get(&lease.ipv4).map(|(owner, _)| *owner);
+            if let Some(other) = was.filter(|was| *was != lease.mac) {
+                self.end(other, lease.ipv4).await;
+            }
             if self.admit(lease, now) && was != Some(lease.mac) {
                 self.untold.push_back(lease.ipv4);
             }
@@ -155,6 +158,10 @@ impl<G: Admission> LeaseKeeper<G> {
             LeaseAction::Held => {
                 let was = self.known.get(&ipv4).map(|(owner, _)| *owner);
                 self.missing.remove(&ipv4);
+                // One that asks by the same Client Identifier gets the lease of another MAC, of which nobody says that it ends.
+                if let Some(other) = was.filter(|was| *was != mac) {
+                    self.end(other, ipv4).await;
+                }
                 self.devices.place(mac, event.place);
                 if let Some(fingerprint) = event.fingerprint {
                     self.fingerprints.asked(mac, fingerprint, Instant::now());
@@ -172,9 +179,6 @@ impl<G: Admission> LeaseKeeper<G> {
             self.known.remove(&ipv4);
         }
         self.devices.end_lease(mac, ipv4);
-        if self.devices.address_of(mac).is_none() {
-            self.fingerprints.ended(mac);
-        }
         if let Err(error) = self.gate.revoke_lease(mac, ipv4) {
             tracing::error!(%error, "cannot revoke a lease");
         }
@@ -333,6 +337,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lease_that_goes_from_mac_to_mac_leaves_nothing_behind() {
+        let mut scene = scene("");
+        for number in 1..=50 {
+            let text = format!("old 02:00:00:00:00:{number:02x} 10.80.1.1 ap-{number}");
+            scene.keeper.take_in(read_event(&text).unwrap()).await;
+        }
+        assert_eq!(scene.admitted(), 1);
+        let place = |number| scene.keeper.devices.place_of(Mac([2, 0, 0, 0, 0, number]));
+        assert_eq!((place(49), place(50)), (None, Some("ap-50".to_owned())));
+        assert_eq!(scene.gone().len(), 49);
+    }
+
+    #[tokio::test]
     async fn an_address_that_ends_is_named_and_its_new_owner_keeps_it() {
         let mut scene = scene("");
         for text in [
@@ -343,7 +360,8 @@ mod tests {
             scene.keeper.take_in(read_event(text).unwrap()).await;
         }
         let owner = Mac([2, 0, 0, 0, 0, 2]);
-        assert_eq!(scene.gone(), [Ipv4Addr::new(10, 80, 1, 1)]);
+        let ended = Ipv4Addr::new(10, 80, 1, 1);
+        assert_eq!(scene.gone(), [ended; 2], "when another has it, and when it is said so");
         assert_eq!(
             scene.keeper.known.get(&Ipv4Addr::new(10, 80, 1, 1)),
             Some(&(owner, None))

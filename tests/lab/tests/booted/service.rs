@@ -103,7 +103,11 @@ fn is_advertised_by_one_who_may_do_nothing_else(machine: &Machine) {
     let status = Status::of(machine, "kavadam-advertise");
     status.has_one_capability(NET_RAW);
     assert_ne!(status.values("Uid"), Status::of(machine, "kavadam").values("Uid"));
-    run(machine, "test -s /var/lib/kavadam-advertise/*");
+    let remembers = || {
+        let kept = machine.output("test -s /var/lib/kavadam-advertise/*");
+        kept.unwrap().status.success()
+    };
+    assert!(until(Duration::from_secs(10), remembers), "{}", machine.said());
     let is_active = || property(machine, "kavadam-advertise", "ActiveState") == "active";
     run(machine, "systemctl restart kavadam-dnsmasq");
     assert!(until(Duration::from_secs(10), is_active), "{}", machine.said());
