@@ -9,9 +9,12 @@ use anyhow::Context as _;
 use crate::World;
 use crate::netns::{Process, sh};
 
-/// Asks for a prefix and gives its first /64 to the LAN. What it keeps is kept out of the machine's sight, for there may be several worlds.
-const CLIENT: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
-dhcpcd -B -f \"$0\" wan0 & wait";
+/// Before dhcpcd: what it keeps is kept out of the machine's sight, for there may be several worlds, and the machine's resolver out of its hands, whatever
+/// its hooks do.
+pub const BEFORE_DHCPCD: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
+touch /run/dhcpcd/resolver && mount --bind /run/dhcpcd/resolver /etc/resolv.conf";
+/// Asks for a prefix and gives its first /64 to the LAN.
+const CLIENT: &str = "dhcpcd -B -f \"$0\" wan0 & wait";
 const CLIENT_CONFIG: &str = "duid
 noipv6rs
 ipv6only
@@ -45,7 +48,8 @@ impl Provider {
         fs::write(&own, CLIENT_CONFIG)?;
         let own = own.display().to_string();
         // In a world of their own all of its processes end with the first of them, the shell; else most would outlive it.
-        let words = ["--pid", "--fork", "--kill-child", "sh", "-c", CLIENT, &own];
+        let client = format!("{BEFORE_DHCPCD} && {CLIENT}");
+        let words = ["--pid", "--fork", "--kill-child", "sh", "-c", &client, &own];
         let client = world
             .gate
             .start(&world.dir().join("dhcpcd.log"), "unshare", &words)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kavadam_lab::gateway::API_HOST;
 use kavadam_lab::netns::{Process, sh};
+use kavadam_lab::provider::BEFORE_DHCPCD;
 use kavadam_lab::world::until;
 use kavadam_lab::{Phone, World};
 
@@ -76,9 +77,9 @@ fn link_local(phone: &Phone) -> String {
     words.nth(1).unwrap().split('/').next().unwrap().to_owned()
 }
 
-/// What dhcpcd makes of what it is told. Its own files are kept out of the machine's sight, and its processes end with the first of them.
-const DHCPCD: &str = "mkdir -p /run/dhcpcd /var/lib/dhcpcd && mount -t tmpfs tmpfs /run/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
-timeout 10 dhcpcd -6 -B -T -f /dev/null --nohook resolv.conf,hostname,timezone,ntp.conf --ipv6rs eth0";
+/// What dhcpcd makes of what it is told.
+const DHCPCD: &str =
+    "timeout 10 dhcpcd -6 -B -T -f /dev/null --nohook resolv.conf,hostname,timezone,ntp.conf --ipv6rs eth0";
 
 /// Gives the LAN's interface an address as a client of prefix delegation does.
 fn put(world: &World, net: &str) {
@@ -151,7 +152,9 @@ fn a_strangers_client_finds_the_router_the_prefix_and_the_resolver() {
     let _machine = beside_others();
     let mut world = world_with("", &["--quota", "none"]);
     let laptop = world.phone().unwrap();
-    let words = ["--pid", "--fork", "--kill-child", "sh", "-c", DHCPCD];
+    // Its processes end with the first of them.
+    let client = format!("{BEFORE_DHCPCD} && {DHCPCD}");
+    let words = ["--pid", "--fork", "--kill-child", "sh", "-c", &client];
     let told = laptop.netns().output("unshare", &words).unwrap();
     let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
     for wanted in [
