@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::config::{Advertiser, GatewayConfig};
 
+/// A line by which it is known of a dnsmasq that runs that router advertisements were left to [`crate::advertise`] when it was started.
+pub const ADVERTISED_BY_US: &str = "# Router advertisements are sent by kavadam.";
+
 /// The text of `dnsmasq.conf`. `lease_command` is what dnsmasq runs at each change of a lease, with `add|old|del MAC IP [NAME]`.
 #[must_use]
 pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
@@ -69,6 +72,9 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
         line(format!("dhcp-option=108,{a:02x}:{b:02x}:{c:02x}:{d:02x}"));
     }
     if let Some(lan6) = config.lan6 {
+        if config.advertiser == Advertiser::Kavadam {
+            line(ADVERTISED_BY_US.into());
+        }
         let is_advertising = config.advertiser == Advertiser::Dnsmasq;
         if is_advertising {
             line("enable-ra".into());
@@ -144,6 +150,7 @@ mod tests {
             config.advertiser = advertiser;
             let text = config_text(&config, Path::new("/x"));
             assert!(!text.contains("ra-"), "{text}");
+            assert_eq!(text.contains(ADVERTISED_BY_US), advertiser == Advertiser::Kavadam);
         }
         config.advertiser = Advertiser::Dnsmasq;
         let text = config_text(&config, Path::new("/x"));
@@ -171,7 +178,14 @@ mod tests {
         let mut config = sample_config();
         (config.lan6, config.api) = (None, None);
         let text = config_text(&config, Path::new("/x"));
-        for word in ["enable-ra", "constructor", "114", "option6", "address="] {
+        for word in [
+            "enable-ra",
+            "constructor",
+            "114",
+            "option6",
+            "address=",
+            ADVERTISED_BY_US,
+        ] {
             assert!(!text.contains(word), "{word}");
         }
     }

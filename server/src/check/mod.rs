@@ -51,7 +51,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 }
                 ports::look_at_public_addresses(&gateway, findings);
                 prefixes::look(&gateway.layout(), findings);
-                advertised::look(config, path, &gateway, findings);
+                advertised::look(config, &gateway, findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");
