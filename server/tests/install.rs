@@ -46,7 +46,8 @@ fn everything_is_installed_and_the_units_name_the_program() {
         let other = dir.path().join(format!("usr/lib/systemd/system/{unit}@.service"));
         let other = fs::read_to_string(other).unwrap();
         assert!(
-            other.contains("/opt/kavadam/bin/kavadam --config /etc/kavadam/%i.toml "),
+            other.contains("/opt/kavadam/bin/kavadam --config /etc/kavadam/%i.toml ")
+                || other.contains("LoadCredential=kavadam.toml:/etc/kavadam/%i.toml\n"),
             "{other}"
         );
         // Nothing of it is the first gate's.

@@ -101,13 +101,12 @@ impl Machine {
 
     /// What the unit starts, in a network namespace of its own, with the unit's capabilities and no more; then `after`.
     pub fn start(&self, unit: &str, before: &str, after: &str) -> Output {
-        let command = values(unit, "ExecStart")[0];
-        let command = command
+        let config = self.at("kavadam.toml").display().to_string();
+        let command = values(unit, "ExecStart")[0]
             .replace("/usr/bin/kavadam", &self.at("kavadam").display().to_string())
-            .replace(
-                "/etc/kavadam/kavadam.toml",
-                &self.at("kavadam.toml").display().to_string(),
-            );
+            .replace("/etc/kavadam/kavadam.toml", &config)
+            // As systemd hands it over (`LoadCredential=`).
+            .replace("%d/kavadam.toml", &config);
         let (set, user) = (bounding(unit), user(unit));
         let text = format!("set -e\n{before}\nsetpriv {set} {user} --no-new-privs {command} || exit $?\n{after}");
         Command::new("unshare")

@@ -46,7 +46,7 @@ fn each_service_tries_for_ever_except_with_a_bad_configuration() {
     for (name, prevented) in [
         ("kavadam.service", "78"),
         ("kavadam-dnsmasq.service", "78"),
-        ("kavadam-advertise.service", "0 78"),
+        ("kavadam-advertise.service", "0 78 243"),
     ] {
         let unit = unit(name);
         assert_eq!(values(&unit, "StartLimitIntervalSec"), ["0"], "{name}");

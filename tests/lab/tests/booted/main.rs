@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod advertised;
 mod closed;
 mod lans;
 mod ports;
@@ -54,7 +55,18 @@ Gateway=2001:db8:51::1
 IPv6AcceptRA=no
 END
         printf 'net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n' >/etc/sysctl.d/60-kavadam.conf
-        systemctl enable -q systemd-networkd
+        # What systemd does itself unless it is in a container: credentials are mounted by a process of its own, and seen by others by this alone.
+        cat >/etc/systemd/system/shared.service <<'END'
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/mount --make-rshared /
+[Install]
+WantedBy=sysinit.target
+END
+        systemctl enable -q systemd-networkd shared
         rm -f /etc/resolv.conf
         printf 'nameserver 203.0.113.53\n' >/etc/resolv.conf
         "#
