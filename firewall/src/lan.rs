@@ -22,6 +22,8 @@ pub struct LanAddress {
     pub valid_secs: u32,
     /// Nobody else has it, as far as is known (RFC 4862 §5.4).
     pub is_sure: bool,
+    /// Somebody else has it: it never becomes sure by itself.
+    pub is_taken: bool,
 }
 
 impl LanAddress {

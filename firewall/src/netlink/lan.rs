@@ -26,8 +26,9 @@ const HARDWARE_ADDRESS: u16 = 2;
 /// `RT_SCOPE_UNIVERSE` and `RT_SCOPE_LINK`.
 const SCOPE_GLOBAL: u8 = 0;
 const SCOPE_LINK: u8 = 253;
-/// `IFA_F_TENTATIVE` and `IFA_F_DADFAILED`: not, or never to be, an address.
-const FLAGS_UNSURE: u8 = 0x40 | 0x08;
+/// `IFA_F_TENTATIVE`: not an address yet. `IFA_F_DADFAILED`: never to be one, and tentative for good.
+const FLAG_TENTATIVE: u8 = 0x40;
+const FLAG_TAKEN: u8 = 0x08;
 /// `NUD_REACHABLE`, `NUD_STALE`, `NUD_DELAY`, `NUD_PROBE`, `NUD_PERMANENT`: its hardware address is known.
 const STATES_KNOWN: u16 = 0x02 | 0x04 | 0x08 | 0x10 | 0x80;
 
@@ -74,7 +75,8 @@ fn read_address(body: &[u8], index: i32) -> Option<LanAddress> {
         net: Ipv6Net::new(octets.into(), length).ok()?,
         preferred_secs: secs(0),
         valid_secs: secs(4),
-        is_sure: flags & FLAGS_UNSURE == 0,
+        is_sure: flags & (FLAG_TENTATIVE | FLAG_TAKEN) == 0,
+        is_taken: flags & FLAG_TAKEN != 0,
     })
 }
 
@@ -128,7 +130,10 @@ mod tests {
             (found.preferred_secs, found.valid_secs, found.is_sure),
             (1800, 3600, true)
         );
-        assert!(!read_address(&body(SCOPE_LINK, 0x40), 7).unwrap().is_sure, "tentative");
+        for (flags, is_sure, is_taken) in [(0x80, true, false), (0xc0, false, false), (0xc8, false, true)] {
+            let found = read_address(&body(SCOPE_LINK, flags), 7).unwrap();
+            assert_eq!((found.is_sure, found.is_taken), (is_sure, is_taken), "{flags:x}");
+        }
         assert_eq!(read_address(&body(SCOPE_GLOBAL, 0), 8), None);
         assert_eq!(read_address(&body(254, 0), 7), None, "of the host");
         let without = message(&on(7, [FAMILY_INET6, 64, 0, SCOPE_GLOBAL], &[]), &[(ADDRESS, &octets)]);

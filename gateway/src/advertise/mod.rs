@@ -116,9 +116,10 @@ impl Router {
     /// For as long as the interface can be spoken from.
     async fn serve(&mut self) -> io::Result<Infallible> {
         let (link, addresses) = self.look()?;
-        if !addresses.iter().any(|one| one.is_sure && one.net == self.lan6) {
-            return Err(io::Error::other(format!("it does not have the address {}", self.lan6)));
-        }
+        is_usable(
+            &self.lan6.to_string(),
+            addresses.iter().find(|one| one.net == self.lan6),
+        )?;
         let socket = RouterSocket::open(&self.layout.lan_if, link.index)?;
         self.has_changed(&link, &addresses);
         let mut schedule = Schedule::new(self.most_interval, Instant::now());
@@ -153,9 +154,9 @@ impl Router {
         if !link.is_up {
             return Err(io::Error::other("it is down"));
         }
-        if !addresses.iter().any(|one| one.is_sure && one.is_link_local()) {
-            return Err(io::Error::other("it has no link-local address"));
-        }
+        let mut link_local = addresses.iter().filter(|one| one.is_link_local());
+        let best = link_local.clone().find(|one| one.is_sure).or_else(|| link_local.next());
+        is_usable("that is good on the link (fe80::/10)", best)?;
         Ok((link, addresses))
     }
 
@@ -191,4 +192,20 @@ impl Router {
         }
         Ok(())
     }
+}
+
+/// Why an address of the interface cannot be counted on.
+fn is_usable(name: &str, address: Option<&LanAddress>) -> io::Result<()> {
+    let why = match address {
+        Some(LanAddress { is_sure: true, .. }) => return Ok(()),
+        Some(LanAddress {
+            is_taken: true, net, ..
+        }) => format!("another machine has its address {}", net.addr()),
+        Some(LanAddress { net, .. }) => format!(
+            "whether another machine has its address {} is not known yet (duplicate address detection)",
+            net.addr()
+        ),
+        None => format!("it does not have the address {name}"),
+    };
+    Err(io::Error::other(why))
 }

@@ -74,34 +74,57 @@ pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) {
                     "end what listens there (`ss -lntup` as root names it), or choose another port",
                 ),
             },
-            Err(ErrorKind::AddrNotAvailable) if is_tentative(address.ip()) => findings.unsure(&format!(
-                "{what}: the address is still being looked for at others (duplicate address detection), as long as the cable has no carrier"
-            )),
-            Err(ErrorKind::AddrNotAvailable) => findings.bad(
-                &format!("{what}: this machine does not have that address"),
-                &format!(
-                    "give it to the interface: ip address add {}/LENGTH dev INTERFACE",
-                    address.ip()
-                ),
-            ),
+            Err(ErrorKind::AddrNotAvailable) => look_at_address(&what, address.ip(), findings),
             Err(ErrorKind::PermissionDenied) => findings.unsure(&format!("{what}: run the check as root to know")),
             Err(kind) => findings.bad(&format!("{what}: {kind}"), "correct the address"),
         }
     }
 }
 
-/// Whether the machine has the address and does not use it yet (RFC 4862 §5.4).
-fn is_tentative(address: IpAddr) -> bool {
-    let IpAddr::V6(address) = address else { return false };
-    let table = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-    table.lines().any(|line| is_tentatively(line, address))
+/// Why nothing can listen at an address.
+fn look_at_address(what: &str, address: IpAddr, findings: &mut Findings) {
+    match withheld(address) {
+        Some(Withheld::IsTentative) => findings.unsure(&format!(
+            "{what}: the address is still being looked for at others (duplicate address detection), as long as the cable has no carrier"
+        )),
+        Some(Withheld::IsTaken) => findings.bad(
+            &format!("{what}: another machine has this address"),
+            "find who has it and take it away there, or give the interface another; then set the interface down and up",
+        ),
+        None => findings.bad(
+            &format!("{what}: this machine does not have that address"),
+            &format!("give it to the interface: ip address add {address}/LENGTH dev INTERFACE"),
+        ),
+    }
 }
 
-/// A line is: address, interface, length, scope, flags (`IFA_F_TENTATIVE` is 0x40), name.
-fn is_tentatively(line: &str, address: Ipv6Addr) -> bool {
+/// Why a machine does not use an address that it was given (RFC 4862 §5.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Withheld {
+    /// Whether somebody else has it is not known yet.
+    IsTentative,
+    /// Somebody else has it.
+    IsTaken,
+}
+
+fn withheld(address: IpAddr) -> Option<Withheld> {
+    let IpAddr::V6(address) = address else { return None };
+    let table = fs::read_to_string("/proc/net/if_inet6").ok()?;
+    table.lines().find_map(|line| withheld_by(line, address))
+}
+
+/// A line is: address, interface, length, scope, flags, name.
+fn withheld_by(line: &str, address: Ipv6Addr) -> Option<Withheld> {
+    const IFA_F_DADFAILED: u128 = 0x08;
+    const IFA_F_TENTATIVE: u128 = 0x40;
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let hex = |at: usize| fields.get(at).and_then(|hex| u128::from_str_radix(hex, 16).ok());
-    hex(0) == Some(address.to_bits()) && hex(4).is_some_and(|flags| flags & 0x40 != 0)
+    let flags = hex(4).filter(|_| hex(0) == Some(address.to_bits()))?;
+    // What has failed stays tentative.
+    if flags & IFA_F_DADFAILED != 0 {
+        return Some(Withheld::IsTaken);
+    }
+    (flags & IFA_F_TENTATIVE != 0).then_some(Withheld::IsTentative)
 }
 
 struct Holder {
@@ -197,10 +220,17 @@ mod tests {
     fn an_address_that_is_not_used_yet_is_told_from_one_that_is() {
         let own: Ipv6Addr = "fd00:80::1".parse().unwrap();
         let line = |flags: &str| format!("fd000080000000000000000000000001 03 40 00 {flags}     lan0");
-        assert!(is_tentatively(&line("c0"), own) && is_tentatively(&line("40"), own));
-        assert!(!is_tentatively(&line("80"), own));
-        assert!(!is_tentatively(&line("c0"), "fd00:80::2".parse().unwrap()));
-        assert!(!is_tentatively("fd00 nonsense", own) && !is_tentatively("", own));
+        for (flags, found) in [
+            ("c0", Some(Withheld::IsTentative)),
+            ("40", Some(Withheld::IsTentative)),
+            ("c8", Some(Withheld::IsTaken)),
+            ("80", None),
+        ] {
+            assert_eq!(withheld_by(&line(flags), own), found, "{flags}");
+        }
+        assert_eq!(withheld_by(&line("c8"), "fd00:80::2".parse().unwrap()), None);
+        assert_eq!(withheld_by("fd00 nonsense", own), None);
+        assert_eq!(withheld_by("", own), None);
     }
 
     #[test]
