@@ -1,7 +1,7 @@
 //! Which prefixes are offered, and for how long: those of the interface's addresses as long as these last, and those that have gone for as long as
 //! devices may still have addresses of them (RFC 9096).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
@@ -15,28 +15,50 @@ pub(super) const MOST_VALID_SECS: u32 = 5400;
 /// In one advertisement, which must be one packet (RFC 6980).
 const MOST: usize = 16;
 
+/// A prefix that is not found has gone only after this, unless another is there in its stead: networkd takes an address away to give it anew, and after a
+/// boot DHCPv6 has to ask for the same prefix again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What devices were told.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     told: BTreeMap<Ipv6Net, Told>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 struct Told {
-    preferred_secs: u32,
-    /// As of the last look.
-    valid_secs: u32,
     valid_until: Instant,
-    is_there: bool,
+    stand: Stand,
 }
 
-impl Told {
-    const fn gone(valid_until: Instant) -> Self {
-        Self {
-            preferred_secs: 0,
-            valid_secs: 0,
-            valid_until,
-            is_there: false,
+/// How it is with a prefix, as of the last look.
+#[derive(Debug, Clone, Copy)]
+enum Stand {
+    /// For how long devices may prefer it, and have it.
+    There { preferred_secs: u32, valid_secs: u32 },
+    /// Told as preferred and not found since; nothing is said of it. `None`: told by a process before, and not looked for yet.
+    Missing { since: Option<Instant> },
+    /// Not to be preferred any longer.
+    Gone,
+}
+
+impl Stand {
+    /// What becomes of it if it is not found.
+    fn not_found(self, is_replaced: bool, now: Instant) -> Self {
+        match self {
+            Self::Missing { since: Some(since) } if now >= since + PATIENCE => Self::Gone,
+            Self::There { preferred_secs: 0, .. } | Self::Gone => Self::Gone,
+            _ if is_replaced => Self::Gone,
+            Self::There { .. } | Self::Missing { since: None } => Self::Missing { since: Some(now) },
+            missing @ Self::Missing { .. } => missing,
+        }
+    }
+
+    const fn is_preferred(self) -> bool {
+        match self {
+            Self::There { preferred_secs, .. } => preferred_secs > 0,
+            Self::Missing { .. } => true,
+            Self::Gone => false,
         }
     }
 }
@@ -45,28 +67,61 @@ impl Offers {
     /// Takes the interface's addresses of now, link-local ones left out. Whether devices must hear of it at once: a prefix has come, has gone, or is no
     /// longer preferred.
     pub fn look(&mut self, addresses: &[LanAddress], now: Instant) -> bool {
-        let before = self.state();
-        for told in self.told.values_mut() {
-            (told.is_there, told.preferred_secs, told.valid_secs) = (false, 0, 0);
+        let before = self.preferred();
+        let found = self.lifetimes(addresses);
+        let is_new = |net: &Ipv6Net, preferred_secs: u32| preferred_secs > 0 && !before.contains(net);
+        let is_replaced = found
+            .iter()
+            .any(|(net, (preferred_secs, _))| is_new(net, *preferred_secs));
+        for (net, told) in &mut self.told {
+            if !found.contains_key(net) {
+                told.stand = told.stand.not_found(is_replaced, now);
+            }
         }
-        for address in addresses.iter().filter(|one| one.is_sure && !one.is_link_local()) {
-            let valid_secs = address.valid_secs.min(MOST_VALID_SECS);
-            let preferred_secs = address.preferred_secs.min(MOST_PREFERRED_SECS).min(valid_secs);
-            let told = self.told.entry(address.net.trunc()).or_insert(Told::gone(now));
-            // Of several addresses of a prefix the longest lived counts; what was told of before, no longer.
-            told.is_there = true;
-            told.preferred_secs = told.preferred_secs.max(preferred_secs);
-            told.valid_secs = told.valid_secs.max(valid_secs);
-            told.valid_until = now + Duration::from_secs(told.valid_secs.into());
+        for (net, (preferred_secs, valid_secs)) in found {
+            let told = Told {
+                valid_until: now + Duration::from_secs(valid_secs.into()),
+                stand: Stand::There {
+                    preferred_secs,
+                    valid_secs,
+                },
+            };
+            self.told.insert(net, told);
         }
         self.told.retain(|_, told| told.valid_until > now);
-        self.state() != before
+        self.preferred() != before
     }
 
-    /// Takes what a process before has told: gone, unless it is found there.
+    /// Of each prefix that is there for how long it is preferred and valid: of several addresses the longest lived counts. One that is being asked for again
+    /// after the cable was out is there if devices were told of it, and is not told of anew.
+    fn lifetimes(&self, addresses: &[LanAddress]) -> BTreeMap<Ipv6Net, (u32, u32)> {
+        let mut found = BTreeMap::new();
+        for address in addresses.iter().filter(|one| !one.is_link_local()) {
+            let net = address.net.trunc();
+            let is_told = self.told.get(&net).is_some_and(|told| told.stand.is_preferred());
+            if address.is_sure || (is_told && !address.is_taken) {
+                let valid_secs = address.valid_secs.min(MOST_VALID_SECS);
+                let preferred_secs = address.preferred_secs.min(MOST_PREFERRED_SECS).min(valid_secs);
+                let most: &mut (u32, u32) = found.entry(net).or_default();
+                *most = (most.0.max(preferred_secs), most.1.max(valid_secs));
+            }
+        }
+        found
+    }
+
+    /// Takes what a process before has told.
     pub fn recall(&mut self, told: &[(Ipv6Net, Duration)], now: Instant) {
-        let gone = |(net, left): &(Ipv6Net, Duration)| (*net, Told::gone(now + *left));
-        self.told.extend(told.iter().map(gone));
+        let missing = |(net, left): &(Ipv6Net, Duration)| {
+            let stand = Stand::Missing { since: None };
+            (
+                *net,
+                Told {
+                    valid_until: now + *left,
+                    stand,
+                },
+            )
+        };
+        self.told.extend(told.iter().map(missing));
     }
 
     /// Each prefix that devices may have addresses of, and for how long.
@@ -78,25 +133,33 @@ impl Offers {
     /// What is to be said now: first what is there, then what has gone, the latest first.
     pub fn offers(&self, now: Instant) -> Vec<Offer> {
         let mut all: Vec<(&Ipv6Net, &Told)> = self.told.iter().collect();
-        all.sort_by_key(|(_, told)| (!told.is_there, std::cmp::Reverse(told.valid_until)));
+        all.sort_by_key(|(_, told)| (matches!(told.stand, Stand::Gone), std::cmp::Reverse(told.valid_until)));
         let offer = |(net, told): (&Ipv6Net, &Told)| {
             // What is there lasts as long at each time; what has gone, in real time.
-            let left = told.valid_until.saturating_duration_since(now).as_secs();
-            let left = u32::try_from(left).unwrap_or(MOST_VALID_SECS);
-            let valid_secs = if told.is_there { told.valid_secs } else { left };
-            Offer {
+            let (preferred_secs, valid_secs) = match told.stand {
+                Stand::There {
+                    preferred_secs,
+                    valid_secs,
+                } => (preferred_secs, valid_secs),
+                Stand::Missing { .. } => return None,
+                Stand::Gone => {
+                    let left = told.valid_until.saturating_duration_since(now).as_secs();
+                    (0, u32::try_from(left).unwrap_or(MOST_VALID_SECS))
+                }
+            };
+            Some(Offer {
                 net: *net,
-                preferred_secs: told.preferred_secs.min(valid_secs),
+                preferred_secs,
                 valid_secs,
-            }
+            })
         };
-        all.into_iter().take(MOST).map(offer).collect()
+        all.into_iter().filter_map(offer).take(MOST).collect()
     }
 
-    /// Each, and whether it is to be used for new connections.
-    fn state(&self) -> BTreeMap<Ipv6Net, bool> {
-        let each = |(net, told): (&Ipv6Net, &Told)| (*net, told.preferred_secs > 0);
-        self.told.iter().map(each).collect()
+    /// Those to be used for new connections.
+    fn preferred(&self) -> BTreeSet<Ipv6Net> {
+        let preferred = self.told.iter().filter(|(_, told)| told.stand.is_preferred());
+        preferred.map(|(net, _)| *net).collect()
     }
 }
 
@@ -114,6 +177,7 @@ mod tests {
             preferred_secs,
             valid_secs,
             is_sure: true,
+            is_taken: false,
         }
     }
 
@@ -159,7 +223,10 @@ mod tests {
         assert_eq!(told, rest);
         assert!(!offers.look(&[fixed(), address(SECOND, 3000, 9000)], at(5399)));
         assert_eq!(said(&offers, at(5399)).pop(), Some(gone(1)));
-        assert!(offers.look(&[fixed(), address(SECOND, 3000, 9000)], at(5401)));
+        assert!(
+            !offers.look(&[fixed(), address(SECOND, 3000, 9000)], at(5401)),
+            "no news"
+        );
         assert_eq!(said(&offers, at(5401)).len(), 2, "it is over");
         assert!(
             offers.look(&[fixed(), address(FIRST, 100, 200)], at(5402)),
@@ -202,6 +269,55 @@ mod tests {
                 ("2001:db8:b::/64".to_owned(), 700),
                 ("fd00:80::/64".to_owned(), 5400)
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_found_is_said_to_have_gone_when_it_is_sure_to_have() {
+        let (mut offers, start) = (Offers::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        let first = address(FIRST, 600, 700);
+        offers.look(&[fixed(), first], start);
+        assert!(!offers.look(&[fixed()], at(1)));
+        assert_eq!(said(&offers, at(1)).len(), 1, "nothing is said of it");
+        assert!(!offers.look(&[fixed(), first], at(9)), "it was given anew");
+        assert_eq!(said(&offers, at(9)).len(), 2);
+        assert!(!offers.look(&[fixed()], at(10)));
+        assert!(!offers.look(&[fixed()], at(19)));
+        assert!(offers.look(&[fixed()], at(20)));
+        assert_eq!(
+            said(&offers, at(20)).pop(),
+            Some(("2001:db8:a::/64".to_owned(), 0, 689))
+        );
+
+        // A process that begins does not know for how long it has been missing.
+        let mut offers = Offers::default();
+        offers.recall(&[(first.net.trunc(), Duration::from_mins(50))], start);
+        assert!(offers.look(&[fixed()], at(100)), "the gateway's own was not told of");
+        let mut offers = Offers::default();
+        let told = [first, fixed()].map(|one| (one.net.trunc(), Duration::from_mins(50)));
+        offers.recall(&told, start);
+        assert!(!offers.look(&[fixed()], at(100)) && !offers.look(&[fixed()], at(109)));
+        assert!(offers.look(&[fixed()], at(110)));
+    }
+
+    #[test]
+    fn an_address_that_is_asked_for_again_keeps_its_prefix_unless_another_machine_has_it() {
+        let (mut offers, now) = (Offers::default(), Instant::now());
+        let tentative = |one: LanAddress| LanAddress { is_sure: false, ..one };
+        offers.look(&[fixed(), address(FIRST, 600, 700)], now);
+        let before = said(&offers, now);
+        assert!(!offers.look(&[fixed(), address(FIRST, 600, 700)].map(tentative), now));
+        assert_eq!(said(&offers, now), before);
+        let taken = LanAddress {
+            is_taken: true,
+            ..tentative(address(FIRST, 600, 700))
+        };
+        assert!(!offers.look(&[fixed(), taken], now));
+        assert!(offers.look(&[fixed(), taken], now + PATIENCE));
+        assert_eq!(
+            said(&offers, now + PATIENCE).pop(),
+            Some(("2001:db8:a::/64".to_owned(), 0, 690))
         );
     }
 
