@@ -128,8 +128,11 @@ fn a_phone_without_dhcp_learns_of_the_router_the_resolver_the_portal_and_the_tra
         );
         assert_eq!(of(heard, "icmpv6.opt.pref64.prefix"), "64:ff9b::");
     }
-    let to = |address: &str| all.iter().any(|heard| of(heard, "ipv6.dst") == address);
-    assert!(to("ff02::1") || to(&own), "{all:?}");
+    let is_to = |heard: &Heard, address: &str| of(heard, "ipv6.dst") == address;
+    assert!(
+        !all.is_empty() && all.iter().all(|heard| is_to(heard, "ff02::1") || is_to(heard, &own)),
+        "to all, or to this phone: {all:?}"
+    );
     assert!(world.gateway.check(&world.gate).contains("sent by kavadam, which runs"));
 
     // What it was told is of use: by that resolver, that router and that portal it comes in.
@@ -350,6 +353,20 @@ fn dnsmasq_advertises_where_it_is_to_but_cannot_tell_of_the_portal() {
     assert_eq!(of(&all[0], "icmpv6.opt.rdnss"), "fd00:80::1");
     assert_eq!(of(&all[0], "icmpv6.opt.captive_portal"), "");
     assert!(world.gateway.check(&world.gate).contains("learn of neither"));
+
+    // As in an upgrade from a version that left it to dnsmasq: what runs is still the one of before.
+    let (before, after) = (
+        "router_advertisements = \"dnsmasq\"",
+        "router_advertisements = \"kavadam\"",
+    );
+    world.gateway.amend(before, after).unwrap();
+    world.gateway.stop_advertiser();
+    let told = world.gateway.check(&world.gate);
+    assert!(told.contains("until kavadam-dnsmasq is restarted"), "{told}");
+    assert!(!told.contains("nobody sends router advertisements"), "{told}");
+    world.gateway.start_dnsmasq(&world.gate).unwrap();
+    let is_ours = || world.gateway.check(&world.gate).contains("sent by kavadam, which runs");
+    assert!(until(TOLD, is_ours));
 }
 
 #[test]
