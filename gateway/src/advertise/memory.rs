@@ -1,8 +1,8 @@
 //! What devices were told, kept over a restart and a power cut: it is after these that a provider delegates another prefix, and devices, which the
 //! Wi-Fi kept, would hold on to the one before (RFC 9096).
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ const MOST: usize = 64;
 pub(super) struct Memory {
     file: Option<PathBuf>,
     written: Option<Instant>,
+    is_failing: bool,
 }
 
 impl Memory {
@@ -29,6 +30,7 @@ impl Memory {
         Self {
             file: dir.map(|dir| dir.join("told-prefixes")),
             written: None,
+            is_failing: false,
         }
     }
 
@@ -49,9 +51,15 @@ impl Memory {
         if !has_changed && !is_old {
             return;
         }
-        self.written = Some(mono);
-        if let Err(error) = write(file, &text(told, now)) {
-            tracing::warn!(%error, file = %file.display(), "cannot note which prefixes devices were told of");
+        match write(file, &text(told, now)) {
+            Ok(()) => (self.written, self.is_failing) = (Some(mono), false),
+            Err(error) => {
+                // Tried again at the next look, and said once.
+                self.written = None;
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    tracing::warn!(%error, file = %file.display(), "cannot note which prefixes devices were told of");
+                }
+            }
         }
     }
 }
@@ -80,11 +88,14 @@ fn is_elsewhere(address: Ipv6Addr) -> bool {
     address.is_unspecified() || address.is_multicast() || address.is_unicast_link_local() || address.is_loopback()
 }
 
-/// Whole or not at all.
+/// Whole or not at all, whenever the power goes.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let new = file.with_extension("new");
-    fs::write(&new, text)?;
-    fs::rename(new, file)
+    let mut opened = File::create(&new)?;
+    opened.write_all(text.as_bytes())?;
+    opened.sync_all()?;
+    fs::rename(new, file)?;
+    file.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 #[cfg(test)]
@@ -140,6 +151,18 @@ mod tests {
             [(false, 0), (false, 9), (true, 9), (false, 18), (false, 19)].map(|(changed, at)| is_written(changed, at)),
             [true, false, true, false, true]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_written_at_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let (late, mono) = (dir.path().join("late"), Instant::now());
+        let mut memory = Memory::new(Some(&late));
+        memory.keep(&[(net("fd00:80::/64"), Duration::from_secs(9))], true, NOW, mono);
+        fs::create_dir(&late).unwrap();
+        memory.keep(&[(net("fd00:80::/64"), Duration::from_secs(9))], false, NOW, mono);
+        assert_eq!(memory.recall(NOW).len(), 1);
+        assert_eq!(fs::read_dir(&late).unwrap().count(), 1, "and nothing beside it");
     }
 
     #[test]
