@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use kavadam_gateway::config::Advertiser;
+use rustix::io::Errno;
 
 use crate::config::Config;
 
@@ -26,5 +27,10 @@ pub fn run(config: &Config, state_dir: Option<&Path>) -> anyhow::Result<()> {
         .context("cannot start")?;
     let advertised = runtime.block_on(kavadam_gateway::advertise::advertise(&gateway, state_dir));
     let Err(error) = advertised;
+    if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
+        // By `ipv6.disable=1`, say, which lasts until the next boot.
+        tracing::warn!("nothing to advertise: this machine's kernel has no IPv6, and gateway.lan6 is set");
+        return Ok(());
+    }
     Err(error).context("cannot send router advertisements (root, or CAP_NET_RAW)")
 }

@@ -23,7 +23,7 @@ fn can(machine: &Machine, script: &str) -> bool {
 }
 
 #[test]
-fn who_takes_over_the_advertiser_gets_no_secret_and_tells_of_no_lease() {
+fn who_takes_over_the_advertiser_gets_no_secret_and_tells_of_no_lease_and_without_ipv6_it_ends() {
     let world = world();
     let machine = boot(&world, "");
     run(&machine, START);
@@ -63,4 +63,18 @@ fn who_takes_over_the_advertiser_gets_no_secret_and_tells_of_no_lease() {
     let mut families: Vec<&str> = families.split(' ').collect();
     families.sort_unstable();
     assert_eq!(families, ["AF_INET6", "AF_NETLINK"]);
+
+    // To it, a kernel without IPv6 (`ipv6.disable=1`).
+    run(
+        &machine,
+        "mkdir /etc/systemd/system/kavadam-advertise.service.d
+         printf '[Service]\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_NETLINK\n' \
+           >/etc/systemd/system/kavadam-advertise.service.d/none.conf
+         systemctl daemon-reload && systemctl restart kavadam-advertise",
+    );
+    let is_over = || property(&machine, "kavadam-advertise", "ActiveState") == "inactive";
+    assert!(until(Duration::from_secs(10), is_over), "{}", machine.said());
+    assert_eq!(property(&machine, "kavadam-advertise", "ExecMainStatus"), "0");
+    let journal = run(&machine, "journalctl -q --no-pager -u kavadam-advertise");
+    assert!(journal.contains("has no IPv6"), "{journal}");
 }
