@@ -65,7 +65,7 @@ pub enum Command {
     /// Tell the devices of the gateway, over IPv6: router advertisements, until SIGTERM
     #[command(after_help = ADVERTISE_HELP)]
     Advertise {
-        /// Where to keep which prefixes devices were told of, to take them back after a restart; without, they are forgotten
+        /// Where to keep what devices were told, to take back after a restart what has gone; without, it is forgotten
         #[arg(long, env = "STATE_DIRECTORY")]
         state_dir: Option<PathBuf>,
     },

@@ -7,6 +7,7 @@
 //! Nothing is said at the end. "I am a router no longer" is what a router says that goes; one that is started anew would take everybody's way to the
 //! internet away for as long as that takes, although the kernel goes on forwarding.
 
+mod configured;
 mod memory;
 mod nat64;
 mod offers;
@@ -16,6 +17,7 @@ mod socket;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,7 +32,8 @@ pub(crate) use packet::is_solicitation;
 use crate::clock;
 use crate::config::{ApiConfig, GatewayConfig};
 use crate::neighbours::{self, Link};
-use memory::Memory;
+use configured::Configured;
+use memory::{Memory, Told};
 use offers::Offers;
 use packet::Advertisement;
 use schedule::{Recipient, Schedule};
@@ -42,13 +45,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: u32 = 4;
 /// RFC 9096 §4, where the lifetimes of prefixes are from too: half an hour without us takes nobody's way to the internet away.
 const LIFETIME_SECS: u16 = 2700;
-/// `MaxRtrAdvInterval`.
+/// `MaxRtrAdvInterval`. What devices were told is written each time all are told, so that it is never older than this.
 const MOST_INTERVAL: Duration = Duration::from_mins(10);
 /// Devices keep a provider's prefix for no longer than was last advertised, and that may be little.
 const MOST_INTERVAL_DELEGATED: Duration = Duration::from_mins(2);
 
-/// Advertises the gateway at its LAN, for ever: an interface or an address that is not there is waited for. In `state_dir`, if there is one, is kept which
-/// prefixes devices were told of.
+/// Advertises the gateway at its LAN, for ever: an interface or an address that is not there is waited for. In `state_dir`, if there is one, is kept what
+/// devices were told.
 ///
 /// # Errors
 /// The gateway has no IPv6, or we may not open a raw socket (`CAP_NET_RAW`).
@@ -74,11 +77,15 @@ pub async fn advertise(config: &GatewayConfig, state_dir: Option<&Path>) -> io::
 struct Router {
     layout: Layout,
     lan6: Ipv6Net,
-    most_interval: Duration,
     says: Advertisement,
     offers: Offers,
+    resolvers: Configured<Ipv6Addr>,
+    translators: Configured<Nat64Prefix>,
     memory: Memory,
+    schedule: Schedule,
     chance: ThreadRng,
+    /// There is something that not all were told yet.
+    has_news: bool,
     /// All were told something, so that a trouble after it is news.
     has_served: bool,
 }
@@ -87,27 +94,39 @@ impl Router {
     fn new(config: &GatewayConfig, state_dir: Option<&Path>) -> io::Result<Self> {
         let lan6 = config.lan6.ok_or(io::ErrorKind::Unsupported)?;
         let memory = Memory::new(state_dir);
+        let (told, now) = (memory.recall(clock::now()), Instant::now());
         let mut offers = Offers::default();
-        offers.recall(&memory.recall(clock::now()), Instant::now());
+        offers.recall(&told.prefixes, now);
+        let resolvers = Configured::new(Some(lan6.addr()), &told.resolvers, now);
+        let translators = Configured::new(config.nat64, &told.translators, now);
+        let most_interval = if config.is_delegated {
+            MOST_INTERVAL_DELEGATED
+        } else {
+            MOST_INTERVAL
+        };
+        // The file counts whole seconds: rather too late than too early.
+        let ago = told.since.map(|ago| ago.saturating_sub(Duration::from_secs(1)));
+        let last_all = ago.and_then(|ago| now.checked_sub(ago));
         Ok(Self {
             layout: config.layout(),
             lan6,
-            most_interval: if config.is_delegated {
-                MOST_INTERVAL_DELEGATED
-            } else {
-                MOST_INTERVAL
-            },
             says: Advertisement {
                 lifetime_secs: LIFETIME_SECS,
                 hardware_address: None,
                 mtu: 0,
                 offers: Vec::new(),
                 resolver: lan6.addr(),
+                gone_resolvers: Vec::new(),
                 captive_portal: config.api.as_ref().map(ApiConfig::url),
                 nat64: config.nat64,
+                gone_nat64: Vec::new(),
             },
             offers,
+            has_news: resolvers.is_news() || translators.is_news(),
+            resolvers,
+            translators,
             memory,
+            schedule: Schedule::new(most_interval, last_all, now),
             chance: rand::rng(),
             has_served: false,
         })
@@ -121,8 +140,8 @@ impl Router {
             addresses.iter().find(|one| one.net == self.lan6),
         )?;
         let socket = RouterSocket::open(&self.layout.lan_if, link.index)?;
-        self.has_changed(&link, &addresses);
-        let mut schedule = Schedule::new(self.most_interval, Instant::now());
+        self.take_over(&link, &addresses);
+        self.schedule.begin(self.has_news, Instant::now(), &mut self.chance);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -130,17 +149,17 @@ impl Router {
                 received = socket.receive() => {
                     let (packet, from) = received?;
                     if is_solicitation(&packet, from) {
-                        schedule.solicited(from, Instant::now(), &mut self.chance);
+                        self.schedule.solicited(from, Instant::now(), &mut self.chance);
                     }
                 }
-                () = tokio::time::sleep_until(schedule.next().into()) => self.send(&socket, &mut schedule).await?,
+                () = tokio::time::sleep_until(self.schedule.next().into()) => self.send(&socket).await?,
                 _ = looks.tick() => {
                     let (found, addresses) = self.look()?;
                     if found.index != link.index {
                         return Err(io::Error::other("it was made anew"));
                     }
-                    if self.has_changed(&found, &addresses) {
-                        schedule.tell_anew(Instant::now());
+                    if self.take_over(&found, &addresses) {
+                        self.schedule.tell_anew(Instant::now());
                     }
                 }
             }
@@ -160,37 +179,57 @@ impl Router {
         Ok((link, addresses))
     }
 
-    /// Takes over what is to be said of the interface, and whether devices must hear of it at once.
-    fn has_changed(&mut self, link: &Link, addresses: &[LanAddress]) -> bool {
-        let now = Instant::now();
+    /// Takes over what is to be said of the interface; whether devices must hear of it at once.
+    fn take_over(&mut self, link: &Link, addresses: &[LanAddress]) -> bool {
         let before = (self.says.hardware_address, self.says.mtu);
+        let is_first = before == (None, 0);
         (self.says.hardware_address, self.says.mtu) = (link.mac, link.mtu);
-        let has_other_prefixes = self.offers.look(addresses, now);
-        self.memory
-            .keep(&self.offers.told(now), has_other_prefixes, clock::now(), now);
-        has_other_prefixes || before != (link.mac, link.mtu)
+        let has_other_prefixes = self.offers.look(addresses, Instant::now());
+        let has_changed = has_other_prefixes || (!is_first && before != (link.mac, link.mtu));
+        self.has_news |= has_changed;
+        has_changed
     }
 
-    async fn send(&mut self, socket: &RouterSocket, schedule: &mut Schedule) -> io::Result<()> {
+    async fn send(&mut self, socket: &RouterSocket) -> io::Result<()> {
         let now = Instant::now();
-        let due = schedule.due(now, &mut self.chance);
+        let due = self.schedule.due(now, &mut self.chance);
         if due.is_empty() {
             return Ok(());
         }
         self.says.offers = self.offers.offers(now);
+        self.says.gone_resolvers = self.resolvers.gone(now);
+        self.says.gone_nat64 = self.translators.gone(now);
         let packet = self.says.octets();
         for to in due {
             match (socket.send(&packet, to).await, to) {
-                (Err(error), Recipient::All) => return Err(error),
+                (Ok(()), Recipient::All) => self.has_told(now),
+                (Err(error), Recipient::All) => {
+                    self.has_news = true;
+                    return Err(error);
+                }
                 // Who is not there any more is no reason to stop.
                 (Err(error), Recipient::One(_)) => tracing::debug!(%error, "cannot answer who solicits"),
-                (Ok(()), Recipient::All) if !std::mem::replace(&mut self.has_served, true) => {
-                    tracing::info!(interface = self.layout.lan_if, "advertising the gateway");
-                }
-                (Ok(()), _) => {}
+                (Ok(()), Recipient::One(_)) => {}
             }
         }
         Ok(())
+    }
+
+    /// All were told what is so now.
+    fn has_told(&mut self, now: Instant) {
+        self.schedule.has_told(now);
+        self.has_news = false;
+        let lifetime = Duration::from_secs(self.says.lifetime_secs.into());
+        let told = Told {
+            since: Some(Duration::ZERO),
+            prefixes: self.offers.told(now),
+            resolvers: self.resolvers.told(lifetime, now),
+            translators: self.translators.told(lifetime, now),
+        };
+        self.memory.keep(&told, clock::now());
+        if !std::mem::replace(&mut self.has_served, true) {
+            tracing::info!(interface = self.layout.lan_if, "advertising the gateway");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv6Net;
 use kavadam_firewall::LanAddress;
 
+use super::memory::Item;
 use super::packet::Offer;
 
 /// Never longer than this, so that what nobody could take back is soon over by itself (RFC 9096 §4).
@@ -16,7 +17,7 @@ pub(super) const MOST_VALID_SECS: u32 = 5400;
 const MOST: usize = 16;
 
 /// A prefix that is not found has gone only after this, unless another is there in its stead: networkd takes an address away to give it anew, and after a
-/// boot DHCPv6 has to ask for the same prefix again.
+/// boot `DHCPv6` has to ask for the same prefix again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What devices were told.
@@ -110,24 +111,26 @@ impl Offers {
     }
 
     /// Takes what a process before has told.
-    pub fn recall(&mut self, told: &[(Ipv6Net, Duration)], now: Instant) {
-        let missing = |(net, left): &(Ipv6Net, Duration)| {
-            let stand = Stand::Missing { since: None };
-            (
-                *net,
-                Told {
-                    valid_until: now + *left,
-                    stand,
-                },
-            )
-        };
-        self.told.extend(told.iter().map(missing));
+    pub fn recall(&mut self, told: &[Item<Ipv6Net>], now: Instant) {
+        for item in told {
+            let stand = if item.is_gone {
+                Stand::Gone
+            } else {
+                Stand::Missing { since: None }
+            };
+            let valid_until = now + item.left;
+            self.told.insert(item.value, Told { valid_until, stand });
+        }
     }
 
     /// Each prefix that devices may have addresses of, and for how long.
-    pub fn told(&self, now: Instant) -> Vec<(Ipv6Net, Duration)> {
-        let left = |told: &Told| told.valid_until.saturating_duration_since(now);
-        self.told.iter().map(|(net, told)| (*net, left(told))).collect()
+    pub fn told(&self, now: Instant) -> Vec<Item<Ipv6Net>> {
+        let item = |(net, told): (&Ipv6Net, &Told)| Item {
+            value: *net,
+            left: told.valid_until.saturating_duration_since(now),
+            is_gone: !told.stand.is_preferred(),
+        };
+        self.told.iter().map(item).collect()
     }
 
     /// What is to be said now: first what is there, then what has gone, the latest first.
@@ -185,6 +188,14 @@ mod tests {
         address(OWN, LanAddress::FOR_EVER, LanAddress::FOR_EVER)
     }
 
+    fn told(net: &str, secs: u64) -> Item<Ipv6Net> {
+        Item {
+            value: net.parse::<Ipv6Net>().unwrap().trunc(),
+            left: Duration::from_secs(secs),
+            is_gone: false,
+        }
+    }
+
     fn said(offers: &Offers, now: Instant) -> Vec<(String, u32, u32)> {
         let each = |offer: Offer| (offer.net.to_string(), offer.preferred_secs, offer.valid_secs);
         offers.offers(now).into_iter().map(each).collect()
@@ -238,20 +249,15 @@ mod tests {
     #[test]
     fn what_a_process_before_has_told_has_gone_unless_it_is_there() {
         let (mut offers, now) = (Offers::default(), Instant::now());
-        let left = Duration::from_secs(500);
-        offers.recall(
-            &[(OWN.parse().unwrap(), left), (FIRST.parse().unwrap(), left)]
-                .map(|(net, left): (Ipv6Net, _)| (net.trunc(), left)),
-            now,
-        );
+        offers.recall(&[OWN, FIRST].map(|net| told(net, 500)), now);
         assert!(offers.look(&[fixed(), address(SECOND, 600, 700)], now));
-        let told: Vec<_> = said(&offers, now)
+        let found: Vec<_> = said(&offers, now)
             .into_iter()
             .map(|(net, preferred, _)| (net, preferred))
             .collect();
         let each = |net: &str, preferred| (net.to_owned(), preferred);
         assert_eq!(
-            told,
+            found,
             [
                 each("fd00:80::/64", 2700),
                 each("2001:db8:b::/64", 600),
@@ -261,15 +267,20 @@ mod tests {
         let kept = offers
             .told(now)
             .into_iter()
-            .map(|(net, left)| (net.to_string(), left.as_secs()));
+            .map(|item| (item.value.to_string(), item.left.as_secs(), item.is_gone));
         assert_eq!(
             kept.collect::<Vec<_>>(),
             [
-                ("2001:db8:a::/64".to_owned(), 500),
-                ("2001:db8:b::/64".to_owned(), 700),
-                ("fd00:80::/64".to_owned(), 5400)
+                ("2001:db8:a::/64".to_owned(), 500, true),
+                ("2001:db8:b::/64".to_owned(), 700, false),
+                ("fd00:80::/64".to_owned(), 5400, false)
             ]
         );
+        // What it said has gone is no news, and what is there still is none either.
+        let mut again = Offers::default();
+        again.recall(&offers.told(now), now);
+        assert!(!again.look(&[fixed(), address(SECOND, 600, 700)], now));
+        assert_eq!(said(&again, now), said(&offers, now));
     }
 
     #[test]
@@ -292,11 +303,10 @@ mod tests {
 
         // A process that begins does not know for how long it has been missing.
         let mut offers = Offers::default();
-        offers.recall(&[(first.net.trunc(), Duration::from_mins(50))], start);
+        offers.recall(&[told(FIRST, 3000)], start);
         assert!(offers.look(&[fixed()], at(100)), "the gateway's own was not told of");
         let mut offers = Offers::default();
-        let told = [first, fixed()].map(|one| (one.net.trunc(), Duration::from_mins(50)));
-        offers.recall(&told, start);
+        offers.recall(&[FIRST, OWN].map(|net| told(net, 3000)), start);
         assert!(!offers.look(&[fixed()], at(100)) && !offers.look(&[fixed()], at(109)));
         assert!(offers.look(&[fixed()], at(110)));
     }

@@ -58,8 +58,12 @@ pub(super) struct Advertisement {
     pub mtu: u32,
     pub offers: Vec<Offer>,
     pub resolver: Ipv6Addr,
+    /// Not to be asked any longer.
+    pub gone_resolvers: Vec<Ipv6Addr>,
     pub captive_portal: Option<String>,
     pub nat64: Option<Nat64Prefix>,
+    /// Not to be used any longer.
+    pub gone_nat64: Vec<Nat64Prefix>,
 }
 
 impl Advertisement {
@@ -89,17 +93,21 @@ impl Advertisement {
             ];
             put(&mut packet, option::PREFIX, &parts);
         }
-        let lifetime = u32::from(self.lifetime_secs).to_be_bytes();
-        put(
-            &mut packet,
-            option::RESOLVERS,
-            &[&[0; 2], &lifetime, &self.resolver.octets()],
-        );
+        let gone = self.gone_resolvers.iter().map(|resolver| (resolver, 0));
+        for (resolver, lifetime_secs) in std::iter::once((&self.resolver, self.lifetime_secs)).chain(gone) {
+            let lifetime = u32::from(lifetime_secs).to_be_bytes();
+            put(
+                &mut packet,
+                option::RESOLVERS,
+                &[&[0; 2], &lifetime, &resolver.octets()],
+            );
+        }
         if let Some(url) = &self.captive_portal {
             put(&mut packet, option::CAPTIVE_PORTAL, &[url.as_bytes()]);
         }
-        if let Some(nat64) = self.nat64 {
-            put(&mut packet, option::PREF64, &[&nat64.octets(self.lifetime_secs)]);
+        let gone = self.gone_nat64.iter().map(|nat64| (nat64, 0));
+        for (nat64, lifetime_secs) in self.nat64.iter().map(|nat64| (nat64, self.lifetime_secs)).chain(gone) {
+            put(&mut packet, option::PREF64, &[&nat64.octets(lifetime_secs)]);
         }
         packet
     }
@@ -166,8 +174,10 @@ mod tests {
                 valid_secs: 3600,
             }],
             resolver: "fd00:80::1".parse().unwrap(),
+            gone_resolvers: Vec::new(),
             captive_portal: Some("https://gate.wifi.internal:8443/captive".into()),
             nat64: None,
+            gone_nat64: Vec::new(),
         }
     }
 
@@ -209,6 +219,20 @@ mod tests {
         );
         assert_eq!(one(&packet, 38), None);
         assert_eq!(packet.len() % 8, 0);
+    }
+
+    #[test]
+    fn what_has_gone_is_told_with_a_lifetime_of_nothing_behind_what_is_there() {
+        let mut other = sample();
+        other.gone_resolvers = vec!["fd00:81::1".parse().unwrap()];
+        other.nat64 = Some("64:ff9b::/96".parse().unwrap());
+        other.gone_nat64 = vec!["2001:db8:64::/96".parse().unwrap()];
+        let packet = other.octets();
+        let all = |wanted| read(&packet).into_iter().filter(move |(kind, _)| *kind == wanted);
+        let resolvers: Vec<_> = all(25).map(|(_, value)| (value[5], value[7 + 2])).collect();
+        assert_eq!(resolvers, [(0x8c, 0x80), (0, 0x81)]);
+        let translators: Vec<_> = all(38).map(|(_, value)| value[..4].to_vec()).collect();
+        assert_eq!(translators, [[0x0a, 0x90, 0x00, 0x64], [0, 0, 0x20, 0x01]]);
     }
 
     #[test]

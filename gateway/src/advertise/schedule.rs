@@ -35,15 +35,34 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Begins with a few in a row.
-    pub fn new(most: Duration, now: Instant) -> Self {
+    /// `last_all`: when a process before told all, if it is known. Nothing is due before [`Schedule::begin`] at the earliest.
+    pub const fn new(most: Duration, last_all: Option<Instant>, now: Instant) -> Self {
         Self {
             most,
             all_at: now,
-            last_all: None,
+            last_all,
             burst: BURST,
             waiting: Vec::new(),
         }
+    }
+
+    /// Begins, also anew, with a few in a row; unless all were told the same lately, and nobody needs to be woken: whoever has joined since solicits.
+    pub fn begin(&mut self, has_news: bool, now: Instant, chance: &mut impl Rng) {
+        self.waiting.clear();
+        let soon = now + chance.random_range(Duration::ZERO..=MOST_DELAY);
+        let lately = self.last_all.filter(|last| !has_news && now < *last + self.most / 3);
+        if let Some(last) = lately {
+            self.burst = 0;
+            self.all_at = soon.max(last + chance.random_range(self.most / 3..=self.most));
+        } else {
+            self.burst = BURST;
+            self.all_at = self.last_all.map_or(soon, |last| soon.max(last + BETWEEN));
+        }
+    }
+
+    /// All were told.
+    pub const fn has_told(&mut self, now: Instant) {
+        self.last_all = Some(now);
     }
 
     /// What is said has changed: all are told as soon as may be, and a few times, for a Wi-Fi loses what goes to all.
@@ -79,7 +98,6 @@ impl Schedule {
         }
         // Which answers everybody who waits.
         self.waiting.clear();
-        self.last_all = Some(now);
         let mut wait = chance.random_range(self.most / 3..=self.most);
         self.burst = self.burst.saturating_sub(1);
         if self.burst > 0 {
@@ -117,17 +135,33 @@ mod tests {
         let mut sent = Vec::new();
         while schedule.next() <= until {
             let now = schedule.next();
-            sent.extend(schedule.due(now, chance).into_iter().map(|one| (now, one)));
+            let due = schedule.due(now, chance);
+            if due.contains(&Recipient::All) {
+                schedule.has_told(now);
+            }
+            sent.extend(due.into_iter().map(|one| (now, one)));
         }
         sent
+    }
+
+    /// One that told all at the start.
+    fn begun(start: Instant, chance: &mut StdRng) -> Schedule {
+        let mut schedule = Schedule::new(MOST, None, start);
+        assert_eq!(run(&mut schedule, start, chance), [(start, Recipient::All)]);
+        schedule
     }
 
     #[test]
     fn a_few_in_a_row_and_then_by_chance_within_bounds() {
         let (start, mut chance) = (Instant::now(), chance());
-        let mut schedule = Schedule::new(MOST, start);
+        let mut schedule = Schedule::new(MOST, None, start);
+        schedule.begin(false, start, &mut chance);
         let sent = run(&mut schedule, start + MOST * 20, &mut chance);
-        assert_eq!(sent[0], (start, Recipient::All));
+        assert_eq!(sent[0].1, Recipient::All);
+        assert!(
+            sent[0].0 > start && sent[0].0 <= start + MOST_DELAY,
+            "not all gateways of a power cut at once"
+        );
         let waits: Vec<Duration> = sent.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
         assert_eq!(waits[..2], [BURST_INTERVAL; 2]);
         assert!(
@@ -140,8 +174,7 @@ mod tests {
     #[test]
     fn who_solicits_is_answered_alone_and_soon() {
         let (start, mut chance) = (Instant::now(), chance());
-        let mut schedule = Schedule::new(MOST, start);
-        schedule.due(start, &mut chance);
+        let mut schedule = begun(start, &mut chance);
         let now = start + Duration::from_secs(1);
         for one in [phone(1), phone(2), phone(1)] {
             schedule.solicited(one, now, &mut chance);
@@ -155,8 +188,7 @@ mod tests {
     #[test]
     fn who_has_no_address_yet_is_answered_with_all_but_not_within_three_seconds() {
         let (start, mut chance) = (Instant::now(), chance());
-        let mut schedule = Schedule::new(MOST, start);
-        schedule.due(start, &mut chance);
+        let mut schedule = begun(start, &mut chance);
         for tenth in 0..100 {
             let now = start + Duration::from_millis(100 * tenth);
             schedule.solicited(Ipv6Addr::UNSPECIFIED, now, &mut chance);
@@ -171,8 +203,7 @@ mod tests {
     #[test]
     fn a_crowd_is_answered_by_one_advertisement_every_three_seconds() {
         let (start, mut chance) = (Instant::now(), chance());
-        let mut schedule = Schedule::new(MOST, start);
-        schedule.due(start, &mut chance);
+        let mut schedule = begun(start, &mut chance);
         let (mut to_all, mut to_one) = (0, 0);
         for number in 0..10_000 {
             let now = start + Duration::from_millis(u64::from(number));
@@ -189,12 +220,37 @@ mod tests {
     #[test]
     fn what_has_changed_is_told_at_once_and_again() {
         let (start, mut chance) = (Instant::now(), chance());
-        let mut schedule = Schedule::new(MOST, start);
+        let mut schedule = begun(start, &mut chance);
         run(&mut schedule, start + MOST, &mut chance);
         let now = schedule.last_all.unwrap() + Duration::from_secs(1);
         schedule.tell_anew(now);
         let sent = run(&mut schedule, now + Duration::from_secs(40), &mut chance);
         assert_eq!(sent.len(), 3);
         assert_eq!(sent[0].0, now + Duration::from_secs(2), "three seconds after the last");
+    }
+
+    #[test]
+    fn who_is_started_again_and_again_wakes_nobody_unless_there_is_news() {
+        let (start, mut chance) = (Instant::now(), chance());
+        let mut schedule = begun(start, &mut chance);
+        let mut told = Vec::new();
+        for second in (5..150).step_by(5) {
+            let now = start + Duration::from_secs(second);
+            schedule = Schedule::new(MOST, schedule.last_all, now);
+            schedule.begin(false, now, &mut chance);
+            told.extend(run(&mut schedule, now + Duration::from_secs(4), &mut chance));
+        }
+        assert_eq!(told, []);
+        assert!((start + MOST / 3..=start + MOST).contains(&schedule.next()));
+
+        let now = start + Duration::from_secs(150);
+        schedule.begin(true, now, &mut chance);
+        assert_eq!(run(&mut schedule, now + Duration::from_secs(40), &mut chance).len(), 3);
+        let last = schedule.last_all.unwrap();
+        schedule.begin(true, last + Duration::from_secs(1), &mut chance);
+        assert_eq!(schedule.next(), last + BETWEEN);
+        let later = last + MOST / 3;
+        schedule.begin(false, later, &mut chance);
+        assert!(schedule.next() <= later + MOST_DELAY, "it is long ago");
     }
 }

@@ -30,6 +30,7 @@ mod speed;
 mod stranger;
 mod troubles;
 mod tunnelled;
+mod withdrawn;
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
