@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -42,20 +43,20 @@ fn look_for_ours(config: &Config, gateway: &GatewayConfig, findings: &mut Findin
     let dnsmasq_conf = config.file.gateway.dnsmasq.state_dir.join("dnsmasq.conf");
     let running: Vec<Running> = processes().filter(Running::is_in_our_network).collect();
     let advertisers = running.iter().filter_map(Running::advertises_at);
-    let (known, unknown): (Vec<_>, Vec<_>) = advertisers.partition(Option::is_some);
+    let (known, unknown): (Vec<_>, Vec<_>) = advertisers.partition(Result::is_ok);
     let mut dnsmasqs = running.iter().filter_map(|one| one.serves_by(&dnsmasq_conf));
-    if known.contains(&Some(gateway.lan_if.clone())) {
+    if known.into_iter().flatten().any(|interface| interface == gateway.lan_if) {
         findings.good("router advertisements are sent by kavadam, which runs");
     } else if !unknown.is_empty() {
         findings.unsure("router advertisements: run the check as root to know for which LAN they are sent");
     } else {
         match dnsmasqs.next() {
             None => findings.note("router advertisements are not sent yet: kavadam-advertise does not run"),
-            Some(None) => findings.unsure("router advertisements: run the check as root to know"),
-            Some(Some(text)) if !text.lines().any(|line| line == ADVERTISED_BY_US) => findings.note(
+            Some(Err(_)) => findings.unsure("router advertisements: run the check as root to know"),
+            Some(Ok(text)) if !text.lines().any(|line| line == ADVERTISED_BY_US) => findings.note(
                 "router advertisements are not kavadam's until kavadam-dnsmasq is restarted: it was started with another configuration, or by an older version",
             ),
-            Some(Some(_)) => findings.bad(
+            Some(Ok(_)) => findings.bad(
                 "nobody sends router advertisements: devices get no IPv6, although DHCP and DNS run",
                 "systemctl restart kavadam-dnsmasq (or kavadam-dnsmasq@…), whose unit starts kavadam-advertise too; by hand: kavadam advertise",
             ),
@@ -86,35 +87,41 @@ impl Running {
         }
     }
 
-    /// The interface at which it advertises, if it does; in it `None` if that cannot be known.
-    fn advertises_at(&self) -> Option<Option<String>> {
-        let path = (self.name == "kavadam").then(|| advertises_by(&self.words))??;
-        let path = path.or_else(|| self.configured_by_environment().ok());
-        let read = |path: PathBuf| Config::examine(&self.file(&path)).ok();
+    /// The interface at which it advertises, if it does and may be looked into.
+    fn advertises_at(&self) -> Option<io::Result<String>> {
+        let environment = || fs::read(self.dir.join("environ"));
+        let path = (self.name == "kavadam").then(|| advertises_by(&self.words, environment))??;
+        let read = |path: PathBuf| Config::examine(&self.file(&path)).map_err(|problem| io::Error::other(problem.text));
         Some(path.and_then(read).map(|(config, _)| config.file.gateway.lan_if))
     }
 
-    fn configured_by_environment(&self) -> std::io::Result<PathBuf> {
-        let environment = fs::read(self.dir.join("environ"))?;
-        let mut settings = environment.split(|octet| *octet == 0);
-        let path = settings.find_map(|setting| setting.strip_prefix(b"KAVADAM_CONFIG="));
-        Ok(path.map_or_else(|| DEFAULT_PATH.into(), |path| OsStr::from_bytes(path).into()))
-    }
-
-    /// What dnsmasq was started with, if this is the one of that file; in it `None` if it may not be read.
-    fn serves_by(&self, conf: &Path) -> Option<Option<String>> {
-        let mut files = self.words.iter().filter_map(|word| word.strip_prefix("--conf-file="));
-        let own = (self.name == "dnsmasq").then(|| files.find(|file| Path::new(file) == conf))??;
-        Some(fs::read_to_string(self.file(Path::new(own))).ok())
+    /// What dnsmasq was started with, if this is the one of that file, and it may be read.
+    fn serves_by(&self, conf: &Path) -> Option<io::Result<String>> {
+        let mut files = self
+            .words
+            .iter()
+            .filter_map(|word| word.strip_prefix("--conf-file=").map(Path::new));
+        let own = (self.name == "dnsmasq").then(|| files.find(|file| *file == conf))??;
+        Some(fs::read_to_string(self.file(own)))
     }
 }
 
-/// Whether these words have kavadam advertise, and by which configuration, if they say so.
-fn advertises_by(words: &[String]) -> Option<Option<PathBuf>> {
+/// By which configuration kavadam advertises, if it is that which these words have it do.
+fn advertises_by(words: &[String], environment: impl FnOnce() -> io::Result<Vec<u8>>) -> Option<io::Result<PathBuf>> {
     let matches = Cli::command().try_get_matches_from(words).ok()?;
     let is_told = matches.value_source("config") == Some(ValueSource::CommandLine);
     let cli = Cli::from_arg_matches(&matches).ok()?;
-    matches!(cli.command, Command::Advertise { .. }).then(|| is_told.then_some(cli.config))
+    if !matches!(cli.command, Command::Advertise { .. }) {
+        return None;
+    }
+    if is_told {
+        return Some(Ok(cli.config));
+    }
+    Some(environment().map(|environment| {
+        let mut settings = environment.split(|octet| *octet == 0);
+        let path = settings.find_map(|setting| setting.strip_prefix(b"KAVADAM_CONFIG="));
+        path.map_or_else(|| DEFAULT_PATH.into(), |path| OsStr::from_bytes(path).into())
+    }))
 }
 
 fn processes() -> impl Iterator<Item = Running> {
@@ -137,33 +144,34 @@ fn processes() -> impl Iterator<Item = Running> {
 mod tests {
     use super::*;
 
-    fn by(line: &str) -> Option<Option<PathBuf>> {
-        advertises_by(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    fn by(line: &str, environment: &str) -> Option<PathBuf> {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        advertises_by(&words, || Ok(environment.as_bytes().to_vec()))
+            .transpose()
+            .unwrap()
     }
 
     #[test]
     fn who_advertises_by_which_file_is_read_as_kavadam_reads_it() {
-        let file = Some(Some(PathBuf::from("/x/lan1.toml")));
+        let file = |path: &str| Some(PathBuf::from(path));
         for line in [
             "kavadam --config /x/lan1.toml advertise",
             "/usr/bin/kavadam --config=/x/lan1.toml advertise",
             "kavadam advertise --state-dir /y -c /x/lan1.toml",
             "kavadam -c/x/lan1.toml advertise",
         ] {
-            assert_eq!(by(line), file, "{line}");
+            assert_eq!(by(line, "KAVADAM_CONFIG=/z"), file("/x/lan1.toml"), "{line}");
         }
-        assert_eq!(by("kavadam advertise"), Some(None), "by its environment");
-        assert_eq!(
-            by("kavadam --config lan1.toml advertise"),
-            Some(Some("lan1.toml".into()))
-        );
+        assert_eq!(by("kavadam advertise", "A=b\0KAVADAM_CONFIG=/z"), file("/z"));
+        assert_eq!(by("kavadam advertise", "A=b"), file(DEFAULT_PATH));
+        assert_eq!(by("kavadam --config lan1.toml advertise", ""), file("lan1.toml"));
         for line in [
             "kavadam run",
             "kavadam -c advertise run",
             "kavadam",
             "kavadam advertise nonsense",
         ] {
-            assert_eq!(by(line), None, "{line}");
+            assert_eq!(by(line, ""), None, "{line}");
         }
     }
 
@@ -182,13 +190,11 @@ mod tests {
             words: vec!["dnsmasq".into(), word],
             dir: own.dir.clone(),
         };
-        let text = dnsmasq(format!("--conf-file={}", there.display())).serves_by(&there);
+        let by = |word: String, conf| dnsmasq(word).serves_by(conf).map(Result::ok);
+        let text = by(format!("--conf-file={}", there.display()), &there);
         assert_eq!(text, Some(Some("port=0\n".into())));
-        assert_eq!(dnsmasq("--conf-file=/etc/dnsmasq.conf".into()).serves_by(&there), None);
+        assert_eq!(by("--conf-file=/etc/dnsmasq.conf".into(), &there), None);
         let gone = Path::new("/nowhere/dnsmasq.conf");
-        assert_eq!(
-            dnsmasq(format!("--conf-file={}", gone.display())).serves_by(gone),
-            Some(None)
-        );
+        assert_eq!(by(format!("--conf-file={}", gone.display()), gone), Some(None));
     }
 }
