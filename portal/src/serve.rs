@@ -12,9 +12,11 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use kavadam_sockets::until_answered;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Connections altogether.
@@ -47,7 +49,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
 
 async fn serve_within(patience: Patience, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
     let seats = Seats::default();
-    let graceful = GracefulShutdown::new();
+    let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     tokio::pin!(shutdown);
     loop {
         let (stream, peer) = tokio::select! {
@@ -64,24 +66,29 @@ async fn serve_within(patience: Patience, listener: TcpListener, router: Router,
         };
         // Whoever finds no seat is closed at once; the others go on.
         if let Some(seat) = seats.take(peer.ip()) {
-            attend(patience, stream, peer, router.clone(), seat, &graceful);
+            connections.spawn(attend(patience, stream, peer, router.clone(), seat, stop.clone()));
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    stop.cancel();
+    connections.close();
+    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
         tracing::warn!("portal stopped with answers in progress");
     }
 }
 
-fn attend(
+async fn attend(
     patience: Patience,
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     seat: Seat,
-    graceful: &GracefulShutdown,
+    stop: CancellationToken,
 ) {
+    let asked = CancellationToken::new();
+    let asks = asked.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        asks.cancel();
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
@@ -90,12 +97,10 @@ fn attend(
         .header_read_timeout(patience.header)
         .max_buf_size(16 * 1_024)
         .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        // An error here is a device that left or spoke something else than HTTP: its own business.
-        let _ = tokio::time::timeout(patience.lifetime, connection).await;
-        drop(seat);
-    });
+    // An error here is a device that left or spoke something else than HTTP: its own business.
+    let served = until_answered(connection, &asked, &stop);
+    let _ = tokio::time::timeout(patience.lifetime, served).await;
+    drop(seat);
 }
 
 #[derive(Clone)]

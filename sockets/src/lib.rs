@@ -6,6 +6,8 @@
 //!
 //! File descriptors belong to the process, and so does what is kept here: the first call reads what was handed over.
 
+mod parting;
+
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use parting::until_answered;
 
 /// Connections that may wait to be taken.
 const BACKLOG: i32 = 1_024;

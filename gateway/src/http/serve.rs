@@ -13,12 +13,13 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use kavadam_sockets::until_answered;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::source::Source;
@@ -83,7 +84,7 @@ pub(crate) async fn serve(
     cancel: CancellationToken,
 ) {
     let seats = Seats::default();
-    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
@@ -103,14 +104,14 @@ pub(crate) async fn serve(
         let Some(seat) = seats.take(source) else {
             continue;
         };
-        let (router, watcher) = (router.clone(), graceful.watcher());
+        let (router, stop) = (router.clone(), cancel.clone());
         match tls.as_ref().map(TlsDoor::acceptor) {
-            None => _ = tokio::spawn(attend(stream, peer, router, seat, watcher)),
+            None => _ = connections.spawn(attend(stream, peer, router, seat, stop)),
             Some(acceptor) => {
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream)).await;
                     if let Ok(Ok(stream)) = handshake {
-                        attend(stream, peer, router, seat, watcher).await;
+                        attend(stream, peer, router, seat, stop).await;
                     }
                 });
             }
@@ -118,7 +119,8 @@ pub(crate) async fn serve(
     }
     drop(listener);
     // Whoever takes longer is cut off.
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+    connections.close();
+    let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
 }
 
 async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -126,10 +128,13 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     peer: SocketAddr,
     router: Router,
     seat: Seat,
-    watcher: hyper_util::server::graceful::Watcher,
+    stop: CancellationToken,
 ) {
     let source = seat.source;
+    let asked = CancellationToken::new();
+    let asks = asked.clone();
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        asks.cancel();
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(source);
         router.clone().oneshot(request.map(Body::new))
@@ -140,7 +145,8 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_buf_size(MOST_HEADER_OCTETS)
         .serve_connection(TokioIo::new(stream), service);
     // An error here is a device that left or spoke something else than HTTP: its own business.
-    let _ = tokio::time::timeout(CONNECTION_LIFETIME, watcher.watch(connection)).await;
+    let served = until_answered(connection, &asked, &stop);
+    let _ = tokio::time::timeout(CONNECTION_LIFETIME, served).await;
     drop(seat);
 }
 
@@ -205,8 +211,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// A door on loopback, where 127.0.0.2 and 127.0.0.3 are one device and 127.0.0.4 is another.
     fn door() -> SocketAddr {
+        door_until(CancellationToken::new()).0
+    }
+
+    /// A door on loopback, where 127.0.0.2 and 127.0.0.3 are one device and 127.0.0.4 is another.
+    fn door_until(stop: CancellationToken) -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let devices = Devices::default();
         for (number, ip) in [(1, [127, 0, 0, 2]), (1, [127, 0, 0, 3]), (2, [127, 0, 0, 4])] {
             devices.lease(Mac([2, 0, 0, 0, 0, number]), ip.into());
@@ -214,8 +224,7 @@ mod tests {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(async || "here");
-        tokio::spawn(serve(listener, router, None, devices, CancellationToken::new()));
-        address
+        (address, tokio::spawn(serve(listener, router, None, devices, stop)))
     }
 
     async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
@@ -261,6 +270,24 @@ mod tests {
             }
         };
         timeout(PATIENCE, seated).await.expect("a seat that was left is free");
+    }
+
+    #[tokio::test]
+    async fn who_connected_just_before_the_end_is_answered_and_who_says_nothing_holds_nobody_up() {
+        let stop = CancellationToken::new();
+        let (door, ended) = door_until(stop.clone());
+        let mut late = connect([127, 0, 0, 2], door).await;
+        let mut mute = connect([127, 0, 0, 4], door).await;
+        // Taken before the end comes.
+        sleep(Duration::from_millis(100)).await;
+        stop.cancel();
+        sleep(Duration::from_millis(100)).await;
+        assert!(is_seated(&mut late).await, "answered though the end has come");
+        timeout(DRAIN, ended)
+            .await
+            .expect("before whoever is mute is cut off")
+            .unwrap();
+        assert_eq!(mute.read(&mut [0; 1]).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("access", &["domain", "store"]),
-    ("portal", &["domain", "access"]),
+    ("portal", &["domain", "access", "sockets"]),
     ("radius", &["domain", "access", "sockets"]),
     ("firewall", &["domain"]),
     ("gateway", &["domain", "firewall", "radius", "sockets"]),
