@@ -12,6 +12,7 @@ use crate::FirewallError;
 use crate::class::{ShapingClass, class_problems};
 use crate::filter::{Filter, MOST_FILTERS};
 use crate::netlink::Table;
+use crate::shut;
 
 /// What an uplink can carry to be shared, bit/s: at most what the kernel can tell in 32 bits.
 pub const UPLINK_BITS_PER_SEC: RangeInclusive<u64> = 100_000..=30_000_000_000;
@@ -227,7 +228,8 @@ fn is_interface_name(name: &str) -> bool {
 #[must_use]
 pub fn is_table_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    (1..=31).contains(&name.len()) && name.chars().all(allowed) && name.starts_with(|c: char| c.is_ascii_alphabetic())
+    let has_form = (1..=31).contains(&name.len()) && name.chars().all(allowed);
+    has_form && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name != shut::TABLE
 }
 
 #[cfg(test)]

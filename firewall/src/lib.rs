@@ -16,6 +16,7 @@ mod netlink;
 pub mod ruleset;
 mod session;
 mod shares;
+pub mod shut;
 mod trace;
 
 pub use class::{MOST_CLASSES, Portion, ShapingClass, class_problems};

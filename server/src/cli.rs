@@ -125,7 +125,8 @@ pub enum Command {
 pub enum GateCommand {
     /// Load the closed gate; sessions that are there stay
     Close {
-        /// If it cannot be closed, as with a configuration that cannot be used, and no gate stands: forward nothing at all until it can
+        /// If it cannot be closed, as with a configuration that cannot be used, and no gate stands: say why, and forward nothing at all until
+        /// it can
         #[arg(long)]
         shut: bool,
     },

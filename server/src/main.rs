@@ -13,7 +13,6 @@ mod notify;
 mod owner;
 mod reload;
 mod run;
-mod shut;
 mod units;
 mod vitals;
 mod watch;
@@ -24,7 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use kavadam_firewall::{FirewallError, Gate, ruleset};
+use kavadam_firewall::{FirewallError, Gate, ruleset, shut};
 use kavadam_gateway::fingerprints::Fingerprint;
 use tracing_subscriber::EnvFilter;
 
@@ -89,12 +88,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             advertise::run(&config, state_dir.as_deref())?;
         }
         Command::Gate(GateCommand::Close { shut: true }) => {
-            return close(&cli.config).inspect_err(|_| {
-                // Whatever becomes of this, why there is no gate is what to tell.
-                if let Err(error) = shut::shut() {
-                    eprintln!("kavadam: the gate may be open: {error:#}");
-                }
-            });
+            return close(&cli.config).or_else(shut_instead);
         }
         Command::Gate(GateCommand::Close { shut: false }) => return close(&cli.config),
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
@@ -142,11 +136,30 @@ fn lease_event(socket: &Path, arguments: &[String]) -> anyhow::Result<()> {
 
 /// Secrets play no part: the gate closes before their files can be read.
 fn close(path: &Path) -> anyhow::Result<ExitCode> {
-    let code = gate(&GateCommand::Close { shut: false }, &Config::load_gateway(path)?)?;
-    if let Err(error) = shut::lift() {
-        eprintln!("kavadam: whether anything is forwarded is not known: {error:#}");
+    gate(&GateCommand::Close { shut: false }, &Config::load_gateway(path)?)
+}
+
+/// Keeps everything from being forwarded, as the gate cannot be closed. That succeeds with it: what has been done is done again
+/// whenever it is asked for again.
+fn shut_instead(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    match shut::shut() {
+        Ok(is_shut) => {
+            eprintln!("kavadam: {error:#}");
+            if is_shut {
+                eprintln!(
+                    "kavadam: nothing is forwarded, to anybody, until the gate is closed with a configuration that can be used"
+                );
+            } else {
+                eprintln!("kavadam: a gate stands: it is left as it is");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        // Whatever becomes of this, why there is no gate is what to tell.
+        Err(failure) => {
+            eprintln!("kavadam: the gate may be open: {failure:#}");
+            Err(error)
+        }
     }
-    Ok(code)
 }
 
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
@@ -157,12 +170,15 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     let layout = config.gateway_outline()?.layout();
     match command {
         GateCommand::Rules => print_text(&ruleset::text(&layout))?,
-        GateCommand::Close { .. } => match Gate::load(&layout) {
-            Err(FirewallError::Taken) => {
-                eprintln!("kavadam: the gate stands already, held by the gateway that runs here");
+        GateCommand::Close { .. } => {
+            match Gate::load(&layout) {
+                Err(FirewallError::Taken) => {
+                    eprintln!("kavadam: the gate stands already, held by the gateway that runs here");
+                }
+                loaded => drop(loaded?),
             }
-            loaded => drop(loaded?),
-        },
+            shut::lift()?;
+        }
         GateCommand::Show(wanted) => admin::gate::show(&layout, &config.gate_socket(), wanted)?,
         GateCommand::Top(wanted) => admin::gate::top(&layout, wanted)?,
         GateCommand::Trace(wanted) => admin::gate::trace(&layout, &config.gate_socket(), wanted)?,

@@ -9,7 +9,7 @@ use std::io;
 use super::{Gate, State};
 use crate::compile::{Part, interface_key};
 use crate::netlink::{Channel, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, OWNED, PERSISTENT, SetEntry};
-use crate::{FirewallError, Layout, apply, ruleset};
+use crate::{FirewallError, Layout, apply, ruleset, shut};
 
 /// How our table may be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,10 @@ impl State {
         }
         if let Err(error) = self.load_arp_rules(layout) {
             tracing::warn!(%error, "nothing keeps strangers from filling the table of neighbours");
+        }
+        if loaded.is_ok() {
+            // Also where it was somebody else who shut the machine.
+            shut::lift().unwrap_or_else(|error| tracing::error!(%error, "whether anything is forwarded is not known"));
         }
         loaded
     }

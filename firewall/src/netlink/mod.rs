@@ -12,6 +12,7 @@ mod queue;
 mod route;
 mod socket;
 mod structure;
+mod tables;
 mod wire;
 
 pub use events::{Events, GateEvent};

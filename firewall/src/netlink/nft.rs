@@ -11,8 +11,10 @@ pub use batch::Batch;
 const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
+const DELETE_TABLE: u16 = 2;
 const GET_CHAIN: u16 = 4;
 const GET_RULE: u16 = 7;
+const GET_SET: u16 = 10;
 const NEW_ELEMENT: u16 = 12;
 const GET_ELEMENT: u16 = 13;
 const DELETE_ELEMENT: u16 = 14;
@@ -214,6 +216,21 @@ impl Table {
         });
         writer
     }
+}
+
+/// Asks for the sets of every table of the family inet.
+pub fn dump_every_set(sequence: u32) -> Writer {
+    let mut writer = Writer::default();
+    let kind = SUBSYSTEM << 8 | GET_SET;
+    writer.message(kind, wire::REQUEST | wire::DUMP, sequence, |w| {
+        family_header(w, FAMILY_INET, 0);
+    });
+    writer
+}
+
+/// The name of the set in an answer to [`dump_every_set`].
+pub fn read_set_name(body: &[u8]) -> Option<&str> {
+    wire::attribute(body.get(4..)?, 2).and_then(wire::text)
 }
 
 /// Its flags, in the body of the answer to [`Table::get_table`].

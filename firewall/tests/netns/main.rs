@@ -25,6 +25,7 @@ mod quotas;
 mod restarts;
 mod sessions;
 mod shares;
+mod shut;
 mod tools;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn cases() -> Vec<Case> {
         shares::CASES,
         classes::CASES,
         compiled::CASES,
+        shut::CASES,
     ]
     .concat()
 }

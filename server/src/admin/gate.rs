@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use kavadam_domain::{Mac, MobileNumber};
-use kavadam_firewall::{Layout, SeenSession, SessionState, Step, Trace, Uncharged, View};
+use kavadam_firewall::{Layout, SeenSession, SessionState, Step, Trace, Uncharged, View, shut};
 use kavadam_gateway::{Known, Standing};
 use serde_json::{Value, json};
 
@@ -18,12 +18,17 @@ use crate::units::{show_octets, show_rate};
 use crate::watch;
 pub use flow::top;
 
+/// Of a machine that is shut.
+const SHUT: &str = "Nothing is forwarded, to anybody (table inet kavadam-shut): a gate could not be closed. Remedy: kavadam check, then systemctl \
+                    restart kavadam-closed kavadam";
+
 /// Who is online.
 pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result<()> {
     let mut view = standing(layout)?;
     let known = watch::gate::sessions(socket)?;
     let known = known.map(|all| all.into_iter().map(|one| (one.mac, one)).collect::<HashMap<_, _>>());
     let (sessions, rogues, uncharged) = (view.sessions()?, view.rogues()?, view.uncharged()?);
+    let is_shut = shut::is_shut()?;
     let of = |seen: &SeenSession| known.as_ref().and_then(|known| known.get(&seen.session.mac));
     let shown: Vec<Value> = sessions
         .iter()
@@ -31,9 +36,12 @@ pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result
         .collect();
     let told = json!({ "sessions": shown, "refused_frames": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
         "free_up_octets": uncharged.up_octets, "free_down_octets": uncharged.down_octets,
-        "blocked_packets": uncharged.blocked_packets });
+        "blocked_packets": uncharged.blocked_packets, "shut": is_shut });
     print(wanted.output.json, &told, || {
         let mut lines = lines(&sessions, of, wanted);
+        if is_shut {
+            lines.push(SHUT.to_owned());
+        }
         if known.is_none() {
             lines.push(
                 "no gateway runs: who the people are, and how long they have been idle, is known to it alone"
@@ -130,6 +138,9 @@ fn fact(standing: &Standing) -> String {
 fn standing(layout: &Layout) -> anyhow::Result<View> {
     let mut view = View::open(layout)?;
     if !view.is_standing()? {
+        if shut::is_shut()? {
+            bail!("the gate does not stand here. {SHUT}");
+        }
         bail!(
             "the gate does not stand here: nothing is kept from the internet. Remedy: systemctl start kavadam-closed kavadam"
         );

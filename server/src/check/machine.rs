@@ -1,9 +1,11 @@
-//! The state directory, and the clock.
+//! The state directory, the clock, and whether anything is forwarded at all.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use kavadam_firewall::shut;
 
 use super::Findings;
 
@@ -54,6 +56,20 @@ fn free_mib(dir: &Path) -> Option<u64> {
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     text.lines().nth(1)?.trim().strip_suffix('M')?.parse().ok()
+}
+
+/// As long as the machine is shut, whatever else is right helps nobody. Whoever may not look is told so elsewhere.
+pub(super) fn check_forwarding(findings: &mut Findings) {
+    if matches!(shut::is_shut(), Ok(true)) {
+        findings.bad(
+            &format!("the gate could not be closed: nothing is forwarded, to anybody (table inet {})", shut::TABLE),
+            &format!(
+                "correct what is told here and by `systemctl status kavadam-closed`, then systemctl restart kavadam-closed kavadam; where no gateway \
+                 is wanted: nft delete table inet {}",
+                shut::TABLE
+            ),
+        );
+    }
 }
 
 /// Quotas and records need a clock that is right.

@@ -20,6 +20,7 @@ use crate::config::Config;
 /// Looks, prints, and fails if something must be put right.
 pub async fn check(path: &Path) -> ExitCode {
     let mut findings = Findings::default();
+    machine::check_forwarding(&mut findings);
     let correct = format!("correct {}", path.display());
     match Config::examine(path) {
         Err(problem) => findings.bad(&problem.to_string(), &correct),

@@ -61,7 +61,7 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
     problems.require(
         is_table_name(&gateway.table),
         "gateway.table",
-        "a letter, then letters, digits, - and _, 31 at most",
+        "a letter, then letters, digits, - and _, 31 at most, and not kavadam-shut",
     );
     problems.require(
         !gateway.local_ports.contains(&0),

@@ -78,6 +78,31 @@ fn the_gate_closes_without_entering_kavadams_directory() {
 }
 
 #[test]
+fn a_machine_is_shut_until_a_gate_is_closed() {
+    const SHUT: &str = "table inet kavadam-shut\n";
+    let unit = unit("kavadam-closed.service");
+    let machine = Machine::new("");
+    let start = |before: &str| machine.start(&unit, &format!("trap 'nft list tables inet' EXIT\n{before}"), "");
+    for (config, code, tables) in [
+        ("gateway.lan_if =", 0, SHUT),
+        ("role = 'gateway'\ncolour = 7", 0, SHUT),
+        ("role = 'center'", 0, SHUT),
+    ] {
+        fs::write(machine.at("kavadam.toml"), config).unwrap();
+        let output = start("");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{config}: {said}");
+        assert_eq!(text(&output.stdout), tables, "{config}: {said}");
+        assert_eq!(said.contains("nothing is forwarded"), !tables.is_empty(), "{said}");
+    }
+    // The gate of another configuration is still missing.
+    fs::write(machine.at("kavadam.toml"), "role = 'centre'").unwrap();
+    let output = start("nft add table inet kavadam-shut");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), SHUT);
+}
+
+#[test]
 fn dnsmasq_runs_on_its_own_directory_and_makes_no_secret() {
     let unit = unit("kavadam-dnsmasq.service");
     let machine = Machine::new("domain = 'wifi.internal'\n");

@@ -1,8 +1,8 @@
 //! Changes in one transaction.
 
 use super::{
-    DELETE_ELEMENT, DELETE_OBJECT, Entry, FAMILY_ARP, FAMILY_INET, FAMILY_NONE, NEW_ELEMENT, NEW_OBJECT, NEW_TABLE,
-    QUOTA_OBJECT, Quota, SUBSYSTEM, Table, element, elements, family_header,
+    DELETE_ELEMENT, DELETE_OBJECT, DELETE_TABLE, Entry, FAMILY_ARP, FAMILY_INET, FAMILY_NONE, NEW_ELEMENT, NEW_OBJECT,
+    NEW_TABLE, QUOTA_OBJECT, Quota, SUBSYSTEM, Table, element, elements, family_header,
 };
 use crate::netlink::wire::{self, Writer};
 
@@ -97,6 +97,12 @@ impl Batch {
     /// Makes our table of this family with these flags; or, if it exists, gives it these.
     pub fn table(&mut self, family: u8, flags: u32) -> &mut Self {
         self.push_in(family, NEW_TABLE, wire::CREATE, |w| w.u32(2, flags));
+        self
+    }
+
+    /// Removes our table of this family with all that is in it; the batch fails with `ENOENT` if it is not there.
+    pub fn delete_table(&mut self, family: u8) -> &mut Self {
+        self.push_in(family, DELETE_TABLE, 0, |_| {});
         self
     }
 

@@ -9,6 +9,12 @@ use kavadam_lab::{Phone, World};
 
 use crate::{boot, property, run, world};
 
+/// What Debian's package brings, whatever became of it on the host.
+const RULES_OF_DEBIAN: &str = r"
+    printf '#!/usr/sbin/nft -f\n\nflush ruleset\n' >/etc/nftables.conf
+    systemctl enable -q nftables kavadam-closed
+    ";
+
 /// What the machine is when its network comes up, by a unit of the network itself.
 const WITNESS: &str = r"
     mkdir /etc/systemd/system/systemd-networkd.service.d
@@ -16,7 +22,6 @@ const WITNESS: &str = r"
 [Service]
 ExecStartPre=+sh -c 'nft list chain inet kavadam forward >/run/rules; ip -br address >/run/addresses'
 END
-    systemctl enable -q nftables kavadam-closed
     ";
 
 /// Somebody who tries to get through all the while, fifty times a second; ended when dropped.
@@ -50,7 +55,7 @@ fn heard(world: &World) -> u64 {
 fn no_stranger_passes_before_the_network_is_up_nor_while_kavadam_is_not_there_nor_when_other_rules_are_loaded() {
     let mut world = world();
     let (phone, _tries) = stranger(&mut world);
-    let machine = boot(&world, WITNESS);
+    let machine = boot(&world, &format!("{WITNESS}{RULES_OF_DEBIAN}"));
     let rules = run(&machine, "cat /run/rules");
     assert!(rules.contains("hook forward"), "{rules}");
     let addresses = run(&machine, "cat /run/addresses");
@@ -124,33 +129,66 @@ fn a_machine_that_boots_with_a_configuration_that_cannot_be_used_forwards_nothin
     let (_phone, _tries) = stranger(&mut world);
     let machine = boot(
         &world,
-        "echo 'colour = 7' >>/etc/kavadam/kavadam.toml; systemctl enable -q kavadam-closed",
+        &format!("{RULES_OF_DEBIAN} echo 'colour = 7' >>/etc/kavadam/kavadam.toml"),
     );
-    assert_eq!(property(&machine, "kavadam-closed", "ExecMainStatus"), "78");
     run(
         &machine,
         "ip address show lan0 | grep 10.80.0.1; test $(cat /proc/sys/net/ipv4/ip_forward) = 1",
     );
-    sleep(Duration::from_secs(1));
-    assert_eq!(heard(&world), 0, "packets pass");
+    let is_shut = |when: &str| {
+        // What passed a moment ago is still on the way.
+        sleep(Duration::from_millis(500));
+        let before = heard(&world);
+        sleep(Duration::from_secs(1));
+        assert_eq!(heard(&world), before, "packets pass: {when}");
+        assert_eq!(
+            run(&machine, "nft list tables inet"),
+            "table inet kavadam-shut",
+            "{when}"
+        );
+        assert_eq!(
+            property(&machine, "kavadam-closed", "ActiveState"),
+            "active",
+            "otherwise it is not run again: {when}"
+        );
+    };
+    is_shut("it has booted");
+    assert_eq!(heard(&world), 0, "packets passed before or while the network came up");
+    for deed in ["restart", "reload"] {
+        run(&machine, &format!("systemctl {deed} nftables"));
+        is_shut(deed);
+    }
+    let told = run(&machine, "journalctl -q --no-pager -u kavadam-closed");
+    assert!(
+        told.contains("colour") && told.contains("nothing is forwarded"),
+        "{told}"
+    );
+    let checked = machine.output("kavadam check").unwrap();
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("PROBLEM  the gate could not be closed"), "{checked}");
 
+    // A unit that is active is not started again: whoever loads the gate's rules forwards again.
+    let before = heard(&world);
     run(
         &machine,
         "sed -i /colour/d /etc/kavadam/kavadam.toml; systemctl start kavadam",
     );
     let tables = run(&machine, "nft list tables inet");
     assert_eq!(tables, "table inet kavadam");
+    let checked = machine.output("kavadam check").unwrap();
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(!checked.contains("could not be closed"), "{checked}");
     // With the gate there, and held by nobody, it is left as it is.
     run(
         &machine,
-        "systemctl stop kavadam; echo 'colour = 7' >>/etc/kavadam/kavadam.toml; ! systemctl restart kavadam-closed",
+        "systemctl stop kavadam; echo 'colour = 7' >>/etc/kavadam/kavadam.toml; systemctl restart kavadam-closed",
     );
     assert_eq!(run(&machine, "nft list tables inet"), tables);
     // He would have passed but for these.
-    assert_eq!(heard(&world), 0, "packets pass");
+    assert_eq!(heard(&world), before, "packets pass");
     run(&machine, "nft delete table inet kavadam");
     assert!(
-        until(Duration::from_secs(5), || heard(&world) > 0),
+        until(Duration::from_secs(5), || heard(&world) > before),
         "this test looks in the wrong place"
     );
 }
