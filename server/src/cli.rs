@@ -126,7 +126,7 @@ pub enum GateCommand {
     /// Load the closed gate; sessions that are there stay
     Close {
         /// If it cannot be closed, as with a configuration that cannot be used, and no gate stands: say why, and forward nothing at all until
-        /// it can
+        /// it can. Not where there is no configuration, or one that has no gateway
         #[arg(long)]
         shut: bool,
     },

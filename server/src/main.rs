@@ -88,7 +88,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             advertise::run(&config, state_dir.as_deref())?;
         }
         Command::Gate(GateCommand::Close { shut: true }) => {
-            return close(&cli.config).or_else(shut_instead);
+            return close(&cli.config).or_else(|error| shut_instead(&cli.config, error));
         }
         Command::Gate(GateCommand::Close { shut: false }) => return close(&cli.config),
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
@@ -139,9 +139,12 @@ fn close(path: &Path) -> anyhow::Result<ExitCode> {
     gate(&GateCommand::Close { shut: false }, &Config::load_gateway(path)?)
 }
 
-/// Keeps everything from being forwarded, as the gate cannot be closed. That succeeds with it: what has been done is done again
+/// Keeps everything from being forwarded, where a gate should be and cannot be closed. That succeeds with it: what has been done is done again
 /// whenever it is asked for again.
-fn shut_instead(error: anyhow::Error) -> anyhow::Result<ExitCode> {
+fn shut_instead(path: &Path, error: anyhow::Error) -> anyhow::Result<ExitCode> {
+    if config::is_without_gateway(path) {
+        return Err(error);
+    }
     match shut::shut() {
         Ok(is_shut) => {
             eprintln!("kavadam: {error:#}");

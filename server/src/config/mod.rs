@@ -4,6 +4,7 @@ mod check;
 mod file;
 mod gateway;
 mod problems;
+mod role;
 mod secret;
 mod sift;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use problems::Problems;
 
 pub use file::{File, Filter, Role, UplinkClass};
 pub use problems::Problem;
+pub use role::is_without_gateway;
 pub use secret::read_secret;
 
 /// The example, which is also the list of every key there is.

@@ -78,7 +78,7 @@ fn the_gate_closes_without_entering_kavadams_directory() {
 }
 
 #[test]
-fn a_machine_is_shut_until_a_gate_is_closed() {
+fn a_machine_is_shut_only_where_a_gate_should_be_and_cannot_be_closed() {
     const SHUT: &str = "table inet kavadam-shut\n";
     let unit = unit("kavadam-closed.service");
     let machine = Machine::new("");
@@ -87,6 +87,8 @@ fn a_machine_is_shut_until_a_gate_is_closed() {
         ("gateway.lan_if =", 0, SHUT),
         ("role = 'gateway'\ncolour = 7", 0, SHUT),
         ("role = 'center'", 0, SHUT),
+        ("role = 'portal'\nportal.listen = 7", 78, ""),
+        ("role = 'centre'\n[sms", 78, ""),
     ] {
         fs::write(machine.at("kavadam.toml"), config).unwrap();
         let output = start("");
@@ -100,6 +102,10 @@ fn a_machine_is_shut_until_a_gate_is_closed() {
     let output = start("nft add table inet kavadam-shut");
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), SHUT);
+    fs::remove_file(machine.at("kavadam.toml")).unwrap();
+    let output = start("");
+    assert_eq!(output.status.code(), Some(78), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
 }
 
 #[test]
