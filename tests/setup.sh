@@ -125,7 +125,8 @@ if [ "$for_what" != build ]; then
     # What is mounted there is seen there alone.
     try 'a file system over another (CONFIG_OVERLAY_FS)' "$kernel" sh -ec \
       'mount -t tmpfs probe /mnt; cd /mnt; mkdir upper work root; mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work overlay root'
-    try 'control groups (cgroup2, with cgroup.kill: Linux 5.14)' "$kernel" sh -ec \
+    # In a namespace of its own: from the first one the mount would set the host's own options.
+    try 'control groups (cgroup2, with cgroup.kill: Linux 5.14)' "$kernel" unshare --cgroup sh -ec \
       "mount -t cgroup2 probe /mnt; mkdir /mnt/$probe; code=0; test -e /mnt/$probe/cgroup.kill || code=1; rmdir /mnt/$probe; exit \$code"
   fi
 fi

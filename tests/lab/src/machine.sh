@@ -18,7 +18,8 @@ cd "$dir/disk"
 mkdir written work root groups
 mount -t overlay -o "lowerdir=/,upperdir=$PWD/written,workdir=$PWD/work" overlay root ||
   cannot lay a disk over its own files '(overlay, CONFIG_OVERLAY_FS)'
-mount -t cgroup2 groups groups || cannot mount control groups '(cgroup2, CONFIG_CGROUPS)'
+# From the first namespace of control groups this would set the host's own options: those of this mount.
+unshare --cgroup mount -t cgroup2 groups groups || cannot mount control groups '(cgroup2, CONFIG_CGROUPS)'
 group=$PWD/groups/${dir##*/}
 mkdir "$group" || cannot make a control group
 [ -e "$group/cgroup.kill" ] || { rmdir "$group"; cannot 'end a control group as a whole (cgroup.kill, Linux 5.14)'; }
