@@ -1,6 +1,7 @@
 //! A machine that boots with systemd, in a network namespace: Debian as it is installed here, on a disk of its own in memory.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::Duration;
@@ -42,6 +43,8 @@ impl Machine {
             .stdin(Stdio::piped())
             .stdout(console.try_clone()?)
             .stderr(console)
+            // Whoever ends the test, by a key or its group, ends this by its standard input.
+            .process_group(0)
             .spawn()
             .context("cannot start bash")?;
         let mut machine = Self {

@@ -22,7 +22,19 @@ mount -t overlay -o "lowerdir=/,upperdir=$PWD/written,workdir=$PWD/work" overlay
 unshare --cgroup mount -t cgroup2 groups groups || cannot mount control groups '(cgroup2, CONFIG_CGROUPS)'
 group=$PWD/groups/${dir##*/}
 mkdir "$group" || cannot make a control group
-[ -e "$group/cgroup.kill" ] || { rmdir "$group"; cannot 'end a control group as a whole (cgroup.kill, Linux 5.14)'; }
+# Whatever ends this, the machine ends with it.
+cut_power() {
+  [ ! -e "$group/cgroup.kill" ] || echo 1 >"$group/cgroup.kill"
+  wait
+  # A group is busy until the kernel has taken its last process away.
+  for _ in $(seq 100); do
+    if find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; then break; fi
+    sleep 0.05
+  done
+}
+trap cut_power EXIT
+trap 'exit 130' INT TERM HUP
+[ -e "$group/cgroup.kill" ] || cannot 'end a control group as a whole (cgroup.kill, Linux 5.14)'
 
 # Of what is installed here, nothing starts that the machine is not told to start, and of ours nothing is there.
 rm -rf root/etc/kavadam root/var/lib/kavadam*
@@ -82,10 +94,3 @@ inside='
   : >"$dir/off"
 ) &
 cat >/dev/null
-echo 1 >"$group/cgroup.kill"
-wait
-# A group is busy until the kernel has taken its last process away.
-for _ in $(seq 100); do
-  if find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; then break; fi
-  sleep 0.05
-done
