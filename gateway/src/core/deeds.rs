@@ -181,6 +181,7 @@ impl<K: Kernel> Core<K> {
         let sessions = slots.iter().filter_map(|slot| self.sessions.get(slot));
         let online = sessions.filter(|session| session.is_online());
         let wanted = online.map(|session| (session.slot, wanted(session))).collect();
+        self.unlimited.retain(|slot| !slots.contains(slot));
         for (slot, error) in self.kernel.limit_all(&wanted) {
             match error {
                 // Its time ran out before the kernel heard that it has more: we would take it for online, and its device would be offline.
@@ -202,6 +203,7 @@ impl<K: Kernel> Core<K> {
         let unfit = pools.filter(|(_, pool)| pool.kernel_octets != pool.limit_octets);
         let wanted: BTreeMap<PoolKey, Option<u64>> = unfit.map(|(key, pool)| (key, pool.limit_octets)).collect();
         let mut done = wanted.clone();
+        self.unfit.retain(|key| !keys.contains(key));
         for (key, error) in self.kernel.set_pool_limits(&wanted) {
             warn_kernel(&error);
             done.remove(&key);

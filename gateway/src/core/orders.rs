@@ -7,7 +7,7 @@ use kavadam_radius::{ErrorCause, LimitsPatch, Target};
 
 use super::deeds::Obeyed;
 use super::session::Session;
-use super::{Core, Now, Told, WaiterId};
+use super::{Command, Core, Deed, Now, Told, WaiterId};
 use crate::kernel::Kernel;
 
 impl<K: Kernel> Core<K> {
@@ -32,6 +32,13 @@ impl<K: Kernel> Core<K> {
                 return Err(ErrorCause::INVALID_ATTRIBUTE_VALUE);
             }
             self.apply_limits(slot, limits, now);
+            // What the kernel has not taken yet it is to take before the answer.
+            if self.unlimited.contains(&slot) {
+                self.out.push(Command::Do(Deed::Limit(slot)));
+            }
+            if self.unfit.contains(&pool) {
+                self.out.push(Command::Do(Deed::Fit(pool)));
+            }
             self.outdate_questions(slot);
             self.look_at_pool(pool, now);
             Ok(Obeyed { waiter, slot, pool })

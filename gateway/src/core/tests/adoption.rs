@@ -266,3 +266,32 @@ fn a_step_of_the_wall_clock_over_a_restart_ends_nobody_and_ages_nobody() {
         assert!(scene.kernel.is_open(mac(1)));
     }
 }
+
+#[test]
+fn an_order_that_comes_before_the_first_tick_of_a_new_process_is_acknowledged() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    let mut again = restarted(&scene, kept(&scene));
+    for speed in [Some(1_000_000), Some(1_000_000)] {
+        let waiter = again.waiter();
+        let limits = Limits {
+            down_bits_per_sec: speed,
+            ..lease(10 * MB).limits
+        };
+        again.handle(Input::Change(super::endings::target(mac(1)), limits.into(), waiter));
+        assert_eq!(again.told.last(), Some(&(waiter, Told::Ordered(Ok(())))));
+        assert_eq!(again.kernel.rates_of(mac(1)).1, speed);
+    }
+    let mut untouched = restarted(&scene, kept(&scene));
+    let waiter = untouched.waiter();
+    untouched.handle(Input::Change(
+        super::endings::target(mac(1)),
+        lease(10 * MB).limits.into(),
+        waiter,
+    ));
+    assert_eq!(
+        untouched.told.last(),
+        Some(&(waiter, Told::Ordered(Ok(())))),
+        "which changes nothing"
+    );
+}
