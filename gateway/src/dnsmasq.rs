@@ -44,6 +44,8 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
     let (first, last) = dns.range4;
     let lease_secs = dns.lease.as_secs();
     line("dhcp-authoritative".into());
+    // A device is its MAC, as for the gate: whoever sends another's Client Identifier shall not be given its lease.
+    line("dhcp-ignore-clid".into());
     if config.is_strict {
         // Nobody without a lease may answer a ping, so asking for three seconds whether an address is free only keeps people waiting.
         line("no-ping".into());

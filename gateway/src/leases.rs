@@ -85,9 +85,6 @@ impl<G: Admission> LeaseKeeper<G> {
                 continue;
             }
             let was = self.known.get(&lease.ipv4).map(|(owner, _)| *owner);
-            if let Some(other) = was.filter(|was| *was != lease.mac) {
-                self.end(other, lease.ipv4).await;
-            }
             if self.admit(lease, now) && was != Some(lease.mac) {
                 self.untold.push_back(lease.ipv4);
             }
