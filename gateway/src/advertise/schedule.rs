@@ -12,6 +12,8 @@ const BETWEEN: Duration = Duration::from_secs(3);
 /// `MAX_INITIAL_RTR_ADVERTISEMENTS` and `MAX_INITIAL_RTR_ADVERT_INTERVAL`.
 const BURST: u32 = 3;
 const BURST_INTERVAL: Duration = Duration::from_secs(16);
+/// How long who was told all is good for, whatever became of us: what we know of it may be wrong, as after a power cut without a clock, or may have changed.
+const LATELY: Duration = Duration::from_mins(1);
 /// Who wait for an answer of their own, which wakes no other device (RFC 7772). One to all answers more than these, so that a crowd, or who invents one, costs a packet every three seconds.
 const MOST_WAITING: usize = 16;
 
@@ -46,18 +48,14 @@ impl Schedule {
         }
     }
 
-    /// Begins, also anew, with a few in a row; unless all were told the same lately, and nobody needs to be woken: whoever has joined since solicits.
+    /// Begins, also anew, with a few in a row; if all were told lately not before [`LATELY`] is over, for whoever has joined since solicits, and one that is
+    /// started again and again shall not wake everybody each time.
     pub fn begin(&mut self, has_news: bool, now: Instant, chance: &mut impl Rng) {
         self.waiting.clear();
         let soon = now + chance.random_range(Duration::ZERO..=MOST_DELAY);
-        let lately = self.last_all.filter(|last| !has_news && now < *last + self.most / 3);
-        if let Some(last) = lately {
-            self.burst = 0;
-            self.all_at = soon.max(last + chance.random_range(self.most / 3..=self.most));
-        } else {
-            self.burst = BURST;
-            self.all_at = self.last_all.map_or(soon, |last| soon.max(last + BETWEEN));
-        }
+        let rest = if has_news { BETWEEN } else { LATELY };
+        self.burst = BURST;
+        self.all_at = self.last_all.map_or(soon, |last| soon.max(last + rest));
     }
 
     /// All were told.
@@ -230,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_started_again_and_again_wakes_nobody_unless_there_is_news() {
+    fn who_is_started_again_and_again_wakes_all_once_a_minute_unless_there_is_news() {
         let (start, mut chance) = (Instant::now(), chance());
         let mut schedule = begun(start, &mut chance);
         let mut told = Vec::new();
@@ -240,8 +238,8 @@ mod tests {
             schedule.begin(false, now, &mut chance);
             told.extend(run(&mut schedule, now + Duration::from_secs(4), &mut chance));
         }
-        assert_eq!(told, []);
-        assert!((start + MOST / 3..=start + MOST).contains(&schedule.next()));
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|(at, _)| *at >= start + LATELY));
 
         let now = start + Duration::from_secs(150);
         schedule.begin(true, now, &mut chance);

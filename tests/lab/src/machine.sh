@@ -24,7 +24,11 @@ group=$PWD/groups/${dir##*/}
 mkdir "$group" || cannot make a control group
 # Whatever ends this, the machine ends with it.
 cut_power() {
-  [ ! -e "$group/cgroup.kill" ] || echo 1 >"$group/cgroup.kill"
+  # Again, until it is in there: it may not have entered its group yet.
+  while [ -e "$group/cgroup.kill" ] && [ -n "$(jobs -pr)" ]; do
+    echo 1 >"$group/cgroup.kill"
+    sleep 0.05
+  done
   wait
   # A group is busy until the kernel has taken its last process away.
   for _ in $(seq 100); do
