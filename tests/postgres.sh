@@ -16,7 +16,7 @@ if [ "$(id -u)" = 0 ]; then # initdb refuses to run as root
 fi
 stop() {
   (cd / && "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -m immediate -s stop) >/dev/null 2>&1 || true
-  rm -rf "$dir"
+  rm -rf "$dir" "$dir.log"
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
