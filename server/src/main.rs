@@ -168,6 +168,12 @@ fn shut_instead(path: &Path, error: anyhow::Error) -> anyhow::Result<ExitCode> {
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
     if !config.file.role.has_gateway() {
         eprintln!("kavadam: this configuration has no gateway: there is no gate here");
+        if shut::is_shut().unwrap_or_default() {
+            eprintln!(
+                "kavadam: nothing is forwarded since a gate could not be closed: if none is to be here, nft delete table inet {}",
+                shut::TABLE
+            );
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let layout = config.gateway_outline()?.layout();

@@ -87,6 +87,15 @@ impl Phone {
         self.ask_for_address(&["-x", &option])
     }
 
+    /// Asks for an address by DHCP with the Client Identifier of another device, as its MAC makes it (RFC 2132 §9.14).
+    ///
+    /// # Errors
+    /// It got none.
+    pub fn ask_by_the_identifier_of(&self, other: &Self) -> anyhow::Result<Lease> {
+        let id = other.mac().replace(':', "");
+        self.ask_for_address(&["-C", "-x", &format!("0x3d:01{id}")])
+    }
+
     /// Asks for its address again, by DHCP, as a client that calls itself this (Vendor Class Identifier).
     ///
     /// # Errors

@@ -140,6 +140,17 @@ fn told_by(world: &World, phone: &Phone, rule: &str) -> Option<serde_json::Value
 }
 
 #[test]
+fn whoever_sends_anothers_client_identifier_is_not_given_its_lease() {
+    let mut world = world_with("", &["--quota", "100MB"]);
+    let owner = phone(&mut world);
+    let mine = owner.address().unwrap();
+    assert_eq!(owner.ask_by_the_identifier_of(&owner).unwrap().address, mine);
+    let thief = world.phone().unwrap();
+    assert_ne!(thief.ask_by_the_identifier_of(&owner).unwrap().address, mine);
+    log_in(&world, &owner, NUMBER);
+}
+
+#[test]
 fn two_devices_of_one_address_behind_one_port_are_noticed_by_how_they_ask() {
     let mut world = world_with("", &["--quota", "100MB"]);
     let owner = phone(&mut world);
