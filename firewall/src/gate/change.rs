@@ -76,25 +76,6 @@ impl Gate {
         failed
     }
 
-    /// Sets the speed of a session, bit/s; `None` is without limit.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
-    pub fn set_rate(
-        &self,
-        slot: Slot,
-        up_bits_per_sec: Option<u64>,
-        down_bits_per_sec: Option<u64>,
-    ) -> Result<(), FirewallError> {
-        let mut state = self.state();
-        let new = Session {
-            up: octets_per_sec(up_bits_per_sec),
-            down: octets_per_sec(down_bits_per_sec),
-            ..state.session(slot)?.clone()
-        };
-        state.replace(slot, new)
-    }
-
     /// Sets the time from now to the forced end; `None` takes the end away.
     ///
     /// # Errors

@@ -16,15 +16,6 @@ use crate::session::Slot;
 use crate::{FirewallError, Layout, ShapingClass};
 
 impl Gate {
-    /// Puts a session into this class, or into none. One that the gate has not is remembered, and until the gate has it the session shares the line
-    /// as those without. Connections that are there go on.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
-    pub fn set_class(&self, slot: Slot, class: Option<ClassName>) -> Result<(), FirewallError> {
-        self.state().set_class(slot, class)
-    }
-
     /// Whether the line is shared by this class among others.
     #[must_use]
     pub fn has_class(&self, class: ClassName) -> bool {
@@ -86,15 +77,6 @@ impl Session {
 }
 
 impl State {
-    pub(super) fn set_class(&mut self, slot: Slot, class: Option<ClassName>) -> Result<(), FirewallError> {
-        let old = self.session(slot)?.clone();
-        if old.class == class {
-            return Ok(());
-        }
-        let queue = self.classes.next_queue(class);
-        self.replace(slot, Session { class, queue, ..old })
-    }
-
     /// Whether the sessions are where these classes would have them.
     pub(super) fn has_classes_of(&self, layout: &Layout) -> bool {
         self.classes.0.keys().eq(layout.classes.keys())

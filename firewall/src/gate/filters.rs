@@ -37,14 +37,6 @@ impl Filtered {
 }
 
 impl Gate {
-    /// Gives a session this filter, or none. Connections that are there go on.
-    ///
-    /// # Errors
-    /// [`FirewallError::UnknownFilter`], [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::Kernel`].
-    pub fn set_filter(&self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError> {
-        self.state().set_filter(slot, filter)
-    }
-
     /// Whether the rules have this filter.
     #[must_use]
     pub fn has_filter(&self, filter: FilterName) -> bool {
@@ -93,15 +85,6 @@ impl State {
             Some(unknown) => Err(FirewallError::UnknownFilter(unknown)),
             None => Ok(()),
         }
-    }
-
-    pub(super) fn set_filter(&mut self, slot: Slot, filter: Option<FilterName>) -> Result<(), FirewallError> {
-        self.require_filter(filter)?;
-        let old = self.session(slot)?.clone();
-        if old.filter == filter {
-            return Ok(());
-        }
-        self.replace(slot, Session { filter, ..old })
     }
 
     /// A filter that sessions have must not go: they would be without.

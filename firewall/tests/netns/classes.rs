@@ -4,10 +4,10 @@ use std::process::Child;
 use std::time::Duration;
 
 use kavadam_domain::ClassName;
-use kavadam_firewall::{Gate, Layout, OpenSession, Portion, ShapingClass, Shares, Slot, Trace, View};
+use kavadam_firewall::{Gate, Layout, OpenSession, Portion, SessionLimits, ShapingClass, Shares, Slot, Trace, View};
 
 use crate::Case;
-use crate::lab::{Inside, Phone, TCP, WEB4, first_line, go_on, layout};
+use crate::lab::{Inside, Phone, TCP, WEB4, first_line, go_on, layout, limit};
 use crate::shares::{BITS_PER_SEC, end, queue_of, queued, shared, tc};
 
 pub const CASES: &[Case] = &[
@@ -125,8 +125,16 @@ fn keeps_a_guarantee(lab: &Inside) {
 fn leaves_the_rest(lab: &Inside) {
     let layout = with(&[("staff", of(90, None))]);
     let (gate, _shares, [plain, staff]) = start(&layout, [(&lab.phone, None), (&lab.other, name("staff"))]);
-    gate.set_rate(staff, Some(BITS_PER_SEC / 8), Some(BITS_PER_SEC / 8))
-        .unwrap();
+    limit(
+        &gate,
+        staff,
+        SessionLimits {
+            up_bits_per_sec: Some(BITS_PER_SEC / 8),
+            down_bits_per_sec: Some(BITS_PER_SEC / 8),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     for (tool, interface) in WAYS {
         let mut children = flows(&lab.phone, tool, 1);
         children.extend(flows(&lab.other, tool, 1));
@@ -194,12 +202,37 @@ fn changes_in_place(lab: &Inside) {
     assert_waits_in(lab, &layout, 0, slot, "without a class");
     let mut held = lab.phone.node.spawn(&["tcp-hold", WEB4, TCP]);
     assert_eq!(first_line(&mut held), "ready");
-    gate.set_class(slot, name("staff")).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            class: name("staff"),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     assert_waits_in(lab, &layout, 2, slot, "given one");
-    gate.set_rate(slot, Some(80_000_000), None).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            up_bits_per_sec: Some(80_000_000),
+            class: name("staff"),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     gate.set_ipv4(slot, None).unwrap();
     gate.set_ipv4(slot, Some(lab.phone.ipv4())).unwrap();
-    gate.set_class(slot, name("free")).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            class: name("free"),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     assert_waits_in(lab, &layout, 1, slot, "given another, and other limits");
     drop(gate);
     assert_waits_in(lab, &layout, 1, slot, "while nobody is there");
@@ -208,7 +241,7 @@ fn changes_in_place(lab: &Inside) {
     assert_eq!((adopted[0].slot, adopted[0].class), (slot, name("free")));
     assert_eq!(adopted[1].class, None);
     assert_waits_in(lab, &layout, 1, slot, "after a restart");
-    gate.set_class(slot, None).unwrap();
+    limit(&gate, slot, SessionLimits::default()).unwrap();
     assert_waits_in(lab, &layout, 0, slot, "taken from it");
     assert_eq!(gate.adopt().unwrap()[0].class, None);
     assert_eq!(go_on(held), "alive", "its connection has gone on");
@@ -348,9 +381,17 @@ fn leaves_nothing_behind(lab: &Inside) {
         ..lab.phone.session(gate.create_pool(None).unwrap())
     };
     let slot = gate.open(&session).unwrap();
-    gate.set_class(slot, None).unwrap();
+    limit(&gate, slot, SessionLimits::default()).unwrap();
     assert_eq!(elements(), 0);
-    gate.set_class(slot, name("free")).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            class: name("free"),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     gate.reload(&without).unwrap();
     assert_eq!(elements(), 0, "at once, where it was known");
     gate.reload(&layout).unwrap();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kavadam_firewall::{FirewallError, OpenSession, SessionState};
+use kavadam_firewall::{FirewallError, OpenSession, SessionLimits, SessionState};
 
 use crate::Case;
-use crate::lab::{Inside, TCP, WEB4, WEB6, eventually, first_line, go_on, octets4, octets6};
+use crate::lab::{Inside, TCP, WEB4, WEB6, eventually, first_line, go_on, limit, octets4, octets6};
 
 pub const CASES: &[Case] = &[
     (
@@ -79,7 +79,7 @@ fn ends_in_the_kernel(lab: &Inside) {
     assert_eq!(adopted[0].state, SessionState::Expired);
     assert_eq!(adopted[0].label, b"phone 1");
     assert!(matches!(
-        gate.set_rate(slot, None, None),
+        limit(&gate, slot, SessionLimits::default()),
         Err(FirewallError::Expired(_))
     ));
     assert_eq!(

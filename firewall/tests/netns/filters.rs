@@ -1,9 +1,9 @@
 //! Two people on one LAN, one of them with a filter.
 
-use kavadam_firewall::{Filter, FirewallError, Gate, Layout, OpenSession, Slot, Trace, View};
+use kavadam_firewall::{Filter, FirewallError, Gate, Layout, OpenSession, SessionLimits, Slot, Trace, View};
 
 use crate::Case;
-use crate::lab::{GARDEN4, Inside, TCP, WEB4, WEB6, eventually, first_line, go_on, layout};
+use crate::lab::{GARDEN4, Inside, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, limit};
 
 pub const CASES: &[Case] = &[
     (
@@ -93,7 +93,15 @@ fn keeps_those_with_a_filter_apart(lab: &Inside) {
     assert_eq!(lab.phone.node.run(&["tcp-try", GARDEN4, TCP]), "answered", "the garden");
     assert!(View::open(&layout).unwrap().uncharged().unwrap().blocked_packets >= 12);
     assert_eq!(gate.read(&[filtered]).unwrap()[0].1.up_octets, 0, "nothing is charged");
-    gate.set_filter(filtered, Some("class-5".parse().unwrap())).unwrap();
+    limit(
+        &gate,
+        filtered,
+        SessionLimits {
+            filter: Some("class-5".parse().unwrap()),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     for host in [WEB4, WEB6] {
         assert_eq!(
             lab.phone.node.run(&["tcp-try", host, TCP]),
@@ -141,7 +149,16 @@ fn knows_a_filter_again(lab: &Inside) {
     Gate::verify(&more).unwrap();
     gate.set_ipv4(filtered, None).unwrap();
     gate.set_ipv4(filtered, Some(lab.phone.ipv4())).unwrap();
-    gate.set_rate(filtered, Some(80_000_000), None).unwrap();
+    limit(
+        &gate,
+        filtered,
+        SessionLimits {
+            up_bits_per_sec: Some(80_000_000),
+            filter: "minors".parse().ok(),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     gate.set_timeout(filtered, Some(std::time::Duration::from_mins(10)))
         .unwrap();
     assert_kept_apart(lab, "after its limits have changed");
@@ -150,10 +167,18 @@ fn knows_a_filter_again(lab: &Inside) {
 fn changes_a_filter_in_place(lab: &Inside) {
     let gate = Gate::load(&both()).unwrap();
     let (filtered, _) = online(lab, &gate, "class-5");
-    gate.set_filter(filtered, None).unwrap();
+    limit(&gate, filtered, SessionLimits::default()).unwrap();
     let mut held = lab.phone.node.spawn(&["tcp-hold", WEB4, TCP]);
     assert_eq!(first_line(&mut held), "ready");
-    gate.set_filter(filtered, Some("class-5".parse().unwrap())).unwrap();
+    limit(
+        &gate,
+        filtered,
+        SessionLimits {
+            filter: Some("class-5".parse().unwrap()),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, TCP]), "refused");
     assert_eq!(gate.filter_of(lab.phone.mac()), "class-5".parse().ok());
     assert_eq!(go_on(held), "alive", "a connection that is there goes on");
@@ -164,7 +189,7 @@ fn changes_a_filter_in_place(lab: &Inside) {
     gate.reload(&with(&[("minors", minors()), ("class-5", minors())]))
         .unwrap();
     assert_kept_apart(lab, "by what it holds now");
-    gate.set_filter(filtered, None).unwrap();
+    limit(&gate, filtered, SessionLimits::default()).unwrap();
     assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, TCP]), "answered");
     assert_eq!(gate.filter_of(lab.phone.mac()), None);
     assert_eq!(gate.adopt().unwrap()[0].filter, None);
@@ -180,7 +205,14 @@ fn refuses_what_would_leave_somebody_without(lab: &Inside) {
     assert!(matches!(gate.open(&unknown), Err(FirewallError::UnknownFilter(_))));
     assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 0, "it is not online");
     let (filtered, _) = online(lab, &gate, "minors");
-    let refused = gate.set_filter(filtered, Some("nobodys".parse().unwrap()));
+    let refused = limit(
+        &gate,
+        filtered,
+        SessionLimits {
+            filter: Some("nobodys".parse().unwrap()),
+            ..SessionLimits::default()
+        },
+    );
     assert!(matches!(refused, Err(FirewallError::UnknownFilter(_))));
     let without = with(&[("class-5", a_port())]);
     let refused = gate.reload(&without).unwrap_err().to_string();
@@ -220,10 +252,18 @@ fn closes_a_session_whose_filter_has_gone(lab: &Inside) {
     gate.reload(&both()).unwrap();
     assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, TCP]), "answered");
     // Taken from it while the gate does not know the filter, and none comes back with that.
-    gate.set_filter(slot, "minors".parse().ok()).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            filter: "minors".parse().ok(),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     drop(gate);
     let gate = Gate::load(&layout()).unwrap();
-    gate.set_filter(slot, None).unwrap();
+    limit(&gate, slot, SessionLimits::default()).unwrap();
     gate.reload(&both()).unwrap();
     assert_eq!(lab.phone.node.run(&["tcp-try", WEB4, TCP]), "answered");
 }
@@ -247,7 +287,15 @@ fn forgets_a_filter_with_its_session(lab: &Inside) {
         "answered",
         "a new session has none"
     );
-    gate.set_filter(slot, "minors".parse().ok()).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            filter: "minors".parse().ok(),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     // Somebody takes the table away, and with it the sessions.
     assert!(
         std::process::Command::new("nft")

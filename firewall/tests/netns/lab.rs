@@ -1,5 +1,6 @@
 //! The wires: two phones on a switch, the gateway, and an internet with one server.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
-use kavadam_firewall::{Gate, Layout, OpenSession, PoolKey, Slot};
+use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, PoolKey, SessionLimits, Slot};
 
 /// The server's addresses in the internet, another one that only the walled garden knows, and the gateway's on the WAN.
 pub const WEB4: &str = "203.0.113.10";
@@ -279,6 +280,12 @@ impl Phone {
             label: format!("phone {}", self.number).into_bytes(),
         }
     }
+}
+
+/// Holds one session to these limits, and to no others.
+pub fn limit(gate: &Gate, slot: Slot, limits: SessionLimits) -> Result<(), FirewallError> {
+    let failed = gate.limit_all(&BTreeMap::from([(slot, limits)])).pop();
+    failed.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// What a case sees: it is the gateway.

@@ -4,12 +4,13 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, Opening, Slot, View};
+use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, Opening, SessionLimits, Slot, View};
 
 use crate::Case;
 use crate::before_login::answer_tcp;
 use crate::lab::{
-    GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, octets4, octets6,
+    GARDEN4, GARDEN6, Inside, Node, SINK, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, limit, octets4,
+    octets6,
 };
 
 pub const CASES: &[Case] = &[
@@ -396,12 +397,30 @@ fn holds_tcp_to_the_plans_speed(lab: &Inside) {
 fn changes_the_speed_of_an_open_session(lab: &Inside) {
     let (gate, _, slot) = lab.online();
     gate.set_timeout(slot, Some(Duration::from_hours(1))).unwrap();
-    gate.set_rate(slot, None, Some(100_000_000)).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            down_bits_per_sec: Some(100_000_000),
+            timeout: Some(Duration::from_hours(1)),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     assert_speed(lab, &gate, slot, &["tcp-get", WEB6, TCP, "1000000000"], 100_000_000);
-    gate.set_rate(slot, None, Some(1_000_000)).unwrap();
+    limit(
+        &gate,
+        slot,
+        SessionLimits {
+            down_bits_per_sec: Some(1_000_000),
+            timeout: Some(Duration::from_hours(1)),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     assert_speed(lab, &gate, slot, &["tcp-get", WEB6, TCP, "1000000000"], 1_000_000);
     let kavadam_firewall::SessionState::Online { remaining: Some(left) } = gate.adopt().unwrap()[0].state else {
-        panic!("the end must outlive a change of speed");
+        panic!("the end holds beside the speed");
     };
     assert!(
         left > Duration::from_mins(50) && left <= Duration::from_hours(1),

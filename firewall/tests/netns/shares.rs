@@ -3,10 +3,10 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use kavadam_firewall::{FirewallError, Gate, Layout, Shares, Slot, Uplink};
+use kavadam_firewall::{FirewallError, Gate, Layout, SessionLimits, Shares, Slot, Uplink};
 
 use crate::Case;
-use crate::lab::{Inside, TCP, WEB4, layout};
+use crate::lab::{Inside, TCP, WEB4, layout, limit};
 
 pub const CASES: &[Case] = &[
     (
@@ -101,7 +101,15 @@ fn gives_equal_shares(lab: &Inside) {
 
 fn leaves_the_rest_to_others(lab: &Inside) {
     let (gate, _shares, slots) = start(lab, &shared(BITS_PER_SEC));
-    gate.set_rate(slots[1], None, Some(BITS_PER_SEC / 8)).unwrap();
+    limit(
+        &gate,
+        slots[1],
+        SessionLimits {
+            down_bits_per_sec: Some(BITS_PER_SEC / 8),
+            ..SessionLimits::default()
+        },
+    )
+    .unwrap();
     let flow = |phone: &crate::lab::Phone| phone.node.spawn(&["tcp-get", WEB4, TCP, "1000000000"]);
     let children = vec![flow(&lab.phone), flow(&lab.other)];
     let [quick, slow] = carried("lan0", slots);
