@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
@@ -89,7 +90,9 @@ pub struct Lab {
 
 impl Lab {
     pub fn build() -> Self {
-        let prefix = format!("kvfw-{}", std::process::id());
+        static BUILT: AtomicU32 = AtomicU32::new(0);
+        let number = BUILT.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("kvfw-{}-{number}", std::process::id());
         let mut lab = Self { prefix, server: None };
         lab.wire();
         let mut server = Node(format!("{}-net", lab.prefix)).spawn(&["serve"]);
