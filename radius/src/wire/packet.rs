@@ -1,11 +1,15 @@
 //! A packet that was received.
 
+mod proof;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use radius_codec::core::avp::AVPType;
 
+pub use proof::Unverified;
+
 use super::attribute::{Code, attr, vendor::VendorAttr};
-use super::crypto::{DIGEST_OCTETS, is_same, message_authenticator, packet_digest};
+use super::crypto::DIGEST_OCTETS;
 use super::{HEADER_OCTETS, MAX_PACKET_OCTETS};
 
 /// The octets are no RADIUS packet we speak. All of these are dropped in silence (RFC 2865 §3).
@@ -26,20 +30,6 @@ pub enum Malformed {
     /// Message-Authenticator twice or not 16 octets long.
     #[error("broken Message-Authenticator")]
     MessageAuthenticator,
-}
-
-/// The packet does not prove that its sender knows the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unverified {
-    /// Request or Response Authenticator.
-    #[error("wrong authenticator")]
-    Authenticator,
-    /// Message-Authenticator present and wrong.
-    #[error("wrong Message-Authenticator")]
-    MessageAuthenticator,
-    /// Message-Authenticator required and absent.
-    #[error("no Message-Authenticator")]
-    NoMessageAuthenticator,
 }
 
 /// An attribute is there, but its value has another length than its type (RFC 2865 §5): whoever depends on it must not take it
@@ -112,60 +102,6 @@ impl Packet {
     #[must_use]
     pub const fn has_message_authenticator(&self) -> bool {
         self.message_authenticator_at.is_some()
-    }
-
-    /// Checks that the sender of this request knows the secret. Where the code calls for it, `is_strict` refuses a packet
-    /// without Message-Authenticator; one that is there is always checked. An Access-Request of a lenient peer without one
-    /// proves nothing at all.
-    ///
-    /// # Errors
-    /// [`Unverified`]: to be dropped in silence and counted.
-    pub fn verify_request(&self, secret: &[u8], is_strict: bool) -> Result<(), Unverified> {
-        const ZEROS: [u8; DIGEST_OCTETS] = [0; DIGEST_OCTETS];
-        if self.code.has_random_authenticator() {
-            return self.verify_message_authenticator(&self.authenticator, secret, is_strict);
-        }
-        if !is_same(&packet_digest(&self.raw, &ZEROS, secret), &self.authenticator) {
-            return Err(Unverified::Authenticator);
-        }
-        self.verify_message_authenticator(&ZEROS, secret, is_strict)
-    }
-
-    /// Checks that this answers the request with `request_authenticator`, and that its sender knows the secret.
-    ///
-    /// # Errors
-    /// [`Unverified`]: to be dropped in silence and counted.
-    pub fn verify_reply(
-        &self,
-        request_authenticator: &[u8; DIGEST_OCTETS],
-        secret: &[u8],
-        is_strict: bool,
-    ) -> Result<(), Unverified> {
-        let expected = packet_digest(&self.raw, request_authenticator, secret);
-        if !is_same(&expected, &self.authenticator) {
-            return Err(Unverified::Authenticator);
-        }
-        self.verify_message_authenticator(request_authenticator, secret, is_strict)
-    }
-
-    fn verify_message_authenticator(
-        &self,
-        authenticator: &[u8; DIGEST_OCTETS],
-        secret: &[u8],
-        is_strict: bool,
-    ) -> Result<(), Unverified> {
-        let Some(at) = self.message_authenticator_at else {
-            return if is_strict && self.code.has_message_authenticator() {
-                Err(Unverified::NoMessageAuthenticator)
-            } else {
-                Ok(())
-            };
-        };
-        let expected = message_authenticator(&self.raw, at, authenticator, secret);
-        match self.raw.get(at..at + DIGEST_OCTETS) {
-            Some(found) if is_same(found, &expected) => Ok(()),
-            _ => Err(Unverified::MessageAuthenticator),
-        }
     }
 
     /// Whether the attribute is there.
