@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavadam_domain::{Mac, PortNews, Timestamp};
 
 use crate::NasIdentity;
-use crate::access::{framed_ipv6_of, mac_of, write_device};
+use crate::device::{framed_ipv6_of, mac_of, write_device};
 use crate::limits::{join, split};
 use crate::port_range;
 use crate::wire::{Code, Draft, Packet, WrongLength, attr, status};

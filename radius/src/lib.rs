@@ -14,6 +14,7 @@ pub mod capture;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+mod device;
 mod duplicates;
 pub mod dynamic;
 mod exchange;

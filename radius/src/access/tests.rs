@@ -1,4 +1,7 @@
+use zeroize::Zeroizing;
+
 use super::*;
+use crate::wire::EncodeError;
 
 const SECRET: &[u8] = b"a-secret-of-the-gate";
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kavadam_domain::{Mac, Timestamp};
 
-use crate::access::{mac_of, write_device};
 use crate::accounting::unix_secs;
+use crate::device::{mac_of, write_device};
 use crate::limits::{self, LimitsPatch};
 use crate::wire::{Code, Draft, ErrorCause, Packet, attr};
 

@@ -12,7 +12,7 @@ use super::counts::{Answer, GateCounts, Outcome, RequestKind, Unanswered};
 use super::intake::{Intake, Port, Taken};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
-use crate::access::mac_of;
+use crate::device::mac_of;
 use crate::listener::Door;
 use crate::profile::{Dialect, Profile, Profiles};
 use crate::wire::{Code, Draft, EncodeError, Packet, attr};
