@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, LeaseId, NasId, SessionId, SubscriberId, Timestamp};
 
-use crate::session::Change;
+use change::Change;
+
 use crate::{EntitlementRow, LeaseRow, SessionRow, SubscriberRow, VendorRow};
 
+mod change;
 mod pending;
 mod write;
 

@@ -8,8 +8,8 @@
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, LeaseId, SessionId, SubscriberId};
 
+use super::change::Change;
 use super::{LARGEST, Whole, Working, plus};
-use crate::session::Change;
 
 impl Whole {
     /// As the database has it, made whole.

@@ -6,9 +6,9 @@ use std::hash::Hash;
 use kavadam_domain::SubscriberId;
 use kavadam_domain::session::SessionState;
 
+use super::change::Change;
 use super::{Fate, Tracked, Working, pick};
 use crate::bulk::tables;
-use crate::session::Change;
 use crate::together::Into;
 use crate::{EntitlementRow, LeaseRow, Result, SessionRow, VendorRow};
 
