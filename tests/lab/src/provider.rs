@@ -1,5 +1,5 @@
-//! A provider that delegates prefixes to the gateway (RFC 8415 §6.3): Kea in the internet, and dhcpcd beside our gateway, which puts an
-//! address out of what it is given on the LAN.
+//! A provider that delegates prefixes to the gateway (RFC 8415 §6.3): Kea in the internet, and beside our gateway a client that puts an address out
+//! of what it is given on the LAN, such as dhcpcd or systemd-networkd.
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,26 +24,34 @@ interface wan0
   ia_pd 1 lan0/0/64
 ";
 
+/// For IPv4 by DHCP, and to make an IPv6 address of: these advertisements do not send anybody to DHCP (neither M nor O, RFC 4861
+/// §4.2), as many providers' do not.
+const ROUTER: [&str; 9] = [
+    "-k",
+    "--port=0",
+    "--pid-file=",
+    "--interface=eth0",
+    "--dhcp-authoritative",
+    "--no-ping",
+    "--dhcp-range=198.51.100.2,198.51.100.2,1h",
+    "--enable-ra",
+    "--dhcp-range=2001:db8:51::,ra-only",
+];
+
 /// The provider, gone when dropped.
 pub struct Provider {
     config: PathBuf,
     server: Process,
-    _client: Process,
+    _beside: Process,
 }
 
 impl Provider {
-    /// Starts both; the gateway is given a /56 of this /48, such as `2001:db8:a000::`.
+    /// Starts it and dhcpcd; the gateway is given a /56 of this /48, such as `2001:db8:a000::`.
     ///
     /// # Errors
     /// A program is missing.
     pub fn delegating(world: &World, prefix: &str) -> anyhow::Result<Self> {
-        let config = world.dir().join("kea.json");
-        fs::write(&config, text(prefix))?;
-        lead_back(world, prefix)?;
-        let pids = format!("KEA_PIDFILE_DIR={}", world.dir().display());
-        let path = config.display().to_string();
-        let arguments = ["KEA_LOCKFILE_DIR=none", &pids, "kea-dhcp6", "-c", &path];
-        let server = world.internet.start(&world.dir().join("kea.log"), "env", &arguments)?;
+        let (config, server) = serve(world, prefix)?;
         let own = world.dir().join("dhcpcd.conf");
         fs::write(&own, CLIENT_CONFIG)?;
         let own = own.display().to_string();
@@ -57,7 +65,26 @@ impl Provider {
         Ok(Self {
             config,
             server,
-            _client: client,
+            _beside: client,
+        })
+    }
+
+    /// The same for a gateway that asks for everything by a client of its own: its IPv4 address is 198.51.100.2, it is told of the router by router
+    /// advertisements, and has `2001:db8:51::2` by DHCP besides.
+    ///
+    /// # Errors
+    /// A program is missing.
+    pub fn with_router(world: &World, prefix: &str) -> anyhow::Result<Self> {
+        let (config, server) = serve(world, prefix)?;
+        let leases = format!("--dhcp-leasefile={}", world.dir().join("provider.leases").display());
+        let words = [&ROUTER[..], &[leases.as_str()]].concat();
+        let router = world
+            .internet
+            .start(&world.dir().join("provider.log"), "dnsmasq", &words)?;
+        Ok(Self {
+            config,
+            server,
+            _beside: router,
         })
     }
 
@@ -70,6 +97,18 @@ impl Provider {
         lead_back(world, prefix)?;
         sh("kill", &["-HUP", &self.server.id().to_string()]).map(drop)
     }
+}
+
+/// Kea, and the file that it reads.
+fn serve(world: &World, prefix: &str) -> anyhow::Result<(PathBuf, Process)> {
+    let config = world.dir().join("kea.json");
+    fs::write(&config, text(prefix))?;
+    lead_back(world, prefix)?;
+    let pids = format!("KEA_PIDFILE_DIR={}", world.dir().display());
+    let path = config.display().to_string();
+    let arguments = ["KEA_LOCKFILE_DIR=none", &pids, "kea-dhcp6", "-c", &path];
+    let server = world.internet.start(&world.dir().join("kea.log"), "env", &arguments)?;
+    Ok((config, server))
 }
 
 /// A real provider's router learns this from the answers that it relays.
@@ -88,6 +127,7 @@ fn text(prefix: &str) -> String {
         "renew-timer": 3, "rebind-timer": 6, "preferred-lifetime": 1800, "valid-lifetime": 3600,
         "subnet6": [{
             "subnet": "2001:db8:51::/64", "interface": "eth0",
+            "pools": [{ "pool": "2001:db8:51::2/128" }],
             "pd-pools": [{ "prefix": prefix, "prefix-len": 48, "delegated-len": 56 }],
         }],
         "loggers": [{ "name": "kea-dhcp6", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],

@@ -9,6 +9,7 @@
 
 mod advertised;
 mod closed;
+mod delegated;
 mod lans;
 mod ports;
 mod service;
