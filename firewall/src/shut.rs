@@ -1,6 +1,8 @@
 //! A machine whose gate cannot be closed, as with a configuration that nobody can use: which of its interfaces the devices are at is not known,
 //! so nothing at all is forwarded until a gate stands.
 
+use std::collections::BTreeSet;
+
 use crate::FirewallError;
 use crate::netlink::{BaseChain, Channel, FAMILY_INET, Table};
 use crate::ruleset::set;
@@ -13,15 +15,25 @@ const PRIORITY: i32 = -300;
 /// `NF_INET_FORWARD`.
 const FORWARD: u32 = 2;
 
-/// Forwards nothing any more, unless a gate stands: its rules hold, and judge the LANs whose gates are not there too. Tells whether the machine
-/// is shut then. What goes to the machine itself, and what it sends, passes as before.
+/// What [`shut()`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is forwarded any more.
+    Shut,
+    /// Nothing was changed, for gates stand: these are their tables. Their rules drop what comes from a LAN that has no gate.
+    Standing(BTreeSet<String>),
+}
+
+/// Forwards nothing any more, unless a gate stands: its rules hold, and judge the LANs whose gates are not there too. What goes to the machine
+/// itself, and what it sends, passes as before.
 ///
 /// # Errors
 /// [`FirewallError::NotPermitted`], [`FirewallError::Kernel`]: the gate may be open.
-pub fn shut() -> Result<bool, FirewallError> {
+pub fn shut() -> Result<Outcome, FirewallError> {
     let mut nft = open()?;
-    if does_a_gate_stand(&mut nft)? {
-        return Ok(false);
+    let standing = gates(&mut nft)?;
+    if !standing.is_empty() {
+        return Ok(Outcome::Standing(standing));
     }
     let mut batch = nft.batch();
     let chain = BaseChain {
@@ -36,11 +48,12 @@ pub fn shut() -> Result<bool, FirewallError> {
         .flush_rules(FAMILY_INET);
     nft.commit(batch).map_err(FirewallError::kernel("shut the machine"))?;
     // One that was closed meanwhile looked for our table before it was there.
-    if does_a_gate_stand(&mut nft)? {
+    let standing = gates(&mut nft)?;
+    if !standing.is_empty() {
         lift()?;
-        return Ok(false);
+        return Ok(Outcome::Standing(standing));
     }
-    Ok(true)
+    Ok(Outcome::Shut)
 }
 
 /// Forwards again what the other rules let pass: a gate stands.
@@ -63,12 +76,22 @@ pub fn is_shut() -> Result<bool, FirewallError> {
     found.map_err(FirewallError::kernel("look whether the machine is shut"))
 }
 
+/// The tables of the gates that stand, this machine's other LANs' too.
+///
+/// # Errors
+/// [`FirewallError::NotPermitted`], [`FirewallError::Kernel`].
+pub fn standing_gates() -> Result<BTreeSet<String>, FirewallError> {
+    gates(&mut open()?)
+}
+
 fn open() -> Result<Channel, FirewallError> {
     Channel::netfilter(Table::named(TABLE)).map_err(FirewallError::kernel("open a netlink socket"))
 }
 
 /// By a set that every gate's table has, whatever its name.
-fn does_a_gate_stand(nft: &mut Channel) -> Result<bool, FirewallError> {
-    let found = nft.has_set_anywhere(set::LEASE_MACS);
-    found.map_err(FirewallError::kernel("look for a gate"))
+fn gates(nft: &mut Channel) -> Result<BTreeSet<String>, FirewallError> {
+    let found = nft.tables_with_set(set::LEASE_MACS);
+    found
+        .map(BTreeSet::from_iter)
+        .map_err(FirewallError::kernel("look for a gate"))
 }

@@ -37,7 +37,8 @@ const FIRST_STEPS: &str = "First steps:
   kavadam check
   kavadam run
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing, 4 refused by a RADIUS server, 78 the configuration cannot be used";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there is no such thing, 4 refused by a RADIUS server,
+5 not closed, and the gates that stand left as they are (gate close --shut), 78 the configuration cannot be used";
 
 const WHY_EXAMPLES: &str = "Nothing is changed, but the audit says that you looked.
 
@@ -126,7 +127,8 @@ pub enum GateCommand {
     /// Load the closed gate; sessions that are there stay
     Close {
         /// If it cannot be closed, as with a configuration that cannot be used, and no gate stands: say why, and forward nothing at all until
-        /// it can. Not where there is no configuration, or one that has no gateway
+        /// it can. If one stands, as another LAN's: say what becomes of this LAN, change nothing, and exit with 5. Not where there is no
+        /// configuration, or one that has no gateway
         #[arg(long)]
         shut: bool,
     },

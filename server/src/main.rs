@@ -7,6 +7,7 @@ mod centre;
 mod check;
 mod cli;
 mod clock;
+mod close;
 mod config;
 mod dnsmasq;
 mod notify;
@@ -87,10 +88,8 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             start_log(&config)?;
             advertise::run(&config, state_dir.as_deref())?;
         }
-        Command::Gate(GateCommand::Close { shut: true }) => {
-            return close(&cli.config).or_else(|error| shut_instead(&cli.config, error));
-        }
-        Command::Gate(GateCommand::Close { shut: false }) => return close(&cli.config),
+        Command::Gate(GateCommand::Close { shut: true }) => return close::close_or_shut(&cli.config),
+        Command::Gate(GateCommand::Close { shut: false }) => return close::close(&cli.config),
         Command::Gate(command) => return gate(&command, &Config::load_gateway(&cli.config)?),
         // Where server and secret are named, nothing of ours is needed.
         Command::Radius(RadiusCommand::Test(test)) if test.secret_file.is_some() && test.server.is_some() => {
@@ -132,37 +131,6 @@ fn lease_event(socket: &Path, arguments: &[String]) -> anyhow::Result<()> {
         place.as_deref(),
         fingerprint,
     )?)
-}
-
-/// Secrets play no part: the gate closes before their files can be read.
-fn close(path: &Path) -> anyhow::Result<ExitCode> {
-    gate(&GateCommand::Close { shut: false }, &Config::load_gateway(path)?)
-}
-
-/// Keeps everything from being forwarded, where a gate should be and cannot be closed. That succeeds with it: what has been done is done again
-/// whenever it is asked for again.
-fn shut_instead(path: &Path, error: anyhow::Error) -> anyhow::Result<ExitCode> {
-    if config::is_without_gateway(path) {
-        return Err(error);
-    }
-    match shut::shut() {
-        Ok(is_shut) => {
-            eprintln!("kavadam: {error:#}");
-            if is_shut {
-                eprintln!(
-                    "kavadam: nothing is forwarded, to anybody, until the gate is closed with a configuration that can be used"
-                );
-            } else {
-                eprintln!("kavadam: a gate stands: it is left as it is");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        // Whatever becomes of this, why there is no gate is what to tell.
-        Err(failure) => {
-            eprintln!("kavadam: the gate may be open: {failure:#}");
-            Err(error)
-        }
-    }
 }
 
 fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {

@@ -228,9 +228,10 @@ pub fn dump_every_set(sequence: u32) -> Writer {
     writer
 }
 
-/// The name of the set in an answer to [`dump_every_set`].
-pub fn read_set_name(body: &[u8]) -> Option<&str> {
-    wire::attribute(body.get(4..)?, 2).and_then(wire::text)
+/// The names of the table and of the set in an answer to [`dump_every_set`].
+pub fn read_set_names(body: &[u8]) -> Option<(&str, &str)> {
+    let name = |kind| wire::attribute(body.get(4..)?, kind).and_then(wire::text);
+    Some((name(1)?, name(2)?))
 }
 
 /// Its flags, in the body of the answer to [`Table::get_table`].

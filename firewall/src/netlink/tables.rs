@@ -15,12 +15,12 @@ impl Channel {
         }
     }
 
-    /// Whether some table of the family inet, whosever it is, has a set of this name.
-    pub fn has_set_anywhere(&mut self, name: &str) -> io::Result<bool> {
-        let found = self.dump(nft::dump_every_set, |all, body| {
-            all.extend(nft::read_set_name(body).filter(|found| *found == name).map(drop));
-        })?;
-        Ok(!found.is_empty())
+    /// The tables of the family inet, whosever they are, that have a set of this name.
+    pub fn tables_with_set(&mut self, name: &str) -> io::Result<Vec<String>> {
+        self.dump(nft::dump_every_set, |all, body| {
+            let found = nft::read_set_names(body).filter(|(_, set)| *set == name);
+            all.extend(found.map(|(table, _)| table.to_owned()));
+        })
     }
 
     /// Removes our table of the family inet; that it is not there is no error.

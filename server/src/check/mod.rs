@@ -5,6 +5,7 @@ mod blocklists;
 mod certificates;
 mod classes;
 mod gates;
+mod lans;
 mod machine;
 mod ports;
 mod prefixes;
@@ -23,12 +24,17 @@ pub async fn check(path: &Path) -> ExitCode {
     machine::check_forwarding(&mut findings);
     let correct = format!("correct {}", path.display());
     match Config::examine(path) {
-        Err(problem) => findings.bad(&problem.to_string(), &correct),
+        Err(problem) => {
+            findings.bad(&problem.to_string(), &correct);
+            lans::look_at_own(path, &mut findings);
+            lans::look(path, None, &mut findings);
+        }
         Ok((config, mut problems)) => {
             problems.extend(config.secret_problems());
             for problem in problems {
                 findings.bad(&problem.to_string(), &correct);
             }
+            lans::look_at_own(path, &mut findings);
             look(&config, path, &mut findings).await;
         }
     }
@@ -72,6 +78,8 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }
     }
+    let gateway = config.file.role.has_gateway().then(|| config.gateway_outline());
+    lans::look(path, gateway.and_then(Result::ok).as_ref(), findings);
     certificates::look(config, findings);
     ports::look(config, path, findings);
     machine::check_time(findings);

@@ -3,6 +3,7 @@
 mod check;
 mod file;
 mod gateway;
+mod lan;
 mod problems;
 mod role;
 mod secret;
@@ -30,6 +31,7 @@ use toml::Table;
 use problems::Problems;
 
 pub use file::{File, Filter, Role, UplinkClass};
+pub use lan::{LanTold, lan_told};
 pub use problems::Problem;
 pub use role::is_without_gateway;
 pub use secret::read_secret;

@@ -163,6 +163,89 @@ fn a_check_looks_at_the_machine_even_if_the_file_is_wrong_and_names_files_of_roo
 }
 
 #[test]
+fn a_check_tells_which_other_lan_has_no_gate_and_by_which_file() {
+    let machine = Machine::new(NO_MESSAGES);
+    let own = fs::read_to_string(machine.at("kavadam.toml")).unwrap();
+    let own = own.replace("[gateway]\n", "[gateway]\nother_lans = ['lan1']\n");
+    fs::write(machine.at("kavadam.toml"), own).unwrap();
+    let usable = "role = 'centre'\n[sms]\nroute = 'log-nothing'\n";
+    for (name, content, told) in [
+        (
+            "staff.toml",
+            "colour = 7\nsize = 8\n[gateway]\nlan_if = 'lan1'\n[sms]\nroute = 'log-nothing'\n",
+            "PROBLEM  the LAN lan1 has no gate (table inet kavadam-lan1): DIR/staff.toml cannot be used: colour: \
+             there is no such key; `kavadam example-config` lists them all (and 1 more)\n         → kavadam --config DIR/staff.toml check tells all",
+        ),
+        (
+            "lan1.toml",
+            "[gateway",
+            "PROBLEM  the LAN lan1 has no gate (table inet kavadam-lan1): DIR/lan1.toml",
+        ),
+        (
+            "lan1.toml",
+            NO_MESSAGES,
+            "note     the LAN lan1 has no gate (table inet kavadam-lan1): that of DIR/lan1.toml was not started",
+        ),
+        (
+            "lan2.toml",
+            "colour = 7\n[gateway]\nlan_if = 'lan2'\n",
+            "unsure   DIR/lan2.toml cannot be used; if a gate of this machine goes by it",
+        ),
+        (
+            "none",
+            "",
+            "note     the LAN lan1 has no gate (table inet kavadam-lan1); no file beside",
+        ),
+        // None of these is for a LAN.
+        ("portal.toml", "role = 'portal'\nportal.listen = 7\n", ""),
+        ("Cargo.toml", "[package]\nname = 7\n", ""),
+        ("centre.toml", usable, ""),
+    ] {
+        fs::write(machine.at(name), content).unwrap();
+        let said = check(&machine);
+        fs::remove_file(machine.at(name)).unwrap();
+        let dir = machine.at("").display().to_string();
+        let told = told.replace("DIR", dir.trim_end_matches('/'));
+        assert!(said.contains(&told), "{told} is missing from {said}");
+        assert!(!told.is_empty() || !said.contains(name), "{name}: {said}");
+    }
+    // A copy is not taken for the file that units go by.
+    fs::write(machine.at("lan1.toml"), NO_MESSAGES).unwrap();
+    fs::write(machine.at("lan1-old.toml"), "colour = 7\n[gateway]\nlan_if = 'lan1'\n").unwrap();
+    let said = check(&machine);
+    let line = |start: &str, end: &str| said.lines().any(|line| line.starts_with(start) && line.contains(end));
+    assert!(line("note", "/lan1.toml was not started"), "{said}");
+    assert!(line("unsure", "/lan1-old.toml cannot be used"), "{said}");
+}
+
+#[test]
+fn a_check_of_a_file_that_cannot_be_used_tells_that_its_lan_has_no_gate_though_others_have() {
+    let machine = Machine::new(NO_MESSAGES);
+    let (program, first) = (machine.at("kavadam"), machine.at("first.toml"));
+    fs::copy(machine.at("kavadam.toml"), &first).unwrap();
+    let broken = "colour = 7\n[gateway]\nlan_if = 'lan1'\ntable = 'kavadam-lan1'\n";
+    fs::write(machine.at("kavadam.toml"), broken).unwrap();
+    let check = |before: &str| {
+        let script = format!(
+            "{before}\n{} --config {} check",
+            program.display(),
+            machine.at("kavadam.toml").display()
+        );
+        let output = Command::new("unshare")
+            .args(["-n", "sh", "-c", &script])
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    let told = "PROBLEM  this LAN has no gate (table inet kavadam-lan1): nothing from it is forwarded";
+    let close = format!("{} --config {} gate close", program.display(), first.display());
+    let said = check(&close);
+    assert!(said.contains(told), "{said}");
+    let said = check("");
+    assert!(!said.contains(told), "nothing stands: {said}");
+}
+
+#[test]
 fn packets_that_the_kernel_cut_are_sniffed_whole() {
     let machine = Machine::new(NO_MESSAGES);
     assert!(

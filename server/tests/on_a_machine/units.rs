@@ -110,6 +110,41 @@ fn a_machine_is_shut_only_where_a_gate_should_be_and_cannot_be_closed() {
 }
 
 #[test]
+fn where_another_lans_gate_stands_a_gate_that_cannot_be_closed_leaves_it_and_says_so() {
+    let unit = unit("kavadam-closed.service");
+    assert_eq!(values(&unit, "SuccessExitStatus"), ["5"], "active, to be started again");
+    let machine = Machine::new("");
+    let first = machine.at("first.toml");
+    fs::copy(machine.at("kavadam.toml"), &first).unwrap();
+    let stands = format!(
+        "{} --config {} gate close\ntrap 'nft list tables inet' EXIT",
+        machine.at("kavadam").display(),
+        first.display()
+    );
+    for (config, told) in [
+        (
+            "colour = 7\n[gateway]\nlan_if = 'lan1'\ntable = 'kavadam-lan1'\n",
+            "no gate (table inet kavadam-lan1): nothing from it is forwarded",
+        ),
+        (
+            "colour = 7\n[gateway]\ntable = 'kavadam'\n",
+            "it stands as it was loaded before",
+        ),
+        ("[gateway", "a LAN that none of them is for has nothing forwarded"),
+    ] {
+        fs::write(machine.at("kavadam.toml"), config).unwrap();
+        let output = machine.start(&unit, &stands, "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{config}: {said}");
+        assert!(
+            said.contains(told) && said.contains("cannot be used"),
+            "{config}: {said}"
+        );
+        assert_eq!(text(&output.stdout), "table inet kavadam\n", "{config}: {said}");
+    }
+}
+
+#[test]
 fn dnsmasq_runs_on_its_own_directory_and_makes_no_secret() {
     let unit = unit("kavadam-dnsmasq.service");
     let machine = Machine::new("domain = 'wifi.internal'\n");

@@ -29,6 +29,14 @@ fn stranger(world: &mut World) -> (Phone, Process) {
     let phone = world.phone().unwrap();
     phone.netns().ip("address add 10.80.77.7/16 dev eth0").unwrap();
     phone.netns().ip("route add default via 10.80.0.1").unwrap();
+    listen(world);
+    let log = world.dir().join("ping.log");
+    let tries = phone.netns().start(&log, "ping", &["-q", "-i", "0.02", WEB]).unwrap();
+    (phone, tries)
+}
+
+/// Counts in the internet what comes through.
+pub(crate) fn listen(world: &World) {
     for words in [
         "add table inet heard",
         "add chain inet heard input { type filter hook input priority 0; }",
@@ -36,13 +44,10 @@ fn stranger(world: &mut World) -> (Phone, Process) {
     ] {
         world.internet.run("nft", &[words]).unwrap();
     }
-    let log = world.dir().join("ping.log");
-    let tries = phone.netns().start(&log, "ping", &["-q", "-i", "0.02", WEB]).unwrap();
-    (phone, tries)
 }
 
-/// Packets of his that came through.
-fn heard(world: &World) -> u64 {
+/// Packets that came through.
+pub(crate) fn heard(world: &World) -> u64 {
     let told = world
         .internet
         .run("nft", &["list", "chain", "inet", "heard", "input"])
