@@ -90,7 +90,7 @@ impl Flood {
     /// # Errors
     /// No root, or no interface `eth0`.
     pub fn run(&self) -> anyhow::Result<()> {
-        let (wire, own, gateway) = (open("eth0", None)?, octets(&self.mac)?, octets(&self.gateway)?);
+        let (wire, own, gateway) = (open("eth0", None)?, hardware(&self.mac)?, hardware(&self.gateway)?);
         // A walk over all numbers that looks random; nobody has to be outwitted by it.
         let mut number = 0x9e37_79b9_u32;
         let start = Instant::now();
@@ -130,6 +130,18 @@ impl Flood {
             Nuisance::Neighbours => solicitation(stranger, number),
         }
     }
+}
+
+/// A frame with a datagram.
+pub(crate) fn udp(
+    from: [u8; 6],
+    to: [u8; 6],
+    source: (Ipv4Addr, u16),
+    destination: (Ipv4Addr, u16),
+    data: &[u8],
+) -> Vec<u8> {
+    let payload = Payload::Udp(source.1, destination.1, data);
+    ip(from, to, source.0, destination.0, &payload)
 }
 
 enum Payload<'a> {
@@ -210,7 +222,8 @@ fn solicitation(from: [u8; 6], number: u32) -> Vec<u8> {
     .concat()
 }
 
-fn octets(mac: &str) -> anyhow::Result<[u8; 6]> {
+/// The octets of a hardware address such as 02:00:00:00:00:01.
+pub(crate) fn hardware(mac: &str) -> anyhow::Result<[u8; 6]> {
     let octets = mac
         .split(':')
         .map(|part| u8::from_str_radix(part, 16))

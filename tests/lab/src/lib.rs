@@ -27,6 +27,7 @@ pub mod operator;
 pub mod phone;
 pub mod provider;
 pub mod secrets;
+pub mod starve;
 pub mod tally;
 pub mod traces;
 pub mod wire;

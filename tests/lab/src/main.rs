@@ -103,6 +103,9 @@ enum Command {
     /// Send frames that nobody wants
     #[command(hide = true)]
     Flood(kavadam_lab::flood::Flood),
+    /// Take addresses for devices that are invented, and print how many there were
+    #[command(hide = true)]
+    Starve(kavadam_lab::starve::Starve),
     /// Be the SMS operator
     #[command(hide = true)]
     ServeSms {
@@ -130,6 +133,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Flood(flood) => flood.run(),
+        Command::Starve(starve) => starve.run().map(|got| println!("{got}")),
         Command::ServeSms { messages } => serve(operator::serve(
             SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 20)), 8090),
             messages,
