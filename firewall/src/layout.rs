@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -84,9 +85,42 @@ pub struct Layout {
     pub uplink: Option<Uplink>,
     /// What of it sessions of these classes get together, where it is shared; 8 at most.
     pub classes: BTreeMap<ClassName, ShapingClass>,
+    /// What DHCP gives out, and how much of it those at one port may hold.
+    pub dhcp: DhcpPool,
     /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
     /// the table is first made.
     pub max_sessions: u32,
+}
+
+/// The addresses that DHCP gives out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DhcpPool {
+    /// So many, at least 1.
+    pub addresses: u32,
+    /// How long each is given for.
+    pub lease: Duration,
+    /// What strangers at one port of the LAN's bridge may hold of them where it has several, 1 to 100 %. Those with 100 % anywhere are not held up.
+    pub share_percent: u8,
+}
+
+impl Default for DhcpPool {
+    /// Of a LAN of the usual size.
+    fn default() -> Self {
+        Self {
+            addresses: 65_024,
+            lease: Duration::from_hours(1),
+            share_percent: 50,
+        }
+    }
+}
+
+impl DhcpPool {
+    /// What strangers at one port may hold, at least one.
+    #[must_use]
+    pub fn most_per_port(&self) -> u32 {
+        let part = u64::from(self.addresses) * u64::from(self.share_percent) / 100;
+        u32::try_from(part.max(1)).unwrap_or(u32::MAX)
+    }
 }
 
 /// The way to the internet, as fast as it really is or a little slower: who knows less would let others do the queueing.
@@ -139,6 +173,7 @@ impl Layout {
             ports: None,
             uplink: None,
             classes: BTreeMap::new(),
+            dhcp: DhcpPool::default(),
             max_sessions: 131_072,
         }
     }
@@ -196,6 +231,16 @@ impl Layout {
         }
         if !(1..=1_000_000).contains(&self.max_sessions) {
             problems.push(format!("{} sessions: allowed are 1 to 1,000,000", self.max_sessions));
+        }
+        if self.dhcp.addresses == 0 || !(1..=100).contains(&self.dhcp.share_percent) {
+            let DhcpPool {
+                addresses,
+                share_percent,
+                ..
+            } = self.dhcp;
+            problems.push(format!(
+                "{share_percent} % of {addresses} addresses can be nobody's part"
+            ));
         }
         if self.filters.len() > MOST_FILTERS {
             problems.push(format!("{} filters: allowed are {MOST_FILTERS}", self.filters.len()));

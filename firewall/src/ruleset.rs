@@ -12,6 +12,7 @@ use ipnet::Ipv6Net;
 
 pub(crate) mod arp;
 mod configured;
+pub(crate) mod dhcp;
 mod filters;
 pub(crate) mod link;
 mod passage;
@@ -63,6 +64,8 @@ pub(crate) mod set {
     pub const FILTERED: &str = "filtered";
     /// MACs that hold a lease, for their IPv6.
     pub const LEASE_MACS: &str = "lease_macs";
+    /// Devices that hold a lease, as they are called in requests for one: the same as [`LEASE_MACS`], of another type to `nft`.
+    pub const LEASE_CLIENTS: &str = "lease_clients";
     /// MACs that are heard over IPv6 without a DHCP lease. The kernel itself fills it.
     pub const UNLEASED: &str = "unleased";
     /// The LAN's IPv6 prefixes, where they come and go.
@@ -118,7 +121,7 @@ pub(crate) fn content(layout: &Layout) -> String {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {table} {name} {{ {definition} }}"));
     }
-    for name in COUNTERS {
+    for name in COUNTERS.into_iter().chain([dhcp::REFUSED]) {
         line(&mut out, &format!("add counter inet {table} {name}"));
     }
     let chains = chains(layout);
@@ -280,7 +283,7 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     let named = sets
         .into_iter()
         .map(|(name, definition)| (Cow::Borrowed(name), definition));
-    named.chain(filters::sets(layout)).collect()
+    named.chain(dhcp::sets(layout)).chain(filters::sets(layout)).collect()
 }
 
 /// The text without what `configured` says. As long as it is the same, nothing but the content of those sets has changed.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
 use crate::config::GatewayConfig;
-use crate::{http, neighbours};
+use crate::{clock, http, lease, neighbours, pool};
 
 /// Something to be put right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,13 @@ pub fn check(config: &GatewayConfig) -> Vec<Problem> {
             "correct gateway.dnsmasq.range4",
         );
     }
+    let (held, addresses) = (given_out(config), config.dnsmasq.pool().addresses);
+    if pool::is_nearly_used_up(held, addresses) {
+        found.add(
+            format!("{held} of {addresses} addresses are given out by DHCP, and newcomers will soon get none"),
+            "kavadam gate show: were requests refused, and at which ports? Else widen gateway.dnsmasq.range4 and gateway.lan4, or shorten lease_secs",
+        );
+    }
     if let Some(api) = &config.api
         && let Err(error) = http::load_certificate(&api.certificate_file, &api.key_file)
     {
@@ -54,6 +61,14 @@ pub fn check(config: &GatewayConfig) -> Vec<Problem> {
         found.add("dnsmasq is not installed".to_owned(), "apt-get install dnsmasq-base");
     }
     found.0
+}
+
+/// Leases that last, as dnsmasq's file says; none where there is none.
+fn given_out(config: &GatewayConfig) -> usize {
+    let text = std::fs::read_to_string(&config.lease_file).unwrap_or_default();
+    let now = clock::now();
+    let lasts = |lease: &lease::Lease| lease.until.is_none_or(|until| until > now);
+    lease::read_file(&text).iter().filter(|one| lasts(one)).count()
 }
 
 /// Whether an origin has an IPv4 address where others have a name.
@@ -76,6 +91,23 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_that_is_nearly_given_out_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = crate::testing::sample_config();
+        config.lease_file = dir.path().join("leases");
+        config.dnsmasq.range4 = ("10.80.1.1".parse().unwrap(), "10.80.1.10".parse().unwrap());
+        let says_so = |leases: u8, over: u8| {
+            let line = |expiry: &str, n| format!("{expiry} 02:00:00:00:00:{n:02x} 10.80.1.{n} * *\n");
+            let lasting = (0..leases).map(|n| line("0", n));
+            let past = (0..over).map(|n| line("1000", 100 + n));
+            std::fs::write(&config.lease_file, lasting.chain(past).collect::<String>()).unwrap();
+            check(&config).iter().any(|one| one.what.contains("9 of 10 addresses"))
+        };
+        assert!(says_so(9, 0));
+        assert!(!says_so(8, 2), "a lease that is over is none");
+    }
 
     #[test]
     fn a_portal_at_an_ipv4_address_is_out_of_reach_for_who_has_ipv6_only() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kavadam_domain::{ClassName, FilterName, PortMapping};
-use kavadam_firewall::{Filter, Layout, OtherLan, ShapingClass, Uplink};
+use kavadam_firewall::{DhcpPool, Filter, Layout, OtherLan, ShapingClass, Uplink};
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::dynamic::{Authority, DynamicConfig};
 use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsError, TlsFiles, Versions};
@@ -16,6 +16,9 @@ use rustls::pki_types::ServerName;
 
 use crate::advertise::Nat64Prefix;
 use crate::names::{Blocklist, Garden};
+
+/// Addresses that dnsmasq gives out at once, however wide the range is.
+pub const MOST_LEASES: u32 = 65_536;
 
 /// One gateway.
 #[derive(Debug, Clone)]
@@ -216,10 +219,25 @@ pub struct DnsmasqConfig {
     pub lease: Duration,
     /// First and last address given out.
     pub range4: (Ipv4Addr, Ipv4Addr),
+    /// What strangers at one port of the LAN's bridge may hold of them where it has several, 1 to 100 %.
+    pub port_share_percent: u8,
     /// Resolvers asked; empty: those of `/etc/resolv.conf`.
     pub upstream: Vec<IpAddr>,
     /// Domain told to devices.
     pub domain: String,
+}
+
+impl DnsmasqConfig {
+    /// The addresses given out, as the firewall is told of them.
+    #[must_use]
+    pub fn pool(&self) -> DhcpPool {
+        let [first, last] = [self.range4.0, self.range4.1].map(u32::from);
+        DhcpPool {
+            addresses: last.saturating_sub(first).saturating_add(1).min(MOST_LEASES),
+            lease: self.lease,
+            share_percent: self.port_share_percent,
+        }
+    }
 }
 
 impl GatewayConfig {
@@ -263,6 +281,7 @@ impl GatewayConfig {
             ports: self.ports.clone(),
             uplink: self.uplink,
             classes: self.classes.clone(),
+            dhcp: self.dnsmasq.pool(),
             max_sessions: self.max_sessions,
         }
     }

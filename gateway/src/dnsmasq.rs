@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::{Advertiser, GatewayConfig};
+use crate::config::{Advertiser, GatewayConfig, MOST_LEASES};
 
 /// A line by which it is known of a dnsmasq that runs that router advertisements were left to [`crate::advertise`] when it was started.
 pub const ADVERTISED_BY_US: &str = "# Router advertisements are sent by kavadam.";
@@ -57,7 +57,7 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
     line(format!("dhcp-option=option:router,{}", config.lan4.addr()));
     line(format!("dhcp-option=option:dns-server,{}", config.lan4.addr()));
     line(format!("dhcp-leasefile={}", config.lease_file.display()));
-    line("dhcp-lease-max=65536".into());
+    line(format!("dhcp-lease-max={MOST_LEASES}"));
     line(format!("dhcp-script={}", lease_command.display()));
     // So that renewals are told of as well.
     line("script-on-renewal".into());

@@ -3,8 +3,7 @@
 //! The kernel tells of every change to the table; a look every few seconds finds what went unheard. Where the LAN is a bridge, its ports are
 //! looked for each second, and so are the queues of a shared uplink.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +12,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{EngineHandle, Message};
-use crate::prefixes;
-use crate::sightings::Sightings;
+use crate::sightings::{Sightings, ports_of};
+use crate::{prefixes, requests};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PORTS_EVERY: Duration = Duration::from_secs(1);
@@ -43,17 +42,18 @@ impl Guard {
             () = self.watch_ports() => {}
             () = self.watch_shares() => {}
             () = self.watch_lans() => {}
+            () = requests::watch(&self.gate, &self.layout) => {}
             () = prefixes::follow(&self.gate, &self.layout, &self.engine) => {}
             () = self.watch_rules(cancel) => {}
         }
     }
 
     async fn watch_ports(&self) {
-        let mut known = BTreeSet::new();
+        let mut known = BTreeMap::new();
         loop {
             let (lan_if, sightings) = (self.lan_if.clone(), self.sightings.clone());
             let looked = tokio::task::spawn_blocking(move || {
-                let ports = ports(&lan_if);
+                let ports = ports_of(&lan_if);
                 if !ports.is_empty() {
                     sightings.look(&lan_if, &ports, Instant::now());
                 }
@@ -197,11 +197,4 @@ impl Guard {
             self.engine.send(Message::Lost(lost)).await;
         }
     }
-}
-
-/// The ports of a bridge; none if it is no bridge.
-fn ports(bridge: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(format!("/sys/class/net/{bridge}/brif"));
-    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter_map(|name| name.into_string().ok()).collect()
 }

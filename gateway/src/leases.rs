@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kavadam_domain::{Mac, Timestamp};
+use kavadam_firewall::DhcpPool;
 use tokio::net::UnixDatagram;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::engine::{EngineHandle, Message};
 use crate::fingerprints::Fingerprints;
 use crate::kernel::Admission;
 use crate::lease::{Lease, LeaseAction, LeaseEvent, read_event, read_file};
+use crate::pool::Pool;
 
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// How much longer than the lease the kernel admits a device: dnsmasq, which is never late by as much, ends it first.
@@ -37,6 +39,7 @@ pub(crate) struct LeaseKeeper<G> {
     file: PathBuf,
     /// How long a lease is where an event does not say.
     duration: Duration,
+    pool: Pool,
     known: HashMap<Ipv4Addr, (Mac, Option<Timestamp>)>,
     /// Admitted, and the engine not told yet.
     untold: VecDeque<Ipv4Addr>,
@@ -46,7 +49,8 @@ pub(crate) struct LeaseKeeper<G> {
 
 impl<G: Admission> LeaseKeeper<G> {
     /// A keeper that knows of no lease yet.
-    pub fn new(gate: G, devices: Devices, engine: EngineHandle, file: PathBuf, duration: Duration) -> Self {
+    pub fn new(gate: G, devices: Devices, engine: EngineHandle, file: PathBuf, pool: DhcpPool) -> Self {
+        let duration = pool.lease;
         Self {
             gate,
             devices,
@@ -54,6 +58,7 @@ impl<G: Admission> LeaseKeeper<G> {
             engine,
             file,
             duration,
+            pool: Pool::new(pool.addresses),
             known: HashMap::new(),
             untold: VecDeque::new(),
             missing: HashSet::new(),
@@ -89,6 +94,7 @@ impl<G: Admission> LeaseKeeper<G> {
                 self.untold.push_back(lease.ipv4);
             }
         }
+        self.pool.look(self.known.len(), Instant::now());
     }
 
     /// Ends leases whose `del` we missed. dnsmasq writes its file in place, so one reading may have found half of it: what is
@@ -169,6 +175,7 @@ impl<G: Admission> LeaseKeeper<G> {
             }
             LeaseAction::Ended => self.end(mac, ipv4).await,
         }
+        self.pool.look(self.known.len(), Instant::now());
     }
 
     async fn end(&mut self, mac: Mac, ipv4: Ipv4Addr) {
@@ -247,9 +254,8 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let (handle, messages) = EngineHandle::new();
         let gate = FakeGate::default();
-        let hour = Duration::from_hours(1);
         Scene {
-            keeper: LeaseKeeper::new(gate.clone(), Devices::default(), handle, path, hour),
+            keeper: LeaseKeeper::new(gate.clone(), Devices::default(), handle, path, DhcpPool::default()),
             gate,
             messages,
             dir,

@@ -31,9 +31,11 @@ mod leases;
 mod names;
 mod neighbours;
 mod onlook;
+mod pool;
 mod prefixes;
 mod reload;
 mod report;
+mod requests;
 mod run;
 mod sightings;
 mod spool;
@@ -48,6 +50,7 @@ pub use names::{Blocklist, Garden, InvalidBlockedName, InvalidGardenName, ListRe
 pub use onlook::{Known, Onlooker, Standing};
 pub use reload::{ReloadError, Reloader};
 pub use run::{Gateway, GatewayError, Pulse, run, start};
+pub use sightings::ports_of;
 pub use spool::SpoolError;
 
 #[cfg(test)]

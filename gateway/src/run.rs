@@ -178,7 +178,7 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         devices.clone(),
         handle.clone(),
         config.lease_file.clone(),
-        config.dnsmasq.lease,
+        config.dnsmasq.pool(),
     );
     let lease_socket = lease::listen(&config.lease_socket)
         .map_err(opening(format!("the lease socket {}", config.lease_socket.display())))?;

@@ -3,7 +3,7 @@
 //! Whoever takes a device's MAC and address shares its session, and no packet filter can tell them apart. But while both are there, the bridge learns
 //! the address anew with each frame. A phone that walks from one access point to another is seen to move too, yet not back and forth.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,10 +48,8 @@ struct State {
 
 impl Sightings {
     /// Looks at a bridge of this name; an interface that is none shows nothing. **Blocking**: some 20 ms at most.
-    pub fn look(&self, bridge: &str, ports: &BTreeSet<String>, now: Instant) {
-        let names = ports
-            .iter()
-            .filter_map(|name| Some((number(bridge, name)?, name.clone())));
+    pub fn look(&self, bridge: &str, ports: &BTreeMap<String, u16>, now: Instant) {
+        let names = ports.iter().map(|(name, number)| (*number, name.clone()));
         let Some(learnt) = table(bridge) else {
             // A flood of invented addresses; the kernel takes longer for each the more there are.
             return tracing::debug!("the bridge knows too many addresses to look for two with one");
@@ -162,10 +160,20 @@ pub(crate) fn read(table: &[u8]) -> Vec<Learnt> {
     table.chunks_exact(ENTRY_OCTETS).filter_map(entry).collect()
 }
 
-/// Which the bridge calls a port by.
-fn number(bridge: &str, port: &str) -> Option<u16> {
-    let text = fs::read_to_string(format!("/sys/class/net/{bridge}/brif/{port}/port_no")).ok()?;
-    u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+/// The ports of a bridge, and the numbers by which it knows them, 0 where it does not say; none if it is no bridge.
+#[must_use]
+pub fn ports_of(bridge: &str) -> BTreeMap<String, u16> {
+    let directory = format!("/sys/class/net/{bridge}/brif");
+    let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let number = |name: &str| {
+        let text = fs::read_to_string(format!("{directory}/{name}/port_no")).ok()?;
+        u16::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+    };
+    names
+        .map(|name| (number(&name).unwrap_or_default(), name))
+        .map(|(number, name)| (name, number))
+        .collect()
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ pub(crate) fn sample_config() -> GatewayConfig {
         dnsmasq: DnsmasqConfig {
             lease: Duration::from_hours(1),
             range4: ("10.80.1.0".parse().unwrap(), "10.80.254.255".parse().unwrap()),
+            port_share_percent: 50,
             upstream: vec!["203.0.113.53".parse().unwrap()],
             domain: "wifi.internal".into(),
         },

@@ -31,6 +31,8 @@ const ICMPV6: u8 = 58;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Ether,
+    /// Two octets that have no name, in hexadecimal.
+    Octets,
     Ipv4,
     Ipv6,
     Port,
@@ -87,6 +89,10 @@ impl Field {
         let network = |offset, kind, needs| in_header(Header::Network, offset, kind, needs);
         let transport = |offset, kind, needs| in_header(Header::Transport, offset, kind, needs);
         let (protocol, part) = (words.next()?, words.peek().unwrap_or_default());
+        if let Some(place) = protocol.strip_prefix("@th,") {
+            let found = raw(place).map(|(offset, kind)| transport(offset, kind, Needs::Nothing));
+            return found.ok_or_else(|| words.unreadable("a field"));
+        }
         let field = match (protocol, part) {
             ("iifname", _) => return Ok(free(Source::Meta(IN_INTERFACE), Kind::Interface)),
             ("oifname", _) => return Ok(free(Source::Meta(OUT_INTERFACE), Kind::Interface)),
@@ -127,13 +133,25 @@ impl Field {
     }
 }
 
+/// `OFFSET,LENGTH` in bits, of what has no name: where it begins, in octets, and what it is.
+pub(super) fn raw(place: &str) -> Option<(u32, Kind)> {
+    let (offset, length) = place.split_once(',')?;
+    let bits: u32 = offset.parse().ok()?;
+    let kind = match length {
+        "16" => Kind::Octets,
+        "48" => Kind::Ether,
+        _ => return None,
+    };
+    bits.is_multiple_of(8).then_some((bits / 8, kind))
+}
+
 impl Kind {
     /// Octets of a value.
     pub const fn len(self) -> u32 {
         match self {
             Self::Ether => 6,
             Self::Ipv6 | Self::Interface => 16,
-            Self::Port | Self::Length => 2,
+            Self::Octets | Self::Port | Self::Length => 2,
             Self::Protocol | Self::Family | Self::Icmp | Self::Icmpv6 => 1,
             Self::Ipv4 | Self::Mark | Self::Class | Self::AddressType | Self::State | Self::Status => 4,
         }
@@ -145,6 +163,7 @@ impl Kind {
         Some(match self {
             // Devices come by netlink, never by a rule.
             Self::Ether => return None,
+            Self::Octets => u16::try_from(number(written)?).ok()?.to_be_bytes().to_vec(),
             Self::Ipv4 => written.parse::<Ipv4Addr>().ok()?.octets().to_vec(),
             Self::Ipv6 => written.parse::<Ipv6Addr>().ok()?.octets().to_vec(),
             Self::Port | Self::Length => written.parse::<u16>().ok()?.to_be_bytes().to_vec(),

@@ -144,17 +144,20 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// `limit rate [over] N/second [burst N packets]`, or the same of `kbytes`.
+    /// `limit rate [over] N/second [burst N packets]`, or `N/hour`, or the same of `kbytes` a second.
     fn limit(&mut self) -> Result<Limit, Unreadable> {
         /// What `nft` takes if nothing is said.
         const PACKETS: u32 = 5;
         self.words.expect("limit rate")?;
         let is_over = self.words.take("over");
         let word = self.words.next()?;
-        let (rate, unit, is_of_octets): (&str, u32, bool) = match word.strip_suffix("/second") {
-            Some(rate) => (rate, 1, false),
-            None => (word, 1024, true),
+        let (rate, secs) = match (word.strip_suffix("/second"), word.strip_suffix("/hour")) {
+            (Some(rate), _) => (Some(rate), 1),
+            (None, Some(rate)) => (Some(rate), 3600),
+            (None, None) => (None, 1),
         };
+        let is_of_octets = rate.is_none();
+        let (rate, unit): (&str, u32) = rate.map_or((word, 1024), |rate| (rate, 1));
         if is_of_octets {
             self.words.expect("kbytes/second")?;
         }
@@ -166,6 +169,7 @@ impl Draft<'_> {
         }
         Ok(Limit {
             rate: rate.saturating_mul(unit.into()),
+            secs,
             burst: burst.saturating_mul(unit),
             is_of_octets,
             is_over,

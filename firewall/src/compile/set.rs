@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Unreadable;
-use super::field::Kind;
+use super::field::{Kind, raw};
 use super::words::Words;
 use crate::netlink::{SetDefinition, SetEntry};
 
@@ -50,6 +50,7 @@ pub(super) fn definition(name: &str, text: &str) -> Result<(SetDefinition, Shape
         let mut words = Words::of(part);
         match words.next()? {
             "type" => types(&mut words, &mut definition, &mut shape)?,
+            "typeof" => typeof_raw(&mut words, &mut definition, &mut shape)?,
             "size" => definition.size = words.number()?,
             "timeout" => {
                 let minutes = words
@@ -74,6 +75,21 @@ pub(super) fn definition(name: &str, text: &str) -> Result<(SetDefinition, Shape
     }
     shape.has_ranges = definition.flags & INTERVAL != 0;
     Ok((definition, shape))
+}
+
+/// `@th,OFFSET,48`: what is at a place that has no name, and so no type.
+fn typeof_raw(words: &mut Words, definition: &mut SetDefinition, shape: &mut Shape) -> Result<(), Unreadable> {
+    /// A whole number, the first octet first.
+    const INTEGER: u32 = 4;
+    let place = words.set().and_then(|place| place.strip_prefix("th,"));
+    let Some((offset, kind)) = place.and_then(raw) else {
+        return Err(words.unreadable("a place such as @th,288,48"));
+    };
+    (definition.key_type, definition.key_len) = (INTEGER, kind.len());
+    definition.note(0, &2_u32.to_ne_bytes());
+    definition.note_payload(offset * 8, kind.len() * 8);
+    shape.key = vec![kind];
+    Ok(())
 }
 
 /// `KEY . KEY : VALUE`, `KEY : quota`, `KEY : interval VALUE . VALUE`.

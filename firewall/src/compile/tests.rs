@@ -27,10 +27,16 @@ fn says_which_line_it_cannot_read_and_where() {
         ("add rule inet kavadam raw goto", "more"),
         ("add rule inet kavadam raw reject", "with"),
         (
-            "add rule inet kavadam raw add @x { ether saddr limit rate 1/hour } drop",
+            "add rule inet kavadam raw add @x { ether saddr limit rate 1/week } drop",
             "kbytes/second",
         ),
         ("add set inet kavadam s { type uid; size 1; }", "a type"),
+        (
+            "add set inet kavadam s { typeof ip saddr; size 1; }",
+            "a place such as @th,288,48",
+        ),
+        ("add rule inet kavadam raw @th,289,48 @x drop", "a field"),
+        ("add rule inet kavadam raw @th,72,16 0x10000 drop", "another value"),
         ("add set inet kavadam s { type mark; flags constant; }", "a flag"),
         ("add element inet kavadam nowhere { 1 }", "a set that is defined"),
         (

@@ -76,7 +76,12 @@ impl State {
 
     fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {
         let pair = key4(mac, ipv4);
-        self.put(&[(set::LEASES, &pair), (set::LEASE_MACS, &mac.0)], ttl.map(millis))?;
+        let known: [(&str, &[u8]); 3] = [
+            (set::LEASES, &pair),
+            (set::LEASE_MACS, &mac.0),
+            (set::LEASE_CLIENTS, &mac.0),
+        ];
+        self.put(&known, ttl.map(millis))?;
         let heard = Entry {
             key: &pair,
             timeout_ms: ttl.map(millis),
@@ -141,7 +146,7 @@ impl State {
         let mut gone: Vec<(&str, Vec<u8>)> = vec![(set::LEASES, key4(mac, ipv4).to_vec())];
         if is_last {
             self.leases.remove(&mac);
-            gone.push((set::LEASE_MACS, mac.0.to_vec()));
+            gone.extend([set::LEASE_MACS, set::LEASE_CLIENTS].map(|set| (set, mac.0.to_vec())));
         }
         self.hear_arp(&key4(mac, ipv4), None);
         self.delete_if_there(gone)

@@ -8,6 +8,7 @@
 //! **State.** What is kept in memory can be read back from the kernel by [`Gate::adopt`] at any time; each method changes
 //! the kernel in one transaction first and the memory after.
 
+mod addresses;
 mod adopt;
 mod change;
 mod classes;
@@ -37,6 +38,7 @@ use kavadam_domain::{ClassName, FilterName, Mac};
 use crate::netlink::{Channel, Neighbours, Table};
 use crate::session::{AdoptedSession, Meter, OpenSession, PoolKey, Slot};
 use crate::{Events, FirewallError, Layout, OtherLan, apply};
+pub use addresses::SeenAddresses;
 use classes::Classes;
 use filters::Filtered;
 pub use leases::Opening;
@@ -62,8 +64,8 @@ struct State {
     holding: Holding,
     /// What the kernel has of us, but for the content of sets: [`ruleset::structure`].
     structure: Option<String>,
-    /// Of the LAN's bridge.
-    ports: BTreeSet<String>,
+    /// Of the LAN's bridge, and their numbers in it.
+    ports: BTreeMap<String, u16>,
     /// LANs of other gates that are guarded.
     others: BTreeSet<String>,
     /// Of the LAN, where they come and go.
@@ -121,7 +123,7 @@ impl State {
             nft: Channel::netfilter(layout.table()).map_err(opening())?,
             holding: Holding::Shared,
             structure: None,
-            ports: BTreeSet::new(),
+            ports: BTreeMap::new(),
             others: BTreeSet::new(),
             prefixes: BTreeSet::new(),
             hears_arp: false,
@@ -355,11 +357,12 @@ impl Gate {
         self.state().keep_names(stay)
     }
 
-    /// Says which interfaces are the ports of the LAN's bridge: what comes in at one of them goes to none of the others.
+    /// Says which interfaces are the ports of the LAN's bridge, and by which numbers it knows them: what comes in at one of them goes to none of the
+    /// others, and those who ask for an address there get a part of them ([`crate::DhcpPool`]).
     ///
     /// # Errors
     /// [`FirewallError::Kernel`], as on a kernel whose bridges cannot be filtered.
-    pub fn tie_ports(&self, ports: &BTreeSet<String>) -> Result<(), FirewallError> {
+    pub fn tie_ports(&self, ports: &BTreeMap<String, u16>) -> Result<(), FirewallError> {
         let mut state = self.state();
         state.ports.clone_from(ports);
         state.fill_ports()

@@ -112,10 +112,21 @@ impl State {
 
     /// Says which ports are to be kept apart, as somebody else may have emptied the set.
     pub(super) fn fill_ports(&mut self) -> Result<(), FirewallError> {
-        let ports = self.ports.iter().filter_map(|name| interface(name)).collect::<Vec<_>>();
+        let ports = self.ports.keys().filter_map(|name| interface(name)).collect::<Vec<_>>();
+        let in_bay = |(name, number): (&String, &u16)| {
+            let bay = u32::from(ruleset::dhcp::bay_of(*number)).to_ne_bytes();
+            let mut entry = interface(name)?;
+            entry.value = Some(bay.to_vec());
+            Some(entry)
+        };
+        // Those at the only port there is are everybody.
+        let are_several = ports.len() > 1;
+        let bays = self.ports.iter().filter(|_| are_several).filter_map(in_bay);
+        let bays = bays.collect::<Vec<_>>();
         let mut batch = self.nft.batch();
-        let set = ruleset::link::PORTS;
-        batch.empty(FAMILY_BRIDGE, set).entries(FAMILY_BRIDGE, set, &ports);
+        for (set, entries) in [(ruleset::link::PORTS, &ports), (ruleset::link::BAYS, &bays)] {
+            batch.empty(FAMILY_BRIDGE, set).entries(FAMILY_BRIDGE, set, entries);
+        }
         let filled = self.nft.commit(batch);
         filled.map_err(FirewallError::kernel("keep the ports of the bridge apart"))
     }

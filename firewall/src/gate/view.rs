@@ -16,7 +16,7 @@ use crate::session::{AdoptedSession, PoolKey, Slot};
 use crate::{FirewallError, Layout};
 
 /// A way to look at the gate of this machine.
-pub struct View(State);
+pub struct View(pub(super) State);
 
 /// A session, and what its packets meet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -56,8 +56,9 @@ pub enum Verdict {
 /// A bucket of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Each second.
+    /// Each time of so many seconds.
     pub rate: u64,
+    pub secs: u64,
     pub burst: u32,
     /// Octets are counted, not packets.
     pub is_of_octets: bool,
@@ -276,7 +277,7 @@ impl Source {
 impl Limit {
     fn write(&self, w: &mut Writer) {
         w.u64(1, self.rate);
-        w.u64(2, 1);
+        w.u64(2, self.secs);
         w.u32(3, self.burst);
         w.u32(4, self.is_of_octets.into());
         w.u32(5, self.is_over.into());

@@ -81,6 +81,21 @@ impl SetDefinition {
         self.note(kind, &[0, 4, a, b, c, d, 1, 0]);
     }
 
+    /// That keys are what packets have at this place after the header of their transport protocol, in bits.
+    pub fn note_payload(&mut self, offset: u32, length: u32) {
+        /// `EXPR_PAYLOAD`, `PROTO_BASE_TRANSPORT_HDR`, and a header that `nft` does not know.
+        const PAYLOAD: u32 = 7;
+        const TRANSPORT: u32 = 3;
+        const UNKNOWN: u32 = 0;
+        const OF_KEYS: u8 = 3;
+        let number = |kind: u8, value: u32| [&[kind, 4][..], &value.to_ne_bytes()].concat();
+        let parts = [UNKNOWN, UNKNOWN, TRANSPORT, offset, length];
+        let place = (0..).zip(parts).flat_map(|(kind, value)| number(kind, value));
+        let place: Vec<u8> = place.collect();
+        let place_octets = u8::try_from(place.len()).unwrap_or(u8::MAX);
+        self.note(OF_KEYS, &[&number(0, PAYLOAD)[..], &[1, place_octets], &place].concat());
+    }
+
     fn write(&self, w: &mut Writer, number: u32) {
         w.string(2, &self.name);
         w.u32(3, self.flags);

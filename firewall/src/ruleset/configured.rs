@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use kavadam_domain::PortRange;
 
-use super::{filters, set, share};
+use super::{dhcp, filters, set, share};
 use crate::layout::Layout;
 
 /// A set and what it holds.
@@ -75,6 +75,7 @@ pub(super) fn configured(layout: &Layout) -> Vec<Filled<String>> {
     }
     sets.push(("local_ports".into(), elements(&layout.local_ports)));
     sets.push(("nd_types".into(), nd_types.map(ToOwned::to_owned).to_vec()));
+    sets.push(dhcp::numbers());
     sets.extend(shares);
     if let Some(mapping) = &layout.ports {
         let entry = |(device, ports): (Ipv4Addr, PortRange)| {

@@ -9,6 +9,9 @@ pub(crate) const ROGUES: [&str; 3] = ["router_advertisements", "redirects", "dhc
 /// have.
 pub(crate) const PORTS: &str = "ports";
 
+/// `port -> bay` of those who ask for an address there, where there are several ([`super::dhcp`]); filled likewise.
+pub(crate) const BAYS: &str = "bays";
+
 /// The text, for a table that is there. The counters go on counting, and the ports stay, when it is loaded again.
 pub(crate) fn content(layout: &Layout) -> String {
     let table = &layout.table;
@@ -19,9 +22,18 @@ pub(crate) fn content(layout: &Layout) -> String {
         .collect();
     lines.push(format!("add set bridge {table} {PORTS} {{ type ifname; size 4096; }}"));
     lines.push(format!(
+        "add map bridge {table} {BAYS} {{ type ifname : mark; size 4096; }}"
+    ));
+    lines.push(format!(
+        "add chain bridge {table} asking {{ type filter hook input priority -200; policy accept; }}"
+    ));
+    lines.push(format!(
         "add chain bridge {table} between {{ type filter hook forward priority -200; policy accept; }}"
     ));
     lines.push(format!("flush table bridge {table}"));
+    lines.push(format!(
+        "add rule bridge {table} asking udp dport 67 meta mark set iifname map @{BAYS}"
+    ));
     let mut rules = vec![
         format!("iifname != @{PORTS} accept  # another bridge of this machine"),
         format!("icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"),

@@ -5,7 +5,7 @@ use kavadam_domain::PortMapping;
 use super::passage::{
     NEWCOMER, UPLINK, counted, downlink, garden, garden_down, garden_up, refused, shared, uplink_known, uplink_unmarked,
 };
-use super::{COUNTERS, Chain, Hook, filters, set, unleased};
+use super::{COUNTERS, Chain, Hook, dhcp, filters, set, unleased};
 use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
@@ -20,6 +20,8 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
     chains.extend([
         plain("lan_raw", lan_raw(layout)),
         plain("lan_raw6", lan_raw6(layout)),
+        plain("dhcp", dhcp::asked(layout)),
+        plain("dhcp_online", dhcp::asked_online()),
         plain("stranger", stranger(layout)),
         plain("nd", nd(layout)),
         plain("capture", capture(layout)),
@@ -174,11 +176,12 @@ fn lan_raw(layout: &Layout) -> Vec<String> {
         // The family is asked for first, or the frame would be looked at for it, which takes longer.
         "meta nfproto ipv4 meta mark set ether saddr . ip saddr map @auth4 accept".to_owned(),
         "meta nfproto ipv6 goto lan_raw6".to_owned(),
-        "meta mark set 0".to_owned(),
         format!(
             "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
             layout.lan4.trunc()
         ),
+        "udp dport 67 goto dhcp".to_owned(),
+        "meta mark set 0".to_owned(),
         "goto stranger".to_owned(),
     ]
 }
@@ -208,11 +211,7 @@ fn lan6(layout: &Layout) -> Option<String> {
 
 /// Before the connection table: a stranger who is refused here leaves no trace.
 fn stranger(layout: &Layout) -> Vec<String> {
-    let mut rules = owned(&[
-        "udp dport 67 accept",
-        "udp dport 547 accept",
-        "icmpv6 type @nd_types goto nd",
-    ]);
+    let mut rules = owned(&["udp dport 547 accept", "icmpv6 type @nd_types goto nd"]);
     if layout.strict {
         rules.extend(owned(&[
             "meta nfproto ipv4 ether saddr . ip saddr != @leases drop  # no lease, no answer",
@@ -315,7 +314,8 @@ fn dns_ports(layout: &Layout) -> impl Iterator<Item = u16> {
 fn lan_in(layout: &Layout) -> Vec<String> {
     let mut rules = owned(&[
         "ct state invalid drop",
-        "udp dport 67 accept",
+        "meta mark != 0 udp dport 67 goto dhcp_online",
+        "udp dport 67 accept  # judged before",
         "udp dport 547 accept",
         "meta mark != 0 icmpv6 type @nd_types goto nd",
         "icmpv6 type @nd_types accept  # heard before",

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use ipnet::Ipv4Net;
 use kavadam_domain::PortMapping;
-use kavadam_firewall::{Filter, Gate, Layout, OtherLan, ShapingClass, Uplink, ruleset};
+use kavadam_firewall::{DhcpPool, Filter, Gate, Layout, OtherLan, ShapingClass, Uplink, ruleset};
 
 use crate::Case;
 use crate::lab::{Inside, layout};
@@ -93,6 +93,11 @@ fn layouts() -> Vec<Layout> {
         ..plain.clone()
     };
     let bare = Layout {
+        dhcp: DhcpPool {
+            addresses: 9,
+            share_percent: 100,
+            ..DhcpPool::default()
+        },
         lan4: narrow,
         lan6: None,
         strict: false,

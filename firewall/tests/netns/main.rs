@@ -13,6 +13,7 @@
     reason = "a test without the standard harness is still a test"
 )]
 
+mod addresses;
 mod before_login;
 mod classes;
 mod compiled;
@@ -50,6 +51,7 @@ const BESIDE: usize = 3;
 fn cases() -> Vec<Case> {
     [
         before_login::CASES,
+        addresses::CASES,
         sessions::CASES,
         crowds::CASES,
         filters::CASES,

@@ -106,7 +106,7 @@ fn keeps_the_ports_apart_after_a_foreign_flush(lab: &Inside) {
             .output();
         String::from_utf8(listed.unwrap().stdout).unwrap()
     };
-    let tie = |names: &[&str]| gate.tie_ports(&names.iter().map(|name| (*name).to_owned()).collect());
+    let tie = |names: &[&str]| gate.tie_ports(&names.iter().map(|name| (*name).to_owned()).zip(1..).collect());
     tie(&["port1", "port2"]).unwrap();
     assert!(ports().contains("port1") && ports().contains("port2"), "{}", ports());
     tie(&["port2"]).unwrap();

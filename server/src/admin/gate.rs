@@ -1,5 +1,6 @@
 //! The gate in the kernel, as people look at it: who is online, how much flows, and why a device is where it is.
 
+mod addresses;
 mod flow;
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +29,7 @@ pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result
     let known = watch::gate::sessions(socket)?;
     let known = known.map(|all| all.into_iter().map(|one| (one.mac, one)).collect::<HashMap<_, _>>());
     let (sessions, rogues, uncharged) = (view.sessions()?, view.rogues()?, view.uncharged()?);
+    let pool = addresses::Addresses::look(&mut view, layout)?;
     let is_shut = shut::is_shut()?;
     let of = |seen: &SeenSession| known.as_ref().and_then(|known| known.get(&seen.session.mac));
     let shown: Vec<Value> = sessions
@@ -36,7 +38,7 @@ pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result
         .collect();
     let told = json!({ "sessions": shown, "refused_frames": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
         "free_up_octets": uncharged.up_octets, "free_down_octets": uncharged.down_octets,
-        "blocked_packets": uncharged.blocked_packets, "shut": is_shut });
+        "blocked_packets": uncharged.blocked_packets, "shut": is_shut, "addresses": pool.json() });
     print(wanted.output.json, &told, || {
         let mut lines = lines(&sessions, of, wanted);
         if is_shut {
@@ -56,6 +58,7 @@ pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result
                 uncharged.blocked_packets
             ));
         }
+        lines.extend(pool.lines());
         let refused = rogues.iter().filter(|(_, frames)| *frames > 0);
         lines.extend(refused.map(|(what, frames)| {
             format!(

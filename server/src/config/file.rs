@@ -306,6 +306,7 @@ section! {
         state_dir: PathBuf = "/var/lib/kavadam-dnsmasq".into(),
         lease_secs: u32 = 3600,
         range4: [String; 2] = ["10.80.1.0".into(), "10.80.254.255".into()],
+        port_share_percent: u8 = 50,
         upstream: Vec<String> = Vec::new(),
         domain: String = "wifi.internal".into(),
     }

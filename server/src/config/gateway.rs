@@ -133,6 +133,12 @@ fn numbers(file: &File, problems: &mut Problems) {
         ("gateway.radius.retries", gateway.radius.retries, 0, 10),
         // dnsmasq itself takes no less.
         ("gateway.dnsmasq.lease_secs", gateway.dnsmasq.lease_secs, 120, 604_800),
+        (
+            "gateway.dnsmasq.port_share_percent",
+            u32::from(gateway.dnsmasq.port_share_percent),
+            1,
+            100,
+        ),
     ] {
         let text = format!("{value} is not within {least} to {most}");
         problems.require((least..=most).contains(&value), key, &text);
@@ -392,6 +398,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
         dnsmasq: DnsmasqConfig {
             lease: Duration::from_secs(u64::from(gateway.dnsmasq.lease_secs)),
             range4: (first.parse()?, last.parse()?),
+            port_share_percent: gateway.dnsmasq.port_share_percent,
             upstream: addresses(&gateway.dnsmasq.upstream).context("gateway.dnsmasq.upstream")?,
             domain: gateway.dnsmasq.domain.clone(),
         },

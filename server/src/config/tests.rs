@@ -139,6 +139,14 @@ fn figures_that_cannot_work_are_refused() {
         ("gateway.uplink = { up = '31Gbit', down = '1Mbit' }", "gateway.uplink"),
         ("gateway.dnsmasq.lease_secs = 1", "gateway.dnsmasq.lease_secs"),
         (
+            "gateway.dnsmasq.port_share_percent = 0",
+            "gateway.dnsmasq.port_share_percent",
+        ),
+        (
+            "gateway.dnsmasq.port_share_percent = 101",
+            "gateway.dnsmasq.port_share_percent",
+        ),
+        (
             "gateway.dnsmasq.range4 = ['10.80.2.0', '10.80.1.0']",
             "gateway.dnsmasq.range4",
         ),

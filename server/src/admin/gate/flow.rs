@@ -9,6 +9,7 @@ use kavadam_firewall::{Layout, SeenSession, Slot, View};
 use serde_json::{Value, json};
 
 use super::super::{print, say, table};
+use super::addresses::Addresses;
 use super::{name, standing};
 use crate::cli::GateTop;
 use crate::units::{show_octets, show_rate};
@@ -24,23 +25,27 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub fn top(layout: &Layout, wanted: &GateTop) -> anyhow::Result<()> {
     let mut view = standing(layout)?;
     let mut sessions = Rc::from(view.sessions()?);
+    let mut addresses = Addresses::look(&mut view, layout)?;
     let mut before = Reading::take(&mut view, &sessions)?;
     for reading in 1_u32.. {
         std::thread::sleep(EVERY);
         if reading.is_multiple_of(LOOK_EVERY) {
             sessions = Rc::from(view.sessions()?);
+            addresses = Addresses::look(&mut view, layout)?;
         }
         let now = Reading::take(&mut view, &sessions)?;
         let since = Since::new(&before, &now, wanted.whole);
         if wanted.output.json {
-            print(true, &since.json(wanted.most), Vec::new)?;
+            print(true, &since.json(wanted.most, &addresses.json()), Vec::new)?;
         } else {
             let clear = if wanted.once || !std::io::stdout().is_terminal() {
                 ""
             } else {
                 CLEAR
             };
-            say(&format!("{clear}{}", since.lines(wanted.most).join("\n")))?;
+            let mut lines = since.lines(wanted.most);
+            lines.splice(1..1, addresses.lines());
+            say(&format!("{clear}{}", lines.join("\n")))?;
         }
         if wanted.once {
             return Ok(());
@@ -155,13 +160,14 @@ impl Since {
         lines
     }
 
-    fn json(&self, most: usize) -> Value {
+    fn json(&self, most: usize, addresses: &Value) -> Value {
         let (up, down) = self.sums();
         let rows = self.rows.iter().take(most).map(|row| {
             json!({ "slot": row.slot.0, "mac": row.device, "up_octets_per_sec": row.up, "down_octets_per_sec": row.down })
         });
         json!({ "sessions": self.rows.len(), "used_up": self.used_up, "opened": self.opened, "closed": self.closed,
-            "up_octets_per_sec": up, "down_octets_per_sec": down, "busiest": rows.collect::<Vec<_>>() })
+            "up_octets_per_sec": up, "down_octets_per_sec": down, "busiest": rows.collect::<Vec<_>>(),
+            "addresses": addresses })
     }
 }
 

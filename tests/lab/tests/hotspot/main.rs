@@ -27,6 +27,7 @@ mod ports;
 mod proxies;
 mod quota;
 mod speed;
+mod starved;
 mod stranger;
 mod troubles;
 mod tunnelled;

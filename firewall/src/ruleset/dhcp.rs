@@ -1,0 +1,161 @@
+//! DHCP: whoever invents devices gets a part of the addresses at most.
+//!
+//! A device is what the request says it is (`chaddr`), as for the server, whatever the frame says. Those that ask at one port of the LAN's bridge are
+//! in the set of its **bay**, which has room for as many as one port may hold of the pool, for as long as a lease lasts after their last request.
+//! A set that is full admits nobody new: the kernel counts, and whoever renews stays counted. Where everybody comes by one port nobody can be told
+//! apart; then only the last of the addresses are given out slowly.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::set;
+use crate::layout::{DhcpPool, Layout};
+
+/// Ports have one of so many bays, by their numbers in the bridge. A bay is a set and a rule, so they are not as many as ports may be; a bridge
+/// with more ports has some that share.
+pub(crate) const BAYS: u16 = 16;
+/// Counter of requests that were not let in.
+pub(crate) const REFUSED: &str = "dhcp_requests";
+/// The set of the bays' numbers.
+const NUMBERS: &str = "dhcp_bays";
+/// The client's hardware address in a request, in octets 28 to 33 after the header of UDP.
+const DEVICE: &str = "@th,288,48";
+/// Of requests of one device: it sends a handful, and some clients a second one each second.
+const EACH: &str = "limit rate 2/second burst 20 packets";
+/// How much longer than its lease a device is counted: the server is never so late to end one.
+const GRACE: Duration = Duration::from_mins(2);
+
+/// Which bay a port has that has this number in its bridge, which begins at 1.
+pub(crate) const fn bay_of(port: u16) -> u16 {
+    match port {
+        0 => 0,
+        port => (port - 1) % BAYS + 1,
+    }
+}
+
+/// The set of those that ask at a bay; 0 is for a LAN where all come by one port.
+pub(crate) fn bay(number: u16) -> String {
+    format!("dhcp_{number}")
+}
+
+/// The set of devices with a lease, and those that the kernel itself fills.
+pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
+    let pool = layout.dhcp;
+    let minutes = (pool.lease + GRACE).as_secs().div_ceil(60);
+    let of_devices = |size, rest: &str| format!("typeof {DEVICE}; size {size}; flags {rest};");
+    let mut sets = vec![
+        (NUMBERS.into(), "type mark; size 32;".to_owned()),
+        (
+            set::LEASE_CLIENTS.into(),
+            of_devices(layout.max_sessions.saturating_mul(2), "timeout"),
+        ),
+        (
+            "dhcp_leased".into(),
+            of_devices(65_536, "dynamic,timeout") + " timeout 1m;",
+        ),
+    ];
+    for number in 0..=BAYS {
+        let most = if number == 0 {
+            pool.addresses
+        } else {
+            pool.most_per_port()
+        };
+        let definition = of_devices(most, "dynamic,timeout");
+        sets.push((bay(number).into(), format!("{definition} timeout {minutes}m;")));
+    }
+    sets
+}
+
+/// What the set of the bays' numbers holds.
+pub(super) fn numbers() -> (Cow<'static, str>, Vec<String>) {
+    (NUMBERS.into(), (0..=BAYS).map(|number| number.to_string()).collect())
+}
+
+/// The chain of those who are not online. The packet's mark is the bay of the port; it came with it from the bridge.
+pub(super) fn asked(layout: &Layout) -> Vec<String> {
+    let mut rules = vec![
+        format!("meta mark != @{NUMBERS} meta mark set 0  # one that somebody else has set"),
+        format!(
+            "@th,72,16 != 0x0106 counter name \"{REFUSED}\" drop  # another kind of address would be another device to the server"
+        ),
+    ];
+    rules.extend(slowly(layout.dhcp));
+    rules.extend((0..=BAYS).map(|number| {
+        let counted = format!("update @{} {{ {DEVICE} {EACH} }}", bay(number));
+        format!("meta mark {number} {counted} meta mark set 0 accept")
+    }));
+    rules.push(format!(
+        "{DEVICE} @{} add @dhcp_leased {{ {DEVICE} {EACH} }} meta mark set 0 accept  # a lease of another bay, or from before a boot",
+        set::LEASE_CLIENTS
+    ));
+    rules.push(format!("counter name \"{REFUSED}\" drop"));
+    rules
+}
+
+/// Where all come by one port: nine tenths at once, the last in the time of a lease. So a flood that is over leaves addresses to be had.
+fn slowly(pool: DhcpPool) -> Option<String> {
+    let slow = (pool.addresses / 10).max(1);
+    let at_once = pool.addresses.saturating_sub(slow).max(1);
+    let an_hour = (u64::from(slow) * 3600 / pool.lease.as_secs().max(1)).max(1);
+    (pool.share_percent < 100).then(|| {
+        format!(
+            "meta mark 0 {DEVICE} != @{} {DEVICE} != @{} limit rate over {an_hour}/hour burst {at_once} packets counter name \"{REFUSED}\" drop",
+            bay(0),
+            set::LEASE_CLIENTS
+        )
+    })
+}
+
+/// The chain of those online, who ask for themselves. Whoever is online and has no lease any longer asks as a stranger does, without an address.
+pub(super) fn asked_online() -> Vec<String> {
+    vec![
+        format!(
+            "@th,72,16 0x0106 {DEVICE} @{} add @dhcp_leased {{ {DEVICE} {EACH} }} accept",
+            set::LEASE_CLIENTS
+        ),
+        format!("counter name \"{REFUSED}\" drop"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::tests::sample;
+
+    fn with(addresses: u32, share_percent: u8) -> Layout {
+        Layout {
+            dhcp: DhcpPool {
+                addresses,
+                lease: Duration::from_hours(1),
+                share_percent,
+            },
+            ..sample()
+        }
+    }
+
+    #[test]
+    fn a_bay_has_room_for_a_ports_part_and_forgets_nobody_before_his_lease_ends() {
+        let sets = sets(&with(250, 50));
+        let of = |name: &str| &sets.iter().find(|(known, _)| known == name).unwrap().1;
+        for number in 1..=BAYS {
+            let text = of(&bay(number));
+            assert!(text.contains("size 125;") && text.contains("timeout 62m;"), "{text}");
+        }
+        assert!(of("dhcp_0").contains("size 250;"));
+    }
+
+    #[test]
+    fn all_that_come_by_one_port_get_the_last_tenth_slowly_unless_it_may_take_all() {
+        let slow = |layout: &Layout| asked(layout).iter().find(|rule| rule.contains("over")).cloned();
+        let text = slow(&with(250, 50)).unwrap();
+        assert!(text.contains("over 25/hour burst 225 packets"), "{text}");
+        assert_eq!(slow(&with(250, 100)), None);
+        assert!(slow(&with(1, 50)).unwrap().contains("over 1/hour burst 1 packets"));
+    }
+
+    #[test]
+    fn ports_have_bays_of_their_own_until_there_are_more_than_bays() {
+        let bays = [0, 1, 2, BAYS, BAYS + 1, u16::MAX].map(bay_of);
+        assert_eq!(bays, [0, 1, 2, BAYS, 1, 15]);
+    }
+}

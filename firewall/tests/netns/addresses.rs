@@ -1,0 +1,102 @@
+//! Requests for an address by DHCP: whose are let in, and how many.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+use kavadam_firewall::{DhcpPool, Gate, Layout};
+
+use crate::Case;
+use crate::lab::{Inside, layout};
+
+pub const CASES: &[Case] = &[
+    (
+        "gives_the_last_addresses_slowly_where_all_come_by_one_port",
+        gives_the_last_addresses_slowly,
+    ),
+    ("hears_each_device_ask_a_few_times", hears_each_device_ask_a_few_times),
+    (
+        "lets_those_online_ask_for_themselves",
+        lets_those_online_ask_for_themselves,
+    ),
+];
+
+const INVENTED: Mac = Mac([0x0a, 0, 0, 0, 0, 1]);
+
+/// What a DHCP server would get.
+struct Server(Arc<AtomicU32>);
+
+impl Server {
+    fn start() -> Self {
+        let socket = UdpSocket::bind("0.0.0.0:67").expect("the server's port");
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&count);
+        thread::spawn(move || {
+            while socket.recv_from(&mut [0; 512]).is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self(count)
+    }
+
+    /// How many come of so many requests of a phone's: the first for this device, whose hardware address is said to be so long, and the others for
+    /// devices so far apart.
+    fn hears(&self, lab: &Inside, device: Mac, (count, length, step): (u32, u8, u32)) -> u32 {
+        let before = self.0.load(Ordering::Relaxed);
+        let device = device.to_string();
+        let numbers = [count, length.into(), step].map(|number| number.to_string());
+        let words = ["ask-address", &device, &numbers[0], &numbers[1], &numbers[2]];
+        lab.phone.node.run(&words);
+        thread::sleep(Duration::from_millis(50));
+        self.0.load(Ordering::Relaxed) - before
+    }
+}
+
+fn gate_of(addresses: u32) -> Gate {
+    let dhcp = DhcpPool {
+        addresses,
+        ..DhcpPool::default()
+    };
+    Gate::load(&Layout { dhcp, ..layout() }).unwrap()
+}
+
+fn gives_the_last_addresses_slowly(lab: &Inside) {
+    let (gate, server) = (gate_of(100), Server::start());
+    let later = Mac([0x0a, 0, 0, 1, 0, 0]);
+    assert_eq!(
+        server.hears(lab, INVENTED, (200, 16, 1)),
+        0,
+        "of an address that is longer than Ethernet's"
+    );
+    assert_eq!(server.hears(lab, INVENTED, (200, 6, 1)), 90);
+    assert_eq!(server.hears(lab, INVENTED, (90, 6, 1)), 90, "they are known");
+    assert_eq!(server.hears(lab, later, (20, 6, 1)), 0);
+    gate.admit_lease(later, "10.80.1.1".parse().unwrap(), Some(Duration::from_mins(1)))
+        .unwrap();
+    assert_eq!(server.hears(lab, later, (20, 6, 1)), 1, "it has a lease");
+    gate.reload(&layout()).unwrap();
+    assert_eq!(server.hears(lab, later, (20, 6, 1)), 20, "there are more addresses");
+    assert_eq!(gate.refused_requests().unwrap(), 200 + 110 + 20 + 19);
+}
+
+fn hears_each_device_ask_a_few_times(lab: &Inside) {
+    let (gate, server) = (gate_of(100), Server::start());
+    let heard = server.hears(lab, INVENTED, (200, 6, 0));
+    assert!((20..=25).contains(&heard), "{heard}");
+    gate.admit_lease(INVENTED, "10.80.1.1".parse().unwrap(), None).unwrap();
+    let heard = server.hears(lab, INVENTED, (200, 6, 0));
+    assert!(heard <= 30, "{heard}, with a lease");
+}
+
+fn lets_those_online_ask_for_themselves(lab: &Inside) {
+    let (gate, server) = (gate_of(100), Server::start());
+    gate.admit_lease(lab.phone.mac(), lab.phone.ipv4(), None).unwrap();
+    gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+    assert_eq!(server.hears(lab, lab.phone.mac(), (1, 6, 0)), 1);
+    assert_eq!(server.hears(lab, INVENTED, (50, 6, 1)), 0);
+    assert_eq!(server.hears(lab, lab.phone.mac(), (5, 16, 0)), 0);
+    assert_eq!(gate.refused_requests().unwrap(), 55);
+}
