@@ -1,15 +1,18 @@
 //! The live table of gates.
 
+mod since;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use kavadam_radius::server::{DropReason, bucket_micros};
 use serde_json::{Value, json};
+
+use since::{Row, Since};
 
 use super::{print, say};
 use crate::cli::RadiusTop;
-use crate::watch::{Commits, Gate, Picture, ask};
+use crate::watch::ask;
 
 /// Between pictures.
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,118 +40,7 @@ pub(super) async fn run(socket: &Path, wanted: &RadiusTop) -> anyhow::Result<()>
     }
 }
 
-/// What happened between two pictures.
-struct Since<'a> {
-    now: &'a Picture,
-    secs: f64,
-    gates: Vec<Row<'a>>,
-    /// By reason, of all gates, a second.
-    rejects: BTreeMap<String, f64>,
-    drops: BTreeMap<String, f64>,
-    batches: Batches,
-}
-
-/// One gate; rates a second.
-struct Row<'a> {
-    gate: &'a Gate,
-    auth: f64,
-    acct: f64,
-    accepts: f64,
-    rejects: f64,
-    copies: f64,
-    drops: f64,
-    /// Microseconds, of both ports.
-    p50: Option<u64>,
-    p99: Option<u64>,
-    by_reason: BTreeMap<String, u64>,
-}
-
-/// Batches of requests.
-struct Batches {
-    /// A second.
-    rate: f64,
-    /// In each.
-    requests: f64,
-    /// Microseconds from the decision until it was on disk.
-    p50: Option<u64>,
-    p99: Option<u64>,
-}
-
-impl Batches {
-    fn new(before: &Commits, now: &Commits, secs: f64) -> Self {
-        let buckets = buckets(&[(&now.buckets, Some(&before.buckets))]);
-        let rate = per_second(buckets.iter().sum(), secs);
-        let requests = per_second(now.requests.saturating_sub(before.requests), secs);
-        Self {
-            rate,
-            requests: if rate > 0.0 { requests / rate } else { 0.0 },
-            p50: percentile(&buckets, 50),
-            p99: percentile(&buckets, 99),
-        }
-    }
-}
-
-impl<'a> Since<'a> {
-    fn new(before: &Picture, now: &'a Picture) -> Self {
-        let secs = (now.at - before.at).max(0.001);
-        let mut since = Self {
-            now,
-            secs,
-            gates: Vec::new(),
-            rejects: BTreeMap::new(),
-            drops: BTreeMap::new(),
-            batches: Batches::new(&before.commits, &now.commits, secs),
-        };
-        for gate in &now.gates {
-            let old = before.gates.iter().find(|old| old.id == gate.id);
-            since.add(gate, old);
-        }
-        for (word, count) in grown(&now.nobody.dropped, Some(&before.nobody.dropped)) {
-            if word != DropReason::UnknownSource.word() {
-                *since.drops.entry(word).or_default() += per_second(count, since.secs);
-            }
-        }
-        since
-            .gates
-            .sort_by(|a, b| (b.auth + b.acct).total_cmp(&(a.auth + a.acct)));
-        since
-    }
-
-    fn add(&mut self, gate: &'a Gate, old: Option<&Gate>) {
-        let rate = |count: u64| per_second(count, self.secs);
-        let (figures, old) = (&gate.figures, old.map(|old| &old.figures));
-        let requests = grown(&figures.requests, old.map(|old| &old.requests));
-        let replies = grown(&figures.replies, old.map(|old| &old.replies));
-        let by_reason = grown(&figures.rejects, old.map(|old| &old.rejects));
-        let dropped = grown(&figures.dropped, old.map(|old| &old.dropped));
-        let of = |counts: &BTreeMap<String, u64>, word: &str| rate(counts.get(word).copied().unwrap_or(0));
-        let in_progress = dropped.get("in_progress").copied().unwrap_or(0);
-        let replayed = figures.replayed.saturating_sub(old.map_or(0, |old| old.replayed));
-        let buckets = buckets(&[
-            (&figures.access_latency, old.map(|old| &old.access_latency)),
-            (&figures.accounting_latency, old.map(|old| &old.accounting_latency)),
-        ]);
-        let row = Row {
-            gate,
-            auth: of(&requests, "access"),
-            acct: of(&requests, "accounting"),
-            accepts: of(&replies, "access-accept"),
-            rejects: of(&replies, "access-reject"),
-            copies: rate(replayed + in_progress),
-            drops: rate(dropped.values().sum::<u64>() - in_progress),
-            p50: percentile(&buckets, 50),
-            p99: percentile(&buckets, 99),
-            by_reason,
-        };
-        for (word, count) in &row.by_reason {
-            *self.rejects.entry(word.clone()).or_default() += per_second(*count, self.secs);
-        }
-        for (word, count) in &dropped {
-            *self.drops.entry(word.clone()).or_default() += per_second(*count, self.secs);
-        }
-        self.gates.push(row);
-    }
-
+impl Since<'_> {
     fn lines(&self, most: usize) -> Vec<String> {
         let total = |of: fn(&Row<'_>) -> f64| self.gates.iter().map(of).sum::<f64>();
         let online: u64 = self.gates.iter().map(|row| row.gate.online).sum();
@@ -250,46 +142,6 @@ fn section(head: &str, rates: &BTreeMap<String, f64>) -> Vec<String> {
     lines
 }
 
-/// What was added since; a counter that fell began anew.
-fn grown(now: &BTreeMap<String, u64>, before: Option<&BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
-    let old = |word: &str| before.and_then(|before| before.get(word)).copied().unwrap_or(0);
-    let grown = now
-        .iter()
-        .map(|(word, count)| (word.clone(), count.saturating_sub(old(word))));
-    grown.filter(|(_, count)| *count > 0).collect()
-}
-
-fn buckets(ports: &[(&Vec<u64>, Option<&Vec<u64>>)]) -> Vec<u64> {
-    let mut sum = Vec::new();
-    for (now, before) in ports {
-        sum.resize(now.len().max(sum.len()), 0);
-        for (at, (place, count)) in sum.iter_mut().zip(now.iter()).enumerate() {
-            let old = before.and_then(|before| before.get(at)).copied().unwrap_or(0);
-            *place += count.saturating_sub(old);
-        }
-    }
-    sum
-}
-
-/// The bound of the bucket in which so many of a hundred lie below; none where there are none.
-fn percentile(buckets: &[u64], percent: u64) -> Option<u64> {
-    let all: u64 = buckets.iter().sum();
-    let wanted = (all * percent).div_ceil(100);
-    let mut below = 0;
-    for (at, count) in buckets.iter().enumerate() {
-        below += count;
-        if below >= wanted && below > 0 {
-            return Some(bucket_micros(at).unwrap_or(u64::MAX));
-        }
-    }
-    None
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts within a second")]
-fn per_second(count: u64, secs: f64) -> f64 {
-    count as f64 / secs
-}
-
 fn figure(rate: f64) -> String {
     match rate {
         0.0 => "-".to_owned(),
@@ -342,6 +194,7 @@ mod tests {
     use kavadam_radius::server::GateFigures;
 
     use super::*;
+    use crate::watch::{Commits, Gate, Picture};
 
     fn picture(at: f64, requests: u64, heard_at: i64) -> Picture {
         let mut figures = GateFigures {
