@@ -6,7 +6,7 @@ use std::time::Duration;
 use kavadam_domain::NasId;
 use kavadam_radius::server::{DropReason, RadsecLimits};
 use kavadam_radius::tls::Versions;
-use kavadam_radius::wire::{Code, Draft};
+use kavadam_radius::wire::{Code, Draft, RADSEC_SECRET, attr};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -121,9 +121,9 @@ async fn a_gate_that_takes_no_answers_is_let_go_and_holds_up_nobody() {
     let scene = Scene::with(Versions::Any, limits, |_, _| {});
     let (mut reading, mut writing) = tokio::io::split(scene.call(None).await.0);
     let flood = tokio::spawn(async move {
-        // Until the buffers of both ends are full of answers that nobody reads.
+        // Until the buffers of both ends, of some megabytes, are full of answers that nobody reads.
+        let packets: Vec<u8> = (0..=255).flat_map(status_by_proxies).collect();
         loop {
-            let packets: Vec<u8> = (0..=255).flat_map(status).collect();
             if tokio::io::AsyncWriteExt::write_all(&mut writing, &packets)
                 .await
                 .is_err()
@@ -145,4 +145,13 @@ async fn a_gate_that_takes_no_answers_is_let_go_and_holds_up_nobody() {
     _ = reading.read_to_end(&mut rest).await;
     drop(other);
     scene.connected(7, 0).await;
+}
+
+/// Asks for as long an answer as there is: it repeats what proxies say.
+fn status_by_proxies(identifier: u8) -> Vec<u8> {
+    let mut draft = Draft::request(Code::StatusServer, [identifier; 16]);
+    for _ in 0..8 {
+        draft.octets(attr::PROXY_STATE, &[identifier; 250]);
+    }
+    draft.seal_request(identifier, RADSEC_SECRET).unwrap()
 }
