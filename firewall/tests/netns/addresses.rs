@@ -1,6 +1,7 @@
 //! Requests for an address by DHCP: whose are let in, and how many.
 
 use std::net::UdpSocket;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -16,6 +17,10 @@ pub const CASES: &[Case] = &[
     (
         "gives_the_last_addresses_slowly_where_all_come_by_one_port",
         gives_the_last_addresses_slowly,
+    ),
+    (
+        "counts_who_renews_for_as_long_as_he_does",
+        counts_who_renews_for_as_long_as_he_does,
     ),
     ("hears_each_device_ask_a_few_times", hears_each_device_ask_a_few_times),
     (
@@ -80,6 +85,26 @@ fn gives_the_last_addresses_slowly(lab: &Inside) {
     gate.reload(&layout()).unwrap();
     assert_eq!(server.hears(lab, later, (20, 6, 1)), 20, "there are more addresses");
     assert_eq!(gate.refused_requests().unwrap(), 200 + 110 + 20 + 19);
+}
+
+fn counts_who_renews_for_as_long_as_he_does(lab: &Inside) {
+    /// Seconds, of the only one who is counted.
+    fn left() -> u64 {
+        let words = ["-j", "list", "set", "inet", "kavadam", "dhcp_0"];
+        let listed = Command::new("nft").args(words).output().unwrap();
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let elements = listed["nftables"][1]["set"]["elem"].as_array().unwrap();
+        assert_eq!(elements.len(), 1, "{listed}");
+        elements[0]["elem"]["expires"].as_u64().unwrap()
+    }
+    let (gate, server) = (gate_of(100), Server::start());
+    assert_eq!(server.hears(lab, INVENTED, (1, 6, 0)), 1);
+    gate.admit_lease(INVENTED, "10.80.1.1".parse().unwrap(), None).unwrap();
+    thread::sleep(Duration::from_millis(2100));
+    let before = left();
+    assert!(before > 3600, "a lease's time, and not only {before} s");
+    assert_eq!(server.hears(lab, INVENTED, (1, 6, 0)), 1);
+    assert!(left() > before, "{} s, and {before} s before", left());
 }
 
 fn hears_each_device_ask_a_few_times(lab: &Inside) {

