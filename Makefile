@@ -3,6 +3,9 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench
 
+# Most tests wait, for a lease or for a bucket to fill, more than they work.
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
+
 help:   ## This list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
