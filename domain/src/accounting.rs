@@ -12,6 +12,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Timestamp;
 
 /// Gates round times to whole seconds, each by its own rule, and reports take their time.
@@ -41,6 +43,26 @@ pub struct Reading {
     pub session_secs: u32,
     /// The gate told Gigawords, if only that there are none: its counters do not wrap.
     pub has_gigawords: bool,
+}
+
+/// What a session has moved free of charge, cumulative from its start: to and from the walled garden and what else its gate lets pass uncharged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FreeOctets {
+    /// From the device.
+    pub up: u64,
+    /// To the device.
+    pub down: u64,
+}
+
+impl FreeOctets {
+    /// In each direction the larger of the two: what was counted later, in whatever order it is told.
+    #[must_use]
+    pub fn max_with(self, other: Self) -> Self {
+        Self {
+            up: self.up.max(other.up),
+            down: self.down.max(other.down),
+        }
+    }
 }
 
 /// What is known of a session's meters.

@@ -1,8 +1,9 @@
 //! How fast sessions open: one JSON line. Run it as root in a network namespace that has an interface `lan0`:
 //!
-//! `open_rate [PRESENT] [MEASURED]`: opens PRESENT sessions (default 10,000), a hundred at a time as when many log in at once, then measures MEASURED more (1,000), one by
+//! `open_rate [PRESENT] [MEASURED] [free]`: opens PRESENT sessions (default 10,000), a hundred at a time as when many log in at once, then measures MEASURED more (1,000), one by
 //! one as logins come, each with its quota, speed, end and neighbour entry; then reads them, and as many of the others; renews and closes the ones one by one, the others
-//! a hundred at a time; and loads the rules anew, which everybody else waits for.
+//! a hundred at a time; and loads the rules anew, which everybody else waits for. With `free` something is free from the start, so that a session has
+//! meters of that too.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -18,7 +19,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let present: u32 = arguments.next().map_or(Ok(10_000), |text| text.parse())?;
     let measured: u32 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
-    let layout = layout(present + measured)?;
+    let mut layout = layout(present + measured)?;
+    if arguments.next().is_some_and(|word| word == "free") {
+        layout.garden4.push(Ipv4Addr::new(203, 0, 113, 0));
+    }
     let gate = Gate::load(&layout)?;
 
     let start = Instant::now();

@@ -87,7 +87,7 @@ pub struct Layout {
     pub classes: BTreeMap<ClassName, ShapingClass>,
     /// What DHCP gives out, and how much of it those at one port may hold.
     pub dhcp: DhcpPool,
-    /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, used or not. Takes effect when
+    /// Sessions at once, 1 to 1,000,000. Kernel memory grows by some 130 octets for each, some 160 where something can be free, used or not. Takes effect when
     /// the table is first made.
     pub max_sessions: u32,
 }
@@ -176,6 +176,18 @@ impl Layout {
             dhcp: DhcpPool::default(),
             max_sessions: 131_072,
         }
+    }
+
+    /// Whether anything can be free for those online: then it is counted, session by session. Without names that lead to addresses, and
+    /// without addresses, nothing is.
+    pub(crate) fn counts_free(&self) -> bool {
+        let are_given = [
+            !self.garden4.is_empty(),
+            !self.garden6.is_empty(),
+            !self.free4.is_empty(),
+            !self.free6.is_empty(),
+        ];
+        self.citizen_names_port.is_some() || are_given.contains(&true)
     }
 
     pub(crate) fn table(&self) -> Table {

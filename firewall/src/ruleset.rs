@@ -42,6 +42,11 @@ pub(crate) mod set {
     pub const CNT_UP: &str = "cnt_up";
     /// Octets towards the device, per slot.
     pub const CNT_DOWN: &str = "cnt_down";
+    /// Octets that went free of charge, per slot, where anything is free. Like those that are charged, only looked up by packets: whoever ends a
+    /// session takes them away, and nothing puts them back.
+    pub const CNT_FREE_UP: &str = "cnt_free_up";
+    /// Octets that came free of charge, likewise.
+    pub const CNT_FREE_DOWN: &str = "cnt_free_down";
     /// Octets of the sessions that have left a pool, per pool.
     pub const SPENT: &str = "spent";
     /// One element: the first number that was never a slot or a pool.
@@ -77,6 +82,9 @@ pub(crate) mod set {
     /// `slot's number but for its last bit, modulo 4096 -> queue`, where an uplink is shared. The same for ever, so that no session brings or takes anything.
     pub const SHARES: &str = "shares";
 }
+
+/// Set in a connection's mark, beside its session's slot: it is free. Its answers find the session by it, and nothing that charges does.
+pub(crate) const FREE_MARK: u32 = 1 << 31;
 
 /// Counters of what is charged to nobody, by direction, and of what was refused as blocked.
 pub(crate) const COUNTERS: [&str; 3] = ["free_up", "free_down", "blocked"];
@@ -257,6 +265,9 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
         ("stranger_conns", per_connections()),
         ("citizen_conns", per_connections()),
     ];
+    if layout.counts_free() {
+        sets.extend([set::CNT_FREE_UP, set::CNT_FREE_DOWN].map(|name| (name, per_slot(" counter;"))));
+    }
     if unleased::are_heard(layout) {
         sets.push((set::UNLEASED, unleased::definition()));
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{ClassName, FilterName, Mac};
 
 use crate::FirewallError;
@@ -92,6 +93,8 @@ pub struct Meter {
     pub down_octets: u64,
     /// IP packets towards the device.
     pub down_packets: u64,
+    /// What it has moved besides, free of charge. `None`: it is not counted, since nothing is free at this gate.
+    pub free: Option<FreeOctets>,
 }
 
 impl Meter {

@@ -143,7 +143,13 @@ fn limits(seen: &SeenSession) -> Vec<Step> {
         };
         step("classed", fact)
     });
-    filter.into_iter().chain(limits).chain(class).collect()
+    let free = meter.free.map(|free| {
+        let went = format!("{} octets went up free of charge", grouped(free.up));
+        let came = format!("{} octets came down free of charge", grouped(free.down));
+        [step("cnt_free_up", went), step("cnt_free_down", came)]
+    });
+    let free = free.into_iter().flatten();
+    filter.into_iter().chain(limits).chain(class).chain(free).collect()
 }
 
 /// Its IPv4 packets are a stranger's then, whatever its IPv6 packets are. A device without a lease has no IPv4 address, or a fixed one.

@@ -209,7 +209,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// `… set VALUE`, `… set FIELD`, `… set FIELD & N map @map`, `… set FIELD . FIELD map @map`.
+    /// `… set VALUE`, `… set FIELD`, `… set FIELD | N`, `… set FIELD & N map @map`, `… set FIELD . FIELD map @map`.
     fn assignment(&mut self, kind: Kind, store: impl FnOnce(u32) -> Expression) -> Result<(), Unreadable> {
         for _ in 0..3 {
             self.words.next()?;
@@ -221,9 +221,11 @@ impl Draft<'_> {
         } else {
             self.key()?;
             if self.words.take("&") {
-                let mask = self.words.next()?;
-                let mask = number(mask).ok_or_else(|| self.words.unreadable("a number"))?;
-                self.out.push(Expression::Mask(FIRST, mask.to_ne_bytes().to_vec()));
+                let mask = self.bits_of_mark()?;
+                self.out.push(Expression::Mask(FIRST, mask));
+            } else if self.words.take("|") {
+                let bits = self.bits_of_mark()?;
+                self.out.push(Expression::SetBits(FIRST, bits));
             }
             if self.words.take("map") {
                 self.lookup(false, Some(FIRST))?;
@@ -233,13 +235,25 @@ impl Draft<'_> {
         Ok(())
     }
 
+    fn bits_of_mark(&mut self) -> Result<Vec<u8>, Unreadable> {
+        let word = self.words.next()?;
+        let bits = number(word).ok_or_else(|| self.words.unreadable("a number"))?;
+        Ok(bits.to_ne_bytes().to_vec())
+    }
+
     /// `FIELD VALUE`, `FIELD != VALUE`, `FIELD > VALUE`, `FIELD @set`, `FIELD . FIELD != @set`, and bits.
     fn matching(&mut self) -> Result<(), Unreadable> {
         let field = self.key()?;
         if self.words.take("&") {
             let bits = self.value(field.kind)?;
-            self.words.expect("== 0")?;
-            self.bits(bits, Comparison::Equal);
+            let comparison = if self.words.take("!=") {
+                Comparison::Different
+            } else {
+                self.words.expect("==")?;
+                Comparison::Equal
+            };
+            self.words.expect("0")?;
+            self.bits(bits, comparison);
             return Ok(());
         }
         let comparison = if self.words.take("!=") {

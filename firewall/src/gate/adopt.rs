@@ -125,12 +125,14 @@ impl State {
                 class,
                 queue: None,
                 label,
+                counts_free: false,
             };
             self.pools.entry(pool).or_default().slots.insert(slot);
             self.index(slot, &session);
             self.sessions.insert(slot, session);
         }
         self.read_queues()?;
+        self.find_free()?;
         self.filtered.set_all(&self.sessions);
         Ok(())
     }

@@ -79,7 +79,8 @@ impl State {
         let mut batch = self.nft.batch();
         batch.gather();
         for slot in slots {
-            for set in [set::TOTAL, set::CNT_UP, set::CNT_DOWN] {
+            batch.delete(set::TOTAL, &slot.0.to_ne_bytes());
+            for set in self.session(*slot)?.counters() {
                 batch.delete(set, &slot.0.to_ne_bytes());
             }
         }

@@ -71,8 +71,13 @@ impl Gate {
     }
 
     fn look(&self, layout: &Layout) -> Result<Suspects, FirewallError> {
-        let filters = self.state().filters.iter().map(|name| members(*name)).collect();
-        let (shown, quotas) = Shown::whole(layout, filters).map_err(FirewallError::kernel("list sessions"))?;
+        let (counters, filters) = {
+            let state = self.state();
+            let filters = state.filters.iter().map(|name| members(*name)).collect();
+            (state.counters_in_use(), filters)
+        };
+        let (shown, quotas) =
+            Shown::whole(layout, counters, filters).map_err(FirewallError::kernel("list sessions"))?;
         Ok(self.state().suspects(&shown, &quotas))
     }
 
@@ -90,8 +95,9 @@ impl Gate {
 impl State {
     /// Who is not as remembered, at a glance: what has changed since it was read is among them.
     fn suspects(&self, shown: &Shown, quotas: &HashMap<String, Quota>) -> Suspects {
-        let is_wrong =
-            |(slot, session): &(&Slot, &Session)| shown.judge(**slot, &self.as_configured(session)) != Finding::Intact;
+        let is_wrong = |(slot, session): &(&Slot, &Session)| {
+            shown.judge(**slot, &self.as_configured(session)) != Finding::Intact || shown.lacks_free(**slot, session)
+        };
         let sessions = self.sessions.iter().filter(is_wrong).map(|(slot, _)| *slot).collect();
         let theirs = PASSAGE.into_iter().chain([set::TOTAL]);
         let there = theirs.flat_map(|set| shown.keys(set).map(move |key| (set, key)));
@@ -149,7 +155,12 @@ impl State {
         let sessions: Vec<(Slot, Session)> = known.collect();
         let shown = Shown::of(&mut self.nft, &sessions).map_err(FirewallError::kernel("read sessions"))?;
         let (mut damaged, mut kept) = (Vec::new(), Ok(()));
+        let mut are_uncounted = false;
         for (slot, session) in sessions {
+            if shown.lacks_free(slot, &session) {
+                differences.push(format!("what {slot} has moved free of charge was gone"));
+                are_uncounted |= self.uncount_free(slot);
+            }
             match shown.judge(slot, &session) {
                 Finding::Intact => {}
                 Finding::Damaged(sets, timeout_ms) => {
@@ -165,6 +176,9 @@ impl State {
                     lost.push(slot);
                 }
             }
+        }
+        if are_uncounted {
+            self.count_free();
         }
         let put_back = self.put_back(&damaged, &shown);
         put_back.map_err(FirewallError::kernel("put sessions back")).and(kept)

@@ -14,6 +14,7 @@ mod change;
 mod classes;
 mod close;
 mod filters;
+mod free;
 mod leases;
 mod mend;
 mod numbers;
@@ -87,6 +88,8 @@ struct State {
     filtered: Arc<Filtered>,
     /// Shaping classes that the rules have, and their numbers.
     classes: Classes,
+    /// The rules count for each session what it moves free of charge.
+    counts_free: bool,
     /// Addresses leased to a device, and until when: its MAC stays known until the last one ends.
     leases: HashMap<Mac, BTreeMap<Ipv4Addr, Option<Instant>>>,
 }
@@ -104,6 +107,8 @@ struct Session {
     /// Where it waits for its turn, if the gate has its class.
     queue: Option<u32>,
     label: Vec<u8>,
+    /// It has meters of what it moves free of charge.
+    counts_free: bool,
 }
 
 #[derive(Default)]
@@ -139,6 +144,7 @@ impl State {
             filters: BTreeSet::new(),
             filtered: Arc::default(),
             classes: Classes::of(&layout.classes),
+            counts_free: false,
             leases: HashMap::new(),
         })
     }
@@ -157,6 +163,7 @@ impl Gate {
         state.load_rules(layout)?;
         state.adopt()?;
         state.follow_classes(layout);
+        state.count_free();
         if state.numbers.is_fresh() {
             if state.is_alone {
                 state.forget_connections();
@@ -184,6 +191,7 @@ impl Gate {
             state.fill_configured(layout)?;
         } else {
             state.load_rules(layout)?;
+            state.count_free();
         }
         if !state.has_classes_of(layout) {
             state.follow_classes(layout);

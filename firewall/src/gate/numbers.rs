@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::FirewallError;
 use crate::netlink::{Batch, Entry};
-use crate::ruleset::set;
+use crate::ruleset::{FREE_MARK, set};
 
 const STEP: u32 = 1024;
 
@@ -35,9 +35,9 @@ impl Numbers {
     }
 
     /// Lets a fresh table begin beyond what an earlier one is likely to have used, for where its connections cannot be told to end: a thousand
-    /// further with each second since 1970, until after 24 days it is where it began.
+    /// further with each second since 1970, until after 12 days it is where it began.
     pub fn begin_at(&mut self, since_epoch: Duration) {
-        const SECONDS: u64 = 1 << 21;
+        const SECONDS: u64 = 1 << 20;
         let seconds = u32::try_from(since_epoch.as_secs() % SECONDS).unwrap_or_default();
         self.last = seconds * STEP + 1;
     }
@@ -53,8 +53,8 @@ impl Numbers {
     }
 
     pub fn take(&mut self) -> Result<u32, FirewallError> {
-        // The top step stays unused, so that the element itself always has a value.
-        if self.last >= u32::MAX - STEP {
+        // A connection's mark is a slot, or a slot and that bit. The top step stays unused, so that the element itself always has a value.
+        if self.last >= FREE_MARK - STEP {
             return Err(FirewallError::NumbersUsedUp);
         }
         self.last += 1;
@@ -101,7 +101,7 @@ mod tests {
         };
         assert!(first(1_800_000_060) >= first(1_800_000_000) + 60 * STEP);
         assert!(
-            first((1 << 21) - 1) < u32::MAX / 2 + STEP,
+            first((1 << 20) - 1) < FREE_MARK / 2 + STEP,
             "half of them are left at least"
         );
     }
@@ -162,7 +162,11 @@ mod tests {
 
     #[test]
     fn ends_instead_of_starting_over() {
-        let mut numbers = Numbers::adopted(Some(u32::MAX));
-        assert!(matches!(numbers.take(), Err(FirewallError::NumbersUsedUp)));
+        let mut numbers = Numbers::adopted(Some(FREE_MARK - STEP));
+        assert_eq!(numbers.take().unwrap(), FREE_MARK - STEP);
+        for last in [FREE_MARK - STEP + 1, u32::MAX] {
+            let mut numbers = Numbers::adopted(Some(last));
+            assert!(matches!(numbers.take(), Err(FirewallError::NumbersUsedUp)));
+        }
     }
 }

@@ -7,7 +7,6 @@ use super::sessions::{millis, octets_per_sec};
 use super::{Session, State, pools};
 use crate::FirewallError;
 use crate::netlink::{Batch, Entry, Quota, Refused};
-use crate::ruleset::set;
 use crate::session::{OpenSession, Slot, remember};
 
 /// What the kernel refuses it takes back only after some 30 ms, so that a few must do.
@@ -167,6 +166,7 @@ impl State {
             class: open.class,
             queue: self.classes.next_queue(open.class),
             label: open.label.clone(),
+            counts_free: self.counts_free,
         };
         if let Some(limit) = pool_limit {
             let limit_octets = pools::kernel_limit(limit);
@@ -177,7 +177,7 @@ impl State {
             });
         }
         session.add_total(slot, batch)?;
-        for counters in [set::CNT_UP, set::CNT_DOWN] {
+        for counters in session.counters() {
             // With a counter at nought, which the set gives it: to read one from the message takes the kernel longer.
             let entry = Entry {
                 key: &slot.0.to_ne_bytes(),

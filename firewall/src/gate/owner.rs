@@ -41,6 +41,7 @@ impl State {
         if applied.is_ok() {
             (self.others, self.prefixes) = (others, prefixes);
             self.filters = layout.filters.keys().copied().collect();
+            self.counts_free = layout.counts_free();
         }
         let loaded = applied.and_then(|()| apply::verify(layout));
         // The gate stands without it, between the LAN and the internet.
@@ -74,7 +75,9 @@ impl State {
 
     /// Whether the kernel has these rules, and these sets but for their content. Of a table that others may change nobody knows.
     pub(super) fn has_structure_of(&self, layout: &Layout) -> bool {
-        self.holding == Holding::Owned && self.structure == Some(ruleset::structure(layout))
+        self.holding == Holding::Owned
+            && self.counts_free == layout.counts_free()
+            && self.structure == Some(ruleset::structure(layout))
     }
 
     /// Changes the content of the sets that follow the configuration, in one transaction.

@@ -169,7 +169,7 @@ impl State {
         let pool = self.pool(key)?;
         let spent = pool.spent_octets;
         let slots: Vec<Slot> = pool.slots.iter().copied().collect();
-        let meters = self.read(&slots)?;
+        let meters = self.read_charged(&slots)?;
         Ok(meters
             .iter()
             .fold(spent, |sum, (_, meter)| sum.saturating_add(meter.total_octets())))

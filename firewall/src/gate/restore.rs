@@ -21,6 +21,7 @@ impl State {
         let before = self.sessions.clone();
         self.adopt()?;
         self.follow_classes(layout);
+        self.count_free();
         let mut lost = before;
         lost.retain(|slot, _| !self.sessions.contains_key(slot));
         let is_new = self.has_lost_numbers()?;

@@ -108,9 +108,8 @@ impl Session {
     /// Every element that a session has.
     pub(super) fn elements(&self, slot: Slot) -> Vec<(&'static str, Vec<u8>)> {
         let mut keys = self.expiring(slot);
-        keys.extend(
-            [set::LIM_UP, set::TOTAL, set::CNT_UP, set::CNT_DOWN].map(|set| (set, slot.0.to_ne_bytes().to_vec())),
-        );
+        let by_slot = [set::LIM_UP, set::TOTAL].into_iter().chain(self.counters());
+        keys.extend(by_slot.map(|set| (set, slot.0.to_ne_bytes().to_vec())));
         keys
     }
 
@@ -164,6 +163,16 @@ impl State {
     }
 
     pub(super) fn read(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
+        let mut meters = self.read_charged(slots)?;
+        let free = self.read_free(slots)?;
+        for (slot, meter) in &mut meters {
+            meter.free = free.get(slot).copied();
+        }
+        Ok(meters)
+    }
+
+    /// Without what is free.
+    pub(super) fn read_charged(&mut self, slots: &[Slot]) -> Result<Vec<(Slot, Meter)>, FirewallError> {
         let up = self.counters(set::CNT_UP, slots)?;
         let down = self.counters(set::CNT_DOWN, slots)?;
         let meter = |up: &Counter, down: &Counter| Meter {
@@ -171,12 +180,13 @@ impl State {
             up_packets: up.packets,
             down_octets: down.octets,
             down_packets: down.packets,
+            free: None,
         };
         let both = |slot: &Slot| Some((*slot, meter(up.get(slot)?, down.get(slot)?)));
         Ok(slots.iter().filter_map(both).collect())
     }
 
-    fn counters(&mut self, set: &str, slots: &[Slot]) -> Result<HashMap<Slot, Counter>, FirewallError> {
+    pub(super) fn counters(&mut self, set: &str, slots: &[Slot]) -> Result<HashMap<Slot, Counter>, FirewallError> {
         let elements = self.by_slot(set, slots).map_err(FirewallError::kernel("read meters"))?;
         Ok(elements
             .into_iter()

@@ -12,7 +12,7 @@ use crate::session::{Meter, Slot};
 
 /// What lets a session's packets pass.
 pub(super) const PASSAGE: [&str; 4] = [set::AUTH4, set::AUTH6, set::LIM_UP, set::LIM_DOWN];
-/// What they are charged to, and counted in.
+/// What they are charged to, and what that is counted in.
 const METERS: [&str; 3] = [set::TOTAL, set::CNT_UP, set::CNT_DOWN];
 
 /// Elements as the kernel has them, by set and key.
@@ -39,11 +39,18 @@ impl Session {
 }
 
 impl Shown {
-    /// Everything, and all quotas after it; by a way of its own, so that the gate goes on.
-    pub(super) fn whole(layout: &Layout, filters: Vec<String>) -> io::Result<(Self, HashMap<String, Quota>)> {
+    /// Everything, and all quotas after it; by a way of its own, so that the gate goes on. `counters` are the sets that count for any session.
+    pub(super) fn whole(
+        layout: &Layout,
+        counters: Vec<&str>,
+        filters: Vec<String>,
+    ) -> io::Result<(Self, HashMap<String, Quota>)> {
         let mut nft = Channel::netfilter(layout.table())?.at_a_glance();
         let mut shown = Self::default();
-        let sets = METERS.into_iter().chain(PASSAGE).map(ToOwned::to_owned);
+        let sets = std::iter::once(set::TOTAL)
+            .chain(counters)
+            .chain(PASSAGE)
+            .map(ToOwned::to_owned);
         let filtered = (!filters.is_empty()).then(|| set::FILTERED.to_owned());
         let classed = (!layout.classes.is_empty()).then(|| set::CLASSED.to_owned());
         for set in sets.chain(filtered).chain(filters).chain(classed) {
@@ -58,7 +65,8 @@ impl Shown {
     pub(super) fn of(nft: &mut Channel, sessions: &[(Slot, Session)]) -> io::Result<Self> {
         let mut keys: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
         for (slot, session) in sessions {
-            let meters = METERS.map(|set| (set.to_owned(), slot.0.to_ne_bytes().to_vec()));
+            let meters = std::iter::once(set::TOTAL).chain(session.counters());
+            let meters = meters.map(|set| (set.to_owned(), slot.0.to_ne_bytes().to_vec()));
             for (set, key) in session.passage(*slot).into_iter().chain(meters) {
                 keys.entry(set).or_default().push(key);
             }
@@ -94,7 +102,17 @@ impl Shown {
             up_packets: up.packets,
             down_octets: down.octets,
             down_packets: down.packets,
+            // Nobody's quota waits for it.
+            free: None,
         }
+    }
+
+    /// Whether what it moves free of charge is no longer counted: nobody pays by that, so that it ends no session.
+    pub(super) fn lacks_free(&self, slot: Slot, session: &Session) -> bool {
+        let mark = slot.0.to_ne_bytes();
+        session
+            .counters()
+            .any(|set| !METERS.contains(&set) && self.one(set, &mark).is_none())
     }
 
     pub(super) fn judge(&self, slot: Slot, session: &Session) -> Finding {

@@ -180,12 +180,12 @@ impl View {
         })
     }
 
-    /// Octets of each session so far, up and down, read by number: cheap enough to be asked each second.
+    /// Octets of each session so far that were charged, up and down, read by number: cheap enough to be asked each second.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn octets(&mut self, slots: &[Slot]) -> Result<HashMap<Slot, (u64, u64)>, FirewallError> {
-        let meters = self.0.read(slots)?;
+        let meters = self.0.read_charged(slots)?;
         Ok(meters
             .into_iter()
             .map(|(slot, meter)| (slot, (meter.up_octets, meter.down_octets)))

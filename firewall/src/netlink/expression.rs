@@ -98,6 +98,8 @@ pub struct Translation {
 pub enum Expression {
     Load(Source, u32),
     Mask(u32, Vec<u8>),
+    /// Sets these bits, and leaves the others as they are.
+    SetBits(u32, Vec<u8>),
     Compare(u32, Comparison, Vec<u8>),
     Immediate(u32, Vec<u8>),
     /// Holds if the key in the register is in the set, or if it is not.
@@ -154,7 +156,7 @@ impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Self::Load(source, _) => source.name(),
-            Self::Mask(..) => "bitwise",
+            Self::Mask(..) | Self::SetBits(..) => "bitwise",
             Self::Compare(..) => "cmp",
             Self::Immediate(..) | Self::Verdict(_) => "immediate",
             Self::Lookup { .. } => "lookup",
@@ -172,12 +174,10 @@ impl Expression {
     fn write(&self, w: &mut Writer) {
         match self {
             Self::Load(source, register) => source.write(w, *register),
-            Self::Mask(register, mask) => {
-                w.u32(1, *register);
-                w.u32(2, *register);
-                w.u32(3, length(mask));
-                data(w, 4, mask);
-                data(w, 5, &vec![0; mask.len()]);
+            Self::Mask(register, mask) => bitwise(w, *register, mask, &vec![0; mask.len()]),
+            Self::SetBits(register, bits) => {
+                let others: Vec<u8> = bits.iter().map(|octet| !octet).collect();
+                bitwise(w, *register, &others, bits);
             }
             Self::Compare(register, comparison, value) => {
                 w.u32(1, *register);
@@ -357,6 +357,15 @@ impl Verdict {
             });
         });
     }
+}
+
+/// The register becomes what is left of it by the mask, with these bits turned over.
+fn bitwise(w: &mut Writer, register: u32, mask: &[u8], turned: &[u8]) {
+    w.u32(1, register);
+    w.u32(2, register);
+    w.u32(3, length(mask));
+    data(w, 4, mask);
+    data(w, 5, turned);
 }
 
 fn data(w: &mut Writer, kind: u16, value: &[u8]) {

@@ -1,7 +1,7 @@
 //! Between the LAN and the internet: what is charged, free, refused, and over.
 
 use super::rules::owned;
-use super::{filters, set, share};
+use super::{FREE_MARK, filters, set, share};
 use crate::layout::Layout;
 
 /// What is open before login, by the address at one end of a packet.
@@ -34,15 +34,24 @@ pub(super) const NEWCOMER: [&str; 4] = [
 ];
 
 /// Most packets are of a connection that has been let through before, so that is asked first. (A helper of the kernel, where somebody has assigned
-/// one, begins connections with the mark of theirs; they are charged like it, and not counted as new.)
-pub(super) const UPLINK: [&str; 6] = [
-    "ct mark != 0 goto uplink_known",
-    "meta mark 0 goto garden_up",
-    "ct status confirmed goto uplink_unmarked  # not `established`: an unanswered datagram would be new each time",
-    "ct state invalid drop",
-    "jump newcomer",
-    "goto uplink_unmarked",
-];
+/// one, begins connections with the mark of theirs; they are charged like it, and not counted as new.) One that is free is asked each time whether
+/// it still is, and whose: so its mark needs to be true for its answers alone.
+pub(super) fn uplink(layout: &Layout) -> Vec<String> {
+    let charged = if layout.counts_free() {
+        format!("ct mark & {FREE_MARK:#x} == 0 ")
+    } else {
+        String::new()
+    };
+    let mut rules = vec![format!("ct mark != 0 {charged}goto uplink_known")];
+    rules.extend(owned(&[
+        "meta mark 0 goto garden_up",
+        "ct status confirmed goto uplink_unmarked  # not `established`: an unanswered datagram would be new each time",
+        "ct state invalid drop",
+        "jump newcomer",
+        "goto uplink_unmarked",
+    ]));
+    rules
+}
 
 /// Speed, then one sum for both directions, then what this direction carried: a packet that is refused is not counted. All in one rule, since
 /// each that a packet meets costs it some time.
@@ -84,8 +93,33 @@ pub(super) fn uplink_unmarked(layout: &Layout) -> Vec<String> {
     rules
 }
 
-/// Counted apart. The connection stays unmarked, so its answers are free too.
-pub(super) fn counted(layout: &Layout, counter: &str) -> Vec<String> {
+/// Counted for its session, by whose slot the connection is marked as free, and for the gate as a whole. A stranger has no session, and one's that
+/// has ended has no counter any more.
+pub(super) fn free_up(layout: &Layout, counter: &str) -> Vec<String> {
+    let mut rules = Vec::new();
+    if layout.counts_free() {
+        let own = set::CNT_FREE_UP;
+        rules.push(format!(
+            "meta mark @{own} ct mark set meta mark | {FREE_MARK:#x}  # so that its answers are counted too"
+        ));
+    }
+    rules.extend(counted(layout, counter));
+    rules
+}
+
+/// Likewise; the packet has the mark of its connection.
+pub(super) fn free_down(layout: &Layout, counter: &str) -> Vec<String> {
+    let mut rules = Vec::new();
+    if layout.counts_free() {
+        let own = set::CNT_FREE_DOWN;
+        rules.push(format!("meta mark set meta mark & {:#x} meta mark @{own}", !FREE_MARK));
+    }
+    rules.extend(counted(layout, counter));
+    rules
+}
+
+/// Counted apart, for the gate as a whole.
+fn counted(layout: &Layout, counter: &str) -> Vec<String> {
     let share = layout.uplink.map_or_else(String::new, |_| {
         format!("meta priority set {} ", share::written(share::FREE))
     });
@@ -127,8 +161,13 @@ pub(super) fn downlink(layout: &Layout) -> Vec<String> {
         "",
         set::CNT_DOWN,
     )];
+    rules.push("ct state invalid drop".to_owned());
+    if layout.counts_free() {
+        rules.push(format!(
+            "meta mark & {FREE_MARK:#x} != 0 goto garden_down  # free, if it still is"
+        ));
+    }
     rules.extend(owned(&[
-        "ct state invalid drop",
         "meta mark 0 goto garden_down",
         "meta mark != @lim_down meta l4proto tcp reject with tcp reset  # the session is over: stop the sender",
         "drop  # too fast, or used up",

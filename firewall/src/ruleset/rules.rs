@@ -3,14 +3,15 @@
 use kavadam_domain::PortMapping;
 
 use super::passage::{
-    NEWCOMER, UPLINK, counted, downlink, garden, garden_down, garden_up, refused, shared, uplink_known, uplink_unmarked,
+    NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_up, refused, shared, uplink, uplink_known,
+    uplink_unmarked,
 };
 use super::{COUNTERS, Chain, Hook, dhcp, filters, set, unleased};
 use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
 pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
-    let [free_up, free_down, blocked] = COUNTERS;
+    let [up, down, blocked] = COUNTERS;
     let plain = |name: &'static str, rules| Chain {
         name: name.into(),
         hook: None,
@@ -26,14 +27,14 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("nd", nd(layout)),
         plain("capture", capture(layout)),
         plain("newcomer", owned(&NEWCOMER)),
-        plain("uplink", owned(&UPLINK)),
+        plain("uplink", uplink(layout)),
         plain("uplink_known", uplink_known(layout)),
         plain("uplink_unmarked", uplink_unmarked(layout)),
         plain("garden_up", garden_up()),
         plain("downlink", downlink(layout)),
         plain("garden_down", garden_down()),
-        plain("free_up", counted(layout, free_up)),
-        plain("free_down", counted(layout, free_down)),
+        plain("free_up", free_up(layout, up)),
+        plain("free_down", free_down(layout, down)),
         plain("refused", refused(blocked)),
         plain("lan_in", lan_in(layout)),
         plain("lan_dns", owned(&LAN_DNS)),

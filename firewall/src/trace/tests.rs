@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use kavadam_domain::Mac;
+use kavadam_domain::accounting::FreeOctets;
 
 use super::*;
 use crate::session::{AdoptedSession, Meter, PoolKey, Slot};
@@ -40,6 +41,10 @@ fn with_session(used: u64, state: SessionState) -> SeenDevice {
         meter: Meter {
             up_octets: 1_234_567,
             up_packets: 1000,
+            free: Some(FreeOctets {
+                up: 5_000,
+                down: 70_000,
+            }),
             ..Meter::default()
         },
         pool: PoolKey(3),
@@ -102,7 +107,17 @@ fn who_is_online_meets_speed_quota_and_meters_in_that_order() {
     let rules: Vec<&str> = steps.lines().filter_map(|line| line.split(':').next()).collect();
     assert_eq!(
         rules,
-        ["auth4", "auth6", "lim_up", "lim_down", "total", "cnt_up", "cnt_down"]
+        [
+            "auth4",
+            "auth6",
+            "lim_up",
+            "lim_down",
+            "total",
+            "cnt_up",
+            "cnt_down",
+            "cnt_free_up",
+            "cnt_free_down"
+        ]
     );
     for part in [
         "belong to slot 7, for another 1 h 1 min",
@@ -110,6 +125,7 @@ fn who_is_online_meets_speed_quota_and_meters_in_that_order() {
         "towards the device: no limit",
         "pool 3 has used 39,999,000 octets of 40,000,000 octets",
         "1,234,567 octets in 1,000 packets went up",
+        "70,000 octets came down free of charge",
     ] {
         assert!(steps.contains(part), "{part}: {steps}");
     }

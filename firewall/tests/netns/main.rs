@@ -20,6 +20,7 @@ mod compiled;
 mod crowds;
 mod endings;
 mod filters;
+mod free;
 mod lab;
 mod meddling;
 mod quotas;
@@ -55,6 +56,7 @@ fn cases() -> Vec<Case> {
         sessions::CASES,
         crowds::CASES,
         filters::CASES,
+        free::CASES,
         quotas::CASES,
         endings::CASES,
         restarts::CASES,

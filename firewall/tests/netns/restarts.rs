@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, SessionState};
 
 use crate::Case;
@@ -66,6 +67,7 @@ fn adopts_every_session_with_every_octet(lab: &Inside) {
         Meter {
             up_octets: octets4(10, 1000),
             up_packets: 10,
+            free: Some(FreeOctets::default()),
             ..Meter::default()
         }
     );

@@ -202,6 +202,7 @@ fn session_json(seen: &SeenSession, known: Option<&Known>, is_whole: bool) -> Va
         "slot": one.slot.0, "mac": name(one.mac, is_whole), "ipv4": is_whole.then_some(one.ipv4), "state": word(seen),
         "up_octets": one.meter.up_octets, "down_octets": one.meter.down_octets, "pool": one.pool.0,
         "filter": one.filter, "class": one.class, "queue": seen.queue, "quota_octets": one.pool_limit_octets, "used_octets": one.pool_used_octets,
+        "free_up_octets": one.meter.free.map(|free| free.up), "free_down_octets": one.meter.free.map(|free| free.down),
         "up_bits_per_sec": bits(seen.up_octets_per_sec), "down_bits_per_sec": bits(seen.down_octets_per_sec),
         "seconds_left": left(seen).map(|left| left.as_secs()),
     })
@@ -230,6 +231,9 @@ fn lines<'a>(
             show_octets(one.meter.up_octets),
             show_octets(one.meter.down_octets),
             format!("{} of {quota}", show_octets(one.pool_used_octets)),
+            one.meter.free.map_or("–".to_owned(), |free| {
+                format!("{} / {}", show_octets(free.up), show_octets(free.down))
+            }),
             format!(
                 "{} / {}",
                 show_rate(bits(seen.up_octets_per_sec)),
@@ -250,6 +254,7 @@ fn lines<'a>(
         "UP",
         "DOWN",
         "USED",
+        "FREE UP / DOWN",
         "SPEED UP / DOWN",
         "ENDS IN",
         "FILTER",
