@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kavadam_domain::accounting::{Reading, is_plausible};
+use kavadam_domain::accounting::{FreeOctets, Reading, is_plausible};
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, PortNews, SessionId, Timestamp};
@@ -39,6 +39,7 @@ impl Access {
         now: Timestamp,
     ) -> Result<(Accounted, bool), AccessError> {
         let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
+        let free = report.free.filter(|_| !is_vendors);
         match report.kind {
             AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, report)).await?, false)),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
@@ -50,12 +51,12 @@ impl Access {
                         if is_vendors && found.state == SessionState::Granted {
                             note_name(tx, report, found.id).await?;
                         }
-                        charge(tx, report, found.id, now).await
+                        charge(tx, (report, free), found.id, now).await
                     }
                     Found::Renamed(found) => {
                         tx.hold(found.subscriber).await?;
                         let follower = Box::pin(follow_on(tx, found.id, report, now)).await?;
-                        charge(tx, report, follower, now).await
+                        charge(tx, (report, free), follower, now).await
                     }
                     Found::Nothing => {
                         tx.keep_unknown_report(&unknown(report, ""), now).await?;
@@ -70,7 +71,7 @@ impl Access {
 /// Under the subscriber's lock.
 async fn charge(
     tx: &mut Tx,
-    report: &AccountingReport,
+    (report, free): (&AccountingReport, Option<FreeOctets>),
     id: SessionId,
     now: Timestamp,
 ) -> Result<(Accounted, bool), AccessError> {
@@ -90,6 +91,9 @@ async fn charge(
         }
         return Ok((Accounted::Implausible, false));
     };
+    if let Some(free) = free {
+        note_free(tx, free, &session, now).await?;
+    }
     if octets > 0 {
         // A gate's clock may be behind; nothing flowed before the grant or in its first instant.
         let at = report.at.max(session.granted_at + Duration::from_micros(1));
@@ -163,6 +167,25 @@ async fn note_ports(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Re
     row.set_ports(now);
     tx.save_session_vendor(&row).await?;
     Ok(tx.keep_ports(id, now, report.at).await?)
+}
+
+/// For the record alone: nobody is charged by it, and no quota. Cumulative, so that in whatever order reports arrive the largest is the truth.
+async fn note_free(tx: &mut Tx, free: FreeOctets, session: &SessionRow, now: Timestamp) -> Result<(), AccessError> {
+    if !is_plausible(free.up.saturating_add(free.down), now.since(session.granted_at)) {
+        tracing::debug!(session.id = %session.id, "a gate reports more free octets than a line carries: not kept");
+        return Ok(());
+    }
+    let mut row = tx
+        .session_vendor(session.id)
+        .await?
+        .unwrap_or(VendorRow::of(session.id));
+    let known = row.free();
+    let free = free.max_with(known.unwrap_or_default());
+    if known == Some(free) {
+        return Ok(());
+    }
+    row.set_free(Some(free));
+    Ok(tx.save_session_vendor(&row).await?)
 }
 
 /// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.

@@ -136,6 +136,8 @@ async fn take_over_words(tx: &mut Tx, follower: &SessionRow, renamed: &SessionRo
         return Ok(());
     };
     row.session_id = follower.id;
+    // What was free before stays with the one before.
+    row.set_free(None);
     let told = row.told();
     let began_at = renamed.started_at.unwrap_or(renamed.granted_at);
     let elapsed = u32::try_from(follower.granted_at.since(began_at).as_secs()).unwrap_or(u32::MAX);

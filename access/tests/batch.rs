@@ -45,6 +45,7 @@ fn report(lab: &Lab, name: &str, octets: u64, secs: u32) -> Question {
         mac: Some(MAC),
         ip: None,
         ports: None,
+        free: None,
         counters: Counters {
             down_octets: octets,
             session_secs: secs,

@@ -12,7 +12,9 @@ mod lab;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use kavadam_access::admin::SessionQuery;
 use kavadam_access::api::*;
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{PortNews, PortRange, SessionId, Timestamp};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
 
@@ -21,6 +23,8 @@ cases! {
     a_stop_that_no_line_carries_still_ends_its_session,
     a_name_that_ends_with_nul_is_the_name_without,
     an_address_a_port_and_a_time_tell_whose_a_connection_was,
+    what_was_free_is_kept_for_the_record_and_charged_to_nobody,
+    what_was_free_stays_with_the_session_that_moved_it,
     a_late_copy_from_a_gate_without_a_clock_is_not_charged_again,
     what_flowed_before_midnight_and_comes_after_is_charged_to_the_day_before,
     a_session_that_ended_with_its_day_is_not_drawn_into_the_next,
@@ -84,10 +88,96 @@ async fn a_name_that_ends_with_nul_is_the_name_without(database: Database) {
         mac: None,
         ip: None,
         ports: None,
+        free: None,
         counters: Counters::default(),
         at: lab.now,
     };
     assert_eq!(lab.access.account(report, lab.now).await.unwrap(), Accounted::Unknown);
+}
+
+/// An Interim of a session that moved so much free of charge, and was charged for so much.
+fn interim(lab: &Lab, id: &str, (up, down): (u64, u64), charged: u64, secs: u32) -> AccountingReport {
+    AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Interim,
+        acct_session_id: id.to_owned(),
+        class: None,
+        user_name: None,
+        mac: None,
+        ip: None,
+        ports: None,
+        free: Some(FreeOctets { up, down }),
+        counters: Counters {
+            down_octets: charged,
+            session_secs: secs,
+            ..Counters::default()
+        },
+        at: lab.now,
+    }
+}
+
+async fn what_was_free_is_kept_for_the_record_and_charged_to_nobody(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.online(OTHER_MAC, "s2").await;
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(lab.session(MAC).await.free, None, "nobody has said it");
+    let kept = |up, down| Some(FreeOctets { up, down });
+    let first = interim(&lab, "s1", (3 * MB, 500 * MB), MB, 60);
+    assert_eq!(
+        lab.access.account(first.clone(), lab.now).await.unwrap(),
+        Accounted::Charged(MB)
+    );
+    assert_eq!(lab.session(MAC).await.free, kept(3 * MB, 500 * MB));
+    lab.pass(Duration::from_mins(1));
+    let second = interim(&lab, "s1", (4 * MB, 600 * MB), MB, 120);
+    lab.access.account(second, lab.now).await.unwrap();
+    // A copy, what comes late, a report that does not tell, and what no line carries.
+    lab.access.account(first, lab.now).await.unwrap();
+    lab.report(AccountingKind::Interim, "s1", MB, 120).await;
+    for absurd in [(ABSURD, 0), (0, 1 << 62), (ABSURD, ABSURD)] {
+        let report = interim(&lab, "s1", absurd, 2 * MB, 121);
+        assert!(matches!(
+            lab.access.account(report, lab.now).await.unwrap(),
+            Accounted::Charged(_)
+        ));
+    }
+    assert_eq!(lab.session(MAC).await.free, kept(4 * MB, 600 * MB));
+    assert_eq!(lab.session(OTHER_MAC).await.free, None);
+    assert_eq!(
+        lab.used_and_promised().await.0,
+        2 * MB,
+        "far beyond the quota, and not of it"
+    );
+    lab.pass(Duration::from_secs(1));
+    let stop = AccountingReport {
+        kind: AccountingKind::Stop(1),
+        ..interim(&lab, "s1", (5 * MB, 600 * MB), 2 * MB, 122)
+    };
+    lab.access.account(stop, lab.now).await.unwrap();
+    let ended = lab.session(MAC).await;
+    assert_eq!((ended.state, ended.free), ("ended", kept(5 * MB, 600 * MB)));
+    assert_eq!(ended.counters.down_octets, 2 * MB);
+}
+
+async fn what_was_free_stays_with_the_session_that_moved_it(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let class = lab.online(MAC, "s1").await.class;
+    lab.pass(Duration::from_mins(1));
+    let first = interim(&lab, "s1", (MB, MB), MB, 60);
+    lab.access.account(first, lab.now).await.unwrap();
+    // Its gate gives it another number.
+    lab.pass(Duration::from_mins(1));
+    let renamed = AccountingReport {
+        class: Some(class),
+        free: None,
+        ..interim(&lab, "s1-again", (0, 0), 0, 0)
+    };
+    lab.access.account(renamed, lab.now).await.unwrap();
+    let mut told: Vec<_> = lab.access.sessions(&SessionQuery::default()).await.unwrap();
+    told.sort_by_key(|session| session.id);
+    let free: Vec<_> = told.iter().map(|session| session.free).collect();
+    assert_eq!(free, [Some(FreeOctets { up: MB, down: MB }), None]);
 }
 
 /// Which sessions the internet saw by this port at that time.
@@ -119,6 +209,7 @@ async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Data
         mac: None,
         ip: None,
         ports: ports(1024, 1535),
+        free: None,
         counters: Counters::default(),
         at: lab.now,
     };
@@ -140,6 +231,7 @@ async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Data
     let late = AccountingReport {
         at: Timestamp(lab.now.0 - 30_000_000),
         ports: ports(4096, 4607),
+        free: None,
         ..report.clone()
     };
     report.ports = ports(2048, 2559);
@@ -207,6 +299,7 @@ async fn report_of(lab: &Lab, kind: AccountingKind, octets: u64, secs: u32, ago:
         mac: None,
         ip: None,
         ports: None,
+        free: None,
         counters: Counters {
             down_octets: octets,
             session_secs: secs,
@@ -274,6 +367,7 @@ async fn report_by_class(lab: &Lab, kind: AccountingKind, grant: &Grant, name: &
         mac: None,
         ip: None,
         ports: None,
+        free: None,
         counters: Counters {
             down_octets: octets,
             session_secs: 1,

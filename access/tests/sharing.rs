@@ -144,6 +144,7 @@ async fn many_reports_at_once_charge_each_octet_once(database: Database) {
                 mac: None,
                 ip: None,
                 ports: None,
+                free: None,
                 counters: Counters {
                     down_octets: u64::from(secs) * MB,
                     session_secs: secs,
@@ -259,6 +260,7 @@ async fn a_stop_without_a_start_is_charged_to_the_session_of_its_class(database:
         mac: Some(MAC),
         ip: None,
         ports: None,
+        free: None,
         counters: Counters {
             up_octets: MB,
             down_octets: 2 * MB,
@@ -335,6 +337,7 @@ async fn a_name_given_again_by_a_gate_ends_the_session_that_had_it(database: Dat
         mac: Some(OTHER_MAC),
         ip: None,
         ports: None,
+        free: None,
         counters: Counters::default(),
         at: lab.now,
     };

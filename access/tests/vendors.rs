@@ -15,6 +15,7 @@ use kavadam_access::admin::NasChange;
 use kavadam_access::api::*;
 use kavadam_access::{Access, AccessError, Settings};
 use kavadam_domain::Plan;
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::gate::{Abilities, Hold};
 use kavadam_domain::plan::AfterQuota;
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases, granted, plan};
@@ -275,6 +276,7 @@ async fn an_order_names_the_session_as_its_gate_does(database: Database) {
         mac: Some(MAC),
         ip: None,
         ports: None,
+        free: Some(FreeOctets { up: 1, down: 2 }),
         counters: Counters::default(),
         at: lab.now,
     };
@@ -289,6 +291,7 @@ async fn an_order_names_the_session_as_its_gate_does(database: Database) {
     assert_eq!(order.handle.as_deref(), Some("0A07"));
     let shown = lab.access.session(grant.session).await.unwrap().unwrap();
     assert_eq!(shown.ssid.as_deref(), Some("Kerala Wi-Fi"));
+    assert_eq!(shown.free, None, "what is free is ours to say alone");
 }
 
 async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database: Database) {
@@ -305,6 +308,7 @@ async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database
         mac: Some(MAC),
         ip: None,
         ports: None,
+        free: None,
         counters: Counters::default(),
         at: lab.now,
     };

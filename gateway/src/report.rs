@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Mac, PortNews, Timestamp};
 use kavadam_radius::{AccountingRequest, Counters};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Report {
     pub up_packets: u64,
     /// To the device.
     pub down_packets: u64,
+    /// What it moved free of charge, if anything.
+    #[serde(default)]
+    pub free: Option<FreeOctets>,
     /// Acct-Session-Time.
     pub session_secs: u32,
     /// When it happened.
@@ -73,6 +77,7 @@ impl Report {
             down_octets: 0,
             up_packets: 0,
             down_packets: 0,
+            free: None,
             session_secs: 0,
             at,
         }
@@ -84,6 +89,10 @@ impl Report {
         self.down_octets = self.down_octets.max(earlier.down_octets);
         self.up_packets = self.up_packets.max(earlier.up_packets);
         self.down_packets = self.down_packets.max(earlier.down_packets);
+        self.free = earlier
+            .free
+            .map(|free| free.max_with(self.free.unwrap_or_default()))
+            .or(self.free);
         self.session_secs = self.session_secs.max(earlier.session_secs);
     }
 
@@ -99,6 +108,7 @@ impl Report {
             framed_ipv6: self.ipv6,
             ports: self.ports,
             counters: Counters::from(self),
+            free: self.free,
             ..AccountingRequest::new(self.kind.into(), self.id.clone(), self.at)
         }
     }

@@ -210,7 +210,9 @@ CREATE TABLE session_vendor (
     access_point      TEXT,
     public_ip         TEXT, -- by which the internet sees the device, with the ports that are its alone
     first_port        INTEGER,
-    last_port         INTEGER
+    last_port         INTEGER,
+    free_up_octets    INTEGER, -- moved free of charge, beside the session's meters
+    free_down_octets  INTEGER
 ) STRICT;
 
 -- How the internet saw a session's device, and when: whose a connection was is asked long afterwards.

@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Mac, PortNews, Timestamp};
 
 use crate::NasIdentity;
 use crate::device::{framed_ipv6_of, mac_of, write_device};
 use crate::limits::{join, split};
-use crate::port_range;
 use crate::wire::{Code, Draft, Packet, WrongLength, attr, status};
+use crate::{free, port_range};
 
 /// What happened (Acct-Status-Type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct AccountingRequest {
     pub ports: Option<PortNews>,
     /// The meters; written for Interim and Stop only.
     pub counters: Counters,
+    /// What the session moved besides, free of charge, where our gateway tells; written for Interim and Stop only.
+    pub free: Option<FreeOctets>,
     /// When it happened: Event-Timestamp (RFC 2869 §5.3), whole seconds on the wire.
     pub at: Timestamp,
 }
@@ -88,6 +91,7 @@ impl AccountingRequest {
             framed_ipv6: None,
             ports: None,
             counters: Counters::default(),
+            free: None,
             at,
         }
     }
@@ -118,6 +122,9 @@ impl AccountingRequest {
         }
         if matches!(self.kind, AccountingKind::Interim | AccountingKind::Stop(_)) {
             self.counters.write(&mut draft);
+            if let Some(told) = self.free {
+                free::write(&mut draft, told);
+            }
         }
         if let AccountingKind::Stop(cause) = self.kind {
             draft.u32(attr::ACCT_TERMINATE_CAUSE, cause);
@@ -153,6 +160,7 @@ impl AccountingRequest {
             framed_ipv6: framed_ipv6_of(packet),
             ports: port_range::read(packet),
             counters: Counters::read(packet).ok()?,
+            free: free::read(packet),
             at: happened_at(packet, now).ok()?,
         })
     }
@@ -242,6 +250,7 @@ pub(crate) fn unix_secs(at: Timestamp) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::vendor;
 
     fn read(at: Timestamp, write: impl FnOnce(&mut Draft)) -> Option<AccountingRequest> {
         let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
@@ -276,6 +285,40 @@ mod tests {
             };
             assert_eq!(read(now, with_long_figure), None, "attribute {attribute}");
         }
+    }
+
+    #[test]
+    fn what_was_free_goes_with_the_meters_and_never_spoils_them() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let free = Some(FreeOctets {
+            up: 7,
+            down: 5_000_000_000,
+        });
+        let sent = |kind| {
+            let request = AccountingRequest {
+                free,
+                ..AccountingRequest::new(kind, "s1", now)
+            };
+            let packet = request
+                .draft(&NasIdentity::default(), now)
+                .seal_request(1, b"secret")
+                .unwrap();
+            AccountingRequest::read(&Packet::parse(&packet).unwrap(), now)
+                .unwrap()
+                .free
+        };
+        assert_eq!(sent(AccountingKind::Start), None);
+        assert_eq!(sent(AccountingKind::Interim), free);
+        assert_eq!(sent(AccountingKind::Stop(1)), free);
+
+        let hostile = read(now, |draft| {
+            draft.u32(attr::ACCT_STATUS_TYPE, status::STOP);
+            draft.u32(attr::ACCT_OUTPUT_OCTETS, 9);
+            draft.vendor(vendor::CHILLISPOT_CONFIG, b"kavadam.free=-1/\xff");
+            draft.vendor(vendor::CHILLISPOT_CONFIG, b"kavadam.free=18446744073709551616/1");
+        });
+        let hostile = hostile.unwrap();
+        assert_eq!((hostile.free, hostile.counters.down_octets), (None, 9));
     }
 
     #[test]

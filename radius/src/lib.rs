@@ -18,6 +18,7 @@ mod device;
 mod duplicates;
 pub mod dynamic;
 mod exchange;
+mod free;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod limits;

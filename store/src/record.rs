@@ -13,7 +13,7 @@ macro_rules! listing {
     ($case:literal) => {
         concat!(
             "SELECT s.*, u.number, n.name AS nas_name, p.name AS site_name, v.ssid, v.access_point,
-                 v.public_ip, v.first_port, v.last_port
+                 v.public_ip, v.first_port, v.last_port, v.free_up_octets, v.free_down_octets
              FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN nas n ON n.id = s.nas_id
                  JOIN site p ON p.id = s.site_id LEFT JOIN session_vendor v ON v.session_id = s.id ",
             $case

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use kavadam_domain::accounting::{Meter, Reading};
+use kavadam_domain::accounting::{FreeOctets, Meter, Reading};
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{
     EntitlementId, LeaseId, Mac, MobileNumber, NasId, PortRange, SessionId, SiteId, SubscriberId, Timestamp,
@@ -280,6 +280,8 @@ pub struct SessionListing {
     pub access_point: Option<String>,
     /// How the internet sees the device, where its gate tells.
     pub ports: Option<PortRange>,
+    /// What it has moved free of charge, where its gate tells.
+    pub free: Option<FreeOctets>,
 }
 
 macro_rules! listing {
@@ -297,6 +299,10 @@ macro_rules! listing {
                         crate::column::read(row, "public_ip")?,
                         crate::column::read(row, "first_port")?,
                         crate::column::read(row, "last_port")?,
+                    ),
+                    free: crate::vendor::free(
+                        crate::column::read(row, "free_up_octets")?,
+                        crate::column::read(row, "free_down_octets")?,
                     ),
                 })
             }

@@ -1,8 +1,9 @@
 //! What a session is at a vendor's gate: the limits it was told, and what it says in its own words. A session at our
-//! own gateway has one only where it tells an access point or public ports.
+//! own gateway has one only where it tells an access point, public ports, or what was free.
 
 use std::net::IpAddr;
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Limits, PortRange, SessionId, Timestamp};
 
 use crate::sql::{execute, row, rows};
@@ -37,6 +38,10 @@ row! {
         pub first_port: Option<u32>,
         /// The highest.
         pub last_port: Option<u32>,
+        /// Octets from the device that were free of charge.
+        pub free_up_octets: Option<u64>,
+        /// To the device, likewise.
+        pub free_down_octets: Option<u64>,
     }
 }
 
@@ -58,6 +63,8 @@ impl VendorRow {
             public_ip: None,
             first_port: None,
             last_port: None,
+            free_up_octets: None,
+            free_down_octets: None,
         }
     }
 
@@ -72,6 +79,18 @@ impl VendorRow {
         self.public_ip = ports.map(|ports| ports.address.into());
         self.first_port = ports.map(|ports| ports.first.into());
         self.last_port = ports.map(|ports| ports.last.into());
+    }
+
+    /// What it has moved free of charge, where its gate tells.
+    #[must_use]
+    pub fn free(&self) -> Option<FreeOctets> {
+        free(self.free_up_octets, self.free_down_octets)
+    }
+
+    /// It has moved this free of charge, all in all.
+    pub fn set_free(&mut self, free: Option<FreeOctets>) {
+        self.free_up_octets = free.map(|free| free.up);
+        self.free_down_octets = free.map(|free| free.down);
     }
 
     /// The limits that its gate was told.
@@ -109,6 +128,11 @@ pub(crate) fn ports(address: Option<IpAddr>, first: Option<u32>, last: Option<u3
         first: port(first)?,
         last: port(last)?,
     })
+}
+
+/// Out of two columns.
+pub(crate) fn free(up: Option<u64>, down: Option<u64>) -> Option<FreeOctets> {
+    Some(FreeOctets { up: up?, down: down? })
 }
 
 impl Tx {

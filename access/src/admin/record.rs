@@ -263,6 +263,7 @@ fn view(row: SessionListing) -> SessionView {
         ssid,
         access_point,
         ports,
+        free,
     } = row;
     let meter = session.meter();
     let state = match (session.state, session.order_action) {
@@ -292,5 +293,6 @@ fn view(row: SessionListing) -> SessionView {
         ssid,
         access_point,
         ports,
+        free,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Mac, NasId, PortNews, Timestamp};
 
 /// Octets and packets of one session as a gate counted them, from the session's start; gigawords already folded in.
@@ -57,6 +58,8 @@ pub struct AccountingReport {
     pub ports: Option<PortNews>,
     /// The meters, cumulative.
     pub counters: Counters,
+    /// What it moved besides, free of charge, cumulative too; believed of our own gateways alone.
+    pub free: Option<FreeOctets>,
     /// When it happened: Event-Timestamp, or now less Acct-Delay-Time.
     pub at: Timestamp,
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Mac, MobileNumber, Plan, PortRange, SessionId, Timestamp};
 
 use super::Counters;
@@ -60,4 +61,6 @@ pub struct SessionView {
     pub access_point: Option<String>,
     /// How the internet sees the device, where the gate tells.
     pub ports: Option<PortRange>,
+    /// What it has moved free of charge, beside its meters, where the gate tells.
+    pub free: Option<FreeOctets>,
 }

@@ -279,6 +279,7 @@ impl Lab {
             mac: None,
             ip: None,
             ports: None,
+            free: None,
             counters: Counters {
                 down_octets: octets,
                 session_secs: secs,

@@ -163,6 +163,7 @@ impl Model {
             mac: Some(mac(session.device)),
             ip: None,
             ports: None,
+            free: None,
             counters: Counters {
                 up_octets: narrow(up),
                 down_octets: narrow(down),
@@ -369,6 +370,7 @@ impl Model {
             mac: None,
             ip: None,
             ports: None,
+            free: None,
             counters: Counters::default(),
             at: self.lab.now,
         };

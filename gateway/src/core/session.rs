@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Limits, Mac, Timestamp};
 use kavadam_firewall::{Meter, OpenSession, PoolKey, Slot};
 use kavadam_radius::{AccountingKind, Counters};
@@ -160,6 +161,8 @@ impl SessionRow {
             down_octets: meter.down_octets,
             up_packets: meter.up_packets,
             down_packets: meter.down_packets,
+            // Most sessions move nothing so, and need not say it.
+            free: meter.free.filter(|free| *free != FreeOctets::default()),
             session_secs,
             at,
         }

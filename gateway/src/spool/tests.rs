@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::tests::{row, wall};
+use kavadam_domain::accounting::FreeOctets;
 
 fn changes(reports: Vec<Report>) -> Changes {
     Changes {
@@ -89,8 +90,13 @@ async fn a_stop_after_a_reboot_keeps_the_octets_of_the_interim_it_replaces() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gateway.db");
     let spool = Spool::open(&path).await.unwrap();
+    let free = Some(FreeOctets { up: 5, down: 60_000 });
+    let interim = Report {
+        free,
+        ..report("a", Kind::Interim, 7_000)
+    };
     let before = Changes {
-        reports: vec![report("a", Kind::Start, 0), report("a", Kind::Interim, 7_000)],
+        reports: vec![report("a", Kind::Start, 0), interim],
         saved: vec![row("a")],
         ..Changes::default()
     };
@@ -110,6 +116,15 @@ async fn a_stop_after_a_reboot_keeps_the_octets_of_the_interim_it_replaces() {
         bodies(&spool).await,
         [("a".into(), Kind::Start, 0), ("a".into(), stop, 7_000)]
     );
+    assert_eq!(spool.waiting().await.unwrap()[1].report.free, free);
+}
+
+#[test]
+fn a_report_of_a_version_that_did_not_count_what_is_free_is_read() {
+    let report = report("a", Kind::Interim, 7_000);
+    let mut body = serde_json::to_value(&report).unwrap();
+    assert!(body.as_object_mut().unwrap().remove("free").is_some());
+    assert_eq!(serde_json::from_value::<Report>(body).unwrap(), report);
 }
 
 #[tokio::test]

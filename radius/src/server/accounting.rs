@@ -146,6 +146,7 @@ fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
             session_secs: counters.session_secs,
             has_gigawords: counters.has_gigawords,
         },
+        free: request.free,
         at: request.at,
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kavadam_access::admin::SessionQuery;
 use kavadam_access::api::SessionView;
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::{Mac, MobileNumber, PortRange, SessionId, Timestamp};
 use kavadam_store::AuditRow;
 use serde_json::{Value, json};
@@ -118,6 +119,10 @@ impl Desk {
             ("up", show_octets(session.counters.up_octets)),
             ("down", show_octets(session.counters.down_octets)),
         ];
+        if let Some(FreeOctets { up, down }) = session.free {
+            sides.push(("free up", show_octets(up)));
+            sides.push(("free down", show_octets(down)));
+        }
         for (name, told) in [("network", &session.ssid), ("access point", &session.access_point)] {
             if let Some(told) = told {
                 sides.push((name, told.clone()));
@@ -181,5 +186,6 @@ fn session_json(session: &SessionView) -> Value {
         "ssid": session.ssid, "access_point": session.access_point,
         "public_address": session.ports.map(|ports| ports.address), "first_port": session.ports.map(|ports| ports.first),
         "last_port": session.ports.map(|ports| ports.last),
+        "free_up_octets": session.free.map(|free| free.up), "free_down_octets": session.free.map(|free| free.down),
     })
 }

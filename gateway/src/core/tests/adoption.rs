@@ -1,6 +1,7 @@
 //! Restarts.
 
 use super::*;
+use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::session::terminate_cause;
 
 /// Another process takes over the same kernel, with what was committed.
@@ -44,6 +45,41 @@ fn goes_on_with_every_octet_counted_once() {
     let stop = scene.last_report();
     assert_eq!((stop.down_octets, stop.session_secs), (4 * MB, 100));
     assert_eq!(stop.classes, [b"class".to_vec()]);
+}
+
+#[test]
+fn tells_what_was_free_beside_the_meters_over_a_restart_too() {
+    let free = |up, down| Some(FreeOctets { up, down });
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.online(2, lease(10 * MB));
+    scene.flow(1, 4 * MB);
+    scene.kernel.flow_free(mac(1), MB, 50 * MB);
+    scene.pass(Duration::from_secs(100));
+    let interims = |scene: &Scene| {
+        let of_kind = scene.reports.iter().filter(|report| report.kind == Kind::Interim);
+        let mut told: Vec<_> = of_kind
+            .map(|report| (report.mac, report.down_octets, report.free))
+            .collect();
+        told.sort_by_key(|(mac, ..)| *mac);
+        told.dedup();
+        told
+    };
+    assert_eq!(
+        interims(&scene),
+        [(Some(mac(1)), 4 * MB, free(MB, 50 * MB)), (Some(mac(2)), 0, None)],
+        "who moved nothing so says nothing"
+    );
+    assert!(scene.asked.is_empty(), "it is no reason to ask for more");
+    // Killed, and more flows while nobody looks.
+    scene.kernel.flow_free(mac(1), 0, MB);
+    let rows = scene.saved.clone();
+    let mut scene = restarted(&scene, rows);
+    scene.kernel.flow_free(mac(1), MB, 0);
+    scene.handle(Input::Logoff(mac(1), None));
+    scene.step(Duration::from_millis(50));
+    let stop = scene.last_report();
+    assert_eq!((stop.down_octets, stop.free), (4 * MB, free(2 * MB, 51 * MB)));
 }
 
 #[test]

@@ -97,6 +97,15 @@ impl FakeKernel {
         (passed, None)
     }
 
+    /// Octets to and from where it is free.
+    pub fn flow_free(&self, mac: Mac, up: u64, down: u64) {
+        let mut state = self.state();
+        let session = state.sessions.values_mut().find(|one| one.open.mac == mac).unwrap();
+        let free = session.meter.free.get_or_insert_default();
+        free.up += up;
+        free.down += down;
+    }
+
     pub fn is_open(&self, mac: Mac) -> bool {
         self.state().sessions.values().any(|one| one.open.mac == mac)
     }

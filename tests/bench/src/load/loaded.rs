@@ -87,6 +87,7 @@ async fn goes_on_and_comes_back(engine: Engine) {
         mac: Some(mac),
         ip: None,
         ports: None,
+        free: None,
         counters: Counters {
             down_octets: 5_000,
             session_secs: 1,

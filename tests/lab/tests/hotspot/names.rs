@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use kavadam_lab::Phone;
-use kavadam_lab::world::{WEB_PORT, until};
+use kavadam_lab::world::{WEB, WEB_PORT, WEB6, until};
+use kavadam_lab::{Phone, World};
+use serde_json::Value;
 
 use crate::{NUMBER, beside_others, end, log_in, octets, phone, sessions, world_with};
 
@@ -35,6 +36,41 @@ fn what_is_free_by_name_is_charged_to_nobody_and_counted_apart() {
     end(&world);
     let charged = octets(&sessions(&world)[0]);
     assert!(charged < 200_000, "{charged} octets were charged");
+}
+
+#[test]
+fn the_record_of_a_session_tells_what_was_free_beside_what_was_charged() {
+    let _machine = beside_others();
+    let mut world = world_with(&format!("free = [\"{WEB6}\"]\n"), &QUOTA);
+    let phone = phone(&mut world);
+    phone.slaac().unwrap();
+    log_in(&world, &phone, NUMBER);
+    let free = format!("http://[{WEB6}]:{WEB_PORT}/bytes/3000000");
+    let charged = format!("http://{WEB}:{WEB_PORT}/bytes/1000000");
+    let both = || fetches(&phone, "-6", &free) && fetches(&phone, "-4", &charged);
+    assert!(both());
+    world.gateway.kill();
+    assert!(fetches(&phone, "-6", &free), "while nobody runs");
+    let World { gateway, gate, .. } = &mut world;
+    gateway.start(gate).unwrap();
+    assert!(both());
+    let shown = world.admin_json(&["gate", "show"]).unwrap();
+    end(&world);
+    let told = &sessions(&world)[0];
+    let free_of = |session: &Value, way: &str| session[format!("free_{way}_octets")].as_u64();
+    for (way, least) in [("up", 1_000), ("down", 9_000_000)] {
+        let octets = free_of(told, way).unwrap();
+        assert!((least..least + 600_000).contains(&octets), "{way}: {octets}");
+        assert_eq!(
+            free_of(&shown, way),
+            Some(octets),
+            "nobody else's, in the kernel and in the record"
+        );
+    }
+    let down = told["down_octets"].as_u64().unwrap();
+    assert!((2_000_000..2_200_000).contains(&down), "{down}");
+    let sheet = world.admin(&["session", "show", &told["id"].to_string()]).unwrap();
+    assert!(sheet.contains("free down"), "{sheet}");
 }
 
 #[test]
