@@ -5,10 +5,13 @@
 //!
 //! **A report that nobody takes must not hold up the others.** One that fails while others are taken rests, and its device's
 //! reports with it; after [`TRIES`] such failures over [`TRIED_FOR`] at least it is parked, at once if it fits into no packet.
+//! Where everything waits for it, because it comes before a report about the gate or is one, another is sent as a probe of whether
+//! the server takes any; what is refused then holds up nobody but its device.
 
 mod handle;
+mod probe;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::spool::{Committed, Spool, Waiting, lane_of};
 use handle::{Shared, lock};
+use probe::Suspect;
 
 pub use handle::CourierHandle;
 
@@ -57,9 +61,22 @@ pub struct Courier {
     away: Option<(Duration, Instant)>,
     /// Lanes whose first report failed while others were taken, until when.
     resting: Vec<(Instant, Option<Mac>)>,
-    /// Those reports' failures: how many, since when.
-    refusals: HashMap<i64, (u32, Instant)>,
+    /// Those reports' failures.
+    refusals: HashMap<i64, Refusals>,
+    /// Lanes whose first report was refused: no other waits for them.
+    aside: HashSet<Option<Mac>>,
+    suspect: Option<Suspect>,
+    /// The last probe.
+    probed: i64,
     last_taken: Option<Instant>,
+}
+
+/// Failures of one report while others were taken.
+struct Refusals {
+    tries: u32,
+    since: Instant,
+    /// The last of them.
+    at: Instant,
 }
 
 /// How a delivery went.
@@ -106,6 +123,9 @@ impl Courier {
             away: None,
             resting: Vec::new(),
             refusals: HashMap::new(),
+            aside: HashSet::new(),
+            suspect: None,
+            probed: 0,
             last_taken: None,
         };
         (courier, handle)
@@ -144,7 +164,8 @@ impl Courier {
             self.withdraw(&committed.replaced);
         }
         for one in committed.waiting {
-            let is_held = !self.behind.is_empty() || self.lanes.contains_key(&None);
+            let is_gate_tried = self.lanes.contains_key(&None) && !self.aside.contains(&None);
+            let is_held = !self.behind.is_empty() || is_gate_tried;
             if lane_of(&one.report).is_none() || is_held {
                 self.behind.push_back(one);
             } else {
@@ -166,19 +187,36 @@ impl Courier {
 
     /// When all before a report about the gate is delivered, it goes; when it is, so does what is behind it.
     fn pass_the_gate(&mut self) {
-        if !self.lanes.is_empty() {
+        if self.is_any_due() {
             return;
         }
         while let Some(one) = self.behind.pop_front() {
             let is_gate = lane_of(&one.report).is_none();
-            if is_gate && !self.lanes.is_empty() {
+            if is_gate && self.is_any_due() {
                 self.behind.push_front(one);
                 return;
             }
             self.queue(one);
-            if is_gate {
+            if is_gate && self.is_any_due() {
                 return;
             }
+        }
+    }
+
+    /// Whether there is a lane that others wait for.
+    fn is_any_due(&self) -> bool {
+        self.lanes.len() > self.aside.len()
+    }
+
+    fn set_aside(&mut self, mac: Option<Mac>, is_aside: bool) {
+        let is_new = if is_aside {
+            self.aside.insert(mac)
+        } else {
+            self.aside.remove(&mac)
+        };
+        if is_new && mac.is_none() {
+            lock(&self.shared).is_gate_refused = is_aside;
+            self.changed.send_modify(|version| *version += 1);
         }
     }
 
@@ -209,31 +247,45 @@ impl Courier {
             let Some(mac) = self.ready.pop_front() else { break };
             let Some(one) = self.lanes.get_mut(&mac).and_then(VecDeque::pop_front) else {
                 // All of it was withdrawn.
-                self.lanes.remove(&mac);
-                self.pass_the_gate();
+                self.drop_lane(mac);
                 continue;
             };
-            lock(&self.shared).in_flight.insert(one.id);
-            let client = Arc::clone(&self.client);
-            let request = one.report.request(&self.called_station_id);
-            self.flights.spawn(async move {
-                let began = Instant::now();
-                let landing = match client.account(&request, clock::now()).await {
-                    Ok(()) => Landing::Taken,
-                    Err(ClientError::Encode(error)) => Landing::Impossible(error.to_string()),
-                    Err(error) => {
-                        tracing::debug!(%error, "a report was not taken");
-                        Landing::Failed(began)
-                    }
-                };
-                (one, landing)
-            });
+            self.fly(one);
         }
     }
 
+    fn fly(&mut self, one: Waiting) {
+        lock(&self.shared).in_flight.insert(one.id);
+        let client = Arc::clone(&self.client);
+        let request = one.report.request(&self.called_station_id);
+        self.flights.spawn(async move {
+            let began = Instant::now();
+            let landing = match client.account(&request, clock::now()).await {
+                Ok(()) => Landing::Taken,
+                Err(ClientError::Encode(error)) => Landing::Impossible(error.to_string()),
+                Err(error) => {
+                    tracing::debug!(%error, "a report was not taken");
+                    Landing::Failed(began)
+                }
+            };
+            (one, landing)
+        });
+    }
+
     async fn landed(&mut self, one: Waiting, landing: Landing) {
-        let mac = lane_of(&one.report);
         lock(&self.shared).in_flight.remove(&one.id);
+        let suspect = self.suspect.take_if(|suspect| suspect.probe == one.id);
+        match landing {
+            Landing::Failed(began) if suspect.is_some() && !self.is_refusal(&one, began) => self.put_back(one),
+            landing => self.conclude(one, landing).await,
+        }
+        if let Some(suspect) = suspect {
+            self.resolve(suspect).await;
+        }
+    }
+
+    async fn conclude(&mut self, one: Waiting, landing: Landing) {
+        let mac = lane_of(&one.report);
         match landing {
             Landing::Taken => {
                 if self.away.take().is_some() {
@@ -242,14 +294,21 @@ impl Courier {
                 self.last_taken = Some(Instant::now());
                 self.refusals.remove(&one.id);
                 self.delivered.push(one.id);
+                self.set_aside(mac, false);
                 self.settle(mac);
             }
             Landing::Impossible(reason) => self.park(one, &reason).await,
-            Landing::Failed(began) if self.last_taken.is_some_and(|at| at >= began) => {
+            Landing::Failed(began) if self.is_refusal(&one, began) => {
                 return self.refused(one).await;
             }
-            Landing::Failed(_) => {
+            // It fails as before; whether a server is there at all the others will tell.
+            Landing::Failed(_) if self.refusals.contains_key(&one.id) => return self.rest(one),
+            Landing::Failed(began) => {
+                let is_probing = self.probe(&one, began);
                 self.lanes.entry(mac).or_default().push_front(one);
+                if is_probing {
+                    return;
+                }
                 self.back_off();
             }
         }
@@ -258,28 +317,51 @@ impl Courier {
 
     fn go_on(&mut self, mac: Option<Mac>) {
         if self.lanes.get(&mac).is_some_and(VecDeque::is_empty) {
-            self.lanes.remove(&mac);
-            self.pass_the_gate();
+            self.drop_lane(mac);
         } else {
             self.ready.push_back(mac);
         }
+    }
+
+    fn drop_lane(&mut self, mac: Option<Mac>) {
+        self.lanes.remove(&mac);
+        self.set_aside(mac, false);
+        self.pass_the_gate();
+    }
+
+    /// Whether others were taken since it was sent, or since it was last refused.
+    fn is_refusal(&self, one: &Waiting, began: Instant) -> bool {
+        let since = self.refusals.get(&one.id).map_or(began, |refusals| refusals.at);
+        self.last_taken.is_some_and(|at| at >= since)
     }
 
     /// It failed while others were taken: the server is there, and will have none of it.
     async fn refused(&mut self, one: Waiting) {
         let mac = lane_of(&one.report);
         let now = Instant::now();
-        let (tries, since) = self.refusals.entry(one.id).or_insert((0, now));
-        *tries += 1;
-        let (tries, since) = (*tries, *since);
-        if tries >= TRIES && now.duration_since(since) >= TRIED_FOR {
+        let refusals = self.refusals.entry(one.id).or_insert(Refusals {
+            tries: 0,
+            since: now,
+            at: now,
+        });
+        refusals.tries += 1;
+        refusals.at = now;
+        if refusals.tries >= TRIES && now.duration_since(refusals.since) >= TRIED_FOR {
             self.refusals.remove(&one.id);
             self.park(one, "no server takes it").await;
             return self.go_on(mac);
         }
-        let rest = FIRST_WAIT * 2_u32.saturating_pow(tries.min(16) - 1);
+        self.rest(one);
+        self.set_aside(mac, true);
+        self.pass_the_gate();
+    }
+
+    fn rest(&mut self, one: Waiting) {
+        let mac = lane_of(&one.report);
+        let tries = self.refusals.get(&one.id).map_or(1, |refusals| refusals.tries);
+        let rest = FIRST_WAIT * 2_u32.saturating_pow(tries.clamp(1, 16) - 1);
         self.lanes.entry(mac).or_default().push_front(one);
-        self.resting.push((now + rest.min(LONGEST_REST), mac));
+        self.resting.push((Instant::now() + rest.min(LONGEST_REST), mac));
     }
 
     fn wake_rested(&mut self) {
@@ -294,7 +376,10 @@ impl Courier {
     async fn park(&mut self, one: Waiting, reason: &str) {
         let mac = lane_of(&one.report);
         match self.spool.park(one.id, reason).await {
-            Ok(()) => self.settle(mac),
+            Ok(()) => {
+                self.set_aside(mac, false);
+                self.settle(mac);
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot park a report");
                 self.lanes.entry(mac).or_default().push_front(one);

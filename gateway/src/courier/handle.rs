@@ -22,6 +22,8 @@ pub(super) struct Shared {
     /// Reports that wait or are under way.
     pub pending: HashMap<Option<Mac>, usize>,
     pub in_flight: HashSet<i64>,
+    /// A report about the gate was refused while others were taken.
+    pub is_gate_refused: bool,
 }
 
 impl CourierHandle {
@@ -46,11 +48,13 @@ impl CourierHandle {
         lock(&self.state).pending.values().sum()
     }
 
-    /// Waits until nothing about these devices, nor the gate, is left to deliver; `false` if it takes longer than `patience`.
+    /// Waits until nothing about these devices, nor the gate, is left to deliver, but for what of the gate was refused; `false` if it takes longer
+    /// than `patience`.
     pub async fn settled(&self, devices: &[Mac], patience: Duration) -> bool {
         let is_settled = || {
             let state = lock(&self.state);
-            let mut lanes = devices.iter().copied().map(Some).chain([None]);
+            let gate = (!state.is_gate_refused).then_some(None);
+            let mut lanes = devices.iter().copied().map(Some).chain(gate);
             !lanes.any(|lane| state.pending.contains_key(&lane))
         };
         self.wait_for(is_settled, patience).await

@@ -223,6 +223,61 @@ async fn a_report_that_only_is_refused_rests_while_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_report_that_only_is_refused_holds_up_neither_one_about_the_gate_nor_those_behind_it() {
+    let scene = scene(|id| id != "poison").await;
+    let mut reports = vec![start(1, "poison"), start(1, "behind")];
+    reports.push(Report::on("on".into(), wall()));
+    reports.extend((2..=9).map(|device| start(device, &format!("after-{device}"))));
+    scene.commit(reports).await;
+    let patience = Duration::from_secs(10);
+    for device in 2..=9 {
+        assert!(scene.handle.settled(&[mac(device)], patience).await);
+    }
+    let ids = scene.heard.ids();
+    assert!(!ids.contains(&"behind".to_owned()), "its own device's wait");
+    let place = |id: &str| ids.iter().position(|other| other == id).unwrap();
+    let early = (2..=9).filter(|device| place(&format!("after-{device}")) < place("on"));
+    assert!(early.count() <= 1, "but for the probe they keep their order: {ids:?}");
+    scene.commit(vec![start(10, "later")]).await;
+    assert!(scene.handle.settled(&[mac(10)], patience).await);
+    assert_eq!(scene.handle.backlog(), 2);
+}
+
+#[tokio::test]
+async fn a_report_about_the_gate_that_is_refused_holds_up_neither_others_nor_a_login() {
+    let scene = scene(|id| !id.starts_with("on") && id != "poison").await;
+    let mut reports = vec![Report::on("on".into(), wall()), start(1, "poison")];
+    reports.extend((2..=9).map(|device| start(device, &format!("{device}"))));
+    reports.extend([Report::on("on-again".into(), wall()), start(10, "10")]);
+    scene.commit(reports).await;
+    for device in 2..=10 {
+        assert!(scene.handle.settled(&[mac(device)], Duration::from_secs(10)).await);
+    }
+    assert_eq!(scene.handle.backlog(), 3);
+    assert!(scene.handle.settled(&[mac(77)], Duration::from_millis(1)).await);
+    scene.commit(vec![start(2, "more")]).await;
+    assert!(scene.handle.settled(&[mac(2)], Duration::from_secs(2)).await);
+}
+
+#[tokio::test]
+async fn an_outage_changes_the_order_of_nothing_but_a_probe() {
+    let is_up = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let up = Arc::clone(&is_up);
+    let scene = scene(move |_| up.load(std::sync::atomic::Ordering::Relaxed)).await;
+    let mut reports = vec![Report::on("on".into(), wall())];
+    reports.extend((1..=9).map(|device| start(device, &format!("{device}"))));
+    scene.commit(reports).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let ids = scene.heard.ids();
+    assert_eq!(ids, ["on", "1"], "one more is tried, then both wait");
+    is_up.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(scene.handle.drained(Duration::from_secs(10)).await);
+    let ids = scene.heard.ids();
+    assert_eq!(ids[2], "on");
+    assert_eq!(ids.len(), 12, "nothing but these two was sent twice: {ids:?}");
+}
+
+#[tokio::test]
 async fn a_report_refused_often_and_long_enough_is_parked() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(&dir.path().join("gateway.db")).await.unwrap();
@@ -234,7 +289,11 @@ async fn a_report_refused_often_and_long_enough_is_parked() {
     let (address, _) = server(|_| true).await;
     let (mut courier, _handle) = Courier::new(spool.clone(), client(address), "gate".into(), left.clone());
     courier.lanes.insert(Some(mac(1)), VecDeque::from([left[1].clone()]));
-    let refuse = |tries, since: Duration| (tries, Instant::now().checked_sub(since).unwrap());
+    let refuse = |tries, since: Duration| Refusals {
+        tries,
+        since: Instant::now().checked_sub(since).unwrap(),
+        at: Instant::now().checked_sub(since).unwrap(),
+    };
     let began = Instant::now();
     courier.last_taken = Some(began);
     for (tries, since) in [(TRIES, Duration::ZERO), (3, TRIED_FOR)] {
@@ -243,7 +302,9 @@ async fn a_report_refused_often_and_long_enough_is_parked() {
         assert_eq!(spool.parked().await.unwrap(), 0);
         courier.lanes.get_mut(&Some(mac(1))).unwrap().pop_front();
     }
-    courier.refusals.insert(left[0].id, refuse(TRIES, TRIED_FOR));
+    let mut refused_since = refuse(TRIES, TRIED_FOR);
+    refused_since.at = Instant::now();
+    courier.refusals.insert(left[0].id, refused_since);
     let after = began + Duration::from_millis(1);
     courier.landed(left[0].clone(), Landing::Failed(after)).await;
     assert_eq!(
@@ -253,6 +314,7 @@ async fn a_report_refused_often_and_long_enough_is_parked() {
     );
     (courier.away, courier.ready) = (None, VecDeque::new());
     courier.lanes.get_mut(&Some(mac(1))).unwrap().pop_front();
+    courier.last_taken = Some(Instant::now());
     courier.landed(left[0].clone(), Landing::Failed(began)).await;
     assert_eq!(spool.parked().await.unwrap(), 1);
     assert_eq!(courier.ready, [Some(mac(1))], "what is behind it goes on");
