@@ -13,7 +13,7 @@ use kavadam_radius::dynamic::DynamicServer;
 use kavadam_radius::tls::TlsError;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
@@ -327,7 +327,8 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError::Ended`]: a part ended by itself.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), GatewayError> {
-        let (stop, stop_courier) = (CancellationToken::new(), CancellationToken::new());
+        let (stop, stop_engine) = (CancellationToken::new(), CancellationToken::new());
+        let stop_courier = CancellationToken::new();
         let mut parts: JoinSet<&'static str> = JoinSet::new();
         let (gate, changed) = (Arc::clone(&self.guard.gate), Arc::clone(&self.guard.changed));
         // Whoever holds a lease may be heard before anything is served; the engine hears of them when it runs.
@@ -336,7 +337,7 @@ impl Gateway {
         tracing::info!(nas = name, "gateway serves");
 
         let courier = tokio::spawn(self.courier.run(stop_courier.clone()));
-        let mut engine = tokio::spawn(self.engine.run(self.first, stop.clone()));
+        let mut engine = tokio::spawn(self.engine.run(self.first, stop_engine.clone()));
         parts.spawn(named("lease events", self.keeper.run(self.lease_socket, stop.clone())));
         parts.spawn(named("orders", self.orders.run(stop.clone())));
         parts.spawn(named("the door for names", self.names.run(stop.clone())));
@@ -366,13 +367,13 @@ impl Gateway {
             part = parts.join_next() => Some(part.and_then(Result::ok).unwrap_or("a task that panicked")),
             _ = &mut engine => Some("the engine"),
         };
-        stop.cancel();
         if let Some(part) = ended {
+            stop.cancel();
+            stop_engine.cancel();
             stop_courier.cancel();
             return Err(GatewayError::Ended(part));
         }
-        while parts.join_next().await.is_some() {}
-        let engine = engine.await.map_err(|_| GatewayError::Ended("the engine"))?;
+        let engine = wind_down(parts, engine, stop, stop_engine).await?;
         if !self.courier_handle.drained(LAST_DELIVERY).await {
             tracing::info!(
                 waiting = self.courier_handle.backlog(),
@@ -388,6 +389,19 @@ impl Gateway {
         );
         Ok(())
     }
+}
+
+/// Ends the doors and then the engine, which gives what it was: whoever is at a door waits for what the engine has to say.
+pub(crate) async fn wind_down<E>(
+    mut doors: JoinSet<&'static str>,
+    engine: JoinHandle<E>,
+    stop_doors: CancellationToken,
+    stop_engine: CancellationToken,
+) -> Result<E, GatewayError> {
+    stop_doors.cancel();
+    while doors.join_next().await.is_some() {}
+    stop_engine.cancel();
+    engine.await.map_err(|_| GatewayError::Ended("the engine"))
 }
 
 async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {

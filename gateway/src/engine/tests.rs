@@ -201,3 +201,38 @@ async fn an_engine_answers_when_it_comes_round_and_never_when_it_hangs_or_is_gon
     drop(messages);
     assert!(!handle.answers().await, "gone");
 }
+
+#[tokio::test]
+async fn a_stop_lets_a_login_in_progress_be_answered_before_the_engine_ends() {
+    let scene = scene().await;
+    let (reply, waiting) = oneshot::channel();
+    let message = Message::Logon {
+        device: device(1),
+        user_name: "t".into(),
+        credential: Redacted(Credential::Absent),
+        reply,
+    };
+    scene.handle.send(message).await;
+    let (shown, page) = oneshot::channel();
+    let mut doors = tokio::task::JoinSet::new();
+    doors.spawn(async move {
+        shown.send(waiting.await).unwrap();
+        "a door"
+    });
+    let stop = CancellationToken::new();
+    let stopping = tokio::spawn(crate::run::wind_down(
+        doors,
+        scene.engine,
+        stop.clone(),
+        scene.cancel.clone(),
+    ));
+    stop.cancelled().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let grant = Answer::Accept(Box::new(lease(10 * MB)));
+    scene.handle.send(Message::Answered(AskId(2), grant)).await;
+    assert_eq!(soon(page).await.unwrap(), Ok(Told::Online));
+    soon(stopping).await.unwrap().unwrap();
+    assert_eq!(scene.spool.sessions().await.unwrap().len(), 1);
+}
