@@ -344,9 +344,10 @@ impl<K: Kernel> Engine<K> {
         request.nas_port_id = request.mac.and_then(|mac| self.devices.place_of(mac));
         let (client, courier, handle) = (Arc::clone(&self.client), self.courier.clone(), self.handle.clone());
         tokio::spawn(async move {
-            courier.settled(&devices, REPORTS_FIRST).await;
+            let is_settled = courier.settled(&devices, REPORTS_FIRST).await;
             let answer = match client.authenticate(&request).await {
-                Ok(AccessReply::Accept(grant)) => Answer::Accept(Box::new(grant)),
+                Ok(AccessReply::Accept(grant)) if is_settled => Answer::Accept(Box::new(grant)),
+                Ok(AccessReply::Accept(grant)) => Answer::Unsettled(Box::new(grant)),
                 Ok(AccessReply::Reject { message } | AccessReply::Challenge { message, .. }) => Answer::Reject(message),
                 Err(error) => {
                     tracing::debug!(%error, "a question was not answered");

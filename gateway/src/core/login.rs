@@ -112,11 +112,11 @@ impl<K: Kernel> Core<K> {
         }
         let mac = login.device.mac;
         let told = match answer {
-            Answer::Accept(grant) if !self.has_filter(grant.limits.filter) => {
+            Answer::Accept(grant) | Answer::Unsettled(grant) if !self.has_filter(grant.limits.filter) => {
                 self.remember_refusal(mac, login.is_knock, REFUSAL_REMEMBERED, now);
                 Told::Refused(None)
             }
-            Answer::Accept(grant) => {
+            Answer::Accept(grant) | Answer::Unsettled(grant) => {
                 self.refused.remove(&mac);
                 return self.accept(ask, login, *grant, now);
             }

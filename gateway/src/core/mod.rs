@@ -18,7 +18,8 @@
 //!
 //! **Quota.** A pool's limit in the kernel is the sum of what its sessions were granted. At low water (a quarter of the free
 //! octets of the last grant) the pool asks again; when used up it asks once more, and what is then refused, or not raised, ends
-//! every session of the pool. While the server is silent the pool stays closed, is asked for again, and ends after a minute.
+//! every session of the pool. While the server is silent, or raises nothing before it can know what was used, the pool stays closed, is asked for again, and ends
+//! after a minute.
 //! Acct-Terminate-Cause is then NAS-Request (10): RFC 2866 has no word for a quota.
 
 mod address;
@@ -131,6 +132,8 @@ pub enum Input {
 pub enum Answer {
     /// Access-Accept.
     Accept(Box<Grant>),
+    /// Likewise, of a server that may not know yet what the devices have used: it gives no more than it says, and may have more.
+    Unsettled(Box<Grant>),
     /// Access-Reject (or a challenge, which nobody here can answer).
     Reject(Option<String>),
     /// Nothing, in the time allowed.

@@ -14,6 +14,17 @@ use crate::kernel::Kernel;
 /// After silence; the RADIUS client has by then tried for some seconds of its own.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// What it means if an answer raises nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unraised {
+    /// Whoever has used up all is over.
+    End,
+    /// What is left may be used up before anybody asks again.
+    UseUp,
+    /// As much as silence.
+    AskAgain,
+}
+
 impl<K: Kernel> Core<K> {
     /// Reports what the pool has used, then asks for more in the name of the session that has drawn most on it. A pool that is
     /// used up and cannot ask is over.
@@ -83,15 +94,23 @@ impl<K: Kernel> Core<K> {
             .get_mut(&key)
             .and_then(|pool| pool.asking.take_if(|asking| asking.ask == ask))
             .is_some_and(|asking| asking.was_used_up);
+        let is_settled = !matches!(answer, Answer::Unsettled(_));
         match answer {
             // RFC 2865 §1.1: what cannot be given is a refusal.
-            Answer::Accept(grant) if !self.has_filter(grant.limits.filter) => self.refused_more(key, now),
-            Answer::Accept(mut grant) => {
+            Answer::Accept(grant) | Answer::Unsettled(grant) if !self.has_filter(grant.limits.filter) => {
+                self.refused_more(key, now);
+            }
+            Answer::Accept(mut grant) | Answer::Unsettled(mut grant) => {
                 let is_outdated = ask.0 <= session.ordered_after;
                 if is_outdated {
                     grant.limits = after_order(session.row.limits, grant.limits);
                 }
-                self.extended(key, slot, *grant, was_used_up && !is_outdated, now);
+                let unraised = match (is_settled, was_used_up && !is_outdated) {
+                    (false, _) => Unraised::AskAgain,
+                    (true, true) => Unraised::End,
+                    (true, false) => Unraised::UseUp,
+                };
+                self.extended(key, slot, *grant, unraised, now);
                 if let Some(pool) = self.pools.get_mut(&key).filter(|_| is_outdated) {
                     // That it raised nothing means nothing.
                     pool.is_last = false;
@@ -106,7 +125,7 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    fn extended(&mut self, key: PoolKey, slot: Slot, grant: Grant, was_used_up: bool, now: Now) {
+    fn extended(&mut self, key: PoolKey, slot: Slot, grant: Grant, unraised: Unraised, now: Now) {
         let Some(session) = self.sessions.get_mut(&slot) else {
             return;
         };
@@ -116,6 +135,7 @@ impl<K: Kernel> Core<K> {
             session.row.classes = grant.classes;
         }
         let before = self.pools.get(&key).and_then(|pool| pool.limit_octets);
+        let free_before = self.pools.get(&key).map_or(0, |pool| pool.granted_free_octets);
         self.apply_limits(slot, grant.limits, now);
         let after = self.pools.get(&key).and_then(|pool| pool.limit_octets);
         let is_raised = match (before, after) {
@@ -135,8 +155,14 @@ impl<K: Kernel> Core<K> {
         if let Some(pool) = self.pools.get_mut(&key) {
             pool.is_last = !is_raised;
             pool.retry_at = None;
+            if !is_raised && unraised == Unraised::AskAgain {
+                pool.is_last = false;
+                pool.retry_at = Some(now.mono + RETRY);
+                // Low water stays where it was.
+                pool.granted_free_octets = free_before;
+            }
         }
-        if is_used_up && was_used_up && !is_raised {
+        if is_used_up && unraised == Unraised::End && !is_raised {
             self.halt_pool(key, terminate_cause::NAS_REQUEST);
         } else {
             self.judge(key, now);

@@ -246,6 +246,12 @@ impl Scene {
         self.handle(Input::Answered(ask, Answer::Accept(Box::new(grant))));
     }
 
+    /// As it is answered when the reports about what was used have not arrived.
+    fn accept_unsettled(&mut self, grant: Grant) {
+        let (ask, _) = self.question();
+        self.handle(Input::Answered(ask, Answer::Unsettled(Box::new(grant))));
+    }
+
     fn reject(&mut self) {
         let (ask, _) = self.question();
         self.handle(Input::Answered(ask, Answer::Reject(Some("no".into()))));

@@ -72,6 +72,46 @@ fn used_up_and_not_raised_ends() {
 }
 
 #[test]
+fn what_was_not_raised_before_the_server_knew_what_was_used_is_asked_again_for_a_minute() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, 11 * MB);
+    let mut questions = 0;
+    for _ in 0..59 {
+        if !scene.asked.is_empty() {
+            questions += 1;
+            scene.accept_unsettled(lease(10 * MB));
+        }
+        scene.pass(Duration::from_secs(1));
+        assert!(scene.kernel.is_open(mac(1)));
+    }
+    assert!((10..40).contains(&questions), "{questions}");
+    scene.pass(Duration::from_secs(3));
+    assert!(!scene.kernel.is_open(mac(1)), "for a minute, and no longer");
+
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, 11 * MB);
+    scene.accept_unsettled(lease(10 * MB));
+    scene.pass(Duration::from_secs(3));
+    scene.accept(lease(20 * MB));
+    assert_eq!(scene.flow(1, 5 * MB), 5 * MB, "the reports have arrived meanwhile");
+}
+
+#[test]
+fn low_water_is_asked_about_again_if_the_server_did_not_know_what_was_used() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(10 * MB));
+    scene.flow(1, 8 * MB);
+    scene.pass(Duration::from_secs(30));
+    scene.accept_unsettled(lease(10 * MB));
+    assert!(scene.asked.is_empty(), "not at once");
+    scene.pass(Duration::from_secs(3));
+    scene.accept_unsettled(lease(20 * MB));
+    assert_eq!(scene.flow(1, 12 * MB), 12 * MB, "what is raised holds");
+}
+
+#[test]
 fn used_up_and_raised_goes_on() {
     let mut scene = Scene::new();
     scene.online(1, lease(10 * MB));
