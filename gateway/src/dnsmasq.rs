@@ -31,7 +31,8 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
     // No stop-dns-rebind: a state's own network serves names that lead to private addresses. Rebinding is met at our doors,
     // which show a device nothing of itself under a foreign Host, and by the packet filter, which lets no device reach another.
     line("cache-size=10000".into());
-    line("dns-forward-max=1000".into());
+    // Of these strangers have a small part at most: the door for names sees to it.
+    line("dns-forward-max=4096".into());
     if !dns.upstream.is_empty() {
         line("no-resolv".into());
         for server in &dns.upstream {

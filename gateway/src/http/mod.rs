@@ -32,7 +32,7 @@ use signed::{Outcome, Portal};
 use source::Source;
 use throttle::Throttle;
 
-pub(crate) use serve::{listen, listen_udp, serve};
+pub(crate) use serve::{Seats, listen, listen_udp, serve};
 pub use tls::CertificateError;
 pub(crate) use tls::{TlsDoor, load as load_certificate};
 

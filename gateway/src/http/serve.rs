@@ -83,7 +83,7 @@ pub(crate) async fn serve(
     devices: Devices,
     cancel: CancellationToken,
 ) {
-    let seats = Seats::default();
+    let seats = Seats::new(MOST_CONNECTIONS, MOST_PER_SOURCE);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -150,33 +150,36 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     drop(seat);
 }
 
+/// Room for so many, of each source for no more than its share; cheap to clone.
 #[derive(Clone)]
-struct Seats {
+pub(crate) struct Seats {
     all: Arc<Semaphore>,
+    most_per_source: usize,
     by_source: Arc<Mutex<HashMap<Source, usize>>>,
 }
 
-impl Default for Seats {
-    fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            by_source: Arc::default(),
-        }
-    }
-}
-
-struct Seat {
+/// Taken until it is dropped.
+pub(crate) struct Seat {
     _one_of_all: OwnedSemaphorePermit,
     by_source: Arc<Mutex<HashMap<Source, usize>>>,
     source: Source,
 }
 
 impl Seats {
-    fn take(&self, source: Source) -> Option<Seat> {
+    pub fn new(most: usize, most_per_source: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(most)),
+            most_per_source,
+            by_source: Arc::default(),
+        }
+    }
+
+    /// `None`: there is no room, or its share is taken.
+    pub fn take(&self, source: Source) -> Option<Seat> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut taken = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(source).or_default();
-        if *count >= MOST_PER_SOURCE {
+        if *count >= self.most_per_source {
             return None;
         }
         *count += 1;

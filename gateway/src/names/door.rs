@@ -7,22 +7,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answerer, Audience};
 use super::watch::watch_files;
 use crate::config::GatewayConfig;
 use crate::devices::Devices;
-use crate::http::{listen, listen_udp};
+use crate::http::source::Source;
+use crate::http::{Seats, listen, listen_udp};
 use crate::kernel::Naming;
 
-/// Questions under way at once; more are dropped, and asked again. Of those online there are many more.
-const MOST_QUESTIONS: usize = 1024;
-const MOST_CITIZENS_QUESTIONS: usize = 8192;
-/// Connections at once likewise.
-const MOST_CONNECTIONS: usize = 128;
-const MOST_CITIZENS_CONNECTIONS: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A connection of somebody online may ask again for so long (RFC 7766 §6.2.3).
 const CONVERSATION: Duration = Duration::from_secs(30);
@@ -35,9 +29,38 @@ const EXTENDED_OCTETS: usize = 4096;
 const KEPT_FOR: Duration = Duration::from_secs(3);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// What may be under way at once; more is dropped, and asked again.
+struct Bounds {
+    questions: usize,
+    /// Of one device, which may ask what nobody answers.
+    questions_of_one: usize,
+    connections: usize,
+    connections_of_one: usize,
+}
+
+/// Of those online there are many more. What strangers may have under way is a small part of what dnsmasq takes (`dns-forward-max`; of connections some
+/// dozens): the rest is for those online.
+const fn bounds(audience: Audience) -> Bounds {
+    match audience {
+        Audience::Strangers => Bounds {
+            questions: 512,
+            questions_of_one: 16,
+            connections: 32,
+            connections_of_one: 4,
+        },
+        Audience::Citizens => Bounds {
+            questions: 8_192,
+            questions_of_one: 128,
+            connections: 1_024,
+            connections_of_one: 16,
+        },
+    }
+}
+
 /// What is bound, before it serves.
 pub(crate) struct NameDoor<G> {
     answerer: Arc<Answerer<G>>,
+    devices: Devices,
     doors: Vec<Door>,
     resolver: SocketAddr,
 }
@@ -47,8 +70,8 @@ struct Door {
     audience: Audience,
     udp: UdpSocket,
     tcp: TcpListener,
-    room: Arc<Semaphore>,
-    seats: Arc<Semaphore>,
+    room: Seats,
+    seats: Seats,
 }
 
 impl<G: Naming> NameDoor<G> {
@@ -65,27 +88,23 @@ impl<G: Naming> NameDoor<G> {
         );
         let mut doors = Vec::new();
         for (audience, port) in ports {
-            let (questions, connections) = match audience {
-                Audience::Strangers => (MOST_QUESTIONS, MOST_CONNECTIONS),
-                Audience::Citizens => (MOST_CITIZENS_QUESTIONS, MOST_CITIZENS_CONNECTIONS),
-            };
-            let (room, seats) = (
-                Arc::new(Semaphore::new(questions)),
-                Arc::new(Semaphore::new(connections)),
-            );
+            let bounds = bounds(audience);
+            let room = Seats::new(bounds.questions, bounds.questions_of_one);
+            let seats = Seats::new(bounds.connections, bounds.connections_of_one);
             for address in config.lan_addresses() {
                 let address = SocketAddr::new(address, port);
                 doors.push(Door {
                     audience,
                     udp: listen_udp(address)?,
                     tcp: listen(address)?,
-                    room: Arc::clone(&room),
-                    seats: Arc::clone(&seats),
+                    room: room.clone(),
+                    seats: seats.clone(),
                 });
             }
         }
         Ok(Self {
-            answerer: Arc::new(Answerer::new(gate, config, devices)),
+            answerer: Arc::new(Answerer::new(gate, config, devices.clone())),
+            devices,
             doors,
             resolver,
         })
@@ -104,6 +123,7 @@ impl<G: Naming> NameDoor<G> {
             are_citizens_heard |= door.audience == Audience::Citizens;
             let way = Way {
                 answerer: Arc::clone(&self.answerer),
+                devices: self.devices.clone(),
                 audience: door.audience,
                 resolver: self.resolver,
             };
@@ -133,6 +153,7 @@ async fn keep<G: Naming>(answerer: &Answerer<G>) {
 /// From a question to its answer.
 struct Way<G> {
     answerer: Arc<Answerer<G>>,
+    devices: Devices,
     audience: Audience,
     resolver: SocketAddr,
 }
@@ -141,12 +162,19 @@ impl<G> Clone for Way<G> {
     fn clone(&self) -> Self {
         Self {
             answerer: Arc::clone(&self.answerer),
+            devices: self.devices.clone(),
             ..*self
         }
     }
 }
 
-async fn hear<G: Naming>(way: Way<G>, socket: Arc<UdpSocket>, room: Arc<Semaphore>) {
+impl<G> Way<G> {
+    fn source(&self, from: IpAddr) -> Source {
+        Source::of(from, self.devices.find(from).as_ref())
+    }
+}
+
+async fn hear<G: Naming>(way: Way<G>, socket: Arc<UdpSocket>, room: Seats) {
     let mut buffer = vec![
         0;
         match way.audience {
@@ -160,7 +188,7 @@ async fn hear<G: Naming>(way: Way<G>, socket: Arc<UdpSocket>, room: Arc<Semaphor
             continue;
         };
         let question = buffer.get(..length).unwrap_or_default().to_vec();
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+        let Some(seat) = room.take(way.source(from.ip())) else {
             continue;
         };
         let (way, socket) = (way.clone(), Arc::clone(&socket));
@@ -170,18 +198,18 @@ async fn hear<G: Naming>(way: Way<G>, socket: Arc<UdpSocket>, room: Arc<Semaphor
             if let Ok(Ok(Some(answer))) = tokio::time::timeout(PATIENCE, answer).await {
                 _ = socket.send_to(&answer, from).await;
             }
-            drop(permit);
+            drop(seat);
         });
     }
 }
 
-async fn accept<G: Naming>(way: Way<G>, listener: TcpListener, seats: Arc<Semaphore>) {
+async fn accept<G: Naming>(way: Way<G>, listener: TcpListener, seats: Seats) {
     loop {
         let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let Ok(permit) = Arc::clone(&seats).try_acquire_owned() else {
+        let Some(seat) = seats.take(way.source(from.ip())) else {
             continue;
         };
         let way = way.clone();
@@ -191,7 +219,7 @@ async fn accept<G: Naming>(way: Way<G>, listener: TcpListener, seats: Arc<Semaph
                 Audience::Citizens => CONVERSATION,
             };
             _ = tokio::time::timeout(patience, converse(&way, stream, from.ip())).await;
-            drop(permit);
+            drop(seat);
         });
     }
 }

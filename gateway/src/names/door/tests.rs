@@ -95,6 +95,9 @@ async fn doors(padding: usize) -> Doors {
         let mut buffer = [0; 512];
         loop {
             let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
+            if buffer[..length].windows(6).any(|some| some == b"silent") {
+                continue;
+            }
             udp.send_to(&answered(&buffer[..length], padding), from).await.unwrap();
         }
     });
@@ -102,6 +105,13 @@ async fn doors(padding: usize) -> Doors {
         loop {
             let (mut stream, _) = tcp.accept().await.unwrap();
             let question = read_framed(&mut stream, 512).await.unwrap();
+            if question.windows(6).any(|some| some == b"silent") {
+                tokio::spawn(async move {
+                    tokio::time::sleep(PATIENCE).await;
+                    drop(stream);
+                });
+                continue;
+            }
             write_framed(&mut stream, &answered(&question, padding)).await.unwrap();
         }
     });
@@ -300,6 +310,64 @@ async fn those_online_are_led_here_only_while_somebody_answers() {
     doors.stop.cancel();
     doors.task.await.unwrap();
     assert_eq!(*doors.opened.is_kept.lock().unwrap(), Some(false));
+}
+
+/// A device's questions over UDP, from its own socket, the same one so often; whether one of them is answered in time.
+async fn is_answered(from: [u8; 4], door: SocketAddr, (count, name): (usize, &str), patience: Duration) -> bool {
+    let socket = UdpSocket::bind(SocketAddr::from((from, 0))).await.unwrap();
+    for at in 0..count {
+        socket.send_to(&asked(name, TYPE::A), door).await.unwrap();
+        if at % 32 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let mut buffer = [0; 512];
+    tokio::time::timeout(patience, socket.recv(&mut buffer)).await.is_ok()
+}
+
+#[tokio::test]
+async fn whose_questions_find_no_answer_takes_no_room_from_others() {
+    let doors = doors(0).await;
+    for (number, ip) in [(1, [127, 0, 0, 2]), (1, [127, 0, 0, 3]), (2, [127, 0, 0, 4])] {
+        doors.devices.lease(Mac([2, 0, 0, 0, 0, number]), ip.into());
+    }
+    for (door, audience) in [
+        (doors.strangers, Audience::Strangers),
+        (doors.citizens, Audience::Citizens),
+    ] {
+        let flood = (bounds(audience).questions_of_one + 20, "silent.example.net");
+        let moment = Duration::from_millis(200);
+        assert!(!is_answered([127, 0, 0, 2], door, flood, moment).await);
+        let one = (1, "www.example.net");
+        assert!(!is_answered([127, 0, 0, 3], door, one, moment).await, "the same device");
+        assert!(is_answered([127, 0, 0, 4], door, one, PATIENCE).await, "another");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_has_its_share_of_connections_for_questions() {
+    let doors = doors(0).await;
+    for (number, ip) in [(1, [127, 0, 0, 2]), (2, [127, 0, 0, 4])] {
+        doors.devices.lease(Mac([2, 0, 0, 0, 0, number]), ip.into());
+    }
+    let connect = async |from: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(doors.strangers).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..bounds(Audience::Strangers).connections_of_one {
+        let mut stream = connect([127, 0, 0, 2]).await;
+        let silent = asked("silent.example.net", TYPE::A);
+        write_framed(&mut stream, &silent).await.unwrap();
+        held.push(stream);
+    }
+    let is_answered = async |mut stream: TcpStream| {
+        let question = asked("www.example.net", TYPE::A);
+        write_framed(&mut stream, &question).await.is_ok() && read_framed(&mut stream, 65_535).await.is_ok()
+    };
+    assert!(!is_answered(connect([127, 0, 0, 2]).await).await, "one too many");
+    assert!(is_answered(connect([127, 0, 0, 4]).await).await, "another device");
 }
 
 #[tokio::test]
