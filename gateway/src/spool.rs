@@ -17,7 +17,7 @@ use sqlx::{Row as _, SqliteConnection};
 use crate::core::SessionRow;
 use crate::report::{Kind, Report};
 
-/// Reports that may wait; beyond it Interims are dropped, which later reports make good. Starts and Stops never are.
+/// Reports that may wait; beyond it Interims are dropped that take no other's place, which later reports make good. Starts and Stops never are.
 const MOST_WAITING: u64 = 1_000_000;
 
 const SCHEMA: &str = "
@@ -139,11 +139,14 @@ impl Spool {
         let waiting = self.count.load(Ordering::Relaxed);
         for report in &changes.reports {
             let mut report = report.clone();
-            if !report.id.is_empty() {
-                done.replaced
-                    .extend(replace_interims(&mut tx, &mut report, in_flight).await?);
-            }
-            if report.kind == Kind::Interim && waiting > MOST_WAITING {
+            let replaced = if report.id.is_empty() {
+                Vec::new()
+            } else {
+                replace_interims(&mut tx, &mut report, in_flight).await?
+            };
+            let takes_a_place = !replaced.is_empty();
+            done.replaced.extend(replaced);
+            if report.kind == Kind::Interim && waiting > MOST_WAITING && !takes_a_place {
                 continue;
             }
             let id = sqlx::query("INSERT INTO report (session, is_interim, body) VALUES ($1, $2, $3)")

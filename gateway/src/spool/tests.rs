@@ -187,6 +187,21 @@ async fn counts_what_waits_and_not_what_has_gone() {
 }
 
 #[tokio::test]
+async fn where_too_many_wait_an_interim_takes_the_place_of_the_one_before_and_no_other_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(&dir.path().join("gateway.db")).await.unwrap();
+    spool
+        .commit(&changes(vec![report("a", Kind::Interim, 1)]), &[])
+        .await
+        .unwrap();
+    spool.count.store(MOST_WAITING + 1, Ordering::Relaxed);
+    let reports = vec![report("a", Kind::Interim, 2), report("b", Kind::Interim, 5)];
+    let committed = spool.commit(&changes(reports), &[]).await.unwrap();
+    assert_eq!((committed.replaced.len(), committed.waiting.len()), (1, 1));
+    assert_eq!(bodies(&spool).await, [("a".into(), Kind::Interim, 2)]);
+}
+
+#[tokio::test]
 async fn refuses_a_file_that_is_no_spool() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("gateway.db");
