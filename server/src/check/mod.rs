@@ -21,7 +21,7 @@ use crate::config::Config;
 /// Looks, prints, and fails if something must be put right.
 pub async fn check(path: &Path) -> ExitCode {
     let mut findings = Findings::default();
-    machine::check_forwarding(&mut findings);
+    machine::check_shut(&mut findings);
     let correct = format!("correct {}", path.display());
     match Config::examine(path) {
         Err(problem) => {
@@ -140,19 +140,7 @@ async fn look_at_gates(config: &Config, access: &Access, findings: &mut Findings
 
 /// Forwarding, and whether the kernel takes our rules (`nft --check` changes nothing).
 fn check_kernel(rules: &str, has_ipv6: bool, findings: &mut Findings) {
-    let mut keys = vec![("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward")];
-    if has_ipv6 {
-        keys.push(("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"));
-    }
-    for (key, path) in keys {
-        match std::fs::read_to_string(path) {
-            Ok(value) if value.trim() == "1" => findings.good(&format!("{key} is on")),
-            _ => findings.bad(
-                &format!("{key} is off: nothing will be forwarded"),
-                &format!("echo '{key} = 1' > /etc/sysctl.d/60-kavadam.conf && sysctl --system"),
-            ),
-        }
-    }
+    machine::check_forwarding(has_ipv6, |path| std::fs::read_to_string(path).ok(), findings);
     let nft = Command::new("nft")
         .args(["--check", "-f", "-"])
         .stdin(Stdio::piped())
