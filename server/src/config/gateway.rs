@@ -311,6 +311,15 @@ pub(super) fn secrets(file: &File) -> anyhow::Result<(Zeroizing<String>, Zeroizi
     Ok((nas?, uam?))
 }
 
+/// Where strangers are sent. Portal and gate spell it alike, since the signature of each redirect covers it.
+fn portal_url(file: &File) -> anyhow::Result<kavadam_portal::PublicUrl> {
+    let (key, url) = match file.gateway.portal_url.as_str() {
+        "" => ("portal.public_url", &file.portal.public_url),
+        _ => ("gateway.portal_url", &file.gateway.portal_url),
+    };
+    url.parse().context(key)
+}
+
 pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::Result<GatewayConfig> {
     let gateway = &file.gateway;
     let servers = gateway.radius.auth_servers.iter().zip(&gateway.radius.acct_servers);
@@ -362,10 +371,7 @@ pub(super) fn build(file: &File, secret: Secret, uam_secret: Secret) -> anyhow::
             .into_iter()
             .chain(gateway.local_ports.iter().copied())
             .collect(),
-        portal_url: match gateway.portal_url.as_str() {
-            "" => file.portal.public_url.clone(),
-            url => url.to_owned(),
-        },
+        portal_url: portal_url(file)?.origin().to_owned(),
         uam_secret,
         is_strict: gateway.strict,
         admits_ipv6_only: gateway.admit_ipv6_only,

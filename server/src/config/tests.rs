@@ -170,6 +170,20 @@ fn figures_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn a_slash_at_the_end_of_the_portals_address_is_in_no_redirect() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = |text: &str| {
+        let path = dir.path().join("kavadam.toml");
+        std::fs::write(&path, format!("{NO_MESSAGES}{text}")).unwrap();
+        Config::load(&path).unwrap().gateway_outline().unwrap().portal_url
+    };
+    let plain = "http://10.80.0.1:8081";
+    assert_eq!(url("portal.public_url = 'http://10.80.0.1:8081/'"), plain);
+    assert_eq!(url("gateway.portal_url = 'http://10.80.0.1:8081/'"), plain);
+    assert_eq!(url(""), plain);
+}
+
+#[test]
 fn a_centre_is_not_asked_for_a_gateways_values() {
     complains_of("role = 'centre'\ngateway.lan_if = 'a b'", &[]);
 }
