@@ -107,16 +107,18 @@ impl Access {
             return Ok(Err((Reason::UnsupportedMethod, language)));
         }
         match login::ticket_id(&request.user_name) {
-            Some(id) => self.redeem_ticket(tx, request, &id, proof, now).await,
+            Some(id) => self.redeem_ticket(tx, request, nas.site_id, &id, proof, now).await,
             None => self.log_in_by_number(tx, request, nas.site_id, proof, now).await,
         }
     }
 
-    /// A ticket is good once, for a minute, for its device at its gate. Which of these failed is nobody's business.
+    /// A ticket is good once, for a minute, for its device at its gate. Which of these failed is nobody's business. Only now is it known that
+    /// the device is in the hand of whoever proved the number: it is remembered, where that was just now.
     async fn redeem_ticket(
         &self,
         tx: &mut Tx,
         request: &AuthorizeRequest,
+        site: SiteId,
         id: &[u8; 16],
         proof: &Proof,
         now: Timestamp,
@@ -134,7 +136,13 @@ impl Access {
         if !tx.use_ticket(id, now).await? {
             return refused;
         }
-        Ok(Ok((tx.lock_subscriber(ticket.subscriber_id).await?, proven)))
+        let subscriber = tx.lock_subscriber(ticket.subscriber_id).await?;
+        // A code entered a second time gives a ticket as late as this.
+        let is_fresh = |at: Timestamp| now.since(at) < 2 * self.settings().ticket_life;
+        if subscriber.consent_at.is_some_and(is_fresh) {
+            login::remember(tx, &subscriber, site, ticket.mac, now).await?;
+        }
+        Ok(Ok((subscriber, proven)))
     }
 }
 

@@ -142,7 +142,8 @@ impl Access {
         ]
     }
 
-    /// Checks a code and makes a ticket for it. The try is committed before anybody learns whether it was right.
+    /// Checks a code and makes a ticket for it. The try is committed before anybody learns whether it was right. A device that was not seen
+    /// is its owner's only once the gate has had the ticket from it: the code may have been typed into a link that somebody else passed on.
     ///
     /// # Errors
     /// The service is out of order; no try was lost.
@@ -166,7 +167,10 @@ impl Access {
             tx.commit().await?;
             return Ok(Verified::Refused(reason));
         }
-        let subscriber = welcome(&mut tx, &row, visit.mac, now).await?;
+        let subscriber = know(&mut tx, &row, now).await?;
+        if visit.is_seen {
+            remember(&mut tx, &subscriber, row.site_id, visit.mac, now).await?;
+        }
         self.give_ticket(tx, subscriber.id, visit, now).await
     }
 
@@ -352,6 +356,13 @@ pub(crate) async fn welcome(
     mac: Mac,
     now: Timestamp,
 ) -> Result<SubscriberRow, AccessError> {
+    let subscriber = know(tx, row, now).await?;
+    remember(tx, &subscriber, row.site_id, mac, now).await?;
+    Ok(subscriber)
+}
+
+/// Somebody proved a number: the subscriber, made if new.
+async fn know(tx: &mut Tx, row: &ChallengeRow, now: Timestamp) -> Result<SubscriberRow, AccessError> {
     let alias = fresh_alias();
     let found = tx.ensure_subscriber(&row.number, &alias, row.language, now).await?;
     // Every column is saved: what an administrator is changing this instant must be read first.
@@ -359,7 +370,6 @@ pub(crate) async fn welcome(
     subscriber.language = row.language;
     subscriber.consent_at = Some(now);
     tx.save_subscriber(&subscriber).await?;
-    remember(tx, &subscriber, row.site_id, mac, now).await?;
     Ok(subscriber)
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kavadam_access::api::*;
 use kavadam_domain::{Language, Mac, Reason, SiteId};
-use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
+use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
 cases! {
     a_block_that_comes_while_a_code_is_entered_stands,
@@ -28,6 +28,8 @@ cases! {
     who_comes_back_to_a_dead_code_can_ask_for_another,
     a_code_is_no_step_of_another_device_or_site,
     the_page_knows_what_became_of_the_message,
+    a_code_typed_into_somebody_elses_link_brings_that_device_nothing,
+    a_device_that_was_not_seen_is_remembered_from_its_login_at_the_gate,
     a_used_ticket_is_refused_in_its_owners_language,
     of_many_uses_of_a_ticket_at_once_one_is_good,
     of_many_uses_of_a_voucher_at_once_one_is_good,
@@ -290,6 +292,61 @@ async fn the_page_knows_what_became_of_the_message(database: Database) {
     tx.finish_sms(sms.id, Some(lab.now), "accepted").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(message(&lab).await, Message::Sent);
+}
+
+/// At a portal that does not see devices, somebody passes on the link that his own device was given.
+async fn a_code_typed_into_somebody_elses_link_brings_that_device_nothing(database: Database) {
+    let lab = Lab::new(database, &plan(20 * MB)).await;
+    let theirs = Visit {
+        is_seen: false,
+        ..lab.visit(OTHER_MAC)
+    };
+    let started = lab.access.start_login(&theirs, NUMBER, true, lab.now).await.unwrap();
+    assert!(matches!(started, Started::Sent(_)));
+    let code = lab.code(OTHER_MAC).await;
+    let Verified::Ticket(ticket) = lab.access.verify_code(&theirs, &code, lab.now).await.unwrap() else {
+        panic!("no ticket")
+    };
+    let reason = refused(lab.authorize(OTHER_MAC, Service::CallCheck, "mac", "s1").await);
+    assert_eq!(reason, Reason::UnknownDevice, "the device that the link was for");
+    assert_eq!(step(&lab, &theirs).await, Step::Number);
+    assert!(matches!(
+        lab.access.reconnect(&theirs, lab.now).await.unwrap(),
+        Verified::Refused(Reason::UnknownDevice)
+    ));
+    let reason = refused(lab.logon(MAC, &ticket, "s2").await);
+    assert_eq!(
+        reason,
+        Reason::BadCredential,
+        "the device that brings the ticket to the gate"
+    );
+}
+
+async fn a_device_that_was_not_seen_is_remembered_from_its_login_at_the_gate(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    let visit = Visit {
+        is_seen: false,
+        ..lab.visit(MAC)
+    };
+    lab.access.start_login(&visit, NUMBER, true, lab.now).await.unwrap();
+    let code = lab.code(MAC).await;
+    let Verified::Ticket(ticket) = lab.access.verify_code(&visit, &code, lab.now).await.unwrap() else {
+        panic!("no ticket")
+    };
+    granted(lab.logon(MAC, &ticket, "s1").await);
+    lab.report(AccountingKind::Stop(1), "s1", MB, 60).await;
+    granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
+    lab.report(AccountingKind::Stop(1), "s2", MB, 60).await;
+    // To come back without a code proves nothing anew: the fortnight goes on as it was.
+    lab.pass(Duration::from_hours(13 * 24));
+    let Verified::Ticket(ticket) = lab.access.reconnect(&visit, lab.now).await.unwrap() else {
+        panic!("not remembered")
+    };
+    granted(lab.logon(MAC, &ticket, "s3").await);
+    lab.report(AccountingKind::Stop(1), "s3", MB, 60).await;
+    lab.pass(Duration::from_hours(2 * 24));
+    let reason = refused(lab.authorize(MAC, Service::CallCheck, "mac", "s4").await);
+    assert_eq!(reason, Reason::UnknownDevice);
 }
 
 async fn a_used_ticket_is_refused_in_its_owners_language(database: Database) {

@@ -157,7 +157,9 @@ impl Fault {
         ErrorPage {
             title: self.kind.title(),
             says_how: is_lost && self.kind != Kind::Expired,
-            prelogin: gateway.map(prelogin_url).or_else(|| is_astray.then(|| "/".to_owned())),
+            prelogin: gateway
+                .map(|gateway| prelogin_url(gateway, None))
+                .or_else(|| is_astray.then(|| "/".to_owned())),
             retry: self.retry.clone(),
         }
     }

@@ -54,6 +54,7 @@ impl Guest {
             site: nas.site,
             mac: token.mac,
             ip: token.ip,
+            is_seen: portal.config().sees_devices && peer == Some(token.ip),
             language: token.language,
             offline_at: (!token.is_open).then_some(token.issued),
         };

@@ -9,8 +9,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use hmac::{Hmac, Mac as _};
+use kavadam_access::api::Ticket;
 use kavadam_domain::{Language, Mac, Timestamp};
 use sha2::Sha256;
 
@@ -59,6 +60,12 @@ const IS_OPEN: u8 = 1;
 const HAS_CHALLENGE: u8 = 2;
 const GATEWAY_IS_V6: u8 = 4;
 const DEVICE_IS_V6: u8 = 8;
+
+/// What a browser brings back from the gate for a ticket that waits for it: nobody else can know it.
+pub fn mark_of(ticket: &Ticket, key: &TokenKey) -> String {
+    // No token begins like this, whose first octet is the version.
+    HEXLOWER.encode(&seal_of(key, &[b"ticket ", ticket.user_name.as_bytes()].concat()))
+}
 
 impl VisitToken {
     /// The sealed text.

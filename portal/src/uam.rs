@@ -43,6 +43,8 @@ pub struct Arrival {
     pub challenge: Option<[u8; 16]>,
     /// `reply`: the Reply-Message of a refusal.
     pub reply: Option<String>,
+    /// `userurl`: where the browser wanted to go, or the mark that we sent with it to the gate.
+    pub mark: Option<String>,
 }
 
 /// RFC 2865 §5: an attribute holds at most 253 octets.
@@ -71,6 +73,7 @@ impl Arrival {
             gateway: SocketAddr::new(params.get("uamip")?.parse().ok()?, port),
             challenge: params.get("challenge").and_then(read_challenge),
             reply: params.get("reply").map(str::to_owned).filter(|reply| !reply.is_empty()),
+            mark: params.get("userurl").map(str::to_owned),
         })
     }
 }
@@ -97,8 +100,14 @@ pub fn is_signed(origin: &str, path: &str, query: &str, uam_secret: &[u8]) -> bo
 }
 
 /// The gate's address for a login with this ticket: CHAP over HTTP, identifier 0, with the challenge bound to the
-/// secret that the gate and we share.
-pub fn logon_url(gateway: SocketAddr, challenge: &[u8; 16], uam_secret: &[u8], ticket: &Ticket) -> String {
+/// secret that the gate and we share. A mark comes back as `userurl`, whatever becomes of the login.
+pub fn logon_url(
+    gateway: SocketAddr,
+    challenge: &[u8; 16],
+    uam_secret: &[u8],
+    ticket: &Ticket,
+    mark: Option<&str>,
+) -> String {
     let bound = Md5::new().chain_update(challenge).chain_update(uam_secret).finalize();
     let response = Md5::new()
         .chain_update([0])
@@ -106,15 +115,17 @@ pub fn logon_url(gateway: SocketAddr, challenge: &[u8; 16], uam_secret: &[u8], t
         .chain_update(bound)
         .finalize();
     format!(
-        "http://{gateway}/logon?username={}&response={}",
+        "http://{gateway}/logon?username={}&response={}{}",
         utf8_percent_encode(&ticket.user_name, NON_ALPHANUMERIC),
-        HEXLOWER.encode(&response)
+        HEXLOWER.encode(&response),
+        mark.map_or_else(String::new, |mark| format!("&userurl={mark}"))
     )
 }
 
-/// The gate's address that redirects here with a fresh challenge.
-pub fn prelogin_url(gateway: SocketAddr) -> String {
-    format!("http://{gateway}/prelogin")
+/// The gate's address that redirects here with a fresh challenge, and with the mark as `userurl`.
+pub fn prelogin_url(gateway: SocketAddr, mark: Option<&str>) -> String {
+    let query = mark.map_or_else(String::new, |mark| format!("?userurl={mark}"));
+    format!("http://{gateway}/prelogin{query}")
 }
 
 #[cfg(test)]
@@ -190,7 +201,7 @@ mod tests {
         };
         let bound = Md5::digest([&[1; 16][..], SECRET].concat());
         let response = Md5::digest([&[0][..], b"secret", &bound].concat());
-        let url = logon_url("[fd00:80::1]:3990".parse().unwrap(), &[1; 16], SECRET, &ticket);
+        let url = logon_url("[fd00:80::1]:3990".parse().unwrap(), &[1; 16], SECRET, &ticket, None);
         let expected = format!(
             "http://[fd00:80::1]:3990/logon?username=t%2Da%2Fb%26c&response={}",
             HEXLOWER.encode(&response)

@@ -102,6 +102,7 @@ async fn centre() -> Centre {
         site,
         mac: MAC,
         ip: "10.80.1.1".parse().unwrap(),
+        is_seen: true,
         language: Language::En,
         offline_at: None,
     };

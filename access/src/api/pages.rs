@@ -7,7 +7,7 @@ use kavadam_domain::plan::Period;
 use kavadam_domain::{Language, Mac, NasId, Reason, SiteId, Timestamp};
 use zeroize::Zeroizing;
 
-/// A device in front of a portal page, proven by the gate's signed redirect.
+/// A device that a portal page is about, by the gate's signed redirect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visit {
     /// The gate that sent it here.
@@ -18,6 +18,9 @@ pub struct Visit {
     pub mac: Mac,
     /// Its address at the gate.
     pub ip: IpAddr,
+    /// The request came from that address: who sent it has the device in hand. Otherwise it may have come from whoever opened a link that
+    /// somebody else passed on, and only the gate will know.
+    pub is_seen: bool,
     /// The language it reads.
     pub language: Language,
     /// When its gate said that it is not online; absent where the gate said that it is.

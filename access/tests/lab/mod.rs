@@ -141,6 +141,7 @@ impl Lab {
             site: self.site,
             mac,
             ip: "10.80.1.1".parse().unwrap(),
+            is_seen: true,
             language: Language::En,
             offline_at: None,
         }

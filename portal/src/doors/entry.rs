@@ -73,7 +73,10 @@ async fn arrive<C: Citizen>(portal: &Portal<C>, headers: &HeaderMap, query: &Que
     let guest = believe(portal, headers, query, &arrival).await?;
     if arrival.outcome == Outcome::NotYet
         && arrival.challenge.is_some()
-        && let Some(ticket) = portal.memory().take_ticket(guest.visit.nas, guest.visit.mac, guest.now)
+        && let Some(ticket) =
+            portal
+                .memory()
+                .take_ticket(guest.visit.nas, guest.visit.mac, arrival.mark.as_deref(), guest.now)
     {
         return Ok(log_in_at_gate(portal, &guest, ticket));
     }
@@ -82,9 +85,12 @@ async fn arrive<C: Citizen>(portal: &Portal<C>, headers: &HeaderMap, query: &Que
     if arrival.outcome == Outcome::Failed
         && reason == Some(Reason::BadCredential)
         && let Some(challenge) = arrival.challenge
-        && let Some(ticket) = portal.memory().take_sent(guest.visit.nas, guest.visit.mac, guest.now)
+        && let Some(ticket) =
+            portal
+                .memory()
+                .take_sent(guest.visit.nas, guest.visit.mac, arrival.mark.as_deref(), guest.now)
     {
-        let url = logon_url(guest.token.gateway, &challenge, &guest.nas.uam_secret, &ticket);
+        let url = logon_url(guest.token.gateway, &challenge, &guest.nas.uam_secret, &ticket, None);
         return Ok(lead_to_gate(portal, &guest, url));
     }
     match arrival.outcome {

@@ -15,6 +15,7 @@ use crate::guest::Guest;
 use crate::pages::ConnectingPage;
 use crate::render::Frame;
 use crate::router::Portal;
+use crate::token::mark_of;
 use crate::uam::{logon_url, prelogin_url};
 
 /// 303: whatever was sent, go and GET this. Every POST ends here, so that reloading sends nothing twice.
@@ -25,14 +26,18 @@ fn see_other(location: &str) -> Response {
 /// Sends the device to its gate with a ticket; by way of a fresh challenge, if the one at hand may be too old.
 fn log_in_at_gate<C: Citizen>(portal: &Portal<C>, guest: &Guest, ticket: Ticket) -> Response {
     let Guest { token, visit, now, .. } = guest;
+    // Whoever is not seen may be about somebody else's device, who must not come and fetch the ticket.
+    let mark = (!visit.is_seen).then(|| mark_of(&ticket, &portal.config().token_key));
     let is_fresh = now.since(token.issued) < portal.config().challenge_lifetime;
     if let Some(challenge) = token.challenge.filter(|_| is_fresh) {
-        portal.memory().keep_sent(visit.nas, visit.mac, ticket.clone(), *now);
-        let url = logon_url(token.gateway, &challenge, &guest.nas.uam_secret, &ticket);
+        let secret = &guest.nas.uam_secret;
+        let url = logon_url(token.gateway, &challenge, secret, &ticket, mark.as_deref());
+        portal.memory().keep_sent(visit.nas, visit.mac, ticket, mark, *now);
         return lead_to_gate(portal, guest, url);
     }
-    portal.memory().keep_ticket(visit.nas, visit.mac, ticket, *now);
-    lead_to_gate(portal, guest, prelogin_url(token.gateway))
+    let url = prelogin_url(token.gateway, mark.as_deref());
+    portal.memory().keep_ticket(visit.nas, visit.mac, ticket, mark, *now);
+    lead_to_gate(portal, guest, url)
 }
 
 /// A form may be redirected to where `form-action` says, which cannot name an IPv6 address: to such a gate a page leads.

@@ -8,7 +8,7 @@ use kavadam_domain::Reason;
 
 use super::visits::{GATE, logon, returning};
 use crate::config::{PortalConfig, TokenKey};
-use crate::testing::{NOW, ORIGIN, Scene, pending, redirect, status};
+use crate::testing::{NOW, ORIGIN, Scene, pending, redirect, signed, status};
 use crate::token::VisitToken;
 
 #[tokio::test]
@@ -99,6 +99,52 @@ async fn a_ticket_whose_challenge_somebody_else_used_up_is_sent_once_more() {
     assert_eq!(scene.get(&failed).await.header("location"), logon());
     let page = scene.get(&failed).await;
     assert!(page.text().contains("Not connected"), "not for ever");
+}
+
+/// The gate's redirect of the device that is asked for here, with what a browser brought along.
+fn brought_back(res: &str, userurl: &str) -> String {
+    signed(&format!(
+        "res={res}&uamip=10.80.0.1&uamport=3990&challenge=000102030405060708090a0b0c0d0e0f&mac=02-00-00-00-00-01\
+         &ip=10.80.1.2&nasid=gate-1&userurl={userurl}&reply=That+login+is+no+longer+valid.+Please+log+in+again."
+    ))
+}
+
+/// The code is typed into a link that the device's owner passed on: his device comes by itself and must not get what another browser earned.
+#[tokio::test]
+async fn where_devices_are_not_seen_a_ticket_waits_for_the_browser_that_earned_it() {
+    let scene = Scene::configured(|| NOW, |config| config.sees_devices = false);
+    let v = scene.arrive().await;
+    let sent = scene.post("/code", format!("v={v}&code=123456")).await;
+    let mark = sent.header("location").strip_prefix(&format!("{}&userurl=", logon()));
+    let mark = mark.expect("the mark goes along").to_owned();
+    for other in ["", "http%3A%2F%2Fexample.org%2F", &"0".repeat(mark.len())] {
+        let page = scene.get(&brought_back("failed", other)).await;
+        assert_eq!(page.status, StatusCode::OK, "{other}: {}", page.header("location"));
+    }
+    assert_eq!(
+        scene.get(&brought_back("failed", &mark)).await.header("location"),
+        logon()
+    );
+
+    // The same with a challenge that was answered before.
+    let opened = scene.get(&redirect("logoff", "")).await;
+    let v = opened.header("location").split("v=").nth(1).unwrap().to_owned();
+    let token = VisitToken::open(&v, &TokenKey::new([7; 32]), Duration::from_mins(1), NOW).unwrap();
+    let old = VisitToken {
+        challenge: None,
+        ..token
+    };
+    let v = old.seal(&TokenKey::new([7; 32]));
+    let sent = scene.post("/code", format!("v={v}&code=123456")).await;
+    let mark = sent
+        .header("location")
+        .strip_prefix(&format!("http://{GATE}/prelogin?userurl="));
+    let mark = mark.expect("the mark goes along").to_owned();
+    assert_eq!(scene.get(&redirect("notyet", "")).await.status, StatusCode::OK);
+    assert_eq!(
+        scene.get(&brought_back("notyet", &mark)).await.header("location"),
+        format!("{}&userurl={mark}", logon())
+    );
 }
 
 #[tokio::test]

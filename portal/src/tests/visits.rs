@@ -16,7 +16,7 @@ pub(super) const GATE: &str = "10.80.0.1:3990";
 
 pub(super) fn logon() -> String {
     let challenge = std::array::from_fn(|i| u8::try_from(i).unwrap());
-    logon_url(GATE.parse().unwrap(), &challenge, SECRET, &ticket())
+    logon_url(GATE.parse().unwrap(), &challenge, SECRET, &ticket(), None)
 }
 
 pub(super) fn returning() -> Step {

@@ -43,6 +43,7 @@ pub fn visit(nas: NasId, site: SiteId, mac: Mac, ip: Ipv4Addr) -> Visit {
         site,
         mac,
         ip: ip.into(),
+        is_seen: true,
         language: Language::En,
         offline_at: None,
     }
