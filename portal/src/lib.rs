@@ -45,4 +45,4 @@ mod uam;
 pub use citizen::Citizen;
 pub use config::{InvalidUrl, PerLanguage, PortalConfig, PublicUrl, TokenKey};
 pub use router::router;
-pub use serve::serve;
+pub use serve::{Peers, serve};

@@ -14,41 +14,70 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use kavadam_sockets::until_answered;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Connections altogether.
 const MOST_CONNECTIONS: usize = 4_096;
-/// Connections of one address: a browser opens six. Behind a translating gate many devices share one address, so this
-/// is generous there, and no more than a second line.
-const MOST_PER_ADDRESS: usize = 64;
-/// For the request line and headers of each request, and between requests.
+/// Connections of one device: a browser opens six.
+const MOST_PER_DEVICE: usize = 64;
+/// Connections of a gate, behind whose address all its devices are: two of them must not keep the others out.
+const MOST_PER_GATE: usize = 1_024;
+/// For the request line and headers of each request.
 const HEADER_DEADLINE: Duration = Duration::from_secs(15);
+/// Between an answer and the next request: a seat is not for whoever reads.
+const IDLE: Duration = Duration::from_secs(3);
 /// For everything on one connection.
 const CONNECTION_LIFETIME: Duration = Duration::from_mins(3);
 /// After `shutdown`, answers in progress get this long.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Whose address a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// A device each.
+    Devices,
+    /// Gates, which translate the addresses of many devices to their own.
+    Gates,
+}
+
+impl Peers {
+    const fn most_connections(self) -> usize {
+        match self {
+            Self::Devices => MOST_PER_DEVICE,
+            Self::Gates => MOST_PER_GATE,
+        }
+    }
+}
+
 /// How long a connection may take.
 #[derive(Clone, Copy)]
 struct Patience {
     header: Duration,
+    idle: Duration,
     lifetime: Duration,
 }
 
-/// Serves `router` on `listener` until `shutdown` completes, then lets answers in progress finish.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+/// Serves `router` on `listener` until `shutdown` completes, then lets answers in progress finish. One address gets so many connections at once
+/// as suits `peers`: 64 for a device, 1,024 for a gate.
+pub async fn serve(listener: TcpListener, router: Router, peers: Peers, shutdown: impl Future<Output = ()>) {
     let patience = Patience {
         header: HEADER_DEADLINE,
+        idle: IDLE,
         lifetime: CONNECTION_LIFETIME,
     };
-    serve_within(patience, listener, router, shutdown).await;
+    serve_within(patience, Seats::of(peers), listener, router, shutdown).await;
 }
 
-async fn serve_within(patience: Patience, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-    let seats = Seats::default();
+async fn serve_within(
+    patience: Patience,
+    seats: Seats,
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     tokio::pin!(shutdown);
     loop {
@@ -87,10 +116,18 @@ async fn attend(
 ) {
     let asked = CancellationToken::new();
     let asks = asked.clone();
+    let (answers, answered) = watch::channel(false);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         asks.cancel();
+        answers.send_replace(false);
+        let answers = answers.clone();
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        let answer = router.clone().oneshot(request.map(axum::body::Body::new));
+        async move {
+            let answer = answer.await;
+            answers.send_replace(true);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -98,24 +135,45 @@ async fn attend(
         .max_buf_size(16 * 1_024)
         .serve_connection(TokioIo::new(stream), service);
     // An error here is a device that left or spoke something else than HTTP: its own business.
-    let served = until_answered(connection, &asked, &stop);
-    let _ = tokio::time::timeout(patience.lifetime, served).await;
+    let over = stop.child_token();
+    let served = tokio::time::timeout(patience.lifetime, until_answered(connection, &asked, &over));
+    tokio::pin!(served);
+    tokio::select! {
+        _ = &mut served => {}
+        () = fall_idle(answered, patience.idle) => {
+            // What is still being sent, or has just been asked, is finished.
+            over.cancel();
+            let _ = served.await;
+        }
+    }
     drop(seat);
+}
+
+/// Until so long has gone by since an answer without another request.
+async fn fall_idle(mut answered: watch::Receiver<bool>, idle: Duration) {
+    loop {
+        let is_answered = *answered.borrow_and_update();
+        let next = answered.changed();
+        let next = if is_answered {
+            match tokio::time::timeout(idle, next).await {
+                Ok(next) => next,
+                Err(_) => return,
+            }
+        } else {
+            next.await
+        };
+        if next.is_err() {
+            // The connection is over, which its other end will say.
+            return std::future::pending().await;
+        }
+    }
 }
 
 #[derive(Clone)]
 struct Seats {
     all: Arc<Semaphore>,
+    most_per_address: usize,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Default for Seats {
-    fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            by_address: Arc::default(),
-        }
-    }
 }
 
 struct Seat {
@@ -125,11 +183,19 @@ struct Seat {
 }
 
 impl Seats {
+    fn of(peers: Peers) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            most_per_address: peers.most_connections(),
+            by_address: Arc::default(),
+        }
+    }
+
     fn take(&self, address: IpAddr) -> Option<Seat> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut taken = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
-        if *count >= MOST_PER_ADDRESS {
+        if *count >= self.most_per_address {
             return None;
         }
         *count += 1;
@@ -165,13 +231,15 @@ mod tests {
         tokio::task::JoinHandle<()>,
     );
 
+    const LONG: Duration = Duration::from_mins(1);
+    const PATIENT: Patience = Patience {
+        header: LONG,
+        idle: LONG,
+        lifetime: LONG,
+    };
+
     async fn started() -> Started {
-        let long = Duration::from_mins(1);
-        started_within(Patience {
-            header: long,
-            lifetime: long,
-        })
-        .await
+        started_within(PATIENT).await
     }
 
     async fn started_within(patience: Patience) -> Started {
@@ -180,7 +248,13 @@ mod tests {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let who = |ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() };
         let router = Router::new().route("/", axum::routing::get(who).post(|body: String| async { body }));
-        let server = tokio::spawn(serve_within(patience, listener, router, async { drop(stopped.await) }));
+        let server = tokio::spawn(serve_within(
+            patience,
+            Seats::of(Peers::Devices),
+            listener,
+            router,
+            async { drop(stopped.await) },
+        ));
         (address, stop, server)
     }
 
@@ -226,27 +300,46 @@ mod tests {
 
     #[tokio::test]
     async fn waits_for_no_slow_header_and_no_slow_body() {
-        let (short, long) = (Duration::from_millis(200), Duration::from_mins(1));
+        let short = Duration::from_millis(200);
         let impatient = Patience {
             header: short,
-            lifetime: long,
+            ..PATIENT
         };
         for part in ["", "GET / HTTP/1.1\r\nhost: x\r\n"] {
             assert!(closes_on(impatient, part).await, "{part:?}");
         }
         let brief = Patience {
-            header: long,
             lifetime: short,
+            ..PATIENT
         };
         let body = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nv=";
         assert!(closes_on(brief, body).await);
     }
 
     #[tokio::test]
+    async fn whoever_asks_nothing_more_gives_the_seat_up_but_no_answer_is_cut_short() {
+        let short = Duration::from_millis(200);
+        let brief = Patience { idle: short, ..PATIENT };
+        let get = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+        assert!(closes_on(brief, get).await);
+        assert!(closes_on(brief, &get.repeat(3)).await);
+        let (address, _stop, _server) = started_within(brief).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(3 * short).await;
+        let post = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n";
+        stream.write_all(post.as_bytes()).await.unwrap();
+        tokio::time::sleep(3 * short).await;
+        stream.write_all(b"ab").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ab"), "{answer}");
+    }
+
+    #[tokio::test]
     async fn the_connection_beyond_an_addresss_share_is_closed_and_a_seat_is_free_again() {
         let (address, _stop, _server) = started().await;
         let mut seated = Vec::new();
-        for _ in 0..MOST_PER_ADDRESS {
+        for _ in 0..MOST_PER_DEVICE {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             let mut first = [0; 8];
@@ -266,13 +359,25 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_every_seat() {
-        let seats = Seats::default();
+        let seats = Seats::of(Peers::Devices);
         let (greedy, other) = (IpAddr::from([10, 80, 1, 2]), IpAddr::from([10, 80, 1, 3]));
-        let taken: Vec<Option<Seat>> = (0..=MOST_PER_ADDRESS).map(|_| seats.take(greedy)).collect();
-        assert_eq!(taken.iter().flatten().count(), MOST_PER_ADDRESS);
+        let taken: Vec<Option<Seat>> = (0..=MOST_PER_DEVICE).map(|_| seats.take(greedy)).collect();
+        assert_eq!(taken.iter().flatten().count(), MOST_PER_DEVICE);
         assert!(seats.take(other).is_some());
         drop(taken);
         assert!(seats.take(greedy).is_some());
         assert_eq!(seats.all.available_permits(), MOST_CONNECTIONS);
+    }
+
+    #[test]
+    fn two_devices_cannot_take_every_seat_of_their_gate() {
+        let seats = Seats::of(Peers::Gates);
+        let gate = IpAddr::from([192, 0, 2, 7]);
+        let taken: Vec<Option<Seat>> = (0..2 * MOST_PER_DEVICE).map(|_| seats.take(gate)).collect();
+        assert!(taken.iter().all(Option::is_some));
+        assert!(seats.take(gate).is_some(), "a third behind the same address");
+        let greedy: Vec<Option<Seat>> = (0..MOST_CONNECTIONS).map(|_| seats.take(gate)).collect();
+        assert!(greedy.last().is_some_and(Option::is_none));
+        assert!(seats.take(IpAddr::from([192, 0, 2, 8])).is_some(), "another gate");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use kavadam_access::{Access, Sealer, sms};
-use kavadam_portal::{PerLanguage, PortalConfig, TokenKey};
+use kavadam_portal::{Peers, PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
 use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig, run_orders};
@@ -161,7 +161,12 @@ fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mu
         let stop = parts.stop.clone();
         parts.add(
             "metrics",
-            forever(kavadam_portal::serve(listener, router, stop.cancelled_owned())),
+            forever(kavadam_portal::serve(
+                listener,
+                router,
+                Peers::Devices,
+                stop.cancelled_owned(),
+            )),
         );
     }
     Ok(())
@@ -190,10 +195,15 @@ fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut P
         .with_context(|| format!("cannot listen for the portal on {}", config.portal_listen))?;
     tracing::info!(listen = %config.portal_listen, url = portal.public_url, "portal listens");
     let router = kavadam_portal::router(pages, access.clone());
+    let peers = if config.file.role.has_gateway() {
+        Peers::Devices
+    } else {
+        Peers::Gates
+    };
     let stop = parts.stop.clone();
     parts.add(
         "portal",
-        forever(kavadam_portal::serve(listener, router, stop.cancelled_owned())),
+        forever(kavadam_portal::serve(listener, router, peers, stop.cancelled_owned())),
     );
     Ok(())
 }

@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use crate::config::{PortalConfig, TokenKey};
 use crate::router::router;
 use crate::samples::pages;
-use crate::serve::serve;
+use crate::serve::{Peers, serve};
 use crate::testing::{Fake, ORIGIN, pending, signed_for, status};
 
 /// `WebDriver`'s name for a reference to an element.
@@ -233,7 +233,12 @@ async fn chromium_logs_in_without_a_script_or_a_cookie_and_without_complaint() {
     let gate = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gate_port = gate.local_addr().unwrap().port();
     let config = PortalConfig::new(origin.parse().unwrap(), TokenKey::new([7; 32]));
-    tokio::spawn(serve(portal, router(config, fake.clone()), std::future::pending()));
+    tokio::spawn(serve(
+        portal,
+        router(config, fake.clone()),
+        Peers::Devices,
+        std::future::pending(),
+    ));
     let gate_router = Router::new()
         .route("/logon", get(logon))
         .with_state((origin.clone(), fake.clone()));
