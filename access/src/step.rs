@@ -48,7 +48,9 @@ impl Access {
             return Ok(Step::Number);
         };
         let view = look(tx, holder, visit, now).await?;
-        if view.allowance.is_used_up() {
+        // Where the plan goes on slowly, nobody is kept waiting for the next period.
+        let is_closed = view.plan.after_quota == AfterQuota::Close;
+        if is_closed && view.allowance.is_used_up() {
             return Ok(Step::UsedUp(view.status(tx, None, now).await?));
         }
         if !is_remembered {

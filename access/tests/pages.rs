@@ -21,6 +21,7 @@ cases! {
     where_no_device_is_remembered_a_voucher_still_brings_the_last_holder_back,
     a_voucher_may_be_worth_a_plan,
     a_blocked_citizen_keeps_the_voucher,
+    who_disconnects_after_the_quota_comes_back_slowly_where_the_plan_goes_on,
     the_time_left_ends_with_the_period,
     only_a_session_that_was_slowed_is_called_slow,
     a_page_view_needs_no_writer,
@@ -116,6 +117,27 @@ async fn a_blocked_citizen_keeps_the_voucher(database: Database) {
     assert_eq!(redeem(&lab, &code).await.err(), Some(Reason::Blocked));
     lab.access.block(&number, false, "test", lab.now).await.unwrap();
     assert!(redeem(&lab, &code).await.is_ok());
+}
+
+async fn who_disconnects_after_the_quota_comes_back_slowly_where_the_plan_goes_on(database: Database) {
+    let slow = Plan {
+        after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
+        ..plan(20 * MB)
+    };
+    let mut lab = Lab::new(database, &slow).await;
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Stop(1), "s1", 20 * MB, 60).await;
+    lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap();
+    let shown = step(&lab).await;
+    assert!(matches!(shown, Step::Returning { .. }), "{shown:?}");
+    let Verified::Ticket(ticket) = lab.access.reconnect(&lab.visit(MAC), lab.now).await.unwrap() else {
+        panic!("no ticket")
+    };
+    assert!(granted(lab.logon(MAC, &ticket, "s2").await).is_throttled);
+    lab.report(AccountingKind::Stop(1), "s2", MB, 60).await;
+    lab.access.set_plan(&plan(20 * MB), "test", lab.now).await.unwrap();
+    assert!(matches!(step(&lab).await, Step::UsedUp(_)), "a plan that closes");
 }
 
 async fn the_time_left_ends_with_the_period(database: Database) {
