@@ -196,8 +196,8 @@ impl Access {
         }
     }
 
-    /// `false` if somebody else used it meanwhile.
-    async fn take_voucher(
+    /// Uses a voucher up and gives what it is worth; nothing more to who used it just now. `false` if it is no good, or somebody else's.
+    pub(crate) async fn take_voucher(
         &self,
         tx: &mut Tx,
         subscriber: SubscriberRow,

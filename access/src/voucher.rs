@@ -72,7 +72,8 @@ impl Access {
     }
 
     /// Gives what a voucher is worth (octets for the present period, a plan, or both) to whoever holds the device, and lets the device in. A
-    /// code that was wrong counts as a try; what cannot be used by this person now is not used up.
+    /// code that was wrong counts as a try; what cannot be used by this person now is not used up. Who sends it again within a minute is let in
+    /// and given nothing more: a second tap, or an answer that was lost.
     ///
     /// # Errors
     /// The service is out of order; the voucher is as it was.
@@ -87,22 +88,25 @@ impl Access {
         let Some((holder, _)) = holder(&mut tx, visit, now).await? else {
             return Ok(Verified::Refused(Reason::UnknownDevice));
         };
+        let site = tx.site(visit.site).await?.ok_or(AccessError::Inconsistent("site"))?;
+        if !site.is_open {
+            return Ok(Verified::Refused(Reason::SiteClosed));
+        }
         let subscriber = tx.lock_subscriber(holder).await?;
         if subscriber.is_blocked {
             return Ok(Verified::Refused(Reason::Blocked));
         }
-        let used = match normalise(code) {
+        let is_taken = match normalise(code) {
             Some(code) => {
                 let hash = self.sealer().digest("voucher", code.as_bytes());
-                tx.use_voucher(&hash, subscriber.id, now).await?
+                self.take_voucher(&mut tx, subscriber, &hash, visit.site, now).await?
             }
-            None => None,
+            None => false,
         };
-        let Some(voucher) = used else {
+        if !is_taken {
             tx.commit().await?;
             return Ok(Verified::Refused(Reason::BadVoucher));
-        };
-        apply(&mut tx, subscriber, &voucher, visit.site, now).await?;
+        }
         tx.pause_device(holder, visit.mac, false).await?;
         let verified = self.give_ticket(tx, holder, visit, now).await?;
         self.wake_orders();

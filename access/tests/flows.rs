@@ -252,6 +252,7 @@ async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
     };
     let grant = granted(lab.logon(MAC, &ticket, "s3").await);
     assert_eq!(grant.limits.remaining_octets, Some(30 * MB));
+    lab.pass(Duration::from_mins(1));
     let again = lab
         .access
         .redeem_voucher(&lab.visit(MAC), &code, lab.now)

@@ -15,12 +15,14 @@ use kavadam_access::api::*;
 use kavadam_domain::plan::AfterQuota;
 use kavadam_domain::{Plan, Reason};
 use kavadam_store::NewVoucher;
-use lab::{Database, Lab, MAC, MB, NUMBER, cases, granted, plan, refused};
+use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
 cases! {
     where_no_device_is_remembered_a_voucher_still_brings_the_last_holder_back,
     a_voucher_may_be_worth_a_plan,
     a_blocked_citizen_keeps_the_voucher,
+    a_closed_site_leaves_the_voucher_unused,
+    a_second_tap_on_a_voucher_lets_in_and_adds_nothing,
     who_disconnects_after_the_quota_comes_back_slowly_where_the_plan_goes_on,
     the_time_left_ends_with_the_period,
     only_a_session_that_was_slowed_is_called_slow,
@@ -117,6 +119,47 @@ async fn a_blocked_citizen_keeps_the_voucher(database: Database) {
     assert_eq!(redeem(&lab, &code).await.err(), Some(Reason::Blocked));
     lab.access.block(&number, false, "test", lab.now).await.unwrap();
     assert!(redeem(&lab, &code).await.is_ok());
+}
+
+async fn a_closed_site_leaves_the_voucher_unused(database: Database) {
+    let lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let code = voucher(&lab, 30 * MB).await;
+    let set = |is_open| {
+        lab.access
+            .set_site("Vizhinjam bus stand", is_open, "citizen", "test", lab.now)
+    };
+    set(false).await.unwrap();
+    assert_eq!(redeem(&lab, &code).await.err(), Some(Reason::SiteClosed));
+    set(true).await.unwrap();
+    assert!(redeem(&lab, &code).await.is_ok());
+}
+
+async fn a_second_tap_on_a_voucher_lets_in_and_adds_nothing(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Stop(10), "s1", 20 * MB, 60).await;
+    let code = voucher(&lab, 30 * MB).await;
+    redeem(&lab, &code).await.unwrap_or_else(|reason| panic!("{reason:?}"));
+    lab.pass(Duration::from_secs(10));
+    let again = redeem(&lab, &code).await;
+    let ticket = again.unwrap_or_else(|reason| panic!("the answer to the first was lost: {reason:?}"));
+    let grant = granted(lab.logon(MAC, &ticket, "s2").await);
+    assert_eq!(grant.limits.remaining_octets, Some(30 * MB), "once");
+    // It is nobody else's for that.
+    let stranger = lab.visit(OTHER_MAC);
+    let started = lab.access.start_login(&stranger, "9876500000", true, lab.now).await;
+    assert!(matches!(started.unwrap(), Started::Sent(_)));
+    assert_eq!(lab.enter(OTHER_MAC, &lab.code(OTHER_MAC).await).await, None);
+    let theirs = lab.access.redeem_voucher(&stranger, &code, lab.now).await.unwrap();
+    assert!(matches!(theirs, Verified::Refused(Reason::BadVoucher)));
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(
+        redeem(&lab, &code).await.err(),
+        Some(Reason::BadVoucher),
+        "a minute later"
+    );
 }
 
 async fn who_disconnects_after_the_quota_comes_back_slowly_where_the_plan_goes_on(database: Database) {
