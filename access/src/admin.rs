@@ -6,7 +6,7 @@ mod proof;
 mod record;
 
 use ipnet::IpNet;
-use kavadam_domain::{Plan, PlanId, Timestamp};
+use kavadam_domain::{CertificateName, Plan, PlanId, Timestamp};
 
 pub use people::SubscriberLine;
 pub use record::{NasView, SessionQuery, SiteView};
@@ -61,6 +61,9 @@ pub struct NasChange<'a> {
     pub profile: Option<&'a str>,
     /// See [`NasSetting::is_renewing`].
     pub is_renewing: Option<bool>,
+    /// Ties it to a TLS certificate: over `RadSec` it is whoever shows a trusted one that bears this name. `Some(None)`: it has none, and its
+    /// connections are refused.
+    pub certificate: Option<Option<&'a CertificateName>>,
 }
 
 /// Shortest RADIUS secret taken: shorter ones fall to a search of recorded packets.

@@ -406,7 +406,13 @@ async fn a_certificate_is_one_gates_until_that_gives_it_up_or_ends(database: Dat
     let first = set(gate("gate-7", "192.0.2.7/32")).await;
     set(gate("gate-8", "192.0.2.8/32")).await;
     let name = "gate-7.example.org".parse().unwrap();
-    let tie = async |gate: &str, to| lab.access.tie_nas(gate, to, "test", lab.now).await;
+    let tie = async |gate: &str, to| {
+        let change = NasChange {
+            certificate: Some(to),
+            ..NasChange::default()
+        };
+        lab.access.change_nas(gate, &change, "test", lab.now).await
+    };
     let known = async || {
         let names = ["urn:other".parse().unwrap(), "gate-7.example.org".parse().unwrap()];
         lab.access

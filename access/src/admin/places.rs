@@ -3,7 +3,7 @@
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{CertificateName, NasId, SiteId, Timestamp};
-use kavadam_store::{NasProof, NewNas, OrderKind, SiteRow, Tx};
+use kavadam_store::{NasProof, NasRow, NewNas, OrderKind, SiteRow, Tx};
 
 use super::proof::{check_range, describe, proof_after};
 use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, check_name, missing};
@@ -70,6 +70,20 @@ impl Access {
     /// There is no such site, the name is none, a secret is too short, another gate of that source could not be told from it, or the
     /// service is out of order; nothing was changed.
     pub async fn set_nas(&self, nas: &NasSetting<'_>, actor: &str, now: Timestamp) -> Result<NasId, AccessError> {
+        self.make_nas(nas, &NasChange::default(), actor, now).await
+    }
+
+    /// Likewise, with exceptions of the new gate and its certificate. Of `besides` nothing else is looked at.
+    ///
+    /// # Errors
+    /// As of [`Access::set_nas`] and [`Access::change_nas`]; nothing was changed.
+    pub async fn make_nas(
+        &self,
+        nas: &NasSetting<'_>,
+        besides: &NasChange<'_>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<NasId, AccessError> {
         check_name("NAS-Identifier", nas.name)?;
         let mut tx = self.write().await?;
         let site = find_site(&mut tx, nas.site).await?;
@@ -84,13 +98,21 @@ impl Access {
             profile: nas.profile.to_owned(),
             is_renewing: nas.is_renewing,
         };
-        self.save_nas(tx, &row, &NasProof::default(), actor, now).await
+        let exceptions = NasChange {
+            unsigned_until: besides.unsigned_until,
+            is_ms_chap_allowed: besides.is_ms_chap_allowed,
+            certificate: besides.certificate,
+            ..NasChange::default()
+        };
+        let proof = proof_after(None, &exceptions, now)?;
+        self.save_nas(tx, &row, &proof, exceptions.certificate, actor, now)
+            .await
     }
 
-    /// Changes what is given of a gate.
+    /// Changes what is given of a gate: all of it, or nothing.
     ///
     /// # Errors
-    /// As of [`Access::set_nas`]; or there is no such gate, or a date is more than a year ahead.
+    /// As of [`Access::set_nas`]; or there is no such gate, a date is more than a year ahead, or another gate is tied to that certificate.
     pub async fn change_nas(
         &self,
         name: &str,
@@ -106,7 +128,7 @@ impl Access {
             Some(site) => find_site(&mut tx, site).await?.id,
             None => known.site_id,
         };
-        let proof = proof_after(&known, change, now)?;
+        let proof = proof_after(Some(&known), change, now)?;
         let seal = |new: Option<&[u8]>, old| new.map_or(Ok(old), |secret| self.seal_secret(secret));
         let row = NewNas {
             name: known.name,
@@ -123,7 +145,7 @@ impl Access {
             profile: change.profile.map_or(known.profile, str::to_owned),
             is_renewing: change.is_renewing.unwrap_or(known.is_renewing),
         };
-        self.save_nas(tx, &row, &proof, actor, now).await
+        self.save_nas(tx, &row, &proof, change.certificate, actor, now).await
     }
 
     async fn save_nas(
@@ -131,51 +153,27 @@ impl Access {
         mut tx: Tx,
         row: &NewNas,
         proof: &NasProof,
+        certificate: Option<Option<&CertificateName>>,
         actor: &str,
         now: Timestamp,
     ) -> Result<NasId, AccessError> {
-        check_range(&tx.nases().await?, row, proof, self.sealer())?;
+        let nases = tx.nases().await?;
+        check_range(&nases, row, proof, self.sealer())?;
         self.check_profile(row)?;
         let id = tx.save_nas(row).await?;
         tx.save_nas_proof(id, proof).await?;
         tx.record_audit(actor, "nas.set", &row.name, &describe(row, proof), now)
             .await?;
+        if let Some(certificate) = certificate {
+            check_certificate(&nases, row, certificate)?;
+            tx.tie_nas(id, certificate).await?;
+            let detail = certificate.map(ToString::to_string).unwrap_or_default();
+            tx.record_audit(actor, "nas.certificate", &row.name, &detail, now)
+                .await?;
+        }
         tx.commit().await?;
         self.forget_gates();
         Ok(id)
-    }
-
-    /// Ties a gate to a TLS certificate: over `RadSec` it is whoever shows a trusted one that bears this name. `None`: it has none, and
-    /// its connections are refused.
-    ///
-    /// # Errors
-    /// There is no such gate, another is tied to that name, or the service is out of order; nothing was changed.
-    pub async fn tie_nas(
-        &self,
-        name: &str,
-        certificate: Option<&CertificateName>,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<(), AccessError> {
-        let mut tx = self.write().await?;
-        let nases = tx.nases().await?;
-        let nas = nases.iter().find(|nas| nas.name == name);
-        let nas = nas.ok_or_else(|| missing("nas", name))?;
-        let twin = nases.iter().find(|other| {
-            other.name != name && certificate.is_some() && other.certificate_name.as_ref() == certificate
-        });
-        if let Some(twin) = twin {
-            return Err(AccessError::Invalid(format!(
-                "that certificate is the gate `{}`'s: each gate needs a name of its own",
-                twin.name
-            )));
-        }
-        tx.tie_nas(nas.id, certificate).await?;
-        let detail = certificate.map(ToString::to_string).unwrap_or_default();
-        tx.record_audit(actor, "nas.certificate", name, &detail, now).await?;
-        tx.commit().await?;
-        self.forget_gates();
-        Ok(())
     }
 
     /// Retires a gate: its requests are answered no more (by other processes of the centre within seconds), and its sessions are over, as
@@ -244,6 +242,19 @@ impl Access {
             )));
         }
         Ok(self.sealer().seal(secret, rand::random())?)
+    }
+}
+
+/// Over TLS a gate is told by its certificate alone: each has its own.
+fn check_certificate(nases: &[NasRow], row: &NewNas, certificate: Option<&CertificateName>) -> Result<(), AccessError> {
+    let Some(certificate) = certificate else { return Ok(()) };
+    let has_it = |other: &&NasRow| other.name != row.name && other.certificate_name.as_ref() == Some(certificate);
+    match nases.iter().find(has_it) {
+        Some(twin) => Err(AccessError::Invalid(format!(
+            "that certificate is the gate `{}`'s: each gate needs a name of its own",
+            twin.name
+        ))),
+        None => Ok(()),
     }
 }
 

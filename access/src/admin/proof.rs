@@ -13,11 +13,16 @@ use crate::seal::{SealError, Sealer};
 /// An exception that ends later than this is none.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-/// What proves a gate's requests once it is changed.
-pub(super) fn proof_after(known: &NasRow, change: &NasChange<'_>, now: Timestamp) -> Result<NasProof, AccessError> {
-    let mut proof = known.proof();
+/// What proves a gate's requests once it is changed, or made.
+pub(super) fn proof_after(
+    known: Option<&NasRow>,
+    change: &NasChange<'_>,
+    now: Timestamp,
+) -> Result<NasProof, AccessError> {
+    let mut proof = known.map(NasRow::proof).unwrap_or_default();
     if change.secret.is_some() {
-        proof.old_secret_sealed = change.old_secret_until.map(|_| known.secret_sealed.clone());
+        let old_secret = known.map(|known| known.secret_sealed.clone());
+        proof.old_secret_sealed = old_secret.filter(|_| change.old_secret_until.is_some());
         proof.old_secret_until = None;
     }
     if let Some(until) = change.old_secret_until {

@@ -111,10 +111,11 @@ impl Desk {
             coa_host: settings.coa_host.as_deref(),
             profile: settings.vendor.as_deref(),
             is_renewing: settings.renews,
+            certificate: settings.certificate_name.as_ref().map(|name| name.0.as_ref()),
         };
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
-            return self.tie_nas(settings).await;
+            return Ok(());
         }
         if change.old_secret_until.is_some() {
             bail!("a new gate has no old secret");
@@ -132,25 +133,7 @@ impl Desk {
             profile,
             is_renewing: change.is_renewing.unwrap_or(false),
         };
-        self.access.set_nas(&nas, &self.actor, self.now).await?;
-        if change.unsigned_until.is_some() || change.is_ms_chap_allowed.is_some() {
-            let exception = NasChange {
-                unsigned_until: change.unsigned_until,
-                is_ms_chap_allowed: change.is_ms_chap_allowed,
-                ..NasChange::default()
-            };
-            self.access.change_nas(name, &exception, &self.actor, self.now).await?;
-        }
-        self.tie_nas(settings).await
-    }
-
-    async fn tie_nas(&self, settings: &NasSettings) -> anyhow::Result<()> {
-        if let Some(certificate) = &settings.certificate_name {
-            let tied = self
-                .access
-                .tie_nas(&settings.name, certificate.0.as_ref(), &self.actor, self.now);
-            tied.await?;
-        }
+        self.access.make_nas(&nas, &change, &self.actor, self.now).await?;
         Ok(())
     }
 

@@ -190,6 +190,47 @@ fn what_is_needed_is_not_ended_and_what_ended_is_gone() {
 }
 
 #[test]
+fn a_gate_that_is_refused_in_part_is_left_as_it_was() {
+    let desk = furnished();
+    let (first, next) = ("another-secret-of-thirty-two-oct", "one-more-secret-of-thirty-two-oc");
+    let (first, next) = (desk.file("first", first), desk.file("next", next));
+    let place = [
+        "--site",
+        "Stand",
+        "--source",
+        "10.7.0.3/32",
+        "--uam-secret-file",
+        &first,
+    ];
+    let made = [&["nas", "set", "gate-2", "--secret-file", &first], &place[..]].concat();
+    // A new gate is not there with half of what was asked for.
+    let far = ["--no-message-authenticator-until", "2999-01-01"];
+    desk.refused(&[&made[..], &far].concat(), 1, "within a year");
+    desk.refused(&["nas", "show", "gate-2"], 3, "there is no nas `gate-2`");
+    desk.done(&["nas", "set", "gate-1", "--certificate-name", "gate-1.example.org"]);
+    let tied = ["--certificate-name", "gate-1.example.org"];
+    desk.refused(&[&made[..], &tied].concat(), 1, "the gate `gate-1`'s");
+    desk.refused(&["nas", "show", "gate-2"], 3, "there is no nas `gate-2`");
+    desk.done(&made);
+    let before = desk.json(&["audit", "list"]);
+    let change = ["nas", "set", "gate-2", "--secret-file", &next, "--coa-port", "1700"];
+    desk.refused(&[&change[..], &tied].concat(), 1, "the gate `gate-1`'s");
+    assert_eq!(desk.json(&["audit", "list"]), before, "nothing was done");
+    assert_eq!(desk.json(&["nas", "show", "gate-2"])["coa_port"], 3799);
+    let own = [
+        "--certificate-name",
+        "gate-2.example.org",
+        "--no-message-authenticator-until",
+        "14d",
+    ];
+    let changed = desk.json(&[&change[..], &own].concat());
+    assert_eq!(
+        (&changed["coa_port"], &changed["certificate_name"]),
+        (&1700.into(), &"gate-2.example.org".into())
+    );
+}
+
+#[test]
 fn a_gate_may_not_take_anothers_source() {
     let desk = furnished();
     let secret = desk.file("secret", "a-secret-of-thirty-two-octets-xx");
