@@ -111,6 +111,24 @@ impl PublicUrl {
     pub fn origin(&self) -> &str {
         &self.0
     }
+
+    /// Its host, an IPv6 address without brackets, and its port: 80 or 443 where it names none.
+    #[must_use]
+    pub fn host_and_port(&self) -> (&str, u16) {
+        let (scheme, host) = self.0.split_once("://").unwrap_or(("http", &self.0));
+        let default = if scheme == "https" { 443 } else { 80 };
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(default)),
+            _ => (host, default),
+        };
+        (name.trim_matches(['[', ']']), port)
+    }
+
+    /// Whether browsers are to speak TLS there.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
 }
 
 impl FromStr for PublicUrl {
@@ -155,6 +173,20 @@ mod tests {
             "http://u@a",
         ] {
             assert_eq!(bad.parse::<PublicUrl>(), Err(InvalidUrl), "{bad}");
+        }
+    }
+
+    #[test]
+    fn knows_its_host_and_port() {
+        for (text, host, port) in [
+            ("http://10.80.0.1:8081/", "10.80.0.1", 8081),
+            ("http://10.80.0.1", "10.80.0.1", 80),
+            ("https://wifi.example.in", "wifi.example.in", 443),
+            ("http://[fd00::1]:8081", "fd00::1", 8081),
+            ("http://[fd00::1]", "fd00::1", 80),
+        ] {
+            let url: PublicUrl = text.parse().unwrap();
+            assert_eq!(url.host_and_port(), (host, port), "{text}");
         }
     }
 

@@ -79,6 +79,9 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
             "http://host[:port] without a path",
         );
     }
+    if let Ok(url) = portal_url(file) {
+        local_portal(file, &url, problems);
+    }
     if is_api_on(file) {
         let _: Option<SocketAddr> = problems.read("gateway.api.listen", &gateway.api.listen, "ADDRESS:PORT");
         problems.require(
@@ -112,6 +115,31 @@ pub(super) fn check(file: &File, problems: &mut Problems) {
             "say where the portal is",
         );
     }
+}
+
+/// A portal of this machine stands where a stranger's browser gets to it, and where it sees whose browser that is.
+fn local_portal(file: &File, url: &kavadam_portal::PublicUrl, problems: &mut Problems) {
+    let (host, port) = url.host_and_port();
+    let own = [&file.gateway.lan4, &file.gateway.lan6].map(|text| text.parse().map(|net: IpNet| net.addr()));
+    let is_own = |address: IpAddr| own.contains(&Ok(address));
+    let (key, is_ours) = match file.gateway.portal_url.as_str() {
+        "" => ("portal.public_url", file.role.has_portal()),
+        _ => ("gateway.portal_url", false),
+    };
+    if !is_ours && !host.parse().is_ok_and(is_own) {
+        return;
+    }
+    problems.require(
+        !url.is_https(),
+        key,
+        "the portal of the gate's own machine speaks no TLS, and behind a proxy there it would not see the devices: begin with http://",
+    );
+    problems.require(
+        url.is_https() || port != 80,
+        key,
+        "strangers' port 80 of every address, ours too, is led to where they are sent to the portal, so that this one would lead to itself for ever: \
+         give the portal another port, such as 8081 (portal.listen too)",
+    );
 }
 
 fn numbers(file: &File, problems: &mut Problems) {

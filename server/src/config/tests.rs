@@ -184,6 +184,31 @@ fn a_slash_at_the_end_of_the_portals_address_is_in_no_redirect() {
 }
 
 #[test]
+fn a_portal_beside_its_gate_is_not_where_strangers_are_caught() {
+    for url in [
+        "http://10.80.0.1",
+        "http://10.80.0.1:80/",
+        "https://wifi.example.in",
+        "https://10.80.0.1:8081",
+    ] {
+        complains_of(&format!("portal.public_url = '{url}'"), &["portal.public_url"]);
+        let text = format!("portal.public_url = '{url}'\nportal.listen = '10.90.0.1:80'");
+        complains_of(&format!("role = 'centre'\n{text}"), &[]);
+    }
+    complains_of("gateway.portal_url = 'http://10.80.0.1'", &["gateway.portal_url"]);
+    let alone = "role = 'gateway'\ngateway.uam_secret_file = '/u'\ngateway.radius.secret_file = '/r'\n";
+    for (url, keys) in [
+        ("http://10.80.0.1", &["gateway.portal_url"][..]),
+        ("http://[fd00:80::1]", &["gateway.portal_url"]),
+        ("https://10.80.0.1:8443", &["gateway.portal_url"]),
+        ("http://192.0.2.5", &[]),
+        ("https://portal.example.in", &[]),
+    ] {
+        complains_of(&format!("{alone}gateway.portal_url = '{url}'"), keys);
+    }
+}
+
+#[test]
 fn a_centre_is_not_asked_for_a_gateways_values() {
     complains_of("role = 'centre'\ngateway.lan_if = 'a b'", &[]);
 }
