@@ -40,7 +40,8 @@ impl Garden {
     }
 
     /// Whether this name, in lower case and without a dot at its end, is open.
-    pub(super) fn has(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
         let beneath = |name: &str| name.split_once('.').map(|(_, domain)| domain.to_owned());
         self.names.contains(name)
             || std::iter::successors(beneath(name), |domain| beneath(domain))

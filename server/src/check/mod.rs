@@ -7,6 +7,7 @@ mod classes;
 mod gates;
 mod lans;
 mod machine;
+mod portal;
 mod ports;
 mod prefixes;
 
@@ -59,6 +60,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 ports::look_at_public_addresses(&gateway, findings);
                 prefixes::look(&gateway.layout(), findings);
                 advertised::look(config, &gateway, findings);
+                portal::look(config, &gateway, findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");
@@ -118,6 +120,7 @@ async fn look_at_gates(config: &Config, access: &Access, findings: &mut Findings
         ));
     }
     let Ok(gates) = access.nases().await else { return };
+    portal::look_at_others(config, &gates, findings);
     for gate in gates {
         if !config.profiles.knows(&gate.profile) {
             findings.bad(
