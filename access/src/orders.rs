@@ -13,8 +13,10 @@ use crate::api::{Destination, Order, OrderAction, OrderAnswer};
 use crate::ending::{end_session, presume_ended};
 use crate::{Access, AccessError};
 
-/// Orders looked at in one go.
-const MOST: u32 = 1000;
+/// Orders of one gate looked at in one go.
+const MOST_PER_GATE: u32 = 16;
+/// Of all gates together; twice as many as a centre has gates, so that each is among them.
+const MOST: u32 = 8192;
 /// Between sendings of an order, doubled each time up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
@@ -22,13 +24,14 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 const UNDER_WAY: Duration = Duration::from_secs(30);
 
 impl Access {
-    /// The sessions whose orders are due, with the gates to be asked; at most a thousand.
+    /// The sessions whose orders are due, with the gates to be asked: of each gate the sixteen that are due longest, whatever is due at
+    /// others; of all together at most 8,192.
     ///
     /// # Errors
     /// The service is out of order.
     pub async fn due_orders(&self, now: Timestamp) -> Result<Vec<(SessionId, NasId)>, AccessError> {
-        let due = self.read().await?.ordered_sessions(now, MOST).await?;
-        Ok(due.into_iter().map(|session| (session.id, session.nas_id)).collect())
+        let due = self.read().await?.due_orders(now, MOST_PER_GATE, MOST).await?;
+        Ok(due.into_iter().map(|order| (order.id, order.nas_id)).collect())
     }
 
     /// What to send to a session's gate now, decided on the session as it is under its subscriber's lock. The order is then not due again

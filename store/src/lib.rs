@@ -44,6 +44,7 @@ pub use overview::OnlineRow;
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
+pub use sessions::DueOrder;
 pub use site::{NasProof, NasRow, NewNas, SiteRow};
 pub use sms::{SmsFate, SmsRow};
 pub use subscriber::{DeviceRow, SubscriberRow};

@@ -4,8 +4,18 @@ use kavadam_domain::{LeaseId, Mac, NasId, PlanId, SessionId, SiteId, SubscriberI
 
 use crate::gather::Numbered;
 use crate::session::session_in;
-use crate::sql::{execute, rows};
+use crate::sql::{execute, row, rows};
 use crate::{NewSession, Result, SessionRow, Tx};
+
+row! {
+    /// A session whose gate is to be asked for something.
+    pub struct DueOrder {
+        /// Which.
+        pub id: SessionId,
+        /// Its gate.
+        pub nas_id: NasId,
+    }
+}
 
 impl Tx {
     /// Grants a session.
@@ -230,17 +240,22 @@ impl Tx {
         )
     }
 
-    /// The sessions whose gate is to be asked for something by `now`.
+    /// The sessions whose gate is to be asked for something by `now`: of each gate the `most_per_gate` due longest, and of all gates at
+    /// most `most`, the first of every gate before the second of any. However much is due at one gate, it hides nothing of another.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn ordered_sessions(&mut self, now: Timestamp, most: u32) -> Result<Vec<SessionRow>> {
+    pub async fn due_orders(&mut self, now: Timestamp, most_per_gate: u32, most: u32) -> Result<Vec<DueOrder>> {
         self.settle().await?;
         rows!(
             self,
             fetch_all,
-            "SELECT * FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1 ORDER BY order_next_at, id LIMIT $2",
+            "SELECT id, nas_id FROM
+                 (SELECT id, nas_id, order_next_at, ROW_NUMBER() OVER (PARTITION BY nas_id ORDER BY order_next_at, id) AS place
+                  FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1) AS due
+             WHERE place <= $2 ORDER BY place, order_next_at, id LIMIT $3",
             now,
+            most_per_gate,
             most,
         )
     }

@@ -3,8 +3,8 @@
 //! It takes no input but the order book: a restart, a timer and a fresh order go the same way. When an order is due again after
 //! silence is the book's business.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ const RESOLVING: Duration = Duration::from_secs(5);
 const CONCURRENCY: usize = 1024;
 /// Of one gate: one that stays silent must not take the places of the others.
 const CONCURRENCY_PER_GATE: usize = 16;
+/// Of all gates together that were silent last, each of which is asked one thing at a time until it answers.
+const CONCURRENCY_OF_SILENT: usize = CONCURRENCY / 2;
 
 /// What gates are yet to obey.
 pub trait OrderBook: Send + Sync + 'static {
@@ -110,6 +112,7 @@ pub async fn run_orders<B: OrderBook>(
         hands: Arc::new(hands),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
+        silent: HashSet::new(),
     };
     let work = async {
         loop {
@@ -124,25 +127,39 @@ pub async fn run_orders<B: OrderBook>(
 
 struct Reconciler<B> {
     hands: Arc<Hands<B>>,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Option<Told>>,
     /// One order of a session at a time, and whose gate that is.
     under_way: HashMap<SessionId, (NasId, AbortHandle)>,
+    /// The gates that did not answer when they were last asked.
+    silent: HashSet<NasId>,
+}
+
+/// What became of asking a gate.
+struct Told {
+    nas: NasId,
+    answer: OrderAnswer,
 }
 
 impl<B: OrderBook> Reconciler<B> {
     async fn look(&mut self) -> Result<(), B::Error> {
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(done) = self.tasks.try_join_next() {
+            self.note(done.ok().flatten());
+        }
         self.under_way.retain(|_, (_, task)| !task.is_finished());
         let mut busy: HashMap<NasId, usize> = HashMap::new();
         for (nas, _) in self.under_way.values() {
             *busy.entry(*nas).or_default() += 1;
         }
+        let to_silent = busy.iter().filter(|(nas, _)| self.silent.contains(nas));
+        let mut to_silent: usize = to_silent.map(|(_, count)| count).sum();
         for (session, nas) in self.hands.book.due_orders(clock::now()).await? {
             if self.under_way.len() >= CONCURRENCY {
                 break;
             }
+            let is_silent = self.silent.contains(&nas);
             let busy = busy.entry(nas).or_default();
-            if *busy >= CONCURRENCY_PER_GATE {
+            let most = if is_silent { 1 } else { CONCURRENCY_PER_GATE };
+            if *busy >= most || is_silent && to_silent >= CONCURRENCY_OF_SILENT {
                 continue;
             }
             if let Entry::Vacant(place) = self.under_way.entry(session) {
@@ -150,9 +167,18 @@ impl<B: OrderBook> Reconciler<B> {
                 let task = self.tasks.spawn(async move { hands.carry_out(session).await });
                 place.insert((nas, task));
                 *busy += 1;
+                to_silent += usize::from(is_silent);
             }
         }
         Ok(())
+    }
+
+    fn note(&mut self, told: Option<Told>) {
+        match told {
+            Some(Told { nas, answer }) if answer == OrderAnswer::Silence => _ = self.silent.insert(nas),
+            Some(Told { nas, .. }) => _ = self.silent.remove(&nas),
+            None => {}
+        }
     }
 }
 
@@ -164,15 +190,18 @@ struct Hands<B> {
 }
 
 impl<B: OrderBook> Hands<B> {
-    async fn carry_out(&self, session: SessionId) {
-        if let Err(error) = self.try_carry_out(session).await {
+    /// `None` if nothing was asked, or nobody knows of what became of it.
+    async fn carry_out(&self, session: SessionId) -> Option<Told> {
+        let told = self.try_carry_out(session).await;
+        told.unwrap_or_else(|error| {
             tracing::error!(%error, session.id = %session, "cannot carry out an order");
-        }
+            None
+        })
     }
 
-    async fn try_carry_out(&self, session: SessionId) -> Result<(), B::Error> {
+    async fn try_carry_out(&self, session: SessionId) -> Result<Option<Told>, B::Error> {
         let Some(order) = self.book.decide_order(session, clock::now()).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let mut answer = self.ask_down_its_link(&order).await?;
         if answer == OrderAnswer::Silence
@@ -182,7 +211,9 @@ impl<B: OrderBook> Hands<B> {
             answer = self.ask_with_each_secret(&order, &nas).await;
         }
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
-        self.book.order_answered(&order, answer, clock::now()).await
+        self.book.order_answered(&order, answer, clock::now()).await?;
+        let nas = order.nas;
+        Ok(Some(Told { nas, answer }))
     }
 
     /// The gate at the other end of a connection is proven, wherever it comes from.

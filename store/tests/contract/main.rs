@@ -17,8 +17,8 @@ use kavadam_domain::quota::Lease;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{EntitlementId, Language, LeaseId, Mac, NasId, PlanId, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{
-    NasProof, NewChallenge, NewNas, NewSession, NewVoucher, OrderKind, SessionListing, SessionRow, Store, TicketRow,
-    Tx, UnknownReport,
+    DueOrder, NasProof, NewChallenge, NewNas, NewSession, NewVoucher, OrderKind, SessionListing, SessionRow, Store,
+    TicketRow, Tx, UnknownReport,
 };
 
 mod ahead;
@@ -87,6 +87,7 @@ cases! {
     two_live_sessions_at_a_gate_never_share_a_name,
     a_session_is_found_by_class_at_its_own_gate_only,
     an_end_once_ordered_is_not_softened,
+    of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_others,
     the_same_unknown_report_is_kept_once,
     what_expired_is_deleted_and_nothing_else,
     what_was_retired_is_offered_no_more_and_stays_on_record,

@@ -47,14 +47,49 @@ pub async fn an_end_once_ordered_is_not_softened(world: World) {
     assert_eq!(tx.order_change_on_plan(world.plan.id, NOW).await.unwrap(), 0);
     session.order(OrderKind::Change, NOW);
     assert_eq!(session.order_action, Some(OrderKind::End));
-    assert_eq!(tx.ordered_sessions(later(1), 9).await.unwrap(), [session.clone()]);
+    let due = tx.due_orders(later(1), 9, 9).await.unwrap();
+    let order = DueOrder { id, nas_id: world.nas };
+    assert_eq!(due, [order]);
+    assert_eq!(
+        tx.session(id).await.unwrap().unwrap().order_action,
+        Some(OrderKind::End)
+    );
     session.settle_order();
     tx.save_session(&session).await.unwrap();
-    assert!(tx.ordered_sessions(later(1), 9).await.unwrap().is_empty());
+    assert!(tx.due_orders(later(1), 9, 9).await.unwrap().is_empty());
     assert_eq!(
         tx.order_change_on_plan(world.plan.id, NOW).await.unwrap(),
         1,
         "by the site's plan"
+    );
+}
+
+pub async fn of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_others(world: World) {
+    let mut tx = world.write().await;
+    let other = tx.save_nas(&gate("gate-2", world.site)).await.unwrap();
+    let mut ids = Vec::new();
+    for number in 0..9_u8 {
+        let new = NewSession {
+            nas_id: if number == 8 { other } else { world.nas },
+            ..world.session(number, &format!("{number:04x}"))
+        };
+        let mut session = tx.add_session(&new).await.unwrap();
+        session.order(OrderKind::End, later((10 - number).into()));
+        tx.save_session(&session).await.unwrap();
+        ids.push(session.id);
+    }
+    let mut due = async |now, per_gate, most| {
+        let due = tx.due_orders(now, per_gate, most).await.unwrap();
+        due.iter().map(|order| (order.id, order.nas_id)).collect::<Vec<_>>()
+    };
+    let of_one = |number: usize| (ids[number], world.nas);
+    let of_other = (ids[8], other);
+    assert_eq!(due(later(10), 2, 9).await, [of_other, of_one(7), of_one(6)]);
+    assert_eq!(due(later(10), 9, 3).await, [of_other, of_one(7), of_one(6)]);
+    assert_eq!(
+        due(later(3), 9, 9).await,
+        [of_other, of_one(7)],
+        "the others are not due yet"
     );
 }
 

@@ -151,6 +151,7 @@ fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Recon
         }),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
+        silent: HashSet::new(),
     }
 }
 
@@ -158,7 +159,9 @@ impl Reconciler<Book> {
     /// Looks once, and waits for the end of what that began.
     async fn answers(&mut self) -> Vec<(SessionId, OrderAnswer)> {
         self.look().await.unwrap();
-        while self.tasks.join_next().await.is_some() {}
+        while let Some(done) = self.tasks.join_next().await {
+            self.note(done.unwrap());
+        }
         std::mem::take(&mut self.hands.book.answers.lock().unwrap())
     }
 }
@@ -183,9 +186,13 @@ impl DynamicHandler for Arc<Stubborn> {
 }
 
 fn gate(at: Ipv4Addr) -> (Arc<Stubborn>, SocketAddr, CancellationToken) {
+    gate_at((at, 0).into())
+}
+
+fn gate_at(listen: SocketAddr) -> (Arc<Stubborn>, SocketAddr, CancellationToken) {
     let gate = Arc::new(Stubborn(Mutex::default()));
     let config = DynamicConfig {
-        listen: (at, 0).into(),
+        listen,
         authorities: vec![Authority {
             source: "127.0.0.0/8".parse().unwrap(),
             secret: Secret::new(SECRET),
@@ -242,6 +249,21 @@ async fn a_silent_gate_takes_no_places_of_another() {
         began.elapsed()
     );
     assert_eq!(answers.len(), 1 + CONCURRENCY_PER_GATE);
+}
+
+#[tokio::test]
+async fn a_gate_that_was_silent_is_asked_one_thing_at_a_time_until_it_answers() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = socket.local_addr().unwrap();
+    let orders: Vec<Order> = (1..=40).map(|n| order(n, NasId(1), silent)).collect();
+    let mut reconciler = reconciler(NasId(1), orders);
+    assert_eq!(reconciler.answers().await.len(), CONCURRENCY_PER_GATE);
+    assert_eq!(reconciler.answers().await.len(), 1);
+    // Its end of the orders comes to life where the silent one was.
+    drop(socket);
+    let (_gate, _, _stop) = gate_at(silent);
+    assert_eq!(reconciler.answers().await.len(), 1);
+    assert_eq!(reconciler.answers().await.len(), CONCURRENCY_PER_GATE, "it answered");
 }
 
 /// A vendor's gate: answers each request as told, and keeps it.
