@@ -99,9 +99,15 @@ impl SmsRoute for MobileSeva {
             Err(error) if error.is_connect() => return Sending::Later("the operator cannot be reached".to_owned()),
             Err(_) => return Sending::Unsure("the operator did not answer".to_owned()),
         };
-        // Redirects and "not found" come from somewhere else than the gateway, which took nothing then.
-        if !answer.status().is_success() {
-            let status = answer.status().as_u16();
+        let status = answer.status();
+        // It failed, or what stands before it lost patience, once it had the message: whether it was taken, nobody knows.
+        if status.is_server_error() && status != reqwest::StatusCode::SERVICE_UNAVAILABLE {
+            let status = status.as_u16();
+            return Sending::Unsure(format!("HTTP {status} instead of an operator's answer"));
+        }
+        // Redirects and "not found" come from somewhere else than the gateway, which took nothing then; nor does one that is out of service.
+        if !status.is_success() {
+            let status = status.as_u16();
             return Sending::Later(format!(
                 "HTTP {status} instead of an operator's answer: is sms.url right?"
             ));
@@ -232,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_url_loses_no_message_and_is_named() {
-        for status in ["302 Found", "404 Not Found", "403 Forbidden", "502 Bad Gateway"] {
+        for status in ["302 Found", "404 Not Found", "403 Forbidden", "503 Service Unavailable"] {
             let (url, _) = operator(status, "<html>").await;
             let Sending::Later(why) = route(url).send(&message(Language::En, "x")).await else {
                 panic!("given up after {status}")
@@ -241,6 +247,17 @@ mod tests {
                 why.contains(status.split(' ').next().unwrap()) && why.contains("sms.url"),
                 "{why}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_may_have_taken_before_it_failed_is_not_sent_again() {
+        for status in ["500 Internal Server Error", "502 Bad Gateway", "504 Gateway Timeout"] {
+            let (url, _) = operator(status, "<html>").await;
+            let Sending::Unsure(why) = route(url).send(&message(Language::En, "x")).await else {
+                panic!("sent again after {status}")
+            };
+            assert!(why.contains(status.split(' ').next().unwrap()), "{why}");
         }
     }
 
