@@ -105,6 +105,8 @@ impl Access {
             // Its Stop was lost, or is still on its way: the octets known stand, and a late Stop adds to them.
             OrderAnswer::SessionGone => end_session(&mut tx, &mut session, terminate_cause::LOST_SERVICE, now).await?,
             _ if !is_current => {}
+            // Taken for ended while it was asked, or ended: there is nobody to ask again, until it is heard of.
+            OrderAnswer::Refused(_) | OrderAnswer::Silence if session.state == SessionState::Ended => {}
             OrderAnswer::Done => session.settle_order(),
             OrderAnswer::Refused(cause) => {
                 session.trouble = Some(refusal(cause));

@@ -27,6 +27,7 @@ cases! {
     a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of,
     a_block_reaches_a_session_taken_for_ended_that_asks_again,
     an_end_that_was_ordered_is_not_forgotten_in_the_silence,
+    an_end_that_is_under_way_when_silence_is_presumed_is_ordered_again,
     a_newer_session_in_its_place_keeps_the_old_one_ended,
     a_stop_replaces_the_presumed_end_and_the_first_true_cause_stands,
 }
@@ -189,6 +190,21 @@ async fn an_end_that_was_ordered_is_not_forgotten_in_the_silence(database: Datab
     assert_eq!(lab.sweep().await, 1);
     assert_eq!(orders(&lab).await, [], "nobody to ask");
     assert_eq!(refused(lab.renew(MAC, "s1").await), Reason::UnknownSession);
+    lab.report(AccountingKind::Interim, "s1", 2 * MB, 900).await;
+    assert_eq!(orders(&lab).await, [OrderAction::End]);
+}
+
+async fn an_end_that_is_under_way_when_silence_is_presumed_is_ordered_again(database: Database) {
+    let mut lab = online(database).await;
+    assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
+    lab.pass(LONG);
+    let end = lab.orders().await.remove(0);
+    assert_eq!(lab.sweep().await, 1);
+    for answer in [OrderAnswer::Silence, OrderAnswer::Refused(506)] {
+        lab.answer(&end, answer).await;
+        lab.pass(Duration::from_mins(5));
+        assert_eq!(orders(&lab).await, [], "nobody to ask");
+    }
     lab.report(AccountingKind::Interim, "s1", 2 * MB, 900).await;
     assert_eq!(orders(&lab).await, [OrderAction::End]);
 }
