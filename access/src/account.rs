@@ -83,17 +83,14 @@ async fn charge(
     if session.reported_at.is_none_or(|last| report.at >= last) {
         note_ports(tx, report, id).await?;
     }
-    let Some(octets) = read_meters(&mut session, report, now) else {
+    let read = read_meters(&mut session, report, now);
+    if read.is_none() {
         tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
         tx.keep_unknown_report(&unknown(report, "implausible "), now).await?;
-        if let AccountingKind::Stop(cause) = report.kind {
-            end_session(tx, &mut session, cause, report.at).await?;
-        }
-        return Ok((Accounted::Implausible, false));
-    };
-    if let Some(free) = free {
+    } else if let Some(free) = free {
         note_free(tx, free, &session, now).await?;
     }
+    let octets = read.unwrap_or(0);
     if octets > 0 {
         // A gate's clock may be behind; nothing flowed before the grant or in its first instant.
         let at = report.at.max(session.granted_at + Duration::from_micros(1));
@@ -120,7 +117,7 @@ async fn charge(
         }
         tx.save_session(&session).await?;
     }
-    Ok((Accounted::Charged(octets), has_orders))
+    Ok((read.map_or(Accounted::Implausible, Accounted::Charged), has_orders))
 }
 
 /// A session not yet begun goes by the name its gate reports it with, even if another went by it before.
@@ -188,7 +185,8 @@ async fn note_free(tx: &mut Tx, free: FreeOctets, session: &SessionRow, now: Tim
     Ok(tx.save_session_vendor(&row).await?)
 }
 
-/// Moves the meters on; returns the octets that are new. `None`, and nothing is moved, if no line carries so many.
+/// Moves the meters on; returns the octets that are new. `None` if no line carries so many: the meters stay, but the session was heard of,
+/// and the time until then carries nothing that is told later, or what is repeated long enough would be believed at last.
 fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timestamp) -> Option<u64> {
     let counters = &report.counters;
     let before = session.meter();
@@ -201,13 +199,15 @@ fn read_meters(session: &mut SessionRow, report: &AccountingReport, now: Timesta
     let after = before.after(reading, report.at);
     let octets = after.total_octets().saturating_sub(before.total_octets());
     let by_the_gate = report.at.since(session.reported_at.unwrap_or(session.granted_at));
-    if !is_plausible(octets, by_the_gate.max(now.since(session.heard_at))) {
+    let by_the_clock = now.since(session.heard_at);
+    session.heard_at = session.heard_at.max(now);
+    if !is_plausible(octets, by_the_gate.max(by_the_clock)) {
+        session.reported_at = session.reported_at.max(Some(report.at));
         return None;
     }
     session.set_meter(&after);
     session.up_packets = session.up_packets.max(counters.up_packets);
     session.down_packets = session.down_packets.max(counters.down_packets);
-    session.heard_at = session.heard_at.max(now);
     let began_at = report.at - Duration::from_secs(counters.session_secs.into());
     session.started_at = Some(
         session

@@ -20,6 +20,7 @@ use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan};
 
 cases! {
     what_no_line_carries_is_kept_and_acknowledged_but_not_charged,
+    what_no_line_carries_is_not_charged_however_often_it_is_told,
     a_stop_that_no_line_carries_still_ends_its_session,
     a_name_that_ends_with_nul_is_the_name_without,
     an_address_a_port_and_a_time_tell_whose_a_connection_was,
@@ -61,6 +62,27 @@ async fn what_no_line_carries_is_kept_and_acknowledged_but_not_charged(database:
         lab.report(AccountingKind::Interim, "s1", 3 * MB, 61).await,
         Accounted::Charged(2 * MB),
         "the truth is charged as ever"
+    );
+    assert_eq!(lab.used_and_promised().await, (3 * MB, 7 * MB));
+}
+
+async fn what_no_line_carries_is_not_charged_however_often_it_is_told(database: Database) {
+    let mut lab = online(database).await;
+    for minute in 1..=20 {
+        lab.pass(Duration::from_mins(1));
+        let told = lab.report(AccountingKind::Interim, "s1", 1 << 40, 60 * minute).await;
+        assert_eq!(told, Accounted::Implausible, "after {minute} minutes");
+    }
+    assert_eq!(lab.sweep().await, 0, "it is no silence either");
+    // One made before the last of them comes late.
+    let ago = Duration::from_secs(30);
+    assert_eq!(
+        report_of(&lab, AccountingKind::Interim, 2 * MB, 1170, ago).await,
+        Accounted::Charged(MB)
+    );
+    assert_eq!(
+        lab.report(AccountingKind::Interim, "s1", 3 * MB, 1200).await,
+        Accounted::Charged(MB)
     );
     assert_eq!(lab.used_and_promised().await, (3 * MB, 7 * MB));
 }

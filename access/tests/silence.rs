@@ -24,6 +24,7 @@ cases! {
     a_renewal_reopens_a_session_taken_for_ended,
     what_was_given_to_others_meanwhile_becomes_debt,
     a_copy_of_an_old_report_is_no_sign_of_life,
+    a_report_that_no_line_carries_is_a_sign_of_life,
     a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of,
     a_block_reaches_a_session_taken_for_ended_that_asks_again,
     an_end_that_was_ordered_is_not_forgotten_in_the_silence,
@@ -166,6 +167,14 @@ async fn a_copy_of_an_old_report_is_no_sign_of_life(database: Database) {
     lab.now = now;
     assert_eq!(lab.session(MAC).await.state, "ended");
     assert_eq!(lab.used_and_promised().await, (MB, 0));
+}
+
+async fn a_report_that_no_line_carries_is_a_sign_of_life(database: Database) {
+    let lab = swept(database).await;
+    lab.block().await;
+    let accounted = lab.report(AccountingKind::Interim, "s1", u64::MAX - 9, 900).await;
+    assert_eq!(accounted, Accounted::Implausible);
+    assert_eq!(orders(&lab).await, [OrderAction::End]);
 }
 
 async fn a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of(database: Database) {
