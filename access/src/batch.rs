@@ -2,7 +2,7 @@
 //!
 //! Questions wait in a queue that one task clears. While one batch is committed the next gathers, so the batches grow with the load, and a
 //! lone question waits for nobody. A batch that fails is undone, and its questions are then decided
-//! each by itself: one that cannot be answered takes no other along.
+//! each by itself: one that cannot be answered takes no other along. Unless the database does not answer at all: gates ask again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -159,15 +159,27 @@ impl Access {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "a batch failed: its questions are decided each by itself");
-                for batch in batches {
-                    let mut answers = Vec::with_capacity(batch.questions.len());
-                    for question in batch.questions {
-                        answers.push(self.decide_alone(&question, batch.now, lane).await);
-                    }
-                    _ = batch.answers.send(answers);
-                }
+                tracing::debug!(%error, "a batch failed: its questions are decided each by itself, if the database answers");
+                self.decide_each_alone(batches, lane, error.is_timeout()).await;
             }
+        }
+    }
+
+    /// Once the database does not answer, the rest stay unanswered at once: each would wait as long again, while gates that ask again wait
+    /// behind them.
+    async fn decide_each_alone(&self, batches: Vec<Batch>, lane: usize, mut is_away: bool) {
+        for batch in batches {
+            let mut answers = Vec::with_capacity(batch.questions.len());
+            for question in batch.questions {
+                if is_away {
+                    answers.push(Err(AccessError::Lost));
+                    continue;
+                }
+                let answer = self.decide_alone(&question, batch.now, lane).await;
+                is_away = answer.as_ref().is_err_and(AccessError::is_timeout);
+                answers.push(answer);
+            }
+            _ = batch.answers.send(answers);
         }
     }
 

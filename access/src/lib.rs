@@ -89,6 +89,13 @@ pub enum AccessError {
     Lost,
 }
 
+impl AccessError {
+    /// Whether the database did not answer in time.
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_timeout())
+    }
+}
+
 impl Access {
     /// The use cases over a database, a master key, and what the operator set.
     #[must_use]
@@ -135,6 +142,11 @@ impl Access {
 
     pub(crate) async fn read(&self) -> Result<Tx, AccessError> {
         Ok(self.0.store.read().await?)
+    }
+
+    /// For what may look at very many rows, and nobody but an administrator waits for.
+    pub(crate) async fn read_at_length(&self) -> Result<Tx, AccessError> {
+        Ok(self.0.store.read_at_length().await?)
     }
 
     pub(crate) async fn write(&self) -> Result<Tx, AccessError> {

@@ -36,7 +36,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn overview(&self) -> Result<Overview, AccessError> {
-        let mut tx = self.read().await?;
+        let mut tx = self.read_at_length().await?;
         let sites = tx.sites().await?;
         let online = tx.online_by_nas().await?;
         let online: HashMap<NasId, u64> = online.into_iter().map(|row| (row.nas_id, row.figure)).collect();

@@ -9,6 +9,7 @@ use std::ops::Range;
 use kavadam_domain::{Mac, NasId, SubscriberId};
 
 use crate::many;
+use crate::server::within;
 use crate::session::session_in;
 use crate::sql::{row, rows, unlocked_rows};
 use crate::tx::{Db, not_begun};
@@ -247,7 +248,8 @@ impl Tx {
         }
         let wanted: Vec<i64> = wanted.iter().map(|id| id.0).collect();
         let text = "SELECT id, holder FROM subscriber WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
-        let locked: Vec<Holder> = sqlx::query_as(text).bind(wanted).fetch_all(&mut **tx).await?;
+        let query = sqlx::query_as(text).bind(wanted);
+        let locked: Vec<Holder> = within(tx.patience, query.fetch_all(&mut **tx)).await?;
         let mut others = Vec::new();
         for row in locked {
             if row.holder != Some(holder) || !self.hold_carried(row.id) {
@@ -296,7 +298,8 @@ impl Tx {
     async fn release(&mut self, id: SubscriberId) -> Result<()> {
         if let Db::Postgres(tx) = &mut self.db {
             let text = "UPDATE subscriber SET holder = NULL WHERE id = $1 AND holder IS NOT NULL";
-            sqlx::query(text).bind(id.0).execute(&mut **tx).await?;
+            let query = sqlx::query(text).bind(id.0);
+            within(tx.patience, query.execute(&mut **tx)).await?;
         }
         Ok(())
     }
@@ -326,10 +329,13 @@ impl Tx {
             }
             Db::Postgres(tx) => {
                 let query = sqlx::query_as(NEXT).bind(table.name());
-                query.fetch_one(&mut **tx).await?
+                within(tx.patience, query.fetch_one(&mut **tx)).await?
             }
             // Numbers are taken, not given back: no transaction is needed.
-            Db::PostgresNotBegun(pool) => sqlx::query_as(NEXT).bind(table.name()).fetch_one(&*pool).await?,
+            Db::PostgresNotBegun(server) => {
+                let query = sqlx::query_as(NEXT).bind(table.name());
+                within(server.patience.statement, query.fetch_one(&server.pool)).await?
+            }
             Db::SqliteNotBegun(_) => return Err(not_begun().into()),
         };
         // Whoever else adds rows to SQLite changes its version, and this is forgotten.

@@ -23,6 +23,7 @@ mod plan;
 mod quota;
 mod record;
 mod seal_check;
+mod server;
 mod session;
 mod sessions;
 mod site;
@@ -43,6 +44,7 @@ pub use open::Store;
 pub use overview::OnlineRow;
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
+pub use server::Patience;
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
 pub use sessions::DueOrder;
 pub use site::{NasProof, NasRow, NewNas, SiteRow};
@@ -82,6 +84,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the database did not answer in time, or had no connection free in time: asked again at once, it would not either.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::PoolTimedOut) => true,
+            Self::Database(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
     /// Whether something of that unique name or key is there already.
     #[must_use]
     pub fn is_conflict(&self) -> bool {

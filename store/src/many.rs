@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use crate::column::Bind;
+use crate::server::within;
 use crate::sql::unlocked_rows;
 use crate::tx::{Db, not_begun};
 use crate::working::Whole;
@@ -33,7 +34,8 @@ pub(crate) async fn people(db: &mut Db, ids: &[SubscriberId], holder: i64) -> Re
         Db::Postgres(tx) if !ids.is_empty() => {
             let raw: Vec<i64> = ids.iter().map(Bind::raw).collect();
             let text = "UPDATE subscriber SET holder = $2 WHERE id = ANY($1) RETURNING *";
-            Ok(sqlx::query_as(text).bind(raw).bind(holder).fetch_all(&mut **tx).await?)
+            let query = sqlx::query_as(text).bind(raw).bind(holder);
+            Ok(within(tx.patience, query.fetch_all(&mut **tx)).await?)
         }
         Db::Postgres(_) => Ok(Vec::new()),
         Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
@@ -51,9 +53,11 @@ pub(crate) async fn live(db: &mut Db, ids: &[SubscriberId]) -> Result<HashMap<Su
         Db::Postgres(tx) => {
             let raw: Vec<i64> = ids.iter().map(Bind::raw).collect();
             let text = "SELECT * FROM session WHERE subscriber_id = ANY($1) AND ended_at IS NULL ORDER BY id";
-            let sessions = sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?;
+            let query = sqlx::query_as(text).bind(&raw);
+            let sessions = within(tx.patience, query.fetch_all(&mut **tx)).await?;
             let text = "SELECT * FROM lease WHERE subscriber_id = ANY($1) AND is_closed = FALSE ORDER BY id";
-            (sessions, sqlx::query_as(text).bind(&raw).fetch_all(&mut **tx).await?)
+            let query = sqlx::query_as(text).bind(&raw);
+            (sessions, within(tx.patience, query.fetch_all(&mut **tx)).await?)
         }
         Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => return Err(not_begun().into()),
         Db::Sqlite(_) => (
@@ -95,7 +99,8 @@ async fn entitlements(db: &mut Db, ids: &[EntitlementId]) -> Result<Vec<Entitlem
         Db::Postgres(tx) => {
             let raw: Vec<i64> = ids.iter().map(Bind::raw).collect();
             let text = "SELECT * FROM entitlement WHERE id = ANY($1)";
-            Ok(sqlx::query_as(text).bind(raw).fetch_all(&mut **tx).await?)
+            let query = sqlx::query_as(text).bind(raw);
+            Ok(within(tx.patience, query.fetch_all(&mut **tx)).await?)
         }
         Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "entitlement WHERE id", "", ids).await,

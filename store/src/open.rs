@@ -1,22 +1,18 @@
 //! Opening a database, and beginning transactions on it.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::carry::Carry;
+use crate::server::{Patience, Server, within};
 use crate::sqlite::Embedded;
 use crate::tx::{Carried, Db};
 use crate::{Error, Result, Tx};
 
 /// Enough for every statement there is.
 pub(crate) const STATEMENTS_KEPT: usize = 256;
-/// A connection that was idle for no longer is not tested before it is used: that costs a way there and back.
-const UNTESTED: Duration = Duration::from_secs(1);
 /// How long a use case waits for a connection before it fails (and the gate is left to ask again).
 pub(crate) const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(5);
 
@@ -29,7 +25,10 @@ pub struct Store {
 #[derive(Debug, Clone)]
 enum Pool {
     Sqlite(Embedded),
-    Postgres { pool: PgPool, lanes: [Lane; Store::LANES] },
+    Postgres {
+        server: Server,
+        lanes: [Lane; Store::LANES],
+    },
 }
 
 /// Transactions for batches, one at a time.
@@ -47,9 +46,17 @@ impl Store {
     /// # Errors
     /// An unknown URL, a file that cannot be made, a server out of reach, or a schema newer than this program.
     pub async fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, Patience::default()).await
+    }
+
+    /// Opens as [`Store::open`] does, and waits so long for a server.
+    ///
+    /// # Errors
+    /// An unknown URL, a file that cannot be made, a server out of reach, or a schema newer than this program.
+    pub async fn open_with(url: &str, patience: Patience) -> Result<Self> {
         let pool = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => Pool::Sqlite(Embedded::open(url).await?),
-            Some("postgres" | "postgresql") => open_postgres(url).await?,
+            Some("postgres" | "postgresql") => open_postgres(url, patience).await?,
             _ => return Err(Error::Url(without_password(url))),
         };
         Ok(Self { pool })
@@ -68,10 +75,18 @@ impl Store {
     pub async fn read(&self) -> Result<Tx> {
         match &self.pool {
             Pool::Sqlite(embedded) => Ok(Tx::reading(Db::Sqlite(Box::pin(embedded.readers.begin()).await?))),
-            Pool::Postgres { pool, .. } => Ok(Tx::reading(Db::Postgres(
-                Box::pin(pool.begin_with("BEGIN READ ONLY")).await?,
-            ))),
+            Pool::Postgres { server, .. } => Ok(Tx::reading(Db::Postgres(server.begin_reading().await?))),
         }
+    }
+
+    /// Begins a transaction that only reads, and may look at very many rows: nobody but an administrator waits for it.
+    ///
+    /// # Errors
+    /// The database is out of reach.
+    pub async fn read_at_length(&self) -> Result<Tx> {
+        let mut tx = self.read().await?;
+        tx.be_patient();
+        Ok(tx)
     }
 
     /// Begins a transaction that writes. On SQLite it holds the one writer until it ends: compute before, not within.
@@ -85,8 +100,8 @@ impl Store {
                 tx.begin().await?;
                 Ok(tx)
             }
-            Pool::Postgres { pool, .. } => {
-                let db = Db::Postgres(Box::pin(pool.begin()).await?);
+            Pool::Postgres { server, .. } => {
+                let db = Db::Postgres(server.begin().await?);
                 Ok(Tx::writing(db, Carried::Own(Box::default()), 0))
             }
         }
@@ -113,7 +128,7 @@ impl Store {
                 }
                 Ok(tx)
             }
-            Pool::Postgres { pool, lanes } => {
+            Pool::Postgres { server, lanes } => {
                 let [first, second] = lanes;
                 let Lane { carry, holder } = if lane.is_multiple_of(Self::LANES) {
                     first
@@ -124,7 +139,7 @@ impl Store {
                 carry.begin();
                 carry.devices.clear();
                 Ok(Tx::writing(
-                    Db::PostgresNotBegun(pool.clone()),
+                    Db::PostgresNotBegun(server.clone()),
                     Carried::Shared(carry),
                     *holder,
                 ))
@@ -136,7 +151,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.pool {
             Pool::Sqlite(embedded) => embedded.close().await,
-            Pool::Postgres { pool, .. } => pool.close().await,
+            Pool::Postgres { server, .. } => server.close().await,
         }
     }
 }
@@ -147,38 +162,19 @@ async fn hold(carry: &Arc<Mutex<Carry>>) -> Result<OwnedMutexGuard<Carry>> {
     held.map_err(|_| Error::Database(sqlx::Error::PoolTimedOut))
 }
 
-async fn open_postgres(url: &str) -> Result<Pool> {
-    let options = PgConnectOptions::from_str(url).map_err(|_| Error::Url(without_password(url)))?;
-    let options = options
-        .application_name("kavadam")
-        // Every statement finds its rows by an index, however many it is given: planned once, not for each list of values.
-        .options([("plan_cache_mode", "force_generic_plan")])
-        .statement_cache_capacity(STATEMENTS_KEPT);
-    let pool = PgPoolOptions::new()
-        .max_connections(16)
-        .acquire_timeout(WAIT_FOR_CONNECTION)
-        .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > UNTESTED {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_with(options)
-        .await?;
-    sqlx::migrate!("../migrations/postgres").run(&pool).await?;
-    let first = open_lane(&pool).await?;
-    let second = open_lane(&pool).await?;
+async fn open_postgres(url: &str, patience: Patience) -> Result<Pool> {
+    let server = Server::open(url, patience).await?;
+    let first = open_lane(&server).await?;
+    let second = open_lane(&server).await?;
     Ok(Pool::Postgres {
-        pool,
+        server,
         lanes: [first, second],
     })
 }
 
-async fn open_lane(pool: &PgPool) -> Result<Lane> {
-    let holder = sqlx::query_scalar("SELECT nextval('holder')").fetch_one(pool).await?;
+async fn open_lane(server: &Server) -> Result<Lane> {
+    let query = sqlx::query_scalar("SELECT nextval('holder')");
+    let holder = within(server.patience.statement, query.fetch_one(&server.pool)).await?;
     Ok(Lane {
         carry: Arc::default(),
         holder,
@@ -186,7 +182,7 @@ async fn open_lane(pool: &PgPool) -> Result<Lane> {
 }
 
 /// A URL fit for a message.
-fn without_password(url: &str) -> String {
+pub(crate) fn without_password(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 < at => {
             let (head, tail) = (url.get(..scheme + 3), url.get(at..));

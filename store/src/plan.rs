@@ -182,6 +182,7 @@ impl Tx {
     pub async fn lock_online_on_plan(&mut self, plan: PlanId) -> Result<()> {
         // SQLite's writer is alone as it is.
         if !self.is_sqlite() {
+            self.be_patient();
             execute!(
                 self,
                 "SELECT id FROM subscriber WHERE id IN

@@ -182,6 +182,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn order_change_on_plan(&mut self, plan: PlanId, now: Timestamp) -> Result<u64> {
+        self.be_patient();
         self.settle_and_forget().await?;
         execute!(
             self,

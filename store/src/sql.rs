@@ -10,7 +10,8 @@ macro_rules! rows {
                 sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
             }
             $crate::tx::Db::Postgres(tx) => {
-                sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*.$fetch(&mut **tx).await
+                let query = sqlx::query_as($text)$(.bind($crate::column::Bind::raw(&$bind)))*;
+                $crate::server::within(tx.patience, query.$fetch(&mut **tx)).await
             }
             $crate::tx::Db::PostgresNotBegun(_) | $crate::tx::Db::SqliteNotBegun(_) => Err($crate::tx::not_begun()),
         }
@@ -28,7 +29,8 @@ macro_rules! execute {
                     .map(|done| done.rows_affected())
             }
             $crate::tx::Db::Postgres(tx) => {
-                sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*.execute(&mut **tx).await
+                let query = sqlx::query($text)$(.bind($crate::column::Bind::raw(&$bind)))*;
+                $crate::server::within(tx.patience, query.execute(&mut **tx)).await
                     .map(|done| done.rows_affected())
             }
             $crate::tx::Db::PostgresNotBegun(_) | $crate::tx::Db::SqliteNotBegun(_) => Err($crate::tx::not_begun()),
@@ -41,8 +43,10 @@ macro_rules! execute {
 macro_rules! unlocked_rows {
     ($db:expr, $query:expr) => {
         match $db {
-            $crate::tx::Db::Postgres(tx) => $query.fetch_all(&mut **tx).await,
-            $crate::tx::Db::PostgresNotBegun(pool) => $query.fetch_all(&*pool).await,
+            $crate::tx::Db::Postgres(tx) => $crate::server::within(tx.patience, $query.fetch_all(&mut **tx)).await,
+            $crate::tx::Db::PostgresNotBegun(server) => {
+                $crate::server::within(server.patience.statement, $query.fetch_all(&server.pool)).await
+            }
             $crate::tx::Db::Sqlite(_) | $crate::tx::Db::SqliteNotBegun(_) => Ok(Vec::new()),
         }
         .map_err($crate::Error::from)

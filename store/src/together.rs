@@ -4,12 +4,13 @@
 //! was remembered of them still holds ([`Guard`]).
 
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArguments, PgPool};
-use sqlx::{Arguments as _, AssertSqlSafe, Postgres, Transaction};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments as _, AssertSqlSafe};
 
 use kavadam_domain::SubscriberId;
 
 use crate::column::Bind;
+use crate::server::{Served, Server, within};
 use crate::sqlite::Statements;
 use crate::{Error, Result};
 
@@ -104,14 +105,13 @@ impl Together {
     ///
     /// # Errors
     /// The database failed.
-    pub(crate) async fn run(self, tx: &mut Transaction<'static, Postgres>) -> Result<()> {
+    pub(crate) async fn run(self, tx: &mut Served) -> Result<()> {
         if self.parts.is_empty() {
             return Ok(());
         }
         let text = format!("WITH {} SELECT TRUE", self.numbered());
-        sqlx::query_with(AssertSqlSafe(text), self.arguments)
-            .execute(&mut **tx)
-            .await?;
+        let query = sqlx::query_with(AssertSqlSafe(text), self.arguments);
+        within(tx.patience, query.execute(&mut **tx)).await?;
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Together {
     /// # Errors
     /// [`Error::Stale`]: nothing was done, because what the guard asks for does not hold, or the rows do not fit those there. Another:
     /// nobody knows whether it was done.
-    pub(crate) async fn run_alone(self, pool: &PgPool) -> Result<()> {
+    pub(crate) async fn run_alone(self, server: &Server) -> Result<()> {
         let lock = if self.parts.is_empty() {
             ""
         } else {
@@ -137,7 +137,7 @@ impl Together {
              {parts} SELECT is_fit FROM fit"
         );
         let query = sqlx::query_scalar_with(AssertSqlSafe(text), self.arguments);
-        match query.fetch_one(pool).await {
+        match within(server.patience.statement, query.fetch_one(&server.pool)).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(sqlx::Error::Database(_)) => Err(Error::Stale),
             Err(error) => Err(error.into()),

@@ -12,12 +12,12 @@ use std::collections::HashSet;
 
 use kavadam_domain::{Mac, NasId};
 use sqlx::Transaction;
-use sqlx::postgres::{PgPool, Postgres};
 use sqlx::sqlite::Sqlite;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::carry::{Carry, Places};
 use crate::column::Bind;
+use crate::server::{Served, Server, within};
 use crate::sqlite::{Statements, Writer, learn_names};
 use crate::together::{Guard, Into, Together};
 use crate::working::Working;
@@ -47,9 +47,9 @@ pub(crate) enum Db {
     /// On the embedded database.
     Sqlite(Transaction<'static, Sqlite>),
     /// On a server.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Served),
     /// On a server, in trust.
-    PostgresNotBegun(PgPool),
+    PostgresNotBegun(Server),
     /// On the embedded database, in trust.
     SqliteNotBegun(Writer),
 }
@@ -127,7 +127,7 @@ impl Tx {
     async fn begin_now(&mut self) -> Result<()> {
         match &self.db {
             Db::Sqlite(_) | Db::Postgres(_) => Ok(()),
-            Db::PostgresNotBegun(pool) => self.begin_on_server(pool.clone()).await,
+            Db::PostgresNotBegun(server) => self.begin_on_server(server.clone()).await,
             Db::SqliteNotBegun(writer) => self.begin_embedded(writer.clone()).await,
         }
     }
@@ -147,15 +147,15 @@ impl Tx {
         Ok(())
     }
 
-    async fn begin_on_server(&mut self, pool: PgPool) -> Result<()> {
+    async fn begin_on_server(&mut self, server: Server) -> Result<()> {
         let text = "WITH ours AS MATERIALIZED
                  (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2 ORDER BY id FOR NO KEY UPDATE)
              SELECT (SELECT count(*) FROM ours), places FROM revision WHERE id = 1";
-        let mut tx = pool.begin().await?;
+        let mut tx = server.begin().await?;
         let held = self.working.everybody();
         let raw: Vec<i64> = held.iter().map(Bind::raw).collect();
         let query = sqlx::query_as(text).bind(raw).bind(self.holder);
-        let (ours, revision): (i64, i64) = query.fetch_one(&mut *tx).await?;
+        let (ours, revision): (i64, i64) = within(tx.patience, query.fetch_one(&mut *tx)).await?;
         self.db = Db::Postgres(tx);
         if usize::try_from(ours) != Ok(held.len()) {
             self.carried.get().forget_all(&held);
@@ -197,7 +197,7 @@ impl Tx {
             Db::Sqlite(tx) => tx.commit().await,
             Db::Postgres(tx) => tx.commit().await,
             Db::SqliteNotBegun(_) => Err(not_begun()),
-            Db::PostgresNotBegun(pool) => {
+            Db::PostgresNotBegun(server) => {
                 let guard = Guard {
                     held: self.working.everybody(),
                     holder: self.holder,
@@ -205,7 +205,7 @@ impl Tx {
                 };
                 let mut together = Together::guarded(&guard)?;
                 self.working.write(&mut Into::Postgres(&mut together))?;
-                match together.run_alone(&pool).await {
+                match together.run_alone(&server).await {
                     Ok(()) => Ok(()),
                     Err(Error::Database(error)) => Err(error),
                     Err(stale) => {
@@ -282,6 +282,13 @@ impl Tx {
                 together.run(tx).await
             }
             Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
+        }
+    }
+
+    /// From now on statements may look at, or change, very many rows: the server may take its time.
+    pub(crate) const fn be_patient(&mut self) {
+        if let Db::Postgres(tx) = &mut self.db {
+            tx.be_patient();
         }
     }
 

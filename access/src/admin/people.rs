@@ -76,7 +76,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn subscribers(&self, most: u32) -> Result<Vec<SubscriberLine>, AccessError> {
-        let mut tx = self.read().await?;
+        let mut tx = self.read_at_length().await?;
         let mut lines = Vec::new();
         for row in tx.subscribers(most).await? {
             let plan = match row.plan_id {

@@ -129,7 +129,7 @@ impl Access {
     /// # Errors
     /// There is no such subscriber or site, or the service is out of order.
     pub async fn sessions(&self, query: &SessionQuery) -> Result<Vec<SessionView>, AccessError> {
-        let mut tx = self.read().await?;
+        let mut tx = self.read_at_length().await?;
         let site = match &query.site {
             Some(name) => Some(tx.site_named(name).await?.ok_or_else(|| missing("site", name))?.id),
             None => None,
@@ -189,7 +189,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn vouchers(&self, label: Option<&str>, most: u32) -> Result<Vec<VoucherRow>, AccessError> {
-        Ok(self.read().await?.vouchers(label, most).await?)
+        Ok(self.read_at_length().await?.vouchers(label, most).await?)
     }
 
     /// One voucher, without its code.
@@ -241,7 +241,7 @@ impl Access {
         port: u16,
         at: Timestamp,
     ) -> Result<Vec<SessionView>, AccessError> {
-        let found = self.read().await?.sessions_behind(address, port, at).await?;
+        let found = self.read_at_length().await?.sessions_behind(address, port, at).await?;
         Ok(found.into_iter().map(view).collect())
     }
 
@@ -250,7 +250,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn audits(&self, most: u32) -> Result<Vec<AuditRow>, AccessError> {
-        Ok(self.read().await?.audits(most).await?)
+        Ok(self.read_at_length().await?.audits(most).await?)
     }
 }
 

@@ -22,8 +22,11 @@ use kavadam_store::{
 };
 
 mod ahead;
+mod away;
 mod logins;
 mod quota;
+#[path = "../relay/mod.rs"]
+mod relay;
 mod reports;
 mod sessions;
 mod trust;

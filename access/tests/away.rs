@@ -1,0 +1,102 @@
+//! A database that is away, or rows that somebody never lets go: what becomes of the questions of gates. On PostgreSQL.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+#[path = "../../store/tests/relay/mod.rs"]
+mod relay;
+
+use std::time::Duration;
+
+use kavadam_access::api::*;
+use kavadam_access::batch::{Answer, Question};
+use kavadam_access::{Access, AccessError, Settings};
+use kavadam_store::{Patience, Store};
+use lab::{Database, Lab, MAC, MB, OTHER_MAC, plan};
+use relay::Relay;
+
+/// More than any patience here, and far less than one for each question of a batch.
+const SOON: Duration = Duration::from_secs(20);
+
+fn patience() -> Patience {
+    Patience {
+        statement: Duration::from_secs(1),
+        long_statement: Duration::from_secs(2),
+        lock: Duration::from_millis(500),
+    }
+}
+
+fn report(lab: &Lab, name: &str, octets: u64) -> Question {
+    Question::Account(AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Interim,
+        acct_session_id: name.to_owned(),
+        class: None,
+        user_name: None,
+        mac: None,
+        ip: None,
+        ports: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: 1,
+            ..Counters::default()
+        },
+        at: lab.now,
+    })
+}
+
+async fn asked(access: &Access, lab: &Lab, questions: Vec<Question>) -> Vec<Result<Answer, AccessError>> {
+    let answers = tokio::time::timeout(SOON, access.answer(questions, lab.now)).await;
+    answers.expect("the questions wait still")
+}
+
+#[tokio::test]
+async fn a_batch_that_the_database_does_not_answer_is_not_asked_again_question_by_question() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let relay = Relay::to(&lab.url).await;
+    let store = Store::open_with(&relay.url(&lab.url), patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    lab.online(MAC, "s1").await;
+    let all = || (1..=50).map(|step| report(&lab, "s1", step * 1000)).collect();
+    assert!(asked(&access, &lab, vec![report(&lab, "s1", 10)]).await[0].is_ok());
+    relay.stop();
+    let answers = asked(&access, &lab, all()).await;
+    assert_eq!(answers.len(), 50);
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    relay.go();
+    let back = async { while asked(&access, &lab, all()).await.iter().any(Result::is_err) {} };
+    tokio::time::timeout(SOON * 3, back).await.expect("it stays away");
+    assert_eq!(lab.used_and_promised().await.0, 50_000);
+}
+
+#[tokio::test]
+async fn a_person_whom_somebody_never_lets_go_keeps_no_other_from_an_answer() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let held = lab.online(MAC, "s1").await.session;
+    let mut tx = lab.store.write().await.unwrap();
+    let number = "9876543299".parse().unwrap();
+    let other = tx.ensure_subscriber(&number, "other", kavadam_domain::Language::En, lab.now);
+    let other = other.await.unwrap().id;
+    let until = lab.now + Duration::from_hours(1);
+    tx.remember_device(other, OTHER_MAC, Some(until), lab.now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
+
+    let mut forgotten = lab.store.write().await.unwrap();
+    let session = forgotten.session(held).await.unwrap().unwrap();
+    forgotten.lock_subscriber(session.subscriber_id).await.unwrap();
+    let questions = vec![report(&lab, "s1", 1000), report(&lab, "s2", 1000)];
+    let answers = asked(&access, &lab, questions).await;
+    assert!(answers[0].is_err() && answers[1].is_ok(), "{answers:?}");
+    drop(forgotten);
+    assert!(asked(&access, &lab, vec![report(&lab, "s1", 1000)]).await[0].is_ok());
+}

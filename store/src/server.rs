@@ -1,0 +1,163 @@
+//! PostgreSQL, and how long it is waited for.
+//!
+//! A server that loses power, or a firewall that forgets a connection, closes nothing: a statement that was sent is then neither answered
+//! nor refused, and whoever waited for it would for ever. So nothing is sent without a limit to the wait for its answer, and a connection
+//! that does not answer is given up with what was under way on it.
+
+use std::io::ErrorKind;
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, Postgres, Transaction};
+use tokio::time::timeout;
+
+use crate::open::{STATEMENTS_KEPT, WAIT_FOR_CONNECTION, without_password};
+use crate::{Error, Result};
+
+/// A connection that was idle for no longer is not tested before it is used: that costs a way there and back.
+const UNTESTED: Duration = Duration::from_secs(1);
+/// For a connection that was idle to show that it lives: several may not, and who waits for one does so for five seconds.
+const WAIT_FOR_IDLE: Duration = Duration::from_secs(1);
+/// For a connection to be fit again after use: what was under way may have to be undone.
+const WAIT_FOR_RETURN: Duration = Duration::from_secs(5);
+
+/// How long a server is waited for. SQLite always answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the answer to a statement.
+    pub statement: Duration,
+    /// For the answer to one that looks at, or changes, very many rows.
+    pub long_statement: Duration,
+    /// For a row that another transaction holds; shorter than for a statement. The statement fails then, and nothing else does.
+    pub lock: Duration,
+}
+
+impl Default for Patience {
+    /// Half a minute, five minutes, and five seconds: after that a gate asks again.
+    fn default() -> Self {
+        Self {
+            statement: Duration::from_secs(30),
+            long_statement: Duration::from_mins(5),
+            lock: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Waits so long for a server's answer. On the heap, where waiting for the database is large.
+///
+/// # Errors
+/// The server did not answer: [`Error::is_timeout`].
+pub(crate) fn within<'a, T>(
+    patience: Duration,
+    work: impl Future<Output = sqlx::Result<T>> + Send + 'a,
+) -> impl Future<Output = sqlx::Result<T>> + Send + 'a {
+    let bounded = Box::pin(timeout(patience, work));
+    async move {
+        let done = bounded.await;
+        done.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
+    }
+}
+
+/// A server's connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) pool: PgPool,
+    pub(crate) patience: Patience,
+}
+
+/// A transaction on a server.
+#[derive(Debug)]
+pub(crate) struct Served {
+    tx: Transaction<'static, Postgres>,
+    /// For each statement.
+    pub(crate) patience: Duration,
+    long: Duration,
+}
+
+impl Server {
+    /// Connects, and brings the schema up to date.
+    pub(crate) async fn open(url: &str, patience: Patience) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url).map_err(|_| Error::Url(without_password(url)))?;
+        let options = options
+            .application_name("kavadam")
+            // Every statement finds its rows by an index, however many it is given: planned once, not for each list of values.
+            .options([("plan_cache_mode", "force_generic_plan")])
+            .statement_cache_capacity(STATEMENTS_KEPT);
+        let lock_timeout = format!("{}ms", patience.lock.as_millis());
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(WAIT_FOR_CONNECTION)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > UNTESTED {
+                        within(WAIT_FOR_IDLE, connection.ping()).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            // The pool tests what comes back to it without a limit, and keeps its place for it meanwhile.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    within(WAIT_FOR_RETURN, connection.ping()).await?;
+                    Ok(true)
+                })
+            })
+            .connect_with(options.clone().options([("lock_timeout", lock_timeout)]))
+            .await?;
+        // Of several processes that start at once the others wait for the first, for as long as that takes.
+        let mut connection = PgConnection::connect_with(&options).await?;
+        sqlx::migrate!("../migrations/postgres").run(&mut connection).await?;
+        connection.close().await?;
+        Ok(Self { pool, patience })
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Served> {
+        Ok(self.served(within(self.patience.statement, self.pool.begin()).await?))
+    }
+
+    pub(crate) async fn begin_reading(&self) -> Result<Served> {
+        let begun = within(self.patience.statement, self.pool.begin_with("BEGIN READ ONLY")).await?;
+        Ok(self.served(begun))
+    }
+
+    const fn served(&self, tx: Transaction<'static, Postgres>) -> Served {
+        Served {
+            tx,
+            patience: self.patience.statement,
+            long: self.patience.long_statement,
+        }
+    }
+
+    /// What closes takes leave of the server, which may be away.
+    pub(crate) async fn close(&self) {
+        _ = timeout(self.patience.statement, self.pool.close()).await;
+    }
+}
+
+impl Served {
+    pub(crate) async fn commit(self) -> sqlx::Result<()> {
+        within(self.patience, self.tx.commit()).await
+    }
+
+    /// From now on statements may look at, or change, very many rows.
+    pub(crate) const fn be_patient(&mut self) {
+        self.patience = self.long;
+    }
+}
+
+impl Deref for Served {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Served {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}

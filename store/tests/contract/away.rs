@@ -1,0 +1,100 @@
+//! A server that is away without having said so: everybody who waits for it is told, and once it is back nothing of that is left.
+
+use std::time::Instant;
+
+use kavadam_store::{Error, Patience};
+
+use super::*;
+use crate::relay::Relay;
+
+/// More than any patience here, and less than several of them: the machine may be slow.
+const SOON: Duration = Duration::from_secs(20);
+/// Connections that a process has at most.
+const CONNECTIONS: usize = 16;
+
+fn patience() -> Patience {
+    Patience {
+        statement: Duration::from_secs(1),
+        long_statement: Duration::from_secs(2),
+        lock: Duration::from_millis(500),
+    }
+}
+
+/// Everybody at once has a connection of their own.
+async fn everybody_reads(store: &Store) -> Result<(), Error> {
+    let mut all = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut tx = store.read().await?;
+        tx.plans().await?;
+        all.push(tx);
+    }
+    Ok(())
+}
+
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(SOON, work).await;
+    done.unwrap_or_else(|_| panic!("{what} waits still"))
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_server_that_is_away_is_told_and_its_connections_are_given_up() {
+    let url = fresh_postgres();
+    let relay = Relay::to(&url).await;
+    let world = World::new(&url).await;
+    let store = Store::open_with(&relay.url(&url), patience()).await.unwrap();
+    let mut tx = store.write_many(0).await.unwrap();
+    let session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    tx.commit().await.unwrap();
+    everybody_reads(&store).await.unwrap();
+
+    let mut reading = store.read().await.unwrap();
+    let mut at_length = store.read_at_length().await.unwrap();
+    let mut writing = store.write().await.unwrap();
+    writing.top_up(world.entitlement, 5).await.unwrap();
+    let mut begun = store.write_many(1).await.unwrap();
+    begun.begin().await.unwrap();
+    let mut trusting = store.write_many(0).await.unwrap();
+    trusting.save_session(&session).await.unwrap();
+
+    relay.stop();
+    let is_told = |done: Result<(), Error>| assert!(done.as_ref().is_err_and(Error::is_timeout), "{done:?}");
+    let began = Instant::now();
+    is_told(soon("a reader", reading.plans()).await.map(drop));
+    assert!(began.elapsed() < patience().long_statement, "{:?}", began.elapsed());
+    let began = Instant::now();
+    is_told(soon("a long reader", at_length.plans()).await.map(drop));
+    assert!(began.elapsed() >= patience().long_statement, "{:?}", began.elapsed());
+    is_told(soon("a writer", writing.commit()).await);
+    is_told(soon("a batch", begun.lock_subscriber(world.subscriber)).await.map(drop));
+    is_told(soon("a batch in trust", trusting.commit()).await);
+    drop((reading, at_length, begun));
+    is_told(soon("whoever comes", everybody_reads(&store)).await);
+
+    relay.go();
+    let back = async {
+        while everybody_reads(&store).await.is_err() {}
+        for lane in 0..Store::LANES {
+            let mut tx = store.write_many(lane).await.unwrap();
+            tx.lock_subscriber(world.subscriber).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON * 3, back)
+        .await
+        .expect("connections are missing");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_row_that_is_held_for_ever_is_told() {
+    let url = fresh_postgres();
+    let world = World::new(&url).await;
+    let store = Store::open_with(&url, patience()).await.unwrap();
+    let mut forgotten = world.write().await;
+    forgotten.lock_subscriber(world.subscriber).await.unwrap();
+    let mut tx = store.write_many(0).await.unwrap();
+    let held = soon("a batch", tx.lock_subscriber(world.subscriber)).await;
+    assert!(held.as_ref().is_err_and(|error| !error.is_timeout()), "{held:?}");
+    drop((forgotten, tx));
+    let mut tx = store.write_many(0).await.unwrap();
+    tx.lock_subscriber(world.subscriber).await.unwrap();
+}

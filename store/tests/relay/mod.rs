@@ -1,0 +1,72 @@
+//! A way to the private server of `tests/postgres.sh` on which everything may get lost, as behind a firewall that forgets connections.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixStream};
+
+/// Even: what connects now is passed on, until the next change. Odd: nothing is.
+type Epoch = Arc<AtomicU64>;
+
+pub struct Relay {
+    port: u16,
+    epoch: Epoch,
+}
+
+impl Relay {
+    /// To the server of that URL, which names the directory of its socket.
+    pub async fn to(url: &str) -> Self {
+        let rest = url.split_once("host=").unwrap().1;
+        let directory = rest.split('&').next().unwrap();
+        let socket = PathBuf::from(directory).join(".s.PGSQL.5432");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let epoch = Epoch::default();
+        let known = Arc::clone(&epoch);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = UnixStream::connect(&socket).await.unwrap();
+                let began = known.load(Ordering::SeqCst);
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(pass(from_client, to_server, Arc::clone(&known), began));
+                tokio::spawn(pass(from_server, to_client, Arc::clone(&known), began));
+            }
+        });
+        Self { port, epoch }
+    }
+
+    /// The URL by this way.
+    pub fn url(&self, url: &str) -> String {
+        let (_, name) = url.split_once("///").unwrap();
+        let name = name.split('?').next().unwrap();
+        format!("postgres://kavadam@127.0.0.1:{}/{name}?sslmode=disable", self.port)
+    }
+
+    /// Nothing gets through from now on, and no end is told.
+    pub fn stop(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whatever connects from now on gets through; of what connected before, nothing ever will.
+    pub fn go(&self) {
+        self.stop();
+    }
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, epoch: Epoch, began: u64) {
+    let mut buffer = [0; 65536];
+    loop {
+        let length = from.read(&mut buffer).await.unwrap_or(0);
+        let is_lost = began % 2 == 1 || epoch.load(Ordering::SeqCst) != began;
+        if length == 0 {
+            return;
+        }
+        if !is_lost && to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
