@@ -105,8 +105,7 @@ impl Access {
             ..NasChange::default()
         };
         let proof = proof_after(None, &exceptions, now)?;
-        self.save_nas(tx, &row, &proof, exceptions.certificate, actor, now)
-            .await
+        self.save_nas(tx, &row, &proof, &exceptions, actor, now).await
     }
 
     /// Changes what is given of a gate: all of it, or nothing.
@@ -145,7 +144,7 @@ impl Access {
             profile: change.profile.map_or(known.profile, str::to_owned),
             is_renewing: change.is_renewing.unwrap_or(known.is_renewing),
         };
-        self.save_nas(tx, &row, &proof, change.certificate, actor, now).await
+        self.save_nas(tx, &row, &proof, change, actor, now).await
     }
 
     async fn save_nas(
@@ -153,7 +152,7 @@ impl Access {
         mut tx: Tx,
         row: &NewNas,
         proof: &NasProof,
-        certificate: Option<Option<&CertificateName>>,
+        change: &NasChange<'_>,
         actor: &str,
         now: Timestamp,
     ) -> Result<NasId, AccessError> {
@@ -164,7 +163,7 @@ impl Access {
         tx.save_nas_proof(id, proof).await?;
         tx.record_audit(actor, "nas.set", &row.name, &describe(row, proof), now)
             .await?;
-        if let Some(certificate) = certificate {
+        if let Some(certificate) = change.certificate {
             check_certificate(&nases, row, certificate)?;
             tx.tie_nas(id, certificate).await?;
             let detail = certificate.map(ToString::to_string).unwrap_or_default();
