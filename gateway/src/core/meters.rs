@@ -80,7 +80,8 @@ impl<K: Kernel> Core<K> {
         };
         for (slot, meter) in readings {
             if let Some(session) = self.sessions.get_mut(&slot) {
-                if meter.total_octets() > session.meter.total_octets() {
+                // Who is where it is free is not idle.
+                if meter.total_octets() > session.meter.total_octets() || meter.free != session.meter.free {
                     session.active_at = now.mono;
                 }
                 session.meter = meter;

@@ -61,13 +61,21 @@ fn an_idle_session_ends_and_a_busy_one_does_not() {
     let mut grant = lease(100 * MB);
     grant.limits.idle_secs = Some(120);
     scene.online(1, grant.clone());
-    scene.online(2, Grant { cui: None, ..grant });
+    for number in [2, 3] {
+        let grant = Grant {
+            cui: None,
+            ..grant.clone()
+        };
+        scene.online(number, grant);
+    }
     for _ in 0..15 {
         scene.flow(2, 10_000);
+        scene.kernel.flow_free(mac(3), 0, 10_000);
         scene.pass(Duration::from_secs(10));
     }
     assert!(!scene.kernel.is_open(mac(1)));
     assert!(scene.kernel.is_open(mac(2)));
+    assert!(scene.kernel.is_open(mac(3)), "who is where it is free is not idle");
     assert_eq!(scene.last_report().kind, Kind::Stop(terminate_cause::IDLE_TIMEOUT));
 }
 
