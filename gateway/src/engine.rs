@@ -3,8 +3,8 @@
 //! What arrived while a batch was being committed is the next batch, so that many logins share one `fsync`.
 //!
 //! **When the file fails** (a full disk, say) people online stay online: their leases are renewed and their ends are carried out
-//! in the kernel, up to the removal of the meters. Records wait in memory, in order, and are tried again every second; until they
-//! are written nobody logs in, and nobody is told what is not durable.
+//! in the kernel, up to the removal of the meters. Records wait in memory, in order, and are tried again every second; what was used is
+//! told all the same before more is asked for. Until records are written nobody logs in, and nobody is told what is not durable.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use std::time::Duration;
 use ipnet::Ipv6Net;
 use kavadam_domain::{Mac, PortMapping, PortNews, PortRange};
 use kavadam_firewall::{GateEvent, Slot};
-use kavadam_radius::client::Client;
+use kavadam_radius::client::{Client, ClientError};
 use kavadam_radius::dynamic::DynamicHandler;
-use kavadam_radius::{AccessReply, AccessRequest, Credential, ErrorCause, LimitsPatch, Target};
+use kavadam_radius::{AccessReply, AccessRequest, AccountingRequest, Credential, ErrorCause, LimitsPatch, Target};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -342,20 +342,23 @@ impl<K: Kernel> Engine<K> {
 
     fn ask(&self, ask: AskId, mut request: Box<AccessRequest>, devices: Vec<Mac>) {
         request.nas_port_id = request.mac.and_then(|mac| self.devices.place_of(mac));
+        let unwritten = self.unwritten(&request, &devices);
         let (client, courier, handle) = (Arc::clone(&self.client), self.courier.clone(), self.handle.clone());
         tokio::spawn(async move {
-            let is_settled = courier.settled(&devices, REPORTS_FIRST).await;
-            let answer = match client.authenticate(&request).await {
-                Ok(AccessReply::Accept(grant)) if is_settled => Answer::Accept(Box::new(grant)),
-                Ok(AccessReply::Accept(grant)) => Answer::Unsettled(Box::new(grant)),
-                Ok(AccessReply::Reject { message } | AccessReply::Challenge { message, .. }) => Answer::Reject(message),
-                Err(error) => {
-                    tracing::debug!(%error, "a question was not answered");
-                    Answer::Silent
-                }
-            };
+            let is_settled = courier.settled(&devices, REPORTS_FIRST).await && tell_all(&client, &unwritten).await;
+            let answer = answer(client.authenticate(&request).await, is_settled);
             handle.send(Message::Answered(ask, answer)).await;
         });
+    }
+
+    /// What the file has not taken of these devices' meters. Told all the same, as a lease is not raised before it is known what was used; that it is told
+    /// once more when it is written changes no total.
+    fn unwritten(&self, request: &AccessRequest, devices: &[Mac]) -> Vec<AccountingRequest> {
+        let reports = self.pending.reports.iter();
+        reports
+            .filter(|report| report.kind == Kind::Interim && report.mac.is_some_and(|mac| devices.contains(&mac)))
+            .map(|report| report.request(request.called_station_id.as_deref().unwrap_or_default()))
+            .collect()
     }
 
     fn take_in(&mut self, message: Message) -> Vec<Command> {
@@ -424,6 +427,30 @@ impl<K: Kernel> Engine<K> {
         let waiter = WaiterId(self.last_waiter);
         self.waiters.insert(waiter, reply);
         waiter
+    }
+}
+
+/// Whether a server took all of it.
+async fn tell_all(client: &Client, reports: &[AccountingRequest]) -> bool {
+    for report in reports {
+        if let Err(error) = client.account(report, clock::now()).await {
+            tracing::debug!(%error, "a report was not taken");
+            return false;
+        }
+    }
+    true
+}
+
+/// What a server said; `is_settled`: it knew all that was used.
+fn answer(reply: Result<AccessReply, ClientError>, is_settled: bool) -> Answer {
+    match reply {
+        Ok(AccessReply::Accept(grant)) if is_settled => Answer::Accept(Box::new(grant)),
+        Ok(AccessReply::Accept(grant)) => Answer::Unsettled(Box::new(grant)),
+        Ok(AccessReply::Reject { message } | AccessReply::Challenge { message, .. }) => Answer::Reject(message),
+        Err(error) => {
+            tracing::debug!(%error, "a question was not answered");
+            Answer::Silent
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use crate::core::tests::{mac, row, wall};
 use crate::report::{Kind, Report};
 use crate::spool::Changes;
 
+const ACCOUNTING_REQUEST: u8 = 4;
 const SECRET: &[u8] = b"radius secret";
 
-/// What arrived, Acct-Session-Ids in order of arrival; copies of one packet count once.
+/// Reports that arrived, Acct-Session-Ids in order of arrival; copies of one packet count once.
 #[derive(Clone, Default)]
 pub(crate) struct Heard(Arc<Mutex<Vec<String>>>);
 
@@ -49,7 +50,7 @@ pub(crate) async fn server(takes: impl Fn(&str) -> bool + Send + 'static) -> (So
         while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
             let packet = &buffer[..length];
             let id = session_of(packet);
-            if seen.insert(packet.to_vec()) {
+            if packet[0] == ACCOUNTING_REQUEST && seen.insert(packet.to_vec()) {
                 log.0.lock().unwrap().push(id.clone());
             }
             if takes(&id) {

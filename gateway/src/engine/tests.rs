@@ -5,7 +5,7 @@ use crate::core::Settings;
 use crate::core::tests::fake::FakeKernel;
 use crate::core::tests::{MB, device, lease, mac};
 use crate::courier::Courier;
-use crate::courier::tests::{client, server};
+use crate::courier::tests::{Heard, client, server};
 use crate::report::Kind;
 
 struct Scene {
@@ -15,17 +15,27 @@ struct Scene {
     cancel: CancellationToken,
     engine: tokio::task::JoinHandle<Engine<FakeKernel>>,
     asked: u64,
+    heard: Heard,
     _dir: tempfile::TempDir,
 }
 
 /// The courier does not run: what is committed stays to be looked at.
 async fn scene() -> Scene {
+    scene_with(false).await
+}
+
+async fn scene_with(is_delivering: bool) -> Scene {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(&dir.path().join("gateway.db")).await.unwrap();
-    let (address, _) = server(|_| true).await;
+    let (address, heard) = server(|_| true).await;
     let client = client(address);
     let (courier, courier_handle) = Courier::new(spool.clone(), Arc::clone(&client), "gate".into(), Vec::new());
-    std::mem::forget(courier);
+    let cancel = CancellationToken::new();
+    if is_delivering {
+        tokio::spawn(courier.run(cancel.clone()));
+    } else {
+        std::mem::forget(courier);
+    }
     let kernel = FakeKernel::default();
     let settings = Settings {
         interim: Duration::from_mins(1),
@@ -36,7 +46,6 @@ async fn scene() -> Scene {
     let handle = channel.0.clone();
     let core = Core::new(settings, kernel.clone());
     let engine = Engine::new(core, spool.clone(), courier_handle, client, channel, Devices::default());
-    let cancel = CancellationToken::new();
     let engine = tokio::spawn(engine.run(Vec::new(), cancel.clone()));
     Scene {
         kernel,
@@ -45,6 +54,7 @@ async fn scene() -> Scene {
         cancel,
         engine,
         asked: 0,
+        heard,
         _dir: dir,
     }
 }
@@ -161,6 +171,49 @@ async fn people_online_are_served_while_nothing_can_be_written_and_nothing_is_lo
     let stop = scene.spool.waiting().await.unwrap().pop().unwrap().report;
     assert!(matches!(stop.kind, Kind::Stop(_)));
     assert_eq!(stop.down_octets, 11 * MB);
+}
+
+#[tokio::test]
+async fn what_was_used_is_told_before_more_is_asked_for_although_nothing_can_be_written() {
+    let mut scene = scene_with(true).await;
+    let told = scene.accept(1).await;
+    soon(told).await.unwrap();
+    let heard = scene.heard.clone();
+    let reach = async |count| {
+        while heard.ids().len() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(reach(1)).await;
+    scene.fail().await;
+    let (_, depleted) = scene.kernel.flow(mac(1), 11 * MB);
+    let depleted = Message::Gate(GateEvent::PoolUsedUp(depleted.unwrap()));
+    scene.handle.send(depleted).await;
+    soon(reach(2)).await;
+    let ids = heard.ids();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    scene.spool.fail(false).await;
+}
+
+#[tokio::test]
+async fn an_answer_counts_as_unsettled_until_all_that_was_used_is_told() {
+    let reply = || Ok(AccessReply::Accept(lease(MB)));
+    assert!(matches!(answer(reply(), true), Answer::Accept(_)));
+    assert!(matches!(answer(reply(), false), Answer::Unsettled(_)));
+
+    let (address, _) = server(|id| id != "poison").await;
+    let client = client(address);
+    let report = |id: &str| {
+        let report = crate::core::tests::row(id).report(
+            Kind::Interim,
+            kavadam_firewall::Meter::default(),
+            1,
+            crate::core::tests::wall(),
+        );
+        report.request("gate")
+    };
+    assert!(tell_all(&client, &[report("one"), report("other")]).await);
+    assert!(!tell_all(&client, &[report("one"), report("poison")]).await);
 }
 
 #[tokio::test]
