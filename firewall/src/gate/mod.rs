@@ -261,7 +261,7 @@ impl Gate {
     }
 
     /// Makes a quota of so many octets, both directions and families together; `None` is without limit. It is in the
-    /// kernel from its first session to the end of its last, and then gone.
+    /// kernel from its first session to the end of its last, and then gone, as it is if the first cannot be opened.
     ///
     /// # Errors
     /// [`FirewallError::NumbersUsedUp`].
@@ -303,7 +303,7 @@ impl Gate {
     }
 
     /// Opens sessions, those that can be together in one transaction: after it the devices' packets pass. The answers are in the order of the
-    /// questions, and a session that cannot be opened keeps no other from it.
+    /// questions, and a session that cannot be opened keeps no other from it. If it was to be the first of its pool, the pool is gone.
     ///
     /// # Errors
     /// For each: [`FirewallError::DeviceOnline`], [`FirewallError::AddressTaken`], [`FirewallError::Full`],
@@ -311,7 +311,13 @@ impl Gate {
     /// has changed of it.
     pub fn open_all(&self, sessions: &[OpenSession]) -> Vec<Result<Slot, FirewallError>> {
         let chunks = sessions.chunks(MOST_TOGETHER);
-        chunks.flat_map(|some| self.state().open_together(some)).collect()
+        let opened: Vec<_> = chunks.flat_map(|some| self.state().open_together(some)).collect();
+        let mut state = self.state();
+        for (session, _) in sessions.iter().zip(&opened).filter(|(_, opened)| opened.is_err()) {
+            state.drop_pool_if_empty(session.pool);
+        }
+        drop(state);
+        opened
     }
 
     /// Opens one session.

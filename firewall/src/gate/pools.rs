@@ -220,7 +220,12 @@ impl State {
         let Some(pool) = self.pools.get_mut(&key) else { return };
         pool.slots.remove(&slot);
         pool.spent_octets = pool.spent_octets.saturating_add(meter.total_octets());
-        if pool.slots.is_empty() {
+        self.drop_pool_if_empty(key);
+    }
+
+    /// In memory; the kernel has none of it.
+    pub(super) fn drop_pool_if_empty(&mut self, key: PoolKey) {
+        if self.pools.get(&key).is_some_and(|pool| pool.slots.is_empty()) {
             self.pools.remove(&key);
         }
     }

@@ -83,6 +83,19 @@ fn opens_many_at_once(lab: &Inside) {
         label: vec![0; 161],
         ..stray.clone()
     };
+    let alone = gate.create_pool(None).unwrap();
+    let opened = gate.open_all(&[OpenSession {
+        pool: alone,
+        ..stray.clone()
+    }]);
+    assert!(
+        matches!(opened.as_slice(), [Err(FirewallError::Kernel { .. })]),
+        "{opened:?}"
+    );
+    assert!(
+        matches!(gate.pool_used(alone), Err(FirewallError::UnknownPool(_))),
+        "it ends with the session that was to begin it"
+    );
     let opened = gate.open_all(&[first.clone(), stray, first, unlabelled, other]);
     let [
         Ok(one),

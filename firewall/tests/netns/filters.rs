@@ -197,10 +197,9 @@ fn changes_a_filter_in_place(lab: &Inside) {
 
 fn refuses_what_would_leave_somebody_without(lab: &Inside) {
     let gate = Gate::load(&both()).unwrap();
-    let pool = gate.create_pool(None).unwrap();
     let unknown = OpenSession {
         filter: Some("nobodys".parse().unwrap()),
-        ..lab.phone.session(pool)
+        ..lab.phone.session(gate.create_pool(None).unwrap())
     };
     assert!(matches!(gate.open(&unknown), Err(FirewallError::UnknownFilter(_))));
     assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 0, "it is not online");
@@ -225,7 +224,7 @@ fn refuses_what_would_leave_somebody_without(lab: &Inside) {
     gate.reload(&both()).unwrap();
     let second = OpenSession {
         filter: "minors".parse().ok(),
-        ..lab.phone.session(pool)
+        ..lab.phone.session(gate.create_pool(None).unwrap())
     };
     gate.open(&second).unwrap();
     assert_kept_apart(lab, "a filter that has returned");

@@ -340,6 +340,13 @@ fn refuses_a_second_session_of_a_device_or_address(lab: &Inside) {
         neighbour().contains("02:00:00:00:00:11 PERMANENT"),
         "the entry must not follow the last comer"
     );
+    let alone = gate.create_pool(None).unwrap();
+    assert!(gate.open(&lab.phone.session(alone)).is_err());
+    assert!(
+        matches!(gate.pool_used(alone), Err(FirewallError::UnknownPool(_))),
+        "nothing is left of a pool that was to begin with it"
+    );
+    assert!(gate.pool_used(pool).is_ok());
 }
 
 fn follows_a_device_to_another_address(lab: &Inside) {

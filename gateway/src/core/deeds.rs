@@ -8,7 +8,7 @@ use kavadam_firewall::{FirewallError, Meter, OpenSession, PoolKey, SessionLimits
 use kavadam_radius::ErrorCause;
 
 use super::session::{Session, SessionRow};
-use super::{AskId, Command, Core, Deed, HALT_TIMEOUT, Now, Told, WaiterId, warn_kernel};
+use super::{AskId, Command, Core, Deed, HALT_TIMEOUT, Now, SILENCE_REMEMBERED, Told, WaiterId, warn_kernel};
 use crate::kernel::Kernel;
 use crate::report::Kind;
 
@@ -158,6 +158,8 @@ impl<K: Kernel> Core<K> {
     /// Its Start is written: so a Stop must be.
     fn not_opened(&mut self, opening: Opening, now: Now) {
         let Opening { row, waiters } = opening;
+        // What the kernel does not take now it will hardly take at the next request, a moment from now.
+        self.remember_refusal(row.mac, true, SILENCE_REMEMBERED, now);
         let stop = row.report(Kind::Stop(terminate_cause::NAS_ERROR), Meter::default(), 0, now.wall);
         self.out.push(Command::Spool(Box::new(stop)));
         self.out.push(Command::Forget(row.id));

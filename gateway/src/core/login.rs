@@ -134,7 +134,7 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    fn remember_refusal(&mut self, mac: Mac, is_knock: bool, span: Duration, now: Now) {
+    pub(super) fn remember_refusal(&mut self, mac: Mac, is_knock: bool, span: Duration, now: Now) {
         if is_knock {
             self.refused.insert(mac, now.mono + span);
         }

@@ -64,7 +64,7 @@ const HALT_TIMEOUT: Duration = Duration::from_millis(10);
 const HALT: Duration = Duration::from_millis(40);
 /// How long a refusal of a device's MAC is remembered, so that its probes do not flood the server.
 const REFUSAL_REMEMBERED: Duration = Duration::from_mins(1);
-/// Likewise when no server answered.
+/// Likewise when no server answered, or the kernel did not take who was accepted.
 const SILENCE_REMEMBERED: Duration = Duration::from_secs(5);
 /// Used up without an answer for so long: ended.
 const STARVED_AT_MOST: Duration = Duration::from_mins(1);

@@ -65,6 +65,26 @@ fn a_gate_without_room_says_so_and_takes_the_start_back() {
 }
 
 #[test]
+fn a_device_that_is_remembered_and_cannot_be_opened_is_not_asked_about_at_each_request() {
+    let mut scene = Scene::new();
+    scene.kernel.state().is_full = true;
+    scene.handle(Input::Knock(device(1), None));
+    scene.accept(lease(MB));
+    for _ in 0..4 {
+        let waiter = scene.waiter();
+        scene.handle(Input::Knock(device(1), Some(waiter)));
+        scene.pass(Duration::from_secs(1));
+    }
+    assert!(scene.asked.is_empty());
+    assert_eq!(scene.kinds().len(), 2, "one Start and its Stop");
+    scene.kernel.state().is_full = false;
+    scene.pass(Duration::from_secs(2));
+    scene.handle(Input::Knock(device(1), None));
+    scene.accept(lease(MB));
+    assert!(scene.kernel.is_open(mac(1)));
+}
+
+#[test]
 fn a_knock_asks_once_and_remembers_the_refusal_for_a_minute() {
     let mut scene = Scene::new();
     let knock = |scene: &mut Scene| {
