@@ -1,10 +1,11 @@
-//! A session's IPv4 address follows its device's lease.
+//! A session's IPv4 address follows its device's lease, from the moment that a server is asked about it.
 
 use std::net::Ipv4Addr;
 
 use kavadam_domain::Mac;
-use kavadam_firewall::{FirewallError, Slot};
+use kavadam_firewall::{FirewallError, Meter, Slot};
 
+use super::deeds::Opening;
 use super::{Command, Core, Now, warn_kernel};
 use crate::kernel::Kernel;
 use crate::report::Kind;
@@ -19,6 +20,8 @@ impl<K: Kernel> Core<K> {
         }
         if let Some(slot) = self.by_mac.get(&mac).copied() {
             self.move_to(slot, Some(ipv4), now);
+        } else {
+            self.move_newcomer(mac, |_| Some(ipv4), now);
         }
     }
 
@@ -27,9 +30,34 @@ impl<K: Kernel> Core<K> {
         if let Some(session) = holder.filter(|session| session.row.mac == mac) {
             self.move_to(session.slot, None, now);
         }
+        let slot = self.by_mac.get(&mac);
+        if let Some(slot) = slot.filter(|slot| self.unmoved.get(slot) == Some(&Some(ipv4))) {
+            self.unmoved.remove(slot);
+        }
+        self.move_newcomer(mac, |held| held.filter(|held| *held != ipv4), now);
     }
 
-    fn move_to(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>, now: Now) {
+    /// A device that a server is asked about, or whose session is to be opened: it will have this address.
+    fn move_newcomer(&mut self, mac: Mac, now_held: impl Fn(Option<Ipv4Addr>) -> Option<Ipv4Addr>, now: Now) {
+        if let Some(login) = self.login_of.get(&mac).and_then(|ask| self.logins.get_mut(ask)) {
+            login.device.ipv4 = now_held(login.device.ipv4);
+        }
+        let Some(Opening { row, .. }) = self.opening_at(mac) else {
+            return;
+        };
+        let ipv4 = now_held(row.ipv4);
+        if row.ipv4 == ipv4 {
+            return;
+        }
+        row.ipv4 = ipv4;
+        // Its Start, with the address before, is on its way; both are committed before it is opened.
+        let (row, report) = (row.clone(), row.report(Kind::Interim, Meter::default(), 0, now.wall));
+        self.out.push(Command::Save(Box::new(row)));
+        self.out.push(Command::Spool(Box::new(report)));
+    }
+
+    pub(super) fn move_to(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>, now: Now) {
+        self.unmoved.remove(&slot);
         let Some(session) = self.sessions.get_mut(&slot) else {
             return;
         };
@@ -40,7 +68,11 @@ impl<K: Kernel> Core<K> {
             Ok(()) => {}
             // It is about to be ended.
             Err(FirewallError::Expired(_)) => return,
-            Err(error) => return warn_kernel(&error),
+            Err(error) => {
+                // The next tick tries again.
+                self.unmoved.insert(slot, ipv4);
+                return warn_kernel(&error);
+            }
         }
         let old = std::mem::replace(&mut session.row.ipv4, ipv4);
         self.out.push(Command::Save(Box::new(session.row.clone())));

@@ -105,6 +105,9 @@ impl<K: Kernel> Core<K> {
         self.close_all(&unclosed);
         let unfit = std::mem::take(&mut self.unfit);
         self.fit_all(&unfit);
+        for (slot, ipv4) in std::mem::take(&mut self.unmoved) {
+            self.move_to(slot, ipv4, now);
+        }
         let later = self.unlimited.iter().nth(MOST_LIMITED).copied();
         let later = later.map(|first| self.unlimited.split_off(&first)).unwrap_or_default();
         let unlimited = std::mem::replace(&mut self.unlimited, later);

@@ -15,7 +15,7 @@ use crate::report::Kind;
 /// A question that is under way.
 #[derive(Debug)]
 pub(super) struct Login {
-    device: Device,
+    pub(super) device: Device,
     id: String,
     /// The name used to log in, for accounting where the server gives no other.
     user_name: String,
@@ -41,6 +41,7 @@ impl<K: Kernel> Core<K> {
         }
         if let Some(login) = self.login_of.get(&mac).and_then(|ask| self.logins.get_mut(ask)) {
             login.waiters.extend(waiter);
+            login.device.ipv4 = login.device.ipv4.or(device.ipv4);
             return;
         }
         let is_refused = self.refused.get(&mac).is_some_and(|until| *until > now.mono);
@@ -146,7 +147,7 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    fn opening_at(&mut self, mac: Mac) -> Option<&mut Opening> {
+    pub(super) fn opening_at(&mut self, mac: Mac) -> Option<&mut Opening> {
         self.openings.get_mut(self.opening_of.get(&mac)?)
     }
 

@@ -36,7 +36,7 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -246,6 +246,8 @@ pub struct Core<K> {
     /// Sessions and pools that the kernel may not hold to their limits yet.
     unlimited: BTreeSet<Slot>,
     unfit: BTreeSet<PoolKey>,
+    /// Sessions that the kernel did not give this address.
+    unmoved: BTreeMap<Slot, Option<Ipv4Addr>>,
     renewals: HashMap<AskId, Slot>,
     refused: HashMap<Mac, Instant>,
     /// Who waits for an end.
@@ -280,6 +282,7 @@ impl<K: Kernel> Core<K> {
             unclosed: BTreeSet::new(),
             unlimited: BTreeSet::new(),
             unfit: BTreeSet::new(),
+            unmoved: BTreeMap::new(),
             renewals: HashMap::new(),
             refused: HashMap::new(),
             mourners: HashMap::new(),

@@ -27,6 +27,8 @@ pub struct State {
     pub asked_to_close: Vec<usize>,
     /// Sessions are not let go.
     pub is_clinging: bool,
+    /// Whose session is given no other address.
+    pub immovable: Option<Mac>,
     /// Neither limits nor ends are taken.
     pub is_stubborn: bool,
     /// Those that the rules have.
@@ -297,7 +299,11 @@ impl Kernel for FakeKernel {
 
     fn set_ipv4(&mut self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
         let mut state = self.state();
+        let immovable = state.immovable;
         let session = state.sessions.get_mut(&slot).ok_or(FirewallError::UnknownSlot(slot))?;
+        if immovable == Some(session.open.mac) {
+            return Err(FirewallError::NotPermitted);
+        }
         session.open.ipv4 = ipv4;
         Ok(())
     }

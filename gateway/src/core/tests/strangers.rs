@@ -146,6 +146,82 @@ fn a_new_address_moves_the_session() {
     assert_eq!(scene.saved.last().unwrap().ipv4, Some(Ipv4Addr::new(10, 80, 9, 9)));
 }
 
+/// It has come in over IPv6, and has no lease yet.
+fn without_ipv4() -> Device {
+    Device {
+        ipv4: None,
+        ..device(1)
+    }
+}
+
+#[test]
+fn an_address_that_comes_or_goes_while_the_server_is_asked_is_the_sessions() {
+    let mut scene = Scene::new();
+    let leased = device(1).ipv4.unwrap();
+    scene.handle(Input::Knock(without_ipv4(), None));
+    scene.handle(Input::Address(mac(1), leased));
+    scene.handle(Input::Knock(device(1), None));
+    scene.accept(lease(MB));
+    assert_eq!(scene.kernel.found()[0].ipv4, Some(leased));
+    assert_eq!(scene.last_report().ipv4, Some(leased));
+
+    let mut scene = Scene::new();
+    scene.log_on(1);
+    scene.handle(Input::AddressGone(mac(1), leased));
+    scene.accept(lease(MB));
+    assert_eq!(scene.kernel.found()[0].ipv4, None);
+}
+
+#[test]
+fn an_address_is_learnt_from_who_asks_meanwhile_where_nobody_tells_of_leases() {
+    let mut scene = Scene::new();
+    scene.handle(Input::Knock(without_ipv4(), None));
+    scene.handle(Input::Knock(device(1), None));
+    scene.accept(lease(MB));
+    assert_eq!(scene.kernel.found()[0].ipv4, device(1).ipv4);
+}
+
+#[test]
+fn an_address_that_comes_or_goes_before_an_accepted_session_is_open_is_in_its_record_too() {
+    let leased = device(1).ipv4.unwrap();
+    let cases = [
+        (without_ipv4(), Input::Address(mac(1), leased), Some(leased)),
+        (device(1), Input::AddressGone(mac(1), leased), None),
+    ];
+    for (device, event, expected) in cases {
+        let mut scene = Scene::new();
+        scene.handle(Input::Knock(device, None));
+        let (ask, _) = scene.question();
+        let answer = Input::Answered(ask, Answer::Accept(Box::new(lease(MB))));
+        let mut commands = scene.core.handle(answer, scene.now);
+        commands.extend(scene.core.handle(event, scene.now));
+        scene.take(commands);
+        assert_eq!(scene.kernel.found()[0].ipv4, expected);
+        assert_eq!(scene.saved.last().unwrap().ipv4, expected);
+        assert_eq!(scene.last_report().ipv4, expected);
+    }
+}
+
+#[test]
+fn an_address_that_the_kernel_did_not_take_is_tried_again_unless_it_has_gone() {
+    let leased = Ipv4Addr::new(10, 80, 9, 9);
+    for is_gone in [false, true] {
+        let mut scene = Scene::new();
+        scene.online(1, lease(MB));
+        scene.kernel.state().immovable = Some(mac(1));
+        scene.handle(Input::Address(mac(1), leased));
+        scene.pass(Duration::from_secs(2));
+        if is_gone {
+            scene.handle(Input::AddressGone(mac(1), leased));
+        }
+        scene.kernel.state().immovable = None;
+        scene.pass(Duration::from_secs(1));
+        let expected = if is_gone { device(1).ipv4 } else { Some(leased) };
+        assert_eq!(scene.kernel.found()[0].ipv4, expected);
+        assert_eq!(scene.saved.last().unwrap().ipv4, expected);
+    }
+}
+
 #[test]
 fn the_end_of_an_address_it_has_left_does_not_touch_a_session() {
     let mut scene = Scene::new();
