@@ -30,6 +30,20 @@ const MOST_EVENT_OCTETS: usize = 512;
 const TOLD_AT_ONCE: usize = 64;
 const PACE: Duration = Duration::from_millis(50);
 
+/// When a lease ends by the wall clock, to which dnsmasq keeps, and by one that nobody sets. A machine that has no clock of its own gives leases before it
+/// knows the time; when it does, they are all over at once, and their devices know nothing of it.
+struct Term {
+    until: Timestamp,
+    ends: Instant,
+}
+
+impl Term {
+    /// Whether the wall clock alone says that it is over. Nothing is as exact as a minute here.
+    fn is_cut_short(&self) -> bool {
+        self.until <= clock::now() && self.ends > Instant::now() + LOOK_EVERY
+    }
+}
+
 /// The task's own state.
 pub(crate) struct LeaseKeeper<G> {
     gate: G,
@@ -41,6 +55,7 @@ pub(crate) struct LeaseKeeper<G> {
     duration: Duration,
     pool: Pool,
     known: HashMap<Ipv4Addr, (Mac, Option<Timestamp>)>,
+    terms: HashMap<Ipv4Addr, Term>,
     /// Admitted, and the engine not told yet.
     untold: VecDeque<Ipv4Addr>,
     /// Known, and not in the file when it was last read.
@@ -60,6 +75,7 @@ impl<G: Admission> LeaseKeeper<G> {
             duration,
             pool: Pool::new(pool.addresses),
             known: HashMap::new(),
+            terms: HashMap::new(),
             untold: VecDeque::new(),
             missing: HashSet::new(),
         }
@@ -104,7 +120,7 @@ impl<G: Admission> LeaseKeeper<G> {
         let unlisted = self
             .known
             .iter()
-            .filter(|(ipv4, (mac, _))| !listed.contains(&(**ipv4, *mac)));
+            .filter(|(ipv4, (mac, _))| !listed.contains(&(**ipv4, *mac)) && !self.is_cut_short(**ipv4));
         let missing: HashMap<Ipv4Addr, Mac> = unlisted.map(|(ipv4, (mac, _))| (*ipv4, *mac)).collect();
         let before = std::mem::replace(&mut self.missing, missing.keys().copied().collect());
         for (ipv4, mac) in missing {
@@ -173,14 +189,19 @@ impl<G: Admission> LeaseKeeper<G> {
                     self.tell(mac, ipv4, was != Some(mac)).await;
                 }
             }
+            // Its device goes on, and the kernel's entry ends in its own time; another that gets the address takes it over.
+            LeaseAction::Ended if self.is_held_by(mac, ipv4) && self.is_cut_short(ipv4) => {
+                tracing::debug!(%ipv4, "the clock was set: a lease ends before its time");
+            }
             LeaseAction::Ended => self.end(mac, ipv4).await,
         }
         self.pool.look(self.known.len(), Instant::now());
     }
 
     async fn end(&mut self, mac: Mac, ipv4: Ipv4Addr) {
-        if self.known.get(&ipv4).is_some_and(|(owner, _)| *owner == mac) {
+        if self.is_held_by(mac, ipv4) {
             self.known.remove(&ipv4);
+            self.terms.remove(&ipv4);
         }
         self.devices.end_lease(mac, ipv4);
         if let Err(error) = self.gate.revoke_lease(mac, ipv4) {
@@ -189,15 +210,28 @@ impl<G: Admission> LeaseKeeper<G> {
         self.engine.send(Message::AddressGone(mac, ipv4)).await;
     }
 
+    fn is_held_by(&self, mac: Mac, ipv4: Ipv4Addr) -> bool {
+        self.known.get(&ipv4).is_some_and(|(owner, _)| *owner == mac)
+    }
+
+    fn is_cut_short(&self, ipv4: Ipv4Addr) -> bool {
+        self.terms.get(&ipv4).is_some_and(Term::is_cut_short)
+    }
+
     /// Whether the kernel took it.
     fn admit(&mut self, lease: Lease, now: Timestamp) -> bool {
         let Lease { mac, ipv4, until } = lease;
-        let ttl = until.map_or(self.duration, |until| until.since(now)) + GRACE;
-        if let Err(error) = self.gate.admit_lease(mac, ipv4, Some(ttl)) {
+        let span = until.map_or(self.duration, |until| until.since(now));
+        if let Err(error) = self.gate.admit_lease(mac, ipv4, Some(span + GRACE)) {
             tracing::error!(%error, "cannot admit a lease");
             return false;
         }
         self.known.insert(ipv4, (mac, until));
+        let term = Term {
+            until: until.unwrap_or(now + span),
+            ends: Instant::now() + span,
+        };
+        self.terms.insert(ipv4, term);
         self.devices.lease(mac, ipv4);
         true
     }
@@ -350,6 +384,41 @@ mod tests {
         let place = |number| scene.keeper.devices.place_of(Mac([2, 0, 0, 0, 0, number]));
         assert_eq!((place(49), place(50)), (None, Some("ap-50".to_owned())));
         assert_eq!(scene.gone().len(), 49);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_over_only_as_the_clock_was_set_lasts_its_time() {
+        let [first, second, third] = [1, 2, 3].map(|number| Ipv4Addr::new(10, 80, 1, number));
+        let mut scene = scene("");
+        let hour = Duration::from_hours(1);
+        let then = clock::now() - hour * 2;
+        for (number, ipv4, given) in [(1, first, then), (2, second, then), (3, third, clock::now())] {
+            let lease = Lease {
+                mac: Mac([2, 0, 0, 0, 0, number]),
+                ipv4,
+                until: Some(given + hour),
+            };
+            assert!(scene.keeper.admit(lease, given));
+        }
+        for number in 1..=3 {
+            let text = format!("del 02:00:00:00:00:0{number} 10.80.1.{number}");
+            scene.keeper.take_in(read_event(&text).unwrap()).await;
+        }
+        assert_eq!(scene.gone(), [third], "which was given back");
+        for _ in 0..3 {
+            scene.keeper.read_file().await;
+        }
+        assert_eq!((scene.admitted(), scene.gone().len()), (2, 0));
+
+        let taken = read_event("add 02:00:00:00:00:09 10.80.1.2").unwrap();
+        scene.keeper.take_in(taken).await;
+        assert_eq!(scene.gone(), [second], "another device has it");
+        scene.keeper.terms.get_mut(&first).unwrap().ends = Instant::now();
+        for _ in 0..2 {
+            std::fs::write(&scene.keeper.file, "0 02:00:00:00:00:09 10.80.1.2 * *").unwrap();
+            scene.keeper.read_file().await;
+        }
+        assert_eq!(scene.gone(), [first], "its time is over");
     }
 
     #[tokio::test]
