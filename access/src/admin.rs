@@ -61,9 +61,26 @@ pub struct NasChange<'a> {
     pub profile: Option<&'a str>,
     /// See [`NasSetting::is_renewing`].
     pub is_renewing: Option<bool>,
-    /// Ties it to a TLS certificate: over `RadSec` it is whoever shows a trusted one that bears this name. `Some(None)`: it has none, and its
-    /// connections are refused.
-    pub certificate: Option<Option<&'a CertificateName>>,
+    /// Ties it to a TLS certificate.
+    pub certificate: Option<Tie<'a>>,
+}
+
+/// To which TLS certificate a gate is tied.
+#[derive(Debug, Clone, Copy)]
+pub enum Tie<'a> {
+    /// Over `RadSec` it is whoever shows a trusted one that bears this name.
+    To(&'a CertificateName),
+    /// None: its connections are refused.
+    Nothing,
+}
+
+impl<'a> Tie<'a> {
+    const fn name(self) -> Option<&'a CertificateName> {
+        match self {
+            Self::To(name) => Some(name),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// Shortest RADIUS secret taken: shorter ones fall to a search of recorded packets.

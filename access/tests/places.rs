@@ -11,10 +11,10 @@ mod lab;
 
 use std::time::{Duration, Instant};
 
-use kavadam_access::admin::{NasChange, NasSetting};
+use kavadam_access::admin::{NasChange, NasSetting, Tie};
 use kavadam_access::api::*;
 use kavadam_access::{Access, AccessError, Settings};
-use kavadam_domain::{MobileNumber, Plan};
+use kavadam_domain::{CertificateName, MobileNumber, Plan};
 use kavadam_store::NewNas;
 use lab::{Database, Lab, MAC, MB, NUMBER, cases, plan};
 
@@ -406,9 +406,9 @@ async fn a_certificate_is_one_gates_until_that_gives_it_up_or_ends(database: Dat
     let first = set(gate("gate-7", "192.0.2.7/32")).await;
     set(gate("gate-8", "192.0.2.8/32")).await;
     let name = "gate-7.example.org".parse().unwrap();
-    let tie = async |gate: &str, to| {
+    let tie = async |gate: &str, to: Option<&CertificateName>| {
         let change = NasChange {
-            certificate: Some(to),
+            certificate: Some(to.map_or(Tie::Nothing, Tie::To)),
             ..NasChange::default()
         };
         lab.access.change_nas(gate, &change, "test", lab.now).await

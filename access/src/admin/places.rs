@@ -6,7 +6,7 @@ use kavadam_domain::{CertificateName, NasId, SiteId, Timestamp};
 use kavadam_store::{NasProof, NasRow, NewNas, OrderKind, SiteRow, Tx};
 
 use super::proof::{check_range, describe, proof_after};
-use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, check_name, missing};
+use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, Tie, check_name, missing};
 use crate::ending::end_session;
 use crate::{Access, AccessError};
 
@@ -105,7 +105,8 @@ impl Access {
             ..NasChange::default()
         };
         let proof = proof_after(None, &exceptions, now)?;
-        self.save_nas(tx, &row, &proof, &exceptions, actor, now).await
+        self.save_nas(tx, &row, &proof, exceptions.certificate, actor, now)
+            .await
     }
 
     /// Changes what is given of a gate: all of it, or nothing.
@@ -144,7 +145,7 @@ impl Access {
             profile: change.profile.map_or(known.profile, str::to_owned),
             is_renewing: change.is_renewing.unwrap_or(known.is_renewing),
         };
-        self.save_nas(tx, &row, &proof, change, actor, now).await
+        self.save_nas(tx, &row, &proof, change.certificate, actor, now).await
     }
 
     async fn save_nas(
@@ -152,7 +153,7 @@ impl Access {
         mut tx: Tx,
         row: &NewNas,
         proof: &NasProof,
-        change: &NasChange<'_>,
+        tie: Option<Tie<'_>>,
         actor: &str,
         now: Timestamp,
     ) -> Result<NasId, AccessError> {
@@ -163,7 +164,7 @@ impl Access {
         tx.save_nas_proof(id, proof).await?;
         tx.record_audit(actor, "nas.set", &row.name, &describe(row, proof), now)
             .await?;
-        if let Some(certificate) = change.certificate {
+        if let Some(certificate) = tie.map(Tie::name) {
             check_certificate(&nases, row, certificate)?;
             tx.tie_nas(id, certificate).await?;
             let detail = certificate.map(ToString::to_string).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Sites and gates.
 
 use anyhow::{Context as _, bail};
-use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView};
+use kavadam_access::admin::{NasChange, NasSetting, NasView, SiteView, Tie};
 use kavadam_domain::Timestamp;
 use kavadam_domain::gate::OWN_PROFILE;
 use serde_json::{Value, json};
@@ -111,7 +111,10 @@ impl Desk {
             coa_host: settings.coa_host.as_deref(),
             profile: settings.vendor.as_deref(),
             is_renewing: settings.renews,
-            certificate: settings.certificate_name.as_ref().map(|name| name.0.as_ref()),
+            certificate: settings
+                .certificate_name
+                .as_ref()
+                .map(|name| name.0.as_ref().map_or(Tie::Nothing, Tie::To)),
         };
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;

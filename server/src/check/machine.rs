@@ -82,8 +82,8 @@ pub(super) fn check_forwarding(has_ipv6: bool, read: impl Fn(&str) -> Option<Str
     if has_ipv6 {
         keys.push(("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"));
     }
-    let lines: String = keys.iter().map(|(key, _)| format!("{key} = 1\\n")).collect();
-    let remedy = format!("printf '{lines}' > {SYSCTL_FILE} && sysctl --system");
+    let lines: Vec<String> = keys.iter().map(|(key, _)| format!("{key} = 1\\n")).collect();
+    let remedy = format!("printf '{}' > {SYSCTL_FILE} && sysctl --system", lines.concat());
     for (key, path) in keys {
         if read(path).is_some_and(|value| value.trim() == "1") {
             findings.good(&format!("{key} is on"));
