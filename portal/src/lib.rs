@@ -10,9 +10,9 @@
 //!
 //! There are no cookies and no scripts: mini-browsers forget the former and may refuse the latter. What a device has
 //! done so far is kept by the use cases, by device and site, so that a page closed and opened anew lands on the step
-//! it left. Every POST ends in a redirect, so that reloading never sends a form twice.
+//! it left. A POST ends in a redirect, so that reloading never sends a form twice; but for a number that is refused, which comes back in its field.
 //!
-//! A refusal ([`kavadam_domain::Reason`]) travels in the redirect as a word and a figure and is put into a sentence on
+//! Otherwise a refusal ([`kavadam_domain::Reason`]) travels in the redirect as a word and a figure and is put into a sentence on
 //! the page that follows; an error page says what a citizen can do, and the log says why.
 
 mod allowance;

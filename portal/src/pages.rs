@@ -29,14 +29,29 @@ pub trait Page: Serialize {
         Self: Sized;
 }
 
-/// Asks for the number and the consent.
-#[derive(Serialize)]
-pub struct NumberPage {}
+/// Asks for the number and the consent; after a refusal with what was typed.
+#[derive(Serialize, Default)]
+pub struct NumberPage {
+    number: String,
+    has_consent: bool,
+}
+
+/// The field takes no more.
+const MOST_NUMBER_CHARS: usize = 20;
+
+impl NumberPage {
+    pub fn typed(number: &str, has_consent: bool) -> Self {
+        Self {
+            number: number.chars().take(MOST_NUMBER_CHARS).collect(),
+            has_consent,
+        }
+    }
+}
 
 impl Page for NumberPage {
     const TEMPLATE: &'static str = "number.html";
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        vec![("number", Self {})]
+        vec![("number", Self::default())]
     }
 }
 

@@ -51,7 +51,11 @@ pub fn pages(config: &PortalConfig, language: Language) -> Result<Vec<Sample>, S
     book.add::<DisconnectedPage>(None)?;
     book.add::<DocumentPage>(None)?;
     let say = |reason: Reason| Some(reason.message(language));
-    book.add_named("number-refused", &NumberPage {}, say(Reason::InvalidNumber))?;
+    book.add_named(
+        "number-refused",
+        &NumberPage::typed("98765 4321", true),
+        say(Reason::InvalidNumber),
+    )?;
     for (name, page) in CodePage::samples(language) {
         if name == "code-again" {
             book.add_named("code-too-many", &page, say(Reason::TooMany(Duration::from_mins(8))))?;

@@ -60,7 +60,7 @@ pub async fn guest_of<C: Citizen>(portal: &Portal<C>, query: &Query) -> Result<G
     Ok(guest)
 }
 
-async fn step_of<C: Citizen>(portal: &Portal<C>, guest: &Guest) -> Result<Step, Fault> {
+pub(super) async fn step_of<C: Citizen>(portal: &Portal<C>, guest: &Guest) -> Result<Step, Fault> {
     portal
         .citizen()
         .step(&guest.visit, guest.now)
@@ -162,7 +162,7 @@ fn show_step<C: Citizen>(
     let language = guest.token.language;
     let notice = reason.map(|reason| reason.message(language));
     match step {
-        Step::Number => show(portal, guest, "/", &NumberPage {}, notice),
+        Step::Number => show(portal, guest, "/", &NumberPage::default(), notice),
         Step::Code(pending) => show(portal, guest, "/", &CodePage::new(&pending), notice),
         Step::Returning { masked_number } => show(portal, guest, "/", &ReturningPage { masked_number }, notice),
         // The centre's picture lags behind a gate that lost the session: who is shut out must be able to connect.

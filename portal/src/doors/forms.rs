@@ -1,15 +1,16 @@
-//! What people send: each form is one use case, and ends in a redirect.
+//! What people send: each form is one use case, and ends in a redirect; but for a number that is refused, whose page comes back as it was filled in.
 
 use axum::extract::State;
 use axum::response::Response;
-use kavadam_access::api::{Started, Verified};
+use kavadam_access::api::{Started, Step, Verified};
 use kavadam_domain::Reason;
 
-use super::{log_in_at_gate, see_other};
+use super::{entry, log_in_at_gate, see_other};
 use crate::citizen::Citizen;
 use crate::fault::Fault;
 use crate::guest::{Form, Guest};
 use crate::notice;
+use crate::pages::NumberPage;
 use crate::router::Portal;
 
 type Answer = Result<Response, Fault>;
@@ -23,11 +24,22 @@ pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> 
         .citizen()
         .start_login(&guest.visit, number, has_consent, guest.now)
         .await;
-    Ok(to_code(
-        &portal,
-        &guest,
-        &started.map_err(|error| guest.broken(&portal, error))?,
-    ))
+    match started.map_err(|error| guest.broken(&portal, error))? {
+        Started::Sent(_) => Ok(to_step(&portal, &guest, None)),
+        Started::Refused(reason) => {
+            let typed = NumberPage::typed(number, has_consent);
+            number_again(&portal, &guest, &typed, reason).await
+        }
+    }
+}
+
+/// The page that was sent, with what was typed, as long as that is where the device stands: ten digits are much on a small phone. They are put into no address.
+async fn number_again<C: Citizen>(portal: &Portal<C>, guest: &Guest, typed: &NumberPage, reason: Reason) -> Answer {
+    if entry::step_of(portal, guest).await? != Step::Number {
+        return Ok(to_step(portal, guest, Some(reason)));
+    }
+    let notice = reason.message(guest.token.language);
+    Ok(entry::show(portal, guest, "/", typed, Some(notice)))
 }
 
 /// `POST /resend`: send another code.

@@ -18,7 +18,7 @@ use crate::router::Portal;
 use crate::token::mark_of;
 use crate::uam::{logon_url, prelogin_url};
 
-/// 303: whatever was sent, go and GET this. Every POST ends here, so that reloading sends nothing twice.
+/// 303: whatever was sent, go and GET this. A POST ends here, so that reloading sends nothing twice.
 fn see_other(location: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
 }

@@ -40,6 +40,33 @@ async fn a_wait_that_the_page_does_not_know_of_is_said() {
 }
 
 #[tokio::test]
+async fn a_refused_number_is_still_in_its_field() {
+    let scene = Scene::new();
+    let v = scene.arrive().await;
+    scene.fake.refuse(Reason::InvalidNumber);
+    let page = scene
+        .post("/number", format!("v={v}&number=98765+4321%22%3E&consent=1"))
+        .await;
+    assert_eq!((page.status, page.header("location")), (StatusCode::OK, ""));
+    assert!(
+        page.text().contains(" value=\"98765 4321&quot;&gt;\""),
+        "{}",
+        page.text()
+    );
+    assert!(page.text().contains("checked=\"checked\"") && page.text().contains("role=\"alert\""));
+    assert_eq!(page.text().matches("98765").count(), 1, "in no link");
+    assert_eq!(page.v(), v);
+    scene.fake.refuse(Reason::NoConsent);
+    let page = scene
+        .post("/number", format!("v={v}&number={}", "9".repeat(1_000)))
+        .await;
+    assert!(page.text().contains(&format!(" value=\"{}\"", "9".repeat(20))));
+    assert!(!page.text().contains("checked=\"checked\""));
+    // A page that is opened anew knows nothing of it.
+    assert!(!scene.get(&redirect("notyet", "")).await.text().contains(" value=\"9"));
+}
+
+#[tokio::test]
 async fn a_second_tap_on_verify_is_not_scolded() {
     let scene = Scene::new();
     let v = scene.arrive().await;
