@@ -6,8 +6,9 @@ use std::time::Duration;
 use kavadam_domain::challenge::{self, Rate};
 use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, SubscriberRow, Tx, VoucherRow};
+use zeroize::Zeroizing;
 
-use crate::api::{AuthorizeRequest, Proof};
+use crate::api::{AuthorizeRequest, Proof, Visit};
 use crate::authorize::LoggedIn;
 use crate::login::{self, Limit, longest_wait, welcome};
 use crate::proof::{Proven, prove};
@@ -143,6 +144,25 @@ impl Access {
             .into_iter()
             .find_map(|code| Some((prove(caller.proof, caller.user_name, &code)?, code)));
         Ok(found.map_or_else(Default::default, |(proven, code)| (code, proven)))
+    }
+
+    /// A voucher typed on a page together with the number. Where the device was not seen, its own limit is the caller's to keep.
+    pub(crate) async fn log_in_by_voucher(
+        &self,
+        tx: &mut Tx,
+        visit: &Visit,
+        number: MobileNumber,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<LoggedIn, AccessError> {
+        let caller = Caller {
+            user_name: number.digits(),
+            number: number.clone(),
+            site: visit.site,
+            mac: visit.is_seen.then_some(visit.mac),
+            proof: &Proof::Pap(Zeroizing::default()),
+        };
+        self.spend_voucher(tx, &caller, code, now).await
     }
 
     /// A voucher as password is redeemed for the number, once, within the limits of the page for the device, and the same for the number.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use data_encoding::Specification;
 use kavadam_domain::challenge::{Rate, wait_for};
-use kavadam_domain::{Reason, SiteId, Timestamp};
+use kavadam_domain::{MobileNumber, Reason, SiteId, Timestamp};
 use kavadam_store::{NewVoucher, OrderKind, SubscriberRow, Tx, VoucherRow};
 use zeroize::Zeroizing;
 
@@ -79,12 +79,9 @@ impl Access {
     /// The service is out of order; the voucher is as it was.
     pub async fn redeem_voucher(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
         let mut tx = self.write().await?;
-        let key = self.sealer().digest("voucher-try", visit.mac.to_string().as_bytes());
-        let past = tx.attempts("voucher", &key, now - TRIES.within, TRIES.most).await?;
-        if let Some(wait) = wait_for(TRIES, &past, now) {
+        if let Some(wait) = self.count_try(&mut tx, visit, now).await? {
             return Ok(Verified::Refused(Reason::TooMany(wait)));
         }
-        tx.record_attempt("voucher", &key, now).await?;
         let Some((holder, _)) = holder(&mut tx, visit, now).await? else {
             return Ok(Verified::Refused(Reason::UnknownDevice));
         };
@@ -111,6 +108,60 @@ impl Access {
         let verified = self.give_ticket(tx, holder, visit, now).await?;
         self.wake_orders();
         Ok(verified)
+    }
+
+    /// The same for whoever gives the number with the voucher, where no code is sent that would prove it: the voucher is the number's, as at a gate
+    /// that has a page of its own.
+    ///
+    /// # Errors
+    /// The service is out of order; the voucher is as it was.
+    pub async fn redeem_voucher_for(
+        &self,
+        visit: &Visit,
+        number: &str,
+        has_consent: bool,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<Verified, AccessError> {
+        let Ok(number) = number.parse::<MobileNumber>() else {
+            return Ok(Verified::Refused(Reason::InvalidNumber));
+        };
+        if !has_consent {
+            return Ok(Verified::Refused(Reason::NoConsent));
+        }
+        let Some(code) = normalise(code) else {
+            return Ok(Verified::Refused(Reason::BadVoucher));
+        };
+        let mut tx = self.write().await?;
+        if !visit.is_seen
+            && let Some(wait) = self.count_try(&mut tx, visit, now).await?
+        {
+            return Ok(Verified::Refused(Reason::TooMany(wait)));
+        }
+        let mut subscriber = match self.log_in_by_voucher(&mut tx, visit, number, &code, now).await? {
+            Ok((subscriber, _)) => subscriber,
+            Err((reason, _)) => {
+                tx.commit().await?;
+                return Ok(Verified::Refused(reason));
+            }
+        };
+        subscriber.language = visit.language;
+        subscriber.consent_at = Some(now);
+        tx.save_subscriber(&subscriber).await?;
+        let verified = self.give_ticket(tx, subscriber.id, visit, now).await?;
+        self.wake_orders();
+        Ok(verified)
+    }
+
+    /// Counts a try of the device, or tells how long to wait for the next.
+    async fn count_try(&self, tx: &mut Tx, visit: &Visit, now: Timestamp) -> Result<Option<Duration>, AccessError> {
+        let key = self.sealer().digest("voucher-try", visit.mac.to_string().as_bytes());
+        let past = tx.attempts("voucher", &key, now - TRIES.within, TRIES.most).await?;
+        let wait = wait_for(TRIES, &past, now);
+        if wait.is_none() {
+            tx.record_attempt("voucher", &key, now).await?;
+        }
+        Ok(wait)
     }
 }
 

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 cases! {
     a_voucher_as_password_is_redeemed_for_the_number_once,
+    a_newcomer_comes_in_by_number_and_voucher_where_no_code_is_sent,
     of_many_gates_that_send_one_voucher_at_once_one_number_gets_it,
     a_voucher_that_two_servers_are_asked_for_at_once_is_answered_by_both_and_tops_up_once,
     voucher_guesses_are_limited_for_the_device_and_for_the_number,
@@ -89,6 +90,65 @@ async fn a_voucher_as_password_is_redeemed_for_the_number_once(database: Databas
     let late = by_password(&lab, MAC, NUMBER, &code, "s3").await;
     assert_eq!(refused(late), Reason::BadVoucher, "no lasting password");
     granted(lab.authorize(MAC, Service::CallCheck, "mac", "s4").await);
+}
+
+async fn a_newcomer_comes_in_by_number_and_voucher_where_no_code_is_sent(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    let code = voucher(&lab).await;
+    let redeem = async |lab: &Lab, visit: &Visit, number: &str, has_consent: bool, code: &str| {
+        let came = lab.access.redeem_voucher_for(visit, number, has_consent, code, lab.now);
+        match came.await.unwrap() {
+            Verified::Ticket(ticket) => Ok(ticket),
+            Verified::Refused(reason) => Err(reason),
+        }
+    };
+    let visit = Visit {
+        is_seen: false,
+        ..lab.visit(MAC)
+    };
+    for (number, has_consent, typed, reason) in [
+        ("12345", true, code.as_str(), Reason::InvalidNumber),
+        (NUMBER, false, code.as_str(), Reason::NoConsent),
+        (NUMBER, true, "", Reason::BadVoucher),
+        (NUMBER, true, "'; DROP TABLE voucher", Reason::BadVoucher),
+        (NUMBER, true, "2345 6789 ABCD", Reason::BadVoucher),
+    ] {
+        assert_eq!(
+            redeem(&lab, &visit, number, has_consent, typed).await.err(),
+            Some(reason)
+        );
+    }
+    let first = redeem(&lab, &visit, "+91 98765 43210", true, &code.to_lowercase()).await;
+    first.unwrap_or_else(|reason| panic!("{reason:?}"));
+    let reason = refused(lab.authorize(MAC, Service::CallCheck, "mac", "s0").await);
+    assert_eq!(reason, Reason::UnknownDevice, "not before the gate had the ticket");
+    let again = redeem(&lab, &visit, NUMBER, true, &code).await;
+    let ticket = again.unwrap_or_else(|reason| panic!("a second tap: {reason:?}"));
+    let grant = granted(lab.logon(MAC, &ticket, "s1").await);
+    assert_eq!(grant.limits.remaining_octets, Some(50 * MB));
+    lab.report(AccountingKind::Stop(1), "s1", MB, 60).await;
+    granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
+    // Another's number does not change that it is used.
+    let theirs = redeem(&lab, &lab.visit(OTHER_MAC), NUMBER_2, true, &code).await;
+    assert_eq!(theirs.err(), Some(Reason::BadVoucher));
+    lab.pass(Duration::from_mins(10));
+    let second = voucher(&lab).await;
+    lab.block().await;
+    assert_eq!(
+        redeem(&lab, &visit, NUMBER, true, &second).await.err(),
+        Some(Reason::Blocked)
+    );
+    // A device has so many tries, whatever the number.
+    for guess in 0..9 {
+        let number = format!("987650000{guess}");
+        let wrong = redeem(&lab, &visit, &number, true, "2345 6789 ABCD").await;
+        assert_eq!(wrong.err(), Some(Reason::BadVoucher));
+    }
+    let right = redeem(&lab, &visit, NUMBER_2, true, &second).await;
+    assert!(matches!(right, Err(Reason::TooMany(_))), "{:?}", right.err());
+    let seen = redeem(&lab, &lab.visit(OTHER_MAC), NUMBER_2, true, &second).await;
+    assert!(seen.is_ok(), "still unused");
+    granted(lab.authorize(OTHER_MAC, Service::CallCheck, "mac", "s3").await);
 }
 
 async fn of_many_gates_that_send_one_voucher_at_once_one_number_gets_it(database: Database) {

@@ -55,6 +55,16 @@ pub trait Citizen: Clone + Send + Sync + 'static {
         code: &str,
         now: Timestamp,
     ) -> impl Future<Output = Result<Verified, Self::Error>> + Send;
+
+    /// The same for a number that is given with it, where no code is sent.
+    fn redeem_voucher_for(
+        &self,
+        visit: &Visit,
+        number: &str,
+        has_consent: bool,
+        code: &str,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Verified, Self::Error>> + Send;
 }
 
 impl Citizen for Access {
@@ -100,5 +110,16 @@ impl Citizen for Access {
 
     async fn redeem_voucher(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
         Access::redeem_voucher(self, visit, code, now).await
+    }
+
+    async fn redeem_voucher_for(
+        &self,
+        visit: &Visit,
+        number: &str,
+        has_consent: bool,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<Verified, AccessError> {
+        Access::redeem_voucher_for(self, visit, number, has_consent, code, now).await
     }
 }

@@ -31,6 +31,8 @@ pub struct PortalConfig {
     /// Devices reach the portal untranslated (gate and portal on one machine), so that each request must come from the
     /// address its visit token was made for, or one of the other IP version. Behind a gate that translates addresses this must be off.
     pub sees_devices: bool,
+    /// Codes are sent by message. Where not, people come in by voucher or authenticator app, and the pages ask for that.
+    pub sends_codes: bool,
 }
 
 impl PortalConfig {
@@ -54,6 +56,7 @@ impl PortalConfig {
             challenge_lifetime: Duration::from_mins(5),
             home_gateway: None,
             sees_devices: true,
+            sends_codes: true,
         }
     }
 }

@@ -30,8 +30,10 @@ pub trait Page: Serialize {
 }
 
 /// Asks for the number and the consent; after a refusal with what was typed.
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 pub struct NumberPage {
+    /// Where not: asks for a voucher besides, whoever has one.
+    sends_codes: bool,
     number: String,
     has_consent: bool,
 }
@@ -40,8 +42,17 @@ pub struct NumberPage {
 const MOST_NUMBER_CHARS: usize = 20;
 
 impl NumberPage {
-    pub fn typed(number: &str, has_consent: bool) -> Self {
+    pub const fn new(sends_codes: bool) -> Self {
         Self {
+            sends_codes,
+            number: String::new(),
+            has_consent: false,
+        }
+    }
+
+    pub fn typed(sends_codes: bool, number: &str, has_consent: bool) -> Self {
+        Self {
+            sends_codes,
             number: number.chars().take(MOST_NUMBER_CHARS).collect(),
             has_consent,
         }
@@ -51,7 +62,7 @@ impl NumberPage {
 impl Page for NumberPage {
     const TEMPLATE: &'static str = "number.html";
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        vec![("number", Self::default())]
+        vec![("number", Self::new(true)), ("number-voucher", Self::new(false))]
     }
 }
 
@@ -64,24 +75,39 @@ pub struct CodePage {
     tries_left: u32,
     /// Fewer tries are left than there were: worth saying.
     has_failed: bool,
+    way: Way,
+}
+
+/// How the code comes.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    /// By a message that waits.
+    Queued,
     /// The provider took the message.
-    is_sent: bool,
+    Sent,
     /// The message could not be sent so far.
-    is_unsent: bool,
+    Unsent,
+    /// No message comes: the code is that of an authenticator app.
+    App,
 }
 
 /// Tries a fresh code has; below this the page says how many are left.
 const TRIES: u32 = 5;
 
 impl CodePage {
-    pub fn new(pending: &PendingCode) -> Self {
+    pub fn new(pending: &PendingCode, sends_codes: bool) -> Self {
         Self {
             masked_number: pending.masked_number.clone(),
             resend_in_secs: pending.resend_in.as_secs() + u64::from(pending.resend_in.subsec_nanos() > 0),
             tries_left: pending.tries_left,
             has_failed: pending.tries_left < TRIES,
-            is_sent: pending.message == Message::Sent,
-            is_unsent: pending.message == Message::Failed,
+            way: match pending.message {
+                _ if !sends_codes => Way::App,
+                Message::Queued => Way::Queued,
+                Message::Sent => Way::Sent,
+                Message::Failed => Way::Unsent,
+            },
         }
     }
 }
@@ -94,21 +120,25 @@ impl Page for CodePage {
         (self.resend_in_secs > 0).then(|| format!(":root{{--wait:{}s}}", self.resend_in_secs))
     }
     fn samples(_: Language) -> Vec<(&'static str, Self)> {
-        let pending = |resend_in, tries_left, message| {
-            Self::new(&PendingCode {
+        let sample = |resend_in, tries_left, message, sends_codes| {
+            let pending = PendingCode {
                 masked_number: "xxxxxx3210".into(),
                 resend_in: Duration::from_secs(resend_in),
                 expires_in: Duration::from_mins(10),
                 tries_left,
                 message,
-            })
+            };
+            Self::new(&pending, sends_codes)
         };
+        let pending = |resend_in, tries_left, message| sample(resend_in, tries_left, message, true);
         vec![
             ("code", pending(28, 5, Message::Sent)),
             ("code-again", pending(0, 3, Message::Sent)),
             ("code-spent", pending(0, 0, Message::Sent)),
             ("code-queued", pending(30, 5, Message::Queued)),
             ("code-unsent", pending(12, 5, Message::Failed)),
+            ("code-app", sample(12, 5, Message::Queued, false)),
+            ("code-app-spent", sample(0, 0, Message::Queued, false)),
         ]
     }
 }

@@ -53,7 +53,7 @@ pub fn pages(config: &PortalConfig, language: Language) -> Result<Vec<Sample>, S
     let say = |reason: Reason| Some(reason.message(language));
     book.add_named(
         "number-refused",
-        &NumberPage::typed("98765 4321", true),
+        &NumberPage::typed(true, "98765 4321", true),
         say(Reason::InvalidNumber),
     )?;
     for (name, page) in CodePage::samples(language) {

@@ -144,6 +144,17 @@ impl Citizen for Fake {
     async fn redeem_voucher(&self, _: &Visit, code: &str, _: Timestamp) -> Result<Verified, Down> {
         self.verified(format!("redeem {code}"))
     }
+
+    async fn redeem_voucher_for(
+        &self,
+        _: &Visit,
+        number: &str,
+        has_consent: bool,
+        code: &str,
+        _: Timestamp,
+    ) -> Result<Verified, Down> {
+        self.verified(format!("redeem {code} for {number} {has_consent}"))
+    }
 }
 
 pub fn ticket() -> Ticket {

@@ -42,11 +42,17 @@ texts! {
     accept_terms: "ഉപയോഗ നിബന്ധനകൾ ഞാൻ അംഗീകരിക്കുന്നു" / "I accept the terms of use";
     what_is_kept: "നിങ്ങളുടെ നമ്പർ, ഉപകരണത്തിന്റെ വിലാസം, കണക്ഷൻ സമയം, ഉപയോഗിച്ച ഡാറ്റയുടെ അളവ് എന്നിവ നിയമപ്രകാരം സൂക്ഷിക്കും." /
         "As the law requires, we keep your number, your device's address, when you were connected and how much data you used.";
+    no_codes_hint: "ഇവിടെ SMS ആയി കോഡ് വരില്ല. വൗച്ചറോ ഓതന്റിക്കേറ്റർ ആപ്പോ ഉപയോഗിക്കുക." /
+        "No code comes by SMS here. Use a voucher or an authenticator app.";
+    voucher_if_any: "വൗച്ചർ കോഡ് (ഉണ്ടെങ്കിൽ)" / "Voucher code, if you have one";
     send_otp: "OTP അയയ്ക്കുക" / "Send OTP";
 
     // Code
     code_title: "6 അക്ക കോഡ് നൽകുക" / "Enter the 6-digit code";
     code_label: "SMS-ൽ വന്ന കോഡ്" / "Code from the SMS";
+    app_code: "ആപ്പിലെ കോഡ്" / "Code from the app";
+    app_hint: "{number} എന്ന നമ്പറിനുള്ള ഓതന്റിക്കേറ്റർ ആപ്പിലെ കോഡ് നൽകുക. SMS വരില്ല." /
+        "Enter the code of your authenticator app for {number}. No SMS will come.";
     otp_queued: "{number} എന്ന നമ്പറിലേക്ക് OTP അയയ്ക്കുന്നു" / "The OTP to {number} is being sent";
     otp_unsent: "{number} എന്ന നമ്പറിലേക്ക് OTP അയയ്ക്കാനായില്ല. ഏതാനും മിനിറ്റ് കഴിഞ്ഞ് വീണ്ടും ശ്രമിക്കുക." /
         "The OTP to {number} could not be sent. Try again in a few minutes.";

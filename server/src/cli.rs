@@ -33,7 +33,7 @@ pub struct Cli {
 
 const FIRST_STEPS: &str = "First steps:
   kavadam example-config > /etc/kavadam/kavadam.toml
-  # fill in lan_if, wan_if and [sms], or sms.route = \"log-nothing\" for vouchers alone
+  # fill in lan_if, wan_if and [sms], or sms.route = \"log-nothing\" for vouchers or apps alone
   kavadam check
   kavadam run
 

@@ -185,6 +185,7 @@ fn start_portal(config: &Config, access: &Access, sealer: &Sealer, parts: &mut P
         en: portal.operator.clone(),
     };
     pages.helpdesk.clone_from(&portal.helpdesk);
+    pages.sends_codes = config.file.sms.route != "log-nothing";
     pages.sees_devices = config.file.role.has_gateway();
     if config.file.role.has_gateway() {
         let gateway = config.gateway_outline()?;

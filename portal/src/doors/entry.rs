@@ -161,9 +161,10 @@ fn show_step<C: Citizen>(
     let reason = reason.filter(|reason| !is_said_by(&step, *reason));
     let language = guest.token.language;
     let notice = reason.map(|reason| reason.message(language));
+    let sends_codes = portal.config().sends_codes;
     match step {
-        Step::Number => show(portal, guest, "/", &NumberPage::default(), notice),
-        Step::Code(pending) => show(portal, guest, "/", &CodePage::new(&pending), notice),
+        Step::Number => show(portal, guest, "/", &NumberPage::new(sends_codes), notice),
+        Step::Code(pending) => show(portal, guest, "/", &CodePage::new(&pending, sends_codes), notice),
         Step::Returning { masked_number } => show(portal, guest, "/", &ReturningPage { masked_number }, notice),
         // The centre's picture lags behind a gate that lost the session: who is shut out must be able to connect.
         Step::Online(Status { masked_number, .. }) if !guest.token.is_open => {

@@ -15,21 +15,30 @@ use crate::router::Portal;
 
 type Answer = Result<Response, Fault>;
 
-/// `POST /number`: send a code.
+/// `POST /number`: send a code; or, where none is sent, take the voucher that came with it. Without one, the code of an app is asked for.
 pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> Answer {
     let Form { fields, guest } = form;
     let number = fields.get("number").unwrap_or_default();
     let has_consent = fields.get("consent") == Some("1");
+    let typed = NumberPage::typed(portal.config().sends_codes, number, has_consent);
+    let voucher = fields.get("voucher").filter(|code| !code.trim().is_empty());
+    if let Some(code) = voucher.filter(|_| !portal.config().sends_codes) {
+        let taken = portal
+            .citizen()
+            .redeem_voucher_for(&guest.visit, number, has_consent, code, guest.now)
+            .await;
+        return match taken.map_err(|error| guest.broken(&portal, error))? {
+            Verified::Ticket(ticket) => Ok(log_in_at_gate(&portal, &guest, ticket)),
+            Verified::Refused(reason) => number_again(&portal, &guest, &typed, reason).await,
+        };
+    }
     let started = portal
         .citizen()
         .start_login(&guest.visit, number, has_consent, guest.now)
         .await;
     match started.map_err(|error| guest.broken(&portal, error))? {
         Started::Sent(_) => Ok(to_step(&portal, &guest, None)),
-        Started::Refused(reason) => {
-            let typed = NumberPage::typed(number, has_consent);
-            number_again(&portal, &guest, &typed, reason).await
-        }
+        Started::Refused(reason) => number_again(&portal, &guest, &typed, reason).await,
     }
 }
 

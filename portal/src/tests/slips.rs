@@ -80,6 +80,67 @@ async fn a_second_tap_on_verify_is_not_scolded() {
 }
 
 #[tokio::test]
+async fn where_no_code_is_sent_a_newcomer_comes_in_by_voucher_and_is_told_so() {
+    let scene = Scene::configured(|| NOW, |config| config.sends_codes = false);
+    let page = scene.get(&redirect("notyet", "")).await;
+    assert!(page.text().contains("No code comes by SMS here.") && page.text().contains("name=\"voucher\""));
+    assert!(!page.text().contains("Send OTP") && !page.text().contains("It is free"));
+    let v = page.v();
+    let came = scene
+        .post(
+            "/number",
+            format!("v={v}&number=9876543210&consent=1&voucher=2345-6789-abcd"),
+        )
+        .await;
+    assert_eq!(scene.fake.asked(), ["redeem 2345-6789-abcd for 9876543210 true"]);
+    assert_eq!(came.header("location"), logon());
+    scene.fake.refuse(Reason::BadVoucher);
+    let page = scene
+        .post(
+            "/number",
+            format!("v={v}&number=9876543210&consent=1&voucher=%3Cscript%3E"),
+        )
+        .await;
+    assert!(page.text().contains("This voucher is not valid.") && page.text().contains(" value=\"9876543210\""));
+    assert!(page.text().contains("name=\"voucher\"") && !page.text().contains("<script"));
+}
+
+#[tokio::test]
+async fn where_no_code_is_sent_the_code_of_an_app_is_asked_for() {
+    let scene = Scene::configured(|| NOW, |config| config.sends_codes = false);
+    let v = scene.arrive().await;
+    scene
+        .post("/number", format!("v={v}&number=9876543210&consent=1&voucher=+"))
+        .await;
+    assert_eq!(scene.fake.asked(), ["start 9876543210 true"]);
+    scene.fake.stand_at(Step::Code(PendingCode {
+        message: Message::Queued,
+        ..pending()
+    }));
+    let page = scene.get(&format!("/?v={v}")).await;
+    assert!(
+        page.text()
+            .contains("authenticator app for xxxxxx3210. No SMS will come.")
+    );
+    assert!(!page.text().contains("OTP") && page.text().contains("action=\"/code\""));
+}
+
+/// Number and voucher alone prove no number: where codes are sent, nobody gets round them.
+#[tokio::test]
+async fn where_codes_are_sent_a_voucher_beside_the_number_is_nothing() {
+    let scene = Scene::new();
+    let v = scene.arrive().await;
+    assert!(!scene.get(&format!("/?v={v}")).await.text().contains("name=\"voucher\""));
+    scene
+        .post(
+            "/number",
+            format!("v={v}&number=9876543210&consent=1&voucher=23456789ABCD"),
+        )
+        .await;
+    assert_eq!(scene.fake.asked(), ["start 9876543210 true"]);
+}
+
+#[tokio::test]
 async fn says_how_far_the_message_has_come() {
     let scene = Scene::new();
     for (message, said) in [

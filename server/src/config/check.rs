@@ -145,7 +145,8 @@ fn sms(file: &File, problems: &mut Problems) {
                 ("sms.template_id_en", !sms.template_id_en.is_empty()),
                 ("sms.template_id_ml", !sms.template_id_ml.is_empty()),
             ] {
-                let text = "codes are sent by message: give it, or set sms.route = \"log-nothing\" for vouchers alone";
+                let text =
+                    "codes are sent by message: give it, or set sms.route = \"log-nothing\" for vouchers or apps alone";
                 problems.require(is_there, key, text);
             }
             problems.require(
