@@ -148,7 +148,8 @@ fn accounting_waits_on_disk_while_the_centre_is_away_and_arrives_in_order() {
     log_in(&world, &two, "9876543211");
     two.curl(&["-o", "/dev/null", &ENDLESS.replace("1000000000000", "3000000")])
         .unwrap();
-    let is_cut = until(Duration::from_secs(30), || {
+    // It is asked for again for a minute, as the reports may yet arrive.
+    let is_cut = until(Duration::from_secs(100), || {
         let open = world.gate.run("nft", &["list", "map", "inet", "kavadam", "auth4"]);
         !open.unwrap().contains(one.mac())
     });
