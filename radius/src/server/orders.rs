@@ -143,7 +143,9 @@ struct Told {
 impl<B: OrderBook> Reconciler<B> {
     async fn look(&mut self) -> Result<(), B::Error> {
         while let Some(done) = self.tasks.try_join_next() {
-            self.note(done.ok().flatten());
+            if let Ok(Some(told)) = done {
+                self.note(&told);
+            }
         }
         self.under_way.retain(|_, (_, task)| !task.is_finished());
         let mut busy: HashMap<NasId, usize> = HashMap::new();
@@ -173,11 +175,10 @@ impl<B: OrderBook> Reconciler<B> {
         Ok(())
     }
 
-    fn note(&mut self, told: Option<Told>) {
-        match told {
-            Some(Told { nas, answer }) if answer == OrderAnswer::Silence => _ = self.silent.insert(nas),
-            Some(Told { nas, .. }) => _ = self.silent.remove(&nas),
-            None => {}
+    fn note(&mut self, told: &Told) {
+        match told.answer {
+            OrderAnswer::Silence => _ = self.silent.insert(told.nas),
+            _ => _ = self.silent.remove(&told.nas),
         }
     }
 }

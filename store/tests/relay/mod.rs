@@ -58,7 +58,7 @@ impl Relay {
 }
 
 async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, epoch: Epoch, began: u64) {
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     loop {
         let length = from.read(&mut buffer).await.unwrap_or(0);
         let is_lost = began % 2 == 1 || epoch.load(Ordering::SeqCst) != began;

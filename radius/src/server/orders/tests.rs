@@ -160,7 +160,9 @@ impl Reconciler<Book> {
     async fn answers(&mut self) -> Vec<(SessionId, OrderAnswer)> {
         self.look().await.unwrap();
         while let Some(done) = self.tasks.join_next().await {
-            self.note(done.unwrap());
+            if let Some(told) = done.unwrap() {
+                self.note(&told);
+            }
         }
         std::mem::take(&mut self.hands.book.answers.lock().unwrap())
     }
