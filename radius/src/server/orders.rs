@@ -12,6 +12,7 @@ use std::time::Duration;
 use kavadam_access::api::{Destination, NasEntry, Order, OrderAnswer};
 use kavadam_access::{Access, AccessError};
 use kavadam_domain::{NasId, SessionId, Timestamp};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,10 @@ const CONCURRENCY: usize = 1024;
 const CONCURRENCY_PER_GATE: usize = 16;
 /// Of all gates together that were silent last, each of which is asked one thing at a time until it answers.
 const CONCURRENCY_OF_SILENT: usize = CONCURRENCY / 2;
+
+/// Orders decided, and answers written, at once: each is a commit of its own, and on SQLite what gates ask waits for the same writer, behind
+/// them.
+const WRITING: usize = 8;
 
 /// What gates are yet to obey.
 pub trait OrderBook: Send + Sync + 'static {
@@ -107,6 +112,7 @@ pub async fn run_orders<B: OrderBook>(
         client,
         profiles,
         counts,
+        writing: Semaphore::new(WRITING),
     };
     let mut reconciler = Reconciler {
         hands: Arc::new(hands),
@@ -188,6 +194,7 @@ struct Hands<B> {
     client: DynamicClient,
     profiles: Arc<Profiles>,
     counts: Arc<Counts>,
+    writing: Semaphore,
 }
 
 impl<B: OrderBook> Hands<B> {
@@ -201,7 +208,10 @@ impl<B: OrderBook> Hands<B> {
     }
 
     async fn try_carry_out(&self, session: SessionId) -> Result<Option<Told>, B::Error> {
-        let Some(order) = self.book.decide_order(session, clock::now()).await? else {
+        let turn = self.writing.acquire().await;
+        let decided = self.book.decide_order(session, clock::now()).await?;
+        drop(turn);
+        let Some(order) = decided else {
             return Ok(None);
         };
         let mut answer = self.ask_down_its_link(&order).await?;
@@ -212,7 +222,9 @@ impl<B: OrderBook> Hands<B> {
             answer = self.ask_with_each_secret(&order, &nas).await;
         }
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
+        let turn = self.writing.acquire().await;
         self.book.order_answered(&order, answer, clock::now()).await?;
+        drop(turn);
         let nas = order.nas;
         Ok(Some(Told { nas, answer }))
     }

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use kavadam_access::api::OrderAction;
@@ -23,6 +24,8 @@ struct Book {
     profile: &'static str,
     orders: Vec<Order>,
     answers: Mutex<Vec<(SessionId, OrderAnswer)>>,
+    writers: AtomicUsize,
+    most_writers: AtomicUsize,
 }
 
 impl OrderBook for Book {
@@ -37,10 +40,12 @@ impl OrderBook for Book {
     }
 
     async fn decide_order(&self, session: SessionId, _: Timestamp) -> Result<Option<Order>, Self::Error> {
+        self.write().await;
         Ok(self.orders.iter().find(|order| order.session == session).cloned())
     }
 
     async fn order_answered(&self, order: &Order, answer: OrderAnswer, _: Timestamp) -> Result<(), Self::Error> {
+        self.write().await;
         self.answers.lock().unwrap().push((order.session, answer));
         Ok(())
     }
@@ -65,6 +70,14 @@ impl OrderBook for Book {
 }
 
 impl Book {
+    /// A commit takes its time.
+    async fn write(&self) {
+        let writers = self.writers.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_writers.fetch_max(writers, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.writers.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn entry(&self, id: NasId, source: IpAddr) -> NasEntry {
         NasEntry {
             id,
@@ -145,7 +158,10 @@ fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Recon
                 profile,
                 orders,
                 answers: Mutex::default(),
+                writers: AtomicUsize::default(),
+                most_writers: AtomicUsize::default(),
             },
+            writing: Semaphore::new(WRITING),
             client: DynamicClient::new(None, retry),
             profiles: Arc::new(Profiles::built_in().unwrap()),
         }),
@@ -251,6 +267,15 @@ async fn a_silent_gate_takes_no_places_of_another() {
         began.elapsed()
     );
     assert_eq!(answers.len(), 1 + CONCURRENCY_PER_GATE);
+}
+
+#[tokio::test]
+async fn however_many_orders_are_due_few_of_them_are_written_at_once() {
+    let (_gate, at, _stop) = gate(Ipv4Addr::LOCALHOST);
+    let orders: Vec<Order> = (1..=16).map(|n| order(n, NasId(1), at)).collect();
+    let mut reconciler = reconciler(NasId(1), orders);
+    assert_eq!(reconciler.answers().await.len(), 16);
+    assert_eq!(reconciler.hands.book.most_writers.load(Ordering::SeqCst), WRITING);
 }
 
 #[tokio::test]
