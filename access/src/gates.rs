@@ -1,13 +1,13 @@
 //! The gates, remembered in memory: every datagram asks for one.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use kavadam_domain::{CertificateName, NasId, Timestamp};
+use kavadam_domain::{CertificateName, NasId};
 use kavadam_store::NasRow;
 use tokio::sync::Mutex;
 
@@ -18,8 +18,6 @@ use crate::{Access, AccessError};
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// After so long they are read again while requests go on with what is known.
 const FRESH_FOR: Duration = Duration::from_millis(2500);
-/// Where a gate stands is written down again only after so long, unless its address changes.
-const SEEN_EVERY: Duration = Duration::from_mins(1);
 
 /// The gates as last read.
 #[derive(Default)]
@@ -29,7 +27,6 @@ pub struct Remembered {
     changes: AtomicU64,
     /// Held by whoever reads them anew: one for all that ask meanwhile.
     reading: Arc<Mutex<()>>,
-    seen: RwLock<HashMap<NasId, (IpAddr, Timestamp)>>,
 }
 
 /// What was read last.
@@ -171,36 +168,6 @@ impl Access {
     pub async fn gate_entries(&self) -> Result<Vec<NasEntry>, AccessError> {
         let gates = self.gates().await?;
         Ok(gates.by_name.values().map(|gate| NasEntry::clone(gate)).collect())
-    }
-
-    /// Notes that an authentic request of a gate came from there: its orders go to that address.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) -> Result<(), AccessError> {
-        let address = from.ip().to_canonical();
-        let known = self
-            .0
-            .gates
-            .seen
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&nas)
-            .copied();
-        if known.is_some_and(|(last, at)| last == address && now.since(at) < SEEN_EVERY) {
-            return Ok(());
-        }
-        // On the heap, lest every request have room for what one a minute does.
-        Box::pin(self.note_seen(nas, address, now)).await
-    }
-
-    async fn note_seen(&self, nas: NasId, address: IpAddr, now: Timestamp) -> Result<(), AccessError> {
-        let mut tx = self.write().await?;
-        tx.nas_seen(nas, address, now).await?;
-        tx.commit().await?;
-        let mut seen = self.0.gates.seen.write().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(nas, (address, now));
-        Ok(())
     }
 
     /// Reads the gates again at the next question.

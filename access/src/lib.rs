@@ -29,6 +29,7 @@ pub mod overview;
 mod password;
 mod proof;
 pub mod seal;
+mod seen;
 pub mod settings;
 pub mod sms;
 mod standing;
@@ -49,6 +50,7 @@ struct Inner {
     sealer: Sealer,
     settings: Settings,
     gates: gates::Remembered,
+    seen: seen::Seen,
     queues: Vec<batch::Queue>,
     commits: batch::Commits,
     orders: Notify,
@@ -106,6 +108,7 @@ impl Access {
             sealer,
             settings,
             gates: gates::Remembered::default(),
+            seen: seen::Seen::default(),
             queues,
             commits: batch::Commits::default(),
             orders: Notify::new(),

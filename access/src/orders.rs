@@ -56,7 +56,7 @@ impl Access {
         match todo {
             Todo::Nothing => session.settle_order(),
             Todo::Send(action) => {
-                sent = order(&mut tx, &session, action).await?;
+                sent = self.order(&mut tx, &session, action).await?;
                 if sent.is_some() {
                     session.order_next_at = Some(now + UNDER_WAY);
                 } else {
@@ -185,6 +185,48 @@ impl Access {
         })
     }
 
+    async fn order(
+        &self,
+        tx: &mut Tx,
+        session: &SessionRow,
+        action: OrderAction,
+    ) -> Result<Option<Order>, AccessError> {
+        let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
+        let subscriber = tx
+            .subscriber(session.subscriber_id)
+            .await?
+            .ok_or(AccessError::Inconsistent("subscriber"))?;
+        let given = nas.coa_host.as_ref();
+        let given = given.map(|host| Destination::Given(host.clone(), nas.coa_port));
+        let seen = self.last_sight(&nas);
+        let seen = seen.map(|(address, _)| Destination::Seen(SocketAddr::new(address, nas.coa_port)));
+        let to = given.or(seen);
+        let (Some(to), Some(acct_session_id)) = (to, session.acct_session_id.clone()) else {
+            return Ok(None);
+        };
+        let vendor = if nas.profile == OWN_PROFILE {
+            None
+        } else {
+            tx.session_vendor(session.id).await?
+        };
+        let (user_name, handle) = vendor.map_or((None, None), |row| (row.user_name, row.handle));
+        Ok(Some(Order {
+            session: session.id,
+            subscriber: session.subscriber_id,
+            number: session.order_number,
+            nas: session.nas_id,
+            to,
+            acct_session_id,
+            user_name: user_name.unwrap_or(subscriber.alias),
+            class: session.class.to_vec(),
+            mac: session.mac,
+            ip: session.ip,
+            handle,
+            action,
+            attempts: session.order_attempts,
+        }))
+    }
+
     async fn abilities_at(&self, tx: &mut Tx, session: &SessionRow) -> Result<Abilities, AccessError> {
         let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
         Ok(self.settings().abilities_of(&nas.profile))
@@ -266,41 +308,4 @@ fn refusal(cause: u32) -> String {
         _ => return format!("the gate refused with Error-Cause {cause}"),
     };
     format!("the gate refused with Error-Cause {cause}: {meaning}")
-}
-
-async fn order(tx: &mut Tx, session: &SessionRow, action: OrderAction) -> Result<Option<Order>, AccessError> {
-    let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
-    let subscriber = tx
-        .subscriber(session.subscriber_id)
-        .await?
-        .ok_or(AccessError::Inconsistent("subscriber"))?;
-    let seen = nas.last_seen_address;
-    let to = match &nas.coa_host {
-        Some(host) => Some(Destination::Given(host.clone(), nas.coa_port)),
-        None => seen.map(|address| Destination::Seen(SocketAddr::new(address, nas.coa_port))),
-    };
-    let (Some(to), Some(acct_session_id)) = (to, session.acct_session_id.clone()) else {
-        return Ok(None);
-    };
-    let vendor = if nas.profile == OWN_PROFILE {
-        None
-    } else {
-        tx.session_vendor(session.id).await?
-    };
-    let (user_name, handle) = vendor.map_or((None, None), |row| (row.user_name, row.handle));
-    Ok(Some(Order {
-        session: session.id,
-        subscriber: session.subscriber_id,
-        number: session.order_number,
-        nas: session.nas_id,
-        to,
-        acct_session_id,
-        user_name: user_name.unwrap_or(subscriber.alias),
-        class: session.class.to_vec(),
-        mac: session.mac,
-        ip: session.ip,
-        handle,
-        action,
-        attempts: session.order_attempts,
-    }))
 }

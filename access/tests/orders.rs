@@ -24,6 +24,7 @@ cases! {
     a_gate_that_has_no_such_session_ends_it_whatever_was_ordered_since,
     a_gate_that_has_not_begun_a_session_yet_may_still_begin_it,
     an_order_is_decided_once_for_each_sending,
+    an_order_goes_where_its_gate_was_seen_last_though_that_is_not_written_yet,
     a_gate_that_only_takes_a_limit_is_not_given_more_by_being_told_again,
     a_silent_gate_is_not_kept_alive_by_orders,
     a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day,
@@ -146,6 +147,29 @@ async fn an_order_is_decided_once_for_each_sending(database: Database) {
     lab.pass(Duration::from_secs(1));
     assert_eq!(lab.orders().await.len(), 1, "whoever sent it must have died");
     assert!(lab.answer(&change, OrderAnswer::Done).await, "it was the same order");
+}
+
+async fn an_order_goes_where_its_gate_was_seen_last_though_that_is_not_written_yet(database: Database) {
+    let lab = online(database).await;
+    let new = "127.0.0.9:40000".parse().unwrap();
+    // Nobody can write anything.
+    let busy = lab.store.write().await.unwrap();
+    lab.access.nas_seen(lab.nas, new, lab.now);
+    drop(busy);
+    lab.top_up(MB).await;
+    let order = lab.orders().await.remove(0);
+    assert_eq!(order.to, Destination::Seen("127.0.0.9:3799".parse().unwrap()));
+    // Other processes learn of it.
+    let written = async {
+        loop {
+            let nas = lab.store.read().await.unwrap().nas(lab.nas).await.unwrap().unwrap();
+            if nas.last_seen_address == Some(new.ip()) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), written).await.unwrap();
 }
 
 async fn a_gate_that_only_takes_a_limit_is_not_given_more_by_being_told_again(database: Database) {

@@ -18,7 +18,7 @@ use kavadam_domain::Plan;
 use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::gate::{Abilities, Hold};
 use kavadam_domain::plan::AfterQuota;
-use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases, granted, plan};
+use lab::{Database, Lab, MAC, MB, OTHER_MAC, SEEN_AT, cases, granted, plan};
 
 cases! {
     a_gate_that_only_reports_is_cut_when_its_reports_show_the_quota_used_up,
@@ -66,6 +66,7 @@ async fn lab(database: Database, plan: &Plan, abilities: Abilities) -> Lab {
     let mut settings = Settings::default();
     settings.abilities.insert("other".to_owned(), abilities);
     lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
+    lab.access.nas_seen(lab.nas, SEEN_AT.parse().unwrap(), lab.now);
     let change = NasChange {
         profile: Some("other"),
         is_renewing: Some(false),

@@ -61,9 +61,7 @@ impl Centre for Open {
         Ok(std::iter::once(Arc::new(gate)).collect())
     }
 
-    async fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) -> Result<(), Infallible> {
-        Ok(())
-    }
+    fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) {}
 
     async fn authorize(&self, request: AuthorizeRequest, _: Timestamp) -> Result<Decision, Infallible> {
         *self.seen.lock().unwrap() = request.seen;

@@ -106,6 +106,7 @@ impl Access {
         let name_of = |id| sites.iter().find(|site| site.id == id).map(|site| site.name.clone());
         let rows = tx.nases().await?.into_iter();
         rows.map(|row| {
+            let last_seen = self.last_sight(&row);
             Ok(NasView {
                 name: row.name,
                 site: name_of(row.site_id).ok_or(AccessError::Inconsistent("site"))?,
@@ -118,7 +119,7 @@ impl Access {
                 unsigned_until: row.unsigned_until,
                 is_ms_chap_allowed: row.is_ms_chap_allowed,
                 certificate_name: row.certificate_name,
-                last_seen: row.last_seen_address.zip(row.last_seen_at),
+                last_seen,
             })
         })
         .collect()

@@ -22,6 +22,8 @@ use zeroize::Zeroizing;
 pub const MB: u64 = 1_000_000;
 pub const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
+/// Where the gate is heard from.
+pub const SEEN_AT: &str = "127.0.0.1:40000";
 pub const NUMBER: &str = "9876543210";
 
 #[derive(Clone, Copy)]
@@ -118,10 +120,7 @@ impl Lab {
             is_renewing: true,
         };
         let nas = access.set_nas(&nas, "test", now).await.unwrap();
-        access
-            .nas_seen(nas, "127.0.0.1:40000".parse().unwrap(), now)
-            .await
-            .unwrap();
+        access.nas_seen(nas, SEEN_AT.parse().unwrap(), now);
         Self {
             url,
             access,

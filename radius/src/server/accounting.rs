@@ -72,7 +72,7 @@ impl<C: Centre> AccountingDoor<C> {
             },
             now,
         );
-        self.centre.nas_seen(nas, from, now).await.map_err(failed)?;
+        self.centre.nas_seen(nas, from, now);
         if packet.code() == Code::AccountingRequest {
             self.keep(packet, nas, now).await?;
         }

@@ -76,7 +76,7 @@ impl<C: Centre> AuthenticationDoor<C> {
             },
             now,
         );
-        self.centre.nas_seen(nas, from, now).await.map_err(failed)?;
+        self.centre.nas_seen(nas, from, now);
         let reply = match packet.code() {
             Code::StatusServer => alive(packet, sender),
             _ => self.decide(packet, sender, &gate, now).await?,

@@ -30,13 +30,8 @@ pub trait Centre: Send + Sync + 'static {
         std::future::ready(Ok(None))
     }
 
-    /// An authentic request of the gate came from there.
-    fn nas_seen(
-        &self,
-        nas: NasId,
-        from: SocketAddr,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// An authentic request of the gate came from there. Must not wait.
+    fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp);
 
     /// Decides an Access-Request.
     fn authorize(
@@ -68,8 +63,8 @@ impl Centre for Access {
         Self::nas_by_certificate(self, names).await
     }
 
-    async fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) -> Result<(), AccessError> {
-        Self::nas_seen(self, nas, from, now).await
+    fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) {
+        Self::nas_seen(self, nas, from, now);
     }
 
     async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {

@@ -84,9 +84,7 @@ impl Centre for Paper {
         Ok(there.into_iter().map(Arc::new).collect())
     }
 
-    async fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) -> Result<(), OutOfOrder> {
-        Ok(())
-    }
+    fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) {}
 
     async fn authorize(&self, request: AuthorizeRequest, _: Timestamp) -> Result<Decision, OutOfOrder> {
         self.be_moody().await?;

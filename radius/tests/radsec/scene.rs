@@ -64,9 +64,7 @@ impl Centre for Paper {
         Ok(id.map(|id| Arc::new(entry(*id))))
     }
 
-    async fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) -> Result<(), Infallible> {
-        Ok(())
-    }
+    fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) {}
 
     async fn authorize(&self, request: AuthorizeRequest, _: Timestamp) -> Result<Decision, Infallible> {
         self.asked.lock().unwrap().push(request);

@@ -178,9 +178,7 @@ impl Centre for Paper {
         Ok(Candidates::default())
     }
 
-    async fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) -> Result<(), Infallible> {
-        Ok(())
-    }
+    fn nas_seen(&self, _: NasId, _: SocketAddr, _: Timestamp) {}
 
     async fn authorize(&self, request: AuthorizeRequest, _: Timestamp) -> Result<Decision, Infallible> {
         self.asked.fetch_add(1, Ordering::Relaxed);
