@@ -10,7 +10,7 @@ use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport, VendorRow};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
-use crate::ending::{end_namesake, end_session, reopen};
+use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
 use crate::find::{Found, find, follow_on};
 use crate::{Access, AccessError};
 
@@ -41,7 +41,7 @@ impl Access {
         let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
         let free = report.free.filter(|_| !is_vendors);
         match report.kind {
-            AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, report)).await?, false)),
+            AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, report, is_vendors)).await?, false)),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
                 let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
                 match find(tx, report.nas, report.class.as_deref(), name).await? {
@@ -101,7 +101,8 @@ async fn charge(
     if let AccountingKind::Stop(cause) = report.kind {
         end_session(tx, &mut session, cause, report.at).await?;
     } else {
-        let is_reopened = is_news && reopen(tx, &mut session, now).await?;
+        let is_sign_of_life = is_news && !is_of_before_restart(&session, report);
+        let is_reopened = is_sign_of_life && reopen(tx, &mut session, now).await?;
         session.state = session.state.after_report();
         let due_at = if is_reopened {
             // Whatever was decided about its person meanwhile passed it by.
@@ -252,8 +253,14 @@ async fn needs_new_limits(tx: &mut Tx, session: &SessionRow) -> Result<bool, Acc
     Ok(left == 0 || !session.is_renewable && left < lease.granted_octets / 4)
 }
 
-/// The gate started or stops: every session it had by then is over, with the octets last reported.
-async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, AccessError> {
+/// Whether a report was made before its gate said, of itself or of another that goes by its record, that all is over. Both by the gate's time.
+fn is_of_before_restart(session: &SessionRow, report: &AccountingReport) -> bool {
+    session.terminate_cause == Some(terminate_cause::NAS_REBOOT) && session.ended_at.is_some_and(|at| report.at <= at)
+}
+
+/// The gate started or stops: every session it had by then is over, with the octets last reported. A vendor's record may stand for many access
+/// points, of which one started: whoever is reported after that was at another.
+async fn end_all(tx: &mut Tx, report: &AccountingReport, is_vendors: bool) -> Result<Accounted, AccessError> {
     let mut live = tx.live_sessions_at(report.nas, report.at).await?;
     // Everybody takes locks in this order.
     live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
@@ -265,7 +272,12 @@ async fn end_all(tx: &mut Tx, report: &AccountingReport) -> Result<Accounted, Ac
             .await?
             .filter(|session| session.state != SessionState::Ended)
         {
-            end_session(tx, &mut session, terminate_cause::NAS_REBOOT, report.at).await?;
+            let cause = terminate_cause::NAS_REBOOT;
+            if is_vendors {
+                presume_ended_by(tx, &mut session, cause, report.at).await?;
+            } else {
+                end_session(tx, &mut session, cause, report.at).await?;
+            }
             closed += 1;
         }
     }

@@ -1,7 +1,8 @@
 //! How sessions end, and how one comes back whose end was only presumed.
 //!
-//! A Stop, the gate's restart, its word that it has no such session, and a newer session in the same place are final. Silence is not:
-//! the gate may be cut off, or the centre have been. What the sweep ends is *presumed* over, and the next sign of life takes that back.
+//! A Stop, the restart of a gate of ours, its word that it has no such session, and a newer session in the same place are final. Silence is
+//! not: the gate may be cut off, or the centre have been. Nor is a vendor's restart or word: one record may stand for many access points, and
+//! one of them knows nothing of the sessions of another. What ends so is *presumed* over, and the next sign of life takes that back.
 
 use std::time::Duration;
 
@@ -35,11 +36,21 @@ pub async fn end_session(tx: &mut Tx, session: &mut SessionRow, cause: u32, at: 
 
 /// Takes a silent session for ended. An end that was ordered of its gate is kept, and ordered again should the session be alive.
 pub async fn presume_ended(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<(), AccessError> {
+    presume_ended_by(tx, session, terminate_cause::LOST_SERVICE, now).await
+}
+
+/// Takes a live session for ended, for that cause.
+pub async fn presume_ended_by(
+    tx: &mut Tx,
+    session: &mut SessionRow,
+    cause: u32,
+    at: Timestamp,
+) -> Result<(), AccessError> {
     let is_to_end = session.order_action == Some(OrderKind::End);
     session.state = SessionState::Ended;
     session.is_presumed_ended = true;
-    session.ended_at = Some(now.max(session.granted_at));
-    session.terminate_cause = Some(terminate_cause::LOST_SERVICE);
+    session.ended_at = Some(at.max(session.granted_at));
+    session.terminate_cause = Some(cause);
     session.settle_order();
     if is_to_end {
         session.order_action = Some(OrderKind::End);

@@ -98,12 +98,7 @@ impl Access {
             self.note_obeyed(&mut tx, &session, limits).await?;
         }
         match answer {
-            // Not there yet, perhaps: a Start will tell.
-            OrderAnswer::SessionGone if session.state == SessionState::Granted => {
-                presume_ended(&mut tx, &mut session, now).await?;
-            }
-            // Its Stop was lost, or is still on its way: the octets known stand, and a late Stop adds to them.
-            OrderAnswer::SessionGone => end_session(&mut tx, &mut session, terminate_cause::LOST_SERVICE, now).await?,
+            OrderAnswer::SessionGone => self.note_gone(&mut tx, &mut session, now).await?,
             _ if !is_current => {}
             // Taken for ended while it was asked, or ended: there is nobody to ask again, until it is heard of.
             OrderAnswer::Refused(_) | OrderAnswer::Silence if session.state == SessionState::Ended => {}
@@ -183,6 +178,22 @@ impl Access {
             Deed::Change => Todo::Send(OrderAction::Change(grant.limits)),
             deed => deed.into(),
         })
+    }
+
+    /// A gate says that it has no such session.
+    async fn note_gone(&self, tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<(), AccessError> {
+        let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
+        // Not there yet, perhaps: a Start will tell. Or it is at another access point of a vendor's than the one that was asked, which was
+        // the last to be heard of: a report will tell.
+        let may_be_there = session.state == SessionState::Granted || nas.profile != OWN_PROFILE;
+        if !may_be_there || session.state == SessionState::Ended && !session.is_presumed_ended {
+            // Its Stop was lost, or is still on its way: the octets known stand, and a late Stop adds to them.
+            end_session(tx, session, terminate_cause::LOST_SERVICE, now).await
+        } else if session.state == SessionState::Ended {
+            Ok(())
+        } else {
+            presume_ended(tx, session, now).await
+        }
     }
 
     async fn order(

@@ -34,6 +34,9 @@ cases! {
     an_order_names_the_session_as_its_gate_does,
     a_session_that_its_gate_numbers_anew_is_still_told_what_it_was,
     orders_go_to_the_host_of_the_gates_record,
+    a_session_that_one_access_point_does_not_know_is_asked_for_again_where_it_is_heard_of,
+    a_session_that_no_access_point_reports_any_more_stays_ended,
+    a_restart_of_one_access_point_ends_no_session_that_another_reports_after_it,
     a_gates_profile_must_be_known_and_only_ours_renews,
 }
 
@@ -363,4 +366,73 @@ async fn a_gates_profile_must_be_known_and_only_ours_renews(database: Database) 
         ..NasChange::default()
     };
     assert!(refused(renewing).await.contains("renews no leases"));
+}
+
+async fn a_session_that_one_access_point_does_not_know_is_asked_for_again_where_it_is_heard_of(database: Database) {
+    let mut lab = lab(database, &plan(40 * MB), REPORTING).await;
+    online(&lab).await;
+    lab.block().await;
+    let end = lab.orders().await.remove(0);
+    lab.answer(&end, OrderAnswer::SessionGone).await;
+    assert_eq!(lab.session(MAC).await.state, "ended");
+    assert_eq!(
+        lab.used_and_promised().await.1,
+        0,
+        "what it was promised is there for others"
+    );
+    // Told twice, as two processes may be.
+    lab.answer(&end, OrderAnswer::SessionGone).await;
+    lab.pass(Duration::from_mins(5));
+    assert_eq!(lab.orders().await, [], "nobody to ask");
+    let elsewhere = "127.0.0.7:40000".parse().unwrap();
+    lab.access.nas_seen(lab.nas, elsewhere, lab.now);
+    lab.report(AccountingKind::Interim, "s1", 2 * MB, 300).await;
+    assert_eq!(lab.session(MAC).await.state, "ending", "alive, and to be cut");
+    let again = lab.orders().await.remove(0);
+    assert_eq!(again.action, OrderAction::End);
+    assert_eq!(again.to, Destination::Seen("127.0.0.7:3799".parse().unwrap()));
+    lab.answer(&again, OrderAnswer::Done).await;
+    lab.report(AccountingKind::Stop(6), "s1", 3 * MB, 301).await;
+    assert_eq!(lab.used_and_promised().await, (3 * MB, 0));
+}
+
+async fn a_session_that_no_access_point_reports_any_more_stays_ended(database: Database) {
+    let mut lab = lab(database, &plan(40 * MB), REPORTING).await;
+    online(&lab).await;
+    lab.block().await;
+    let end = lab.orders().await.remove(0);
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Stop(1), "s1", 2 * MB, 60).await;
+    lab.answer(&end, OrderAnswer::SessionGone).await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", 2 * MB, 60).await;
+    let session = lab.session(MAC).await;
+    assert_eq!(
+        (session.state, session.terminate_cause),
+        ("ended", Some(1)),
+        "a Stop is final"
+    );
+    assert_eq!(lab.orders().await, []);
+}
+
+async fn a_restart_of_one_access_point_ends_no_session_that_another_reports_after_it(database: Database) {
+    let mut lab = lab(database, &plan(40 * MB), TOLD_ONCE).await;
+    online(&lab).await;
+    lab.pass(Duration::from_mins(1));
+    let before = lab.now;
+    lab.pass(Duration::from_mins(1));
+    assert_eq!(lab.report(AccountingKind::On, "", 0, 0).await, Accounted::Closed(1));
+    let restarted = lab.now;
+    lab.now = before;
+    lab.report(AccountingKind::Interim, "s1", MB, 60).await;
+    lab.now = restarted;
+    assert_eq!(lab.session(MAC).await.state, "ended", "it was made before");
+    assert_eq!(lab.used_and_promised().await, (MB, 0));
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", 2 * MB, 180).await;
+    assert_eq!(lab.session(MAC).await.state, "open");
+    assert!(
+        lab.used_and_promised().await.1 > 0,
+        "what it was promised is promised again"
+    );
 }
