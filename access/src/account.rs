@@ -6,7 +6,7 @@ use kavadam_domain::accounting::{FreeOctets, Reading, is_plausible};
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, PortNews, SessionId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, Tx, UnknownReport, VendorRow};
+use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
@@ -34,6 +34,7 @@ impl Access {
 
     /// Takes a report as it was [received](received), and tells whether gates are to be asked for something; the caller commits.
     pub(crate) async fn take_report(
+        &self,
         tx: &mut Tx,
         report: &AccountingReport,
         now: Timestamp,
@@ -51,15 +52,15 @@ impl Access {
                         if is_vendors && found.state == SessionState::Granted {
                             note_name(tx, report, found.id).await?;
                         }
-                        charge(tx, (report, free), found.id, now).await
+                        charge(self, tx, (report, free), found.id, now).await
                     }
                     Found::Renamed(found) => {
                         tx.hold(found.subscriber).await?;
                         let follower = Box::pin(follow_on(tx, found.id, report, now)).await?;
-                        charge(tx, (report, free), follower, now).await
+                        charge(self, tx, (report, free), follower, now).await
                     }
                     Found::Nothing => {
-                        tx.keep_unknown_report(&unknown(report, ""), now).await?;
+                        self.keep_unknown(tx, report, "", now).await?;
                         Ok((Accounted::Unknown, false))
                     }
                 }
@@ -70,6 +71,7 @@ impl Access {
 
 /// Under the subscriber's lock.
 async fn charge(
+    access: &Access,
     tx: &mut Tx,
     (report, free): (&AccountingReport, Option<FreeOctets>),
     id: SessionId,
@@ -86,7 +88,7 @@ async fn charge(
     let read = read_meters(&mut session, report, now);
     if read.is_none() {
         tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
-        tx.keep_unknown_report(&unknown(report, "implausible "), now).await?;
+        access.keep_unknown(tx, report, "implausible ", now).await?;
     } else if let Some(free) = free {
         note_free(tx, free, &session, now).await?;
     }
@@ -301,28 +303,5 @@ pub(crate) fn without_nul(text: String) -> String {
         text.replace('\0', "")
     } else {
         text
-    }
-}
-
-fn unknown(report: &AccountingReport, remark: &str) -> UnknownReport {
-    let kind = match report.kind {
-        AccountingKind::Start => "start",
-        AccountingKind::Interim => "interim",
-        AccountingKind::Stop(_) => "stop",
-        AccountingKind::On => "on",
-        AccountingKind::Off => "off",
-    };
-    UnknownReport {
-        nas_id: report.nas,
-        acct_session_id: report.acct_session_id.clone(),
-        kind: format!("{remark}{kind}"),
-        at: report.at,
-        class: report.class.clone(),
-        user_name: report.user_name.clone(),
-        mac: report.mac,
-        ip: report.ip,
-        up_octets: report.counters.up_octets,
-        down_octets: report.counters.down_octets,
-        session_secs: report.counters.session_secs,
     }
 }

@@ -237,7 +237,7 @@ impl Access {
                 Ok((Answer::Decision(decision), false))
             }
             Question::Account(report) => {
-                let (accounted, has_orders) = Self::take_report(tx, report, now).await?;
+                let (accounted, has_orders) = self.take_report(tx, report, now).await?;
                 Ok((Answer::Accounted(accounted), has_orders))
             }
         }

@@ -35,6 +35,7 @@ pub mod sms;
 mod standing;
 pub mod step;
 pub mod sweep;
+mod unknown;
 pub mod voucher;
 pub mod why;
 
@@ -51,6 +52,7 @@ struct Inner {
     settings: Settings,
     gates: gates::Remembered,
     seen: seen::Seen,
+    unknown: unknown::Unknown,
     queues: Vec<batch::Queue>,
     commits: batch::Commits,
     orders: Notify,
@@ -109,6 +111,7 @@ impl Access {
             settings,
             gates: gates::Remembered::default(),
             seen: seen::Seen::default(),
+            unknown: unknown::Unknown::default(),
             queues,
             commits: batch::Commits::default(),
             orders: Notify::new(),

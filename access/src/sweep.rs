@@ -41,6 +41,7 @@ impl Access {
         }
         let mut tx = self.write().await?;
         tx.delete_expired(now - KEPT).await?;
+        self.prune_unknown(&mut tx).await?;
         tx.delete_unknown_reports(now - self.settings().unknown_reports_kept)
             .await?;
         tx.commit().await?;

@@ -22,6 +22,7 @@ cases! {
     what_no_line_carries_is_kept_and_acknowledged_but_not_charged,
     what_no_line_carries_is_not_charged_however_often_it_is_told,
     a_stop_that_no_line_carries_still_ends_its_session,
+    reports_that_are_nobodys_are_kept_within_bounds,
     a_name_that_ends_with_nul_is_the_name_without,
     an_address_a_port_and_a_time_tell_whose_a_connection_was,
     what_was_free_is_kept_for_the_record_and_charged_to_nobody,
@@ -92,6 +93,28 @@ async fn a_stop_that_no_line_carries_still_ends_its_session(database: Database) 
     lab.report(AccountingKind::Stop(1), "s1", ABSURD, 60).await;
     assert_eq!(lab.session(MAC).await.state, "ended");
     assert_eq!(lab.used_and_promised().await, (MB, 0));
+}
+
+async fn reports_that_are_nobodys_are_kept_within_bounds(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let kept = async |lab: &Lab| {
+        let mut tx = lab.store.read().await.unwrap();
+        tx.unknown_report_count().await.unwrap()
+    };
+    for minute in 1..=5 {
+        lab.pass(Duration::from_mins(1));
+        for number in 0..510 {
+            let told = lab.report(AccountingKind::Stop(1), &number.to_string(), MB, 60).await;
+            assert_eq!(told, Accounted::Unknown, "acknowledged, kept or not");
+        }
+        assert_eq!(kept(&lab).await, 500 * minute);
+    }
+    lab.sweep().await;
+    assert_eq!(kept(&lab).await, 2000);
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Stop(1), "one more", MB, 60).await;
+    lab.sweep().await;
+    assert_eq!(kept(&lab).await, 2001, "for few it is not looked at");
 }
 
 async fn a_name_that_ends_with_nul_is_the_name_without(database: Database) {

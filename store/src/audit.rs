@@ -88,7 +88,7 @@ impl Tx {
         rows!(self, fetch_all, "SELECT * FROM audit ORDER BY id DESC LIMIT $1", most)
     }
 
-    /// Keeps a report that belongs to no session; the same one again changes nothing. Of one gate the newest 2,000 are kept.
+    /// Keeps a report that belongs to no session; the same one again changes nothing. [`Tx::prune_unknown_reports`] bounds them.
     ///
     /// # Errors
     /// The database failed.
@@ -112,11 +112,20 @@ impl Tx {
             report.down_octets,
             report.session_secs,
         )?;
+        Ok(())
+    }
+
+    /// Deletes the oldest reports of a gate that belonged to no session, but for the newest 2,000. Looks at all of that gate's: not to be
+    /// done with each report.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn prune_unknown_reports(&mut self, nas: NasId) -> Result<()> {
         execute!(
             self,
             "DELETE FROM unknown_report WHERE nas_id = $1 AND id <=
                  (SELECT id FROM unknown_report WHERE nas_id = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)",
-            report.nas_id,
+            nas,
             MOST_UNKNOWN_REPORTS,
         )?;
         Ok(())

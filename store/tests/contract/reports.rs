@@ -48,6 +48,10 @@ pub async fn unknown_reports_are_bounded_by_number_and_by_time(world: World) {
     for secs in 0..2_005 {
         tx.keep_unknown_report(&report(later(secs)), later(secs)).await.unwrap();
     }
+    let other = tx.save_nas(&gate("gate-2", world.site)).await.unwrap();
+    tx.prune_unknown_reports(other).await.unwrap();
+    assert_eq!(tx.unknown_report_count().await.unwrap(), 2_005, "another's");
+    tx.prune_unknown_reports(world.nas).await.unwrap();
     assert_eq!(tx.unknown_report_count().await.unwrap(), 2_000);
     assert_eq!(
         tx.delete_unknown_reports(later(5)).await.unwrap(),
