@@ -5,7 +5,7 @@
 //! administrator, which [`Carry::is_of_version`] notices. On PostgreSQL a subscriber is remembered only as long as the row says that
 //! this process may ([`crate::gather`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
@@ -197,9 +197,9 @@ impl Carry {
         self.wake(id);
     }
 
-    /// Forgets these, whoever of them another process has held since.
-    pub(crate) fn forget_all(&mut self, ids: &[SubscriberId]) {
-        for id in ids {
+    /// Forgets these, whom another process has held since, but not those who are `ours` still.
+    pub(crate) fn forget_all_but(&mut self, ours: &HashSet<SubscriberId>, ids: &[SubscriberId]) {
+        for id in ids.iter().filter(|id| !ours.contains(id)) {
             self.forget(*id);
         }
     }

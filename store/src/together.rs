@@ -115,12 +115,12 @@ impl Together {
         Ok(())
     }
 
-    /// As a transaction of its own.
+    /// As a transaction of its own. If what the guard asks for does not hold, nothing was done, and this tells who of those held are still
+    /// the holder's.
     ///
     /// # Errors
-    /// [`Error::Stale`]: nothing was done, because what the guard asks for does not hold, or the rows do not fit those there. Another:
-    /// nobody knows whether it was done.
-    pub(crate) async fn run_alone(self, server: &Server) -> Result<()> {
+    /// [`Error::Stale`]: nothing was done, because the rows do not fit those there. Another: nobody knows whether it was done.
+    pub(crate) async fn run_alone(self, server: &Server) -> Result<Option<Vec<SubscriberId>>> {
         let lock = if self.parts.is_empty() {
             ""
         } else {
@@ -134,12 +134,14 @@ impl Together {
         let text = format!(
             "WITH ours AS MATERIALIZED (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2{lock}),
              fit AS MATERIALIZED (SELECT count(*) = $3 AND (SELECT places FROM revision WHERE id = 1) = $4 AS is_fit FROM ours)
-             {parts} SELECT is_fit FROM fit"
+             {parts} SELECT CASE WHEN is_fit THEN NULL ELSE ARRAY(SELECT id FROM ours) END FROM fit"
         );
         let query = sqlx::query_scalar_with(AssertSqlSafe(text), self.arguments);
-        match within(server.patience.statement, query.fetch_one(&server.pool)).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(sqlx::Error::Database(_)) => Err(Error::Stale),
+        let done: sqlx::Result<Option<Vec<i64>>> =
+            within(server.patience.statement, query.fetch_one(&server.pool)).await;
+        match done {
+            Ok(ours) => Ok(ours.map(|ours| ours.into_iter().map(SubscriberId).collect())),
+            Err(sqlx::Error::Database(_)) => Err(Error::Stale),
             Err(error) => Err(error.into()),
         }
     }

@@ -10,7 +10,7 @@
 
 use std::collections::HashSet;
 
-use kavadam_domain::{Mac, NasId};
+use kavadam_domain::{Mac, NasId, SubscriberId};
 use sqlx::Transaction;
 use sqlx::sqlite::Sqlite;
 use tokio::sync::OwnedMutexGuard;
@@ -150,15 +150,16 @@ impl Tx {
     async fn begin_on_server(&mut self, server: Server) -> Result<()> {
         let text = "WITH ours AS MATERIALIZED
                  (SELECT id FROM subscriber WHERE id = ANY($1) AND holder = $2 ORDER BY id FOR NO KEY UPDATE)
-             SELECT (SELECT count(*) FROM ours), places FROM revision WHERE id = 1";
+             SELECT ARRAY(SELECT id FROM ours), places FROM revision WHERE id = 1";
         let mut tx = server.begin().await?;
         let held = self.working.everybody();
         let raw: Vec<i64> = held.iter().map(Bind::raw).collect();
         let query = sqlx::query_as(text).bind(raw).bind(self.holder);
-        let (ours, revision): (i64, i64) = within(tx.patience, query.fetch_one(&mut *tx)).await?;
+        let (ours, revision): (Vec<i64>, i64) = within(tx.patience, query.fetch_one(&mut *tx)).await?;
         self.db = Db::Postgres(tx);
-        if usize::try_from(ours) != Ok(held.len()) {
-            self.carried.get().forget_all(&held);
+        if ours.len() != held.len() {
+            let ours = ours.into_iter().map(SubscriberId).collect();
+            self.carried.get().forget_all_but(&ours, &held);
             return Err(Error::Stale);
         }
         let carry = self.carried.get();
@@ -206,14 +207,16 @@ impl Tx {
                 let mut together = Together::guarded(&guard)?;
                 self.working.write(&mut Into::Postgres(&mut together))?;
                 match together.run_alone(&server).await {
-                    Ok(()) => Ok(()),
+                    Ok(None) => Ok(()),
                     Err(Error::Database(error)) => Err(error),
-                    Err(stale) => {
+                    stale => {
+                        // If rows do not fit, nobody knows whose.
+                        let ours = stale.ok().flatten().unwrap_or_default();
                         let carry = self.carried.get();
-                        carry.forget_all(&guard.held);
+                        carry.forget_all_but(&ours.into_iter().collect(), &guard.held);
                         carry.places = Places::default();
                         carry.is_in_doubt = false;
-                        return Err(stale);
+                        return Err(Error::Stale);
                     }
                 }
             }

@@ -180,3 +180,57 @@ async fn what_was_broken_off_while_it_was_committed_is_not_remembered_as_it_was_
     next.lock_subscriber(session.subscriber_id).await.unwrap();
     assert_eq!(next.session(session.id).await.unwrap().unwrap().up_octets, 7);
 }
+
+/// Whether lane 0 knows somebody without asking: of whom it does not, it finds the row locked.
+async fn is_remembered(world: &World, url: &str, who: SubscriberId) -> bool {
+    let mut stranger = PgConnection::connect(url).await.unwrap();
+    let mut lock = stranger.begin().await.unwrap();
+    let text = "SELECT id FROM subscriber FOR UPDATE";
+    sqlx::query(text).execute(&mut *lock).await.unwrap();
+    let mut tx = world.store.write_many(0).await.unwrap();
+    let found = tokio::time::timeout(Duration::from_millis(500), tx.lock_subscriber(who)).await;
+    lock.rollback().await.unwrap();
+    found.is_ok()
+}
+
+#[tokio::test]
+async fn of_those_in_a_batch_only_those_whom_another_took_are_forgotten() {
+    for is_begun in [false, true] {
+        let url = fresh_postgres();
+        let (world, session) = remembered_at(&url).await;
+        let mut tx = world.write().await;
+        let number = "9876500001".parse().unwrap();
+        let other = tx.ensure_subscriber(&number, "other", Language::En, NOW).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = world.store.write_many(0).await.unwrap();
+        let new = NewSession {
+            subscriber_id: other.id,
+            ..world.session(2, "0002")
+        };
+        tx.add_session(&new).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(is_remembered(&world, &url, other.id).await && is_remembered(&world, &url, world.subscriber).await);
+
+        let mut trusting = world.store.write_many(0).await.unwrap();
+        for who in [world.subscriber, other.id] {
+            trusting.lock_subscriber(who).await.unwrap();
+        }
+        trusting.save_session(&session).await.unwrap();
+        let mut admin = world.write().await;
+        admin.lock_subscriber(world.subscriber).await.unwrap();
+        admin.commit().await.unwrap();
+        let done = if is_begun {
+            let begun = trusting.begin().await;
+            drop(trusting);
+            begun
+        } else {
+            trusting.commit().await
+        };
+        assert!(matches!(done, Err(Error::Stale)));
+        assert!(is_remembered(&world, &url, other.id).await, "begun: {is_begun}");
+        assert!(
+            !is_remembered(&world, &url, world.subscriber).await,
+            "begun: {is_begun}"
+        );
+    }
+}
