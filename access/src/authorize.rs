@@ -112,7 +112,8 @@ impl Access {
         }
     }
 
-    /// A ticket is good once, for a minute, for its device at its gate. Which of these failed is nobody's business. Only now is it known that
+    /// A ticket is good once, for a minute, for its device at its gate, and for the session that it was used for as long as its gate has not
+    /// begun that: a second server may be asked while the first commits. Which of these failed is nobody's business. Only now is it known that
     /// the device is in the hand of whoever proved the number: it is remembered, where that was just now.
     async fn redeem_ticket(
         &self,
@@ -133,7 +134,10 @@ impl Access {
         let Some(proven) = prove(proof, &request.user_name, &password).filter(|_| fits) else {
             return refused;
         };
-        if !tx.use_ticket(id, now).await? {
+        // Once, but for the same question again.
+        let is_good =
+            tx.use_ticket(id, now).await? || Box::pin(self.was_granted(tx, ticket.subscriber_id, request, now)).await?;
+        if !is_good {
             return refused;
         }
         let subscriber = tx.lock_subscriber(ticket.subscriber_id).await?;

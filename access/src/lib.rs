@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 pub mod account;
 pub mod admin;
 mod admit;
+mod again;
 pub mod api;
 mod authenticator;
 mod authorize;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kavadam_domain::challenge::{self, Rate};
+use kavadam_domain::challenge::{self, ChallengeState, Rate};
 use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, SubscriberRow, Tx, VoucherRow};
 use zeroize::Zeroizing;
@@ -66,6 +66,12 @@ impl Access {
         };
         match last {
             Some(row) if row.challenge().is_open(now) => self.check_code(tx, &caller, &row, now).await,
+            Some(row) if row.state == ChallengeState::Verified => {
+                match self.code_again(tx, &caller, &row, request, now).await? {
+                    Some(logged_in) => Ok(Ok(logged_in)),
+                    None => self.check_authenticator(tx, &caller, Some(&row), now).await,
+                }
+            }
             last => self.check_authenticator(tx, &caller, last.as_ref(), now).await,
         }
     }
@@ -85,6 +91,28 @@ impl Access {
         }
         let subscriber = welcome(tx, row, caller.mac.unwrap_or(row.mac), now).await?;
         Ok(Ok((tx.lock_subscriber(subscriber.id).await?, proven)))
+    }
+
+    /// A code that was spent on that very session a moment ago is no second entry: another server was asked the same.
+    async fn code_again(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller<'_>,
+        row: &ChallengeRow,
+        request: &AuthorizeRequest,
+        now: Timestamp,
+    ) -> Result<Option<(SubscriberRow, Proven)>, AccessError> {
+        let code = challenge::code(self.sealer().code_secret(&row.public_id).as_slice());
+        let Some(proven) = prove(caller.proof, caller.user_name, &code) else {
+            return Ok(None);
+        };
+        let Some(subscriber) = tx.subscriber_numbered(&caller.number).await? else {
+            return Ok(None);
+        };
+        if !self.was_granted(tx, subscriber.id, request, now).await? {
+            return Ok(None);
+        }
+        Ok(Some((tx.lock_subscriber(subscriber.id).await?, proven)))
     }
 
     /// While no code is pending: the app alone, if the number has one. `last` is the number's last code, to say what became of it.

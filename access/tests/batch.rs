@@ -26,6 +26,8 @@ cases! {
     what_another_process_changed_is_seen_at_once,
     a_process_that_does_not_remember_a_session_renews_it_by_its_name_alone,
     two_processes_charge_one_session_by_turns,
+    a_ticket_answers_the_same_question_at_a_second_server_and_no_other,
+    a_code_answers_the_same_question_at_a_second_server_and_no_other,
     what_was_undone_is_not_remembered,
 }
 
@@ -177,6 +179,53 @@ async fn two_processes_charge_one_session_by_turns(database: Database) {
         assert_eq!(charged(&centre.answer(vec![question], lab.now).await), [1000]);
     }
     assert_eq!(lab.used_and_promised().await.0, 6000);
+}
+
+async fn a_ticket_answers_the_same_question_at_a_second_server_and_no_other(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let other = another(&lab).await;
+    let ticket = lab.ticket(MAC).await;
+    let first = granted(lab.logon(MAC, &ticket, "s1").await);
+    let one = std::mem::replace(&mut lab.access, other);
+    let again = granted(lab.logon(MAC, &ticket, "s1").await);
+    assert_eq!((again.session, &again.class), (first.session, &first.class));
+    assert_eq!(again.limits.max_total_octets, first.limits.max_total_octets);
+    assert_eq!(lab.used_and_promised().await, (0, 10 * MB), "promised once");
+    assert_eq!(refused(lab.logon(MAC, &ticket, "s2").await), Reason::BadCredential);
+    assert_eq!(
+        refused(lab.logon(OTHER_MAC, &ticket, "s1").await),
+        Reason::BadCredential
+    );
+    assert_eq!(refused(lab.logon(MAC, &ticket, "").await), Reason::BadCredential);
+    let guessed = Ticket {
+        password: "guessed".to_owned().into(),
+        ..ticket.clone()
+    };
+    assert_eq!(refused(lab.logon(MAC, &guessed, "s1").await), Reason::BadCredential);
+    lab.access = one;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    let late = refused(lab.logon(MAC, &ticket, "s1").await);
+    assert_eq!(late, Reason::BadCredential, "it was begun: the answer arrived");
+}
+
+async fn a_code_answers_the_same_question_at_a_second_server_and_no_other(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let other = another(&lab).await;
+    lab.ask(MAC).await;
+    let code = lab.code(MAC).await;
+    let enter = async |lab: &Lab, code: &str, id: &str| {
+        let proof = Proof::Pap(code.as_bytes().to_vec().into());
+        lab.authorize(MAC, Service::Login(proof), NUMBER, id).await
+    };
+    let first = granted(enter(&lab, &code, "s1").await);
+    lab.access = other;
+    let again = granted(enter(&lab, &code, "s1").await);
+    assert_eq!((again.session, again.class), (first.session, first.class));
+    refused(enter(&lab, &code, "s2").await);
+    let wrong = if code == "000000" { "000001" } else { "000000" };
+    refused(enter(&lab, wrong, "s1").await);
+    lab.pass(Duration::from_mins(1));
+    refused(enter(&lab, &code, "s1").await);
 }
 
 async fn what_was_undone_is_not_remembered(database: Database) {
