@@ -46,6 +46,7 @@ fn report(lab: &Lab, name: &str, octets: u64) -> Question {
             session_secs: 1,
             ..Counters::default()
         },
+        free: None,
         at: lab.now,
     })
 }
