@@ -171,10 +171,11 @@ async fn a_stranger_logs_in_by_pap_and_is_charged_once() {
     }
     assert!(!answer.contains("9876543210"), "no number on the wire");
 
-    let again = radclient(centre.auth, "auth", SECRET, login(&ticket, "User-Password")).await;
+    let another = login(&ticket, "User-Password").replace("\"s1\"", "\"s2\"");
+    let again = radclient(centre.auth, "auth", SECRET, another).await;
     assert!(
         again.contains("Received Access-Reject"),
-        "a ticket is good once\n{again}"
+        "a ticket is good for one session\n{again}"
     );
     assert!(again.contains("Reply-Message"), "{again}");
 
@@ -226,23 +227,23 @@ async fn a_number_and_its_code_log_in_by_chap_and_a_wrong_code_costs_one_try() {
     };
     let row = challenge().await;
     let code = challenge::code(centre.sealer.code_secret(&row.public_id).as_slice());
-    let ask = async |code: &str| {
+    let ask = async |code: &str, session: &str| {
         let request = format!(
             "User-Name = \"9876543210\"\nCHAP-Password = \"{code}\"\nCalling-Station-Id = \"{MAC}\"\n\
-             Acct-Session-Id = \"s1\"\nMessage-Authenticator = 0x00\n"
+             Acct-Session-Id = \"{session}\"\nMessage-Authenticator = 0x00\n"
         );
         radclient(centre.auth, "auth", SECRET, request).await
     };
     let wrong = if code == "111111" { "222222" } else { "111111" };
-    let answer = ask(wrong).await;
+    let answer = ask(wrong, "s1").await;
     assert!(answer.contains("Received Access-Reject"), "{answer}");
     assert_eq!(challenge().await.challenge().tries_left, row.challenge().tries_left - 1);
-    let answer = ask(&code).await;
+    let answer = ask(&code, "s1").await;
     assert!(answer.contains("Received Access-Accept"), "{answer}");
-    let answer = ask(&code).await;
+    let answer = ask(&code, "s2").await;
     assert!(
         answer.contains("Received Access-Reject"),
-        "a code is good once\n{answer}"
+        "a code is good for one session\n{answer}"
     );
 }
 
