@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kavadam_access::api::{Message, PendingCode, Status};
-use kavadam_domain::Language;
 use kavadam_domain::plan::Period;
+use kavadam_domain::{Language, Reason};
 use serde::Serialize;
 
 use crate::allowance::Allowance;
@@ -36,10 +36,14 @@ pub struct NumberPage {
     sends_codes: bool,
     number: String,
     has_consent: bool,
+    voucher: String,
+    /// It is the voucher that was refused, and not the number.
+    is_about_voucher: bool,
 }
 
-/// The field takes no more.
+/// The fields take no more.
 const MOST_NUMBER_CHARS: usize = 20;
+const MOST_VOUCHER_CHARS: usize = 32;
 
 impl NumberPage {
     pub const fn new(sends_codes: bool) -> Self {
@@ -47,14 +51,24 @@ impl NumberPage {
             sends_codes,
             number: String::new(),
             has_consent: false,
+            voucher: String::new(),
+            is_about_voucher: false,
         }
     }
 
-    pub fn typed(sends_codes: bool, number: &str, has_consent: bool) -> Self {
+    pub fn typed(sends_codes: bool, number: &str, has_consent: bool, voucher: &str) -> Self {
         Self {
-            sends_codes,
             number: number.chars().take(MOST_NUMBER_CHARS).collect(),
             has_consent,
+            voucher: voucher.chars().take(MOST_VOUCHER_CHARS).collect(),
+            ..Self::new(sends_codes)
+        }
+    }
+
+    pub fn refused(self, reason: Reason) -> Self {
+        Self {
+            is_about_voucher: reason == Reason::BadVoucher,
+            ..self
         }
     }
 }
@@ -165,7 +179,7 @@ pub struct FailedPage {
 impl Page for FailedPage {
     const TEMPLATE: &'static str = "failed.html";
     fn samples(language: Language) -> Vec<(&'static str, Self)> {
-        let reason = kavadam_domain::Reason::TooManyDevices(2).message(language);
+        let reason = Reason::TooManyDevices(2).message(language);
         vec![
             ("failed", Self { reason: Some(reason) }),
             ("failed-silently", Self { reason: None }),

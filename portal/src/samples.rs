@@ -53,9 +53,12 @@ pub fn pages(config: &PortalConfig, language: Language) -> Result<Vec<Sample>, S
     let say = |reason: Reason| Some(reason.message(language));
     book.add_named(
         "number-refused",
-        &NumberPage::typed(true, "98765 4321", true),
+        &NumberPage::typed(true, "98765 4321", true, ""),
         say(Reason::InvalidNumber),
     )?;
+    let typed = NumberPage::typed(false, "98765 43210", true, "ABCD-EFGH-JKLM");
+    let refused = Reason::BadVoucher;
+    book.add_named("number-voucher-refused", &typed.refused(refused), say(refused))?;
     for (name, page) in CodePage::samples(language) {
         if name == "code-again" {
             book.add_named("code-too-many", &page, say(Reason::TooMany(Duration::from_mins(8))))?;

@@ -65,6 +65,8 @@ texts! {
     tries_left: "ഇനി {n} തവണ കൂടി ശ്രമിക്കാം" / "Attempts left: {n}";
     code_is_spent: "ഈ കോഡ് ഇനി ഉപയോഗിക്കാനാവില്ല. പുതിയ കോഡ് ആവശ്യപ്പെടുക." /
         "This code can no longer be used. Ask for a new one.";
+    app_is_over: "ഈ ശ്രമം കഴിഞ്ഞു. ‘വീണ്ടും ശ്രമിക്കുക’ അമർത്തി, ആപ്പിൽ അപ്പോൾ കാണുന്ന കോഡ് നൽകുക." /
+        "This attempt is over. Tap “Try again”, then enter the code the app shows.";
     page_waits: "SMS വായിക്കാൻ ഈ പേജ് അടയ്ക്കാം. തിരികെ വരുമ്പോൾ ഇവിടെത്തന്നെ തുടരാം." /
         "You may leave this page to read the SMS. You will come back to this step.";
 

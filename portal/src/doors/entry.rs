@@ -158,10 +158,10 @@ fn show_step<C: Citizen>(
     reason: Option<Reason>,
     is_still: bool,
 ) -> Response {
-    let reason = reason.filter(|reason| !is_said_by(&step, *reason));
+    let sends_codes = portal.config().sends_codes;
+    let reason = reason.filter(|reason| !is_said_by(&step, sends_codes, *reason));
     let language = guest.token.language;
     let notice = reason.map(|reason| reason.message(language));
-    let sends_codes = portal.config().sends_codes;
     match step {
         Step::Number => show(portal, guest, "/", &NumberPage::new(sends_codes), notice),
         Step::Code(pending) => show(portal, guest, "/", &CodePage::new(&pending, sends_codes), notice),
@@ -180,10 +180,11 @@ const HASTE: Duration = Duration::from_secs(2);
 
 /// Whether the page of the step says the same by itself, or what it says has overtaken the reason. A second tap on
 /// "resend" is refused as too early, and the code's page says when to ask again; a longer wait it does not know of.
-/// A second tap on "verify" may find the first one done.
-fn is_said_by(step: &Step, reason: Reason) -> bool {
+/// A second tap on "verify" may find the first one done. Where no codes are sent there is none to ask for, and the page says what to do.
+fn is_said_by(step: &Step, sends_codes: bool, reason: Reason) -> bool {
     match (step, reason) {
-        (Step::Code(pending), Reason::TooMany(wait)) => wait <= pending.resend_in + HASTE,
+        (Step::Code(pending), Reason::TooMany(wait)) => sends_codes && wait <= pending.resend_in + HASTE,
+        (Step::Code(_), Reason::WrongCode(0) | Reason::CodeExpired) => !sends_codes,
         (Step::UsedUp(_), Reason::QuotaUsedUp(_))
         | (Step::Number | Step::Returning { .. } | Step::Online(_), Reason::NoChallenge)
         | (Step::Number, Reason::UnknownDevice) => true,

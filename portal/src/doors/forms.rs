@@ -20,16 +20,16 @@ pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> 
     let Form { fields, guest } = form;
     let number = fields.get("number").unwrap_or_default();
     let has_consent = fields.get("consent") == Some("1");
-    let typed = NumberPage::typed(portal.config().sends_codes, number, has_consent);
-    let voucher = fields.get("voucher").filter(|code| !code.trim().is_empty());
-    if let Some(code) = voucher.filter(|_| !portal.config().sends_codes) {
+    let code = fields.get("voucher").unwrap_or_default();
+    let typed = NumberPage::typed(portal.config().sends_codes, number, has_consent, code);
+    if !portal.config().sends_codes && !code.trim().is_empty() {
         let taken = portal
             .citizen()
             .redeem_voucher_for(&guest.visit, number, has_consent, code, guest.now)
             .await;
         return match taken.map_err(|error| guest.broken(&portal, error))? {
             Verified::Ticket(ticket) => Ok(log_in_at_gate(&portal, &guest, ticket)),
-            Verified::Refused(reason) => number_again(&portal, &guest, &typed, reason).await,
+            Verified::Refused(reason) => number_again(&portal, &guest, typed, reason).await,
         };
     }
     let started = portal
@@ -38,27 +38,27 @@ pub async fn number<C: Citizen>(State(portal): State<Portal<C>>, form: Form) -> 
         .await;
     match started.map_err(|error| guest.broken(&portal, error))? {
         Started::Sent(_) => Ok(to_step(&portal, &guest, None)),
-        Started::Refused(reason) => number_again(&portal, &guest, &typed, reason).await,
+        Started::Refused(reason) => number_again(&portal, &guest, typed, reason).await,
     }
 }
 
 /// The page that was sent, with what was typed, as long as that is where the device stands: ten digits are much on a small phone. They are put into no address.
-async fn number_again<C: Citizen>(portal: &Portal<C>, guest: &Guest, typed: &NumberPage, reason: Reason) -> Answer {
+async fn number_again<C: Citizen>(portal: &Portal<C>, guest: &Guest, typed: NumberPage, reason: Reason) -> Answer {
     if entry::step_of(portal, guest).await? != Step::Number {
         return Ok(to_step(portal, guest, Some(reason)));
     }
     let notice = reason.message(guest.token.language);
-    Ok(entry::show(portal, guest, "/", typed, Some(notice)))
+    Ok(entry::show(portal, guest, "/", &typed.refused(reason), Some(notice)))
 }
 
 /// `POST /resend`: send another code.
 pub async fn resend<C: Citizen>(State(portal): State<Portal<C>>, Form { guest, .. }: Form) -> Answer {
     let started = portal.citizen().resend_code(&guest.visit, guest.now).await;
-    Ok(to_code(
-        &portal,
-        &guest,
-        &started.map_err(|error| guest.broken(&portal, error))?,
-    ))
+    let reason = match started.map_err(|error| guest.broken(&portal, error))? {
+        Started::Sent(_) => None,
+        Started::Refused(reason) => Some(reason),
+    };
+    Ok(to_step(&portal, &guest, reason))
 }
 
 /// `POST /code`: check the code, then on to the gate.
@@ -111,13 +111,6 @@ pub async fn disconnect<C: Citizen>(State(portal): State<Portal<C>>, Form { gues
         .await
         .map_err(|error| guest.broken(&portal, error))?;
     Ok(see_other(&format!("/disconnected?v={}", guest.seal(&portal))))
-}
-
-fn to_code<C: Citizen>(portal: &Portal<C>, guest: &Guest, started: &Started) -> Response {
-    match started {
-        Started::Sent(_) => to_step(portal, guest, None),
-        Started::Refused(reason) => to_step(portal, guest, Some(*reason)),
-    }
 }
 
 fn to_gate<C: Citizen>(portal: &Portal<C>, guest: &Guest, verified: Verified) -> Response {

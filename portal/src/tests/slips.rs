@@ -98,11 +98,24 @@ async fn where_no_code_is_sent_a_newcomer_comes_in_by_voucher_and_is_told_so() {
     let page = scene
         .post(
             "/number",
-            format!("v={v}&number=9876543210&consent=1&voucher=%3Cscript%3E"),
+            format!("v={v}&number=9876543210&consent=1&voucher=%22%3E%3Cscript%3E"),
         )
         .await;
     assert!(page.text().contains("This voucher is not valid.") && page.text().contains(" value=\"9876543210\""));
-    assert!(page.text().contains("name=\"voucher\"") && !page.text().contains("<script"));
+    assert!(!page.text().contains("<script"));
+    let marked = page.text().matches("aria-invalid").count();
+    let field = page
+        .text()
+        .split("name=\"voucher\"")
+        .nth(1)
+        .unwrap()
+        .split("/>")
+        .next()
+        .unwrap();
+    assert!(
+        marked == 1 && field.contains("aria-invalid") && field.contains("script"),
+        "{field}"
+    );
 }
 
 #[tokio::test]
@@ -123,6 +136,22 @@ async fn where_no_code_is_sent_the_code_of_an_app_is_asked_for() {
             .contains("authenticator app for xxxxxx3210. No SMS will come.")
     );
     assert!(!page.text().contains("OTP") && page.text().contains("action=\"/code\""));
+    scene.fake.stand_at(Step::Code(PendingCode {
+        tries_left: 0,
+        resend_in: Duration::from_secs(20),
+        ..pending()
+    }));
+    for (reason, is_told) in [
+        (Reason::WrongCode(0), false),
+        (Reason::CodeExpired, false),
+        (Reason::TooMany(Duration::from_secs(20)), true),
+    ] {
+        scene.fake.refuse(reason);
+        let answer = scene.post("/code", format!("v={v}&code=123456")).await;
+        let page = scene.get(answer.header("location")).await;
+        assert!(page.text().contains("This attempt is over.") && !page.text().contains("Ask for a new one"));
+        assert_eq!(page.text().contains("role=\"alert\""), is_told, "{reason:?}");
+    }
 }
 
 /// Number and voucher alone prove no number: where codes are sent, nobody gets round them.

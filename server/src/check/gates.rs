@@ -54,7 +54,7 @@ fn dated(until: Option<Timestamp>) -> Option<(Timestamp, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -63,7 +63,7 @@ mod tests {
         looked_at(&NasView {
             unsigned_until,
             old_secret_until,
-            ..gate()
+            ..some_gate()
         })
     }
 
@@ -73,7 +73,7 @@ mod tests {
         findings
     }
 
-    fn gate() -> NasView {
+    pub fn some_gate() -> NasView {
         NasView {
             name: "stand-7".into(),
             site: "Vizhinjam".into(),
@@ -121,7 +121,7 @@ mod tests {
     fn nags_about_ms_chap_where_it_is_allowed() {
         let allowed = NasView {
             is_ms_chap_allowed: true,
-            ..gate()
+            ..some_gate()
         };
         let findings = looked_at(&allowed);
         assert!(

@@ -47,20 +47,21 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
     if config.file.role.has_centre() {
         look_at_database(config, findings).await;
     }
-    if config.file.role.has_gateway() {
-        match config.gateway_outline() {
+    let gateway = config.file.role.has_gateway().then(|| config.gateway_outline());
+    if let Some(gateway) = &gateway {
+        match gateway {
             Ok(gateway) => {
-                for problem in kavadam_gateway::check(&gateway) {
+                for problem in kavadam_gateway::check(gateway) {
                     findings.bad(&problem.what, &problem.remedy);
                 }
                 blocklists::look("gateway.blocked", &gateway.blocked.files, findings);
                 for (name, filter) in &gateway.filters {
                     blocklists::look(&format!("gateway.filters.{name}"), &filter.files, findings);
                 }
-                ports::look_at_public_addresses(&gateway, findings);
+                ports::look_at_public_addresses(gateway, findings);
                 prefixes::look(&gateway.layout(), findings);
-                advertised::look(config, &gateway, findings);
-                portal::look(config, &gateway, findings);
+                advertised::look(config, gateway, findings);
+                portal::look(config, gateway, findings);
                 if gateway.api.is_none() {
                     findings
                         .note("the captive portal API (RFC 8908) is off: devices find the portal by being redirected");
@@ -80,7 +81,6 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }
     }
-    let gateway = config.file.role.has_gateway().then(|| config.gateway_outline());
     lans::look(path, gateway.and_then(Result::ok).as_ref(), findings);
     certificates::look(config, findings);
     ports::look(config, path, findings);

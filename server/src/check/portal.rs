@@ -1,26 +1,21 @@
 //! Whether devices get to the portal, and the centre's orders to the gate, where these are on several machines.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 
 use kavadam_access::admin::NasView;
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_gateway::GatewayConfig;
 use kavadam_portal::PublicUrl;
 
-use super::Findings;
+use super::{Findings, ports};
 use crate::config::{Config, Role};
 
 /// A gate whose portal and centre are other processes.
 pub(super) fn look(config: &Config, gateway: &GatewayConfig, findings: &mut Findings) {
     if config.file.role == Role::Gateway {
-        look_at_portal(gateway, is_here, findings);
+        look_at_portal(gateway, |address| ports::find_here(address).is_ok(), findings);
         look_at_orders(gateway, findings);
     }
-}
-
-/// Whether this machine has the address.
-fn is_here(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Strangers get no further than to the walled garden and the ports of this machine that are open to them.
@@ -28,23 +23,22 @@ fn look_at_portal(gateway: &GatewayConfig, is_here: impl Fn(IpAddr) -> bool, fin
     let url = &gateway.portal_url;
     let Ok(parsed) = url.parse::<PublicUrl>() else { return };
     let (host, port) = parsed.host_and_port();
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address = host.parse::<IpAddr>().ok();
     let own_name = gateway.api.as_ref().map(|api| api.host_name.as_str());
-    if address.is_some_and(is_here) || own_name == Some(host) {
+    if address.is_some_and(is_here) || own_name == Some(host.as_str()) {
         return if gateway.other_ports.contains(&port) {
             findings.good(&format!("strangers get to the portal of this machine, {url}"));
         } else {
             findings.bad(
                 &format!("gateway.portal_url: no device gets to port {port} of this machine"),
-                &format!("gateway.local_ports = [{port}]"),
+                &format!("add {port} to gateway.local_ports"),
             );
         };
     }
     let is_open = match address {
         Some(address) => gateway.walled_garden.contains(&address),
-        None => gateway
-            .garden_names
-            .has(host.trim_end_matches('.').to_ascii_lowercase().as_str()),
+        None => gateway.garden_names.has(&host),
     };
     if is_open {
         findings.good(&format!("strangers get to the portal, {url}, by the walled garden"));
@@ -86,7 +80,8 @@ pub(super) fn look_at_others(config: &Config, gates: &[NasView], findings: &mut 
     if file.role != Role::AllInOne {
         return;
     }
-    let is_elsewhere = |gate: &&NasView| gate.name != file.gateway.nas_identifier && !is_here(gate.source.addr());
+    let is_elsewhere =
+        |gate: &&NasView| gate.name != file.gateway.nas_identifier && ports::find_here(gate.source.addr()).is_err();
     // Another process may serve them, of the same database.
     let may_have_another = file.database.url.starts_with("postgres");
     let (ours, vendors): (Vec<&NasView>, Vec<&NasView>) = gates
@@ -117,6 +112,7 @@ pub(super) fn look_at_others(config: &Config, gates: &[NasView], findings: &mut 
 
 #[cfg(test)]
 mod tests {
+    use super::super::gates::tests::some_gate;
     use super::*;
 
     /// What is found of a gate alone with this in its `[gateway]`, on a machine that has 10.80.0.1.
@@ -169,7 +165,7 @@ mod tests {
         let closed = found(here);
         assert_eq!(closed.bad, 1);
         assert!(
-            closed.lines[0].contains("gateway.local_ports = [8081]"),
+            closed.lines[0].contains("add 8081 to gateway.local_ports"),
             "{:?}",
             closed.lines
         );
@@ -200,17 +196,9 @@ mod tests {
     fn an_all_in_one_is_no_portal_for_the_gates_of_other_machines() {
         let gate = |name: &str, source: &str, profile: &str| NasView {
             name: name.into(),
-            site: "Vizhinjam".into(),
             source: source.parse().unwrap(),
-            coa_port: 3799,
-            coa_host: None,
             profile: profile.into(),
-            is_renewing: false,
-            old_secret_until: None,
-            unsigned_until: None,
-            is_ms_chap_allowed: false,
-            certificate_name: None,
-            last_seen: None,
+            ..some_gate()
         };
         let gates = [
             gate("local", "127.0.0.1/32", OWN_PROFILE),

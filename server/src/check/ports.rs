@@ -14,12 +14,17 @@ const LISTENING: &str = "0A";
 /// A UDP socket that is bound.
 const BOUND: &str = "07";
 
+/// Succeeds if the machine has the address; [`ErrorKind::AddrNotAvailable`] if it has not.
+pub(super) fn find_here(address: IpAddr) -> Result<(), ErrorKind> {
+    UdpSocket::bind((address, 0)).map(drop).map_err(|error| error.kind())
+}
+
 /// Whether the machine has the public addresses that devices are to be seen by.
 pub(super) fn look_at_public_addresses(gateway: &GatewayConfig, findings: &mut Findings) {
     let Some(ports) = &gateway.ports else { return };
     for address in ports.addresses() {
-        match UdpSocket::bind((*address, 0)).map_err(|error| error.kind()) {
-            Ok(_) => findings.good(&format!("gateway.nat: {address} is this machine's")),
+        match find_here((*address).into()) {
+            Ok(()) => findings.good(&format!("gateway.nat: {address} is this machine's")),
             Err(ErrorKind::AddrNotAvailable) => findings.bad(
                 &format!(
                     "gateway.nat: this machine does not have the address {address}, so no answer finds its way back"
