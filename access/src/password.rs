@@ -106,7 +106,10 @@ impl Access {
         let Some(proven) = prove(caller.proof, caller.user_name, &code) else {
             return Ok(None);
         };
-        let Some(subscriber) = tx.subscriber_numbered(&caller.number).await? else {
+        // Its consent is of when the code was spent.
+        let is_fresh = |at: Timestamp| now.since(at) < self.settings().ticket_life;
+        let found = tx.subscriber_numbered(&caller.number).await?;
+        let Some(subscriber) = found.filter(|subscriber| subscriber.consent_at.is_some_and(is_fresh)) else {
             return Ok(None);
         };
         if !self.was_granted(tx, subscriber.id, request, now).await? {

@@ -136,6 +136,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn delete_unknown_reports(&mut self, before: Timestamp) -> Result<u64> {
+        self.be_patient();
         execute!(self, "DELETE FROM unknown_report WHERE received_at < $1", before)
     }
 

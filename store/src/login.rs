@@ -296,6 +296,7 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn delete_expired(&mut self, before: Timestamp) -> Result<u64> {
+        self.be_patient();
         let challenges = execute!(self, "DELETE FROM challenge WHERE expires_at < $1", before)?;
         let tickets = execute!(self, "DELETE FROM ticket WHERE expires_at < $1", before)?;
         let attempts = execute!(self, "DELETE FROM attempt WHERE at < $1", before)?;

@@ -85,7 +85,12 @@ impl Server {
             // Every statement finds its rows by an index, however many it is given: planned once, not for each list of values.
             .options([("plan_cache_mode", "force_generic_plan")])
             .statement_cache_capacity(STATEMENTS_KEPT);
-        let lock_timeout = format!("{}ms", patience.lock.as_millis());
+        let millis = |span: Duration| format!("{}ms", span.as_millis());
+        let limits = [
+            ("lock_timeout", millis(patience.lock)),
+            // Of a connection that was given up here, and that the server never hears of again: what it holds it must let go.
+            ("idle_in_transaction_session_timeout", millis(patience.statement)),
+        ];
         let pool = PgPoolOptions::new()
             .max_connections(16)
             .acquire_timeout(WAIT_FOR_CONNECTION)
@@ -105,7 +110,7 @@ impl Server {
                     Ok(true)
                 })
             })
-            .connect_with(options.clone().options([("lock_timeout", lock_timeout)]))
+            .connect_with(options.clone().options(limits))
             .await?;
         // Of several processes that start at once the others wait for the first, for as long as that takes.
         let mut connection = PgConnection::connect_with(&options).await?;

@@ -3,7 +3,7 @@
 //! Where no transaction was begun, the statement is the transaction: it locks those whose rows it changes and does nothing unless all that
 //! was remembered of them still holds ([`Guard`]).
 
-use sqlx::error::BoxDynError;
+use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, AssertSqlSafe};
 
@@ -119,7 +119,8 @@ impl Together {
     /// the holder's.
     ///
     /// # Errors
-    /// [`Error::Stale`]: nothing was done, because the rows do not fit those there. Another: nobody knows whether it was done.
+    /// [`Error::Stale`]: nothing was done, because the rows do not fit those there. Another of the database's own ([`is_held`]): nothing was done.
+    /// Any other: nobody knows whether it was done.
     pub(crate) async fn run_alone(self, server: &Server) -> Result<Option<Vec<SubscriberId>>> {
         let lock = if self.parts.is_empty() {
             ""
@@ -141,7 +142,7 @@ impl Together {
             within(server.patience.statement, query.fetch_one(&server.pool)).await;
         match done {
             Ok(ours) => Ok(ours.map(|ours| ours.into_iter().map(SubscriberId).collect())),
-            Err(sqlx::Error::Database(_)) => Err(Error::Stale),
+            Err(sqlx::Error::Database(error)) if !is_held(&*error) => Err(Error::Stale),
             Err(error) => Err(error.into()),
         }
     }
@@ -151,4 +152,9 @@ impl Together {
         let parts: Vec<String> = numbered.map(|(at, text)| format!("w{at} AS ({text})")).collect();
         parts.join(",\n")
     }
+}
+
+/// Whether somebody else held a row for longer than it was waited for (`lock_not_available`).
+fn is_held(error: &dyn DatabaseError) -> bool {
+    error.code().as_deref() == Some("55P03")
 }

@@ -208,6 +208,11 @@ impl Tx {
                 self.working.write(&mut Into::Postgres(&mut together))?;
                 match together.run_alone(&server).await {
                     Ok(None) => Ok(()),
+                    // What is remembered is as true as before.
+                    Err(Error::Database(sqlx::Error::Database(error))) => {
+                        self.carried.get().is_in_doubt = false;
+                        return Err(Error::Database(sqlx::Error::Database(error)));
+                    }
                     Err(Error::Database(error)) => Err(error),
                     stale => {
                         // If rows do not fit, nobody knows whose.

@@ -48,6 +48,7 @@ async fn whoever_waits_for_a_server_that_is_away_is_told_and_its_connections_are
     let mut reading = store.read().await.unwrap();
     let mut at_length = store.read_at_length().await.unwrap();
     let mut writing = store.write().await.unwrap();
+    // It holds the subscriber, which the server must let go.
     writing.top_up(world.entitlement, 5).await.unwrap();
     let mut locking = store.write_many(1).await.unwrap();
     locking.begin().await.unwrap();

@@ -62,6 +62,10 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     loop {
         let length = from.read(&mut buffer).await.unwrap_or(0);
         let is_lost = began % 2 == 1 || epoch.load(Ordering::SeqCst) != began;
+        if is_lost && length == 0 {
+            // Nobody is told of the end either.
+            std::future::pending::<()>().await;
+        }
         if length == 0 {
             return;
         }
