@@ -106,6 +106,9 @@ impl<G: Admission> LeaseKeeper<G> {
                 continue;
             }
             let was = self.known.get(&lease.ipv4).map(|(owner, _)| *owner);
+            if let Some(other) = was.filter(|was| *was != lease.mac) {
+                self.end(other, lease.ipv4).await;
+            }
             if self.admit(lease, now) && was != Some(lease.mac) {
                 self.untold.push_back(lease.ipv4);
             }
@@ -177,7 +180,7 @@ impl<G: Admission> LeaseKeeper<G> {
             LeaseAction::Held => {
                 let was = self.known.get(&ipv4).map(|(owner, _)| *owner);
                 self.missing.remove(&ipv4);
-                // One that asks by the same Client Identifier gets the lease of another MAC, of which nobody says that it ends.
+                // Of the one before nobody may have said that it ended.
                 if let Some(other) = was.filter(|was| *was != mac) {
                     self.end(other, ipv4).await;
                 }

@@ -49,8 +49,8 @@ pub use kavadam_firewall::{
 pub use names::{Blocklist, Garden, InvalidBlockedName, InvalidGardenName, ListRead};
 pub use onlook::{Known, Onlooker, Standing};
 pub use reload::{ReloadError, Reloader};
+pub use requests::full_ports;
 pub use run::{Gateway, GatewayError, Pulse, run, start};
-pub use sightings::ports_of;
 pub use spool::SpoolError;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kavadam_firewall::{FirewallError, Gate, Layout};
+use kavadam_firewall::{FirewallError, Gate, Layout, SeenAddresses};
 
 use crate::sightings::ports_of;
 
@@ -75,11 +75,17 @@ pub(crate) async fn watch(gate: &Arc<Gate>, layout: &Mutex<Layout>) {
 }
 
 async fn tell(gate: Arc<Gate>, layout: Layout, requests: u64) {
-    let looked = tokio::task::spawn_blocking(move || full_ports(&gate, &layout)).await;
-    let full = looked.unwrap_or_else(|_| Ok(Vec::new())).unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot tell at which ports requests for an address are refused");
-        Vec::new()
-    });
+    let look = move || {
+        let seen = gate.addresses(layout.dhcp)?;
+        Ok(full_ports(&layout.lan_if, &seen))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let full = looked
+        .unwrap_or_else(|_| Ok(Vec::new()))
+        .unwrap_or_else(|error: FirewallError| {
+            tracing::warn!(%error, "cannot tell at which ports requests for an address are refused");
+            Vec::new()
+        });
     tracing::warn!(
         requests,
         ports.full = full.join(", "),
@@ -89,13 +95,13 @@ async fn tell(gate: Arc<Gate>, layout: Layout, requests: u64) {
 }
 
 /// The ports of the LAN's bridge at which as many strangers hold an address as may, by name.
-fn full_ports(gate: &Gate, layout: &Layout) -> Result<Vec<String>, FirewallError> {
-    let pool = gate.addresses(layout.dhcp)?;
-    let ports = ports_of(&layout.lan_if).into_iter();
-    Ok(ports
-        .filter(|(_, number)| pool.is_full_at(*number))
+#[must_use]
+pub fn full_ports(lan_if: &str, seen: &SeenAddresses) -> Vec<String> {
+    let ports = ports_of(lan_if).into_iter();
+    ports
+        .filter(|(_, number)| seen.is_full_at(*number))
         .map(|(name, _)| name)
-        .collect())
+        .collect()
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ pub(crate) fn read(table: &[u8]) -> Vec<Learnt> {
 
 /// The ports of a bridge, and the numbers by which it knows them, 0 where it does not say; none if it is no bridge.
 #[must_use]
-pub fn ports_of(bridge: &str) -> BTreeMap<String, u16> {
+pub(crate) fn ports_of(bridge: &str) -> BTreeMap<String, u16> {
     let directory = format!("/sys/class/net/{bridge}/brif");
     let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());

@@ -16,6 +16,8 @@ use crate::layout::{DhcpPool, Layout};
 pub(crate) const BAYS: u16 = 16;
 /// Counter of requests that were not let in.
 pub(crate) const REFUSED: &str = "dhcp_requests";
+/// Those that got one of the last addresses, where all come by one port.
+const LAST: &str = "dhcp_last";
 /// The set of the bays' numbers.
 const NUMBERS: &str = "dhcp_bays";
 /// The client's hardware address in a request, in octets 28 to 33 after the header of UDP.
@@ -54,14 +56,20 @@ pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
             of_devices(65_536, "dynamic,timeout") + " timeout 1m;",
         ),
     ];
+    let mut counting = |name: String, most: u32| {
+        let definition = of_devices(most, "dynamic,timeout");
+        sets.push((name.into(), format!("{definition} timeout {minutes}m;")));
+    };
     for number in 0..=BAYS {
         let most = if number == 0 {
-            pool.addresses
+            at_once(pool)
         } else {
             pool.most_per_port()
         };
-        let definition = of_devices(most, "dynamic,timeout");
-        sets.push((bay(number).into(), format!("{definition} timeout {minutes}m;")));
+        counting(bay(number), most);
+    }
+    if is_slow_at_last(pool) {
+        counting(LAST.to_owned(), pool.addresses - at_once(pool));
     }
     sets
 }
@@ -79,11 +87,18 @@ pub(super) fn asked(layout: &Layout) -> Vec<String> {
             "@th,72,16 != 0x0106 counter name \"{REFUSED}\" drop  # another kind of address would be another device to the server"
         ),
     ];
-    rules.extend(slowly(layout.dhcp));
-    rules.extend((0..=BAYS).map(|number| {
-        let counted = format!("update @{} {{ {DEVICE} {EACH} }}", bay(number));
-        format!("meta mark {number} {counted} meta mark set 0 accept")
+    let counted = |set: &str| format!("update @{set} {{ {DEVICE} {EACH} }} meta mark set 0 accept");
+    rules.extend((0..=BAYS).map(|number| format!("meta mark {number} {}", counted(&bay(number)))));
+    // Where there is no room left for another.
+    rules.extend((1..=BAYS).map(|number| {
+        let bay = bay(number);
+        format!("{DEVICE} @{bay} {}", counted(&bay))
     }));
+    if is_slow_at_last(layout.dhcp) {
+        let new = format!("meta mark 0 {DEVICE} != @{}", bay(0));
+        rules.push(slowly(layout.dhcp, &new));
+        rules.push(format!("{new} {}", counted(LAST)));
+    }
     rules.push(format!(
         "{DEVICE} @{} add @dhcp_leased {{ {DEVICE} {EACH} }} meta mark set 0 accept  # a lease of another bay, or from before a boot",
         set::LEASE_CLIENTS
@@ -92,18 +107,28 @@ pub(super) fn asked(layout: &Layout) -> Vec<String> {
     rules
 }
 
-/// Where all come by one port: nine tenths at once, the last in the time of a lease. So a flood that is over leaves addresses to be had.
-fn slowly(pool: DhcpPool) -> Option<String> {
-    let slow = (pool.addresses / 10).max(1);
-    let at_once = pool.addresses.saturating_sub(slow).max(1);
-    let an_hour = (u64::from(slow) * 3600 / pool.lease.as_secs().max(1)).max(1);
-    (pool.share_percent < 100).then(|| {
-        format!(
-            "meta mark 0 {DEVICE} != @{} {DEVICE} != @{} limit rate over {an_hour}/hour burst {at_once} packets counter name \"{REFUSED}\" drop",
-            bay(0),
-            set::LEASE_CLIENTS
-        )
-    })
+/// Where all come by one port nobody can be told apart: so many addresses are given out as they are asked for, nine tenths.
+fn at_once(pool: DhcpPool) -> u32 {
+    if is_slow_at_last(pool) {
+        pool.addresses - (pool.addresses / 10).max(1)
+    } else {
+        pool.addresses
+    }
+}
+
+/// The others then come back one by one in the time of a lease. So a flood that is over leaves addresses to be had.
+const fn is_slow_at_last(pool: DhcpPool) -> bool {
+    pool.share_percent < 100 && pool.addresses > 1
+}
+
+/// Of those that the rule's beginning is about and that have no lease nor one of the last addresses.
+fn slowly(pool: DhcpPool, new: &str) -> String {
+    let last = u64::from(pool.addresses - at_once(pool));
+    let an_hour = (last * 3600 / pool.lease.as_secs().max(1)).max(1);
+    format!(
+        "{new} {DEVICE} != @{LAST} {DEVICE} != @{} limit rate over {an_hour}/hour burst 5 packets counter name \"{REFUSED}\" drop",
+        set::LEASE_CLIENTS
+    )
 }
 
 /// The chain of those online, who ask for themselves. Whoever is online and has no lease any longer asks as a stranger does, without an address.
@@ -141,16 +166,23 @@ mod tests {
             let text = of(&bay(number));
             assert!(text.contains("size 125;") && text.contains("timeout 62m;"), "{text}");
         }
-        assert!(of("dhcp_0").contains("size 250;"));
+        assert!(of("dhcp_0").contains("size 225;") && of(LAST).contains("size 25;"));
     }
 
     #[test]
     fn all_that_come_by_one_port_get_the_last_tenth_slowly_unless_it_may_take_all() {
         let slow = |layout: &Layout| asked(layout).iter().find(|rule| rule.contains("over")).cloned();
         let text = slow(&with(250, 50)).unwrap();
-        assert!(text.contains("over 25/hour burst 225 packets"), "{text}");
+        assert!(text.contains("over 25/hour"), "{text}");
+        let rules = asked(&with(250, 50));
+        let at = |word: &str| rules.iter().position(|rule| rule.contains(word)).unwrap();
+        assert!(
+            at("update @dhcp_0 ") < at("over"),
+            "as long as there is room nobody waits"
+        );
         assert_eq!(slow(&with(250, 100)), None);
-        assert!(slow(&with(1, 50)).unwrap().contains("over 1/hour burst 1 packets"));
+        assert_eq!(slow(&with(1, 50)), None);
+        assert!(sets(&with(250, 100)).iter().all(|(name, _)| name != LAST));
     }
 
     #[test]

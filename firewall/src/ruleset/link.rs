@@ -24,8 +24,9 @@ pub(crate) fn content(layout: &Layout) -> String {
     lines.push(format!(
         "add map bridge {table} {BAYS} {{ type ifname : mark; size 4096; }}"
     ));
+    // Before `br_netfilter`, where that is on, has the rules of `inet` judge the request.
     lines.push(format!(
-        "add chain bridge {table} asking {{ type filter hook input priority -200; policy accept; }}"
+        "add chain bridge {table} asking {{ type filter hook prerouting priority -200; policy accept; }}"
     ));
     lines.push(format!(
         "add chain bridge {table} between {{ type filter hook forward priority -200; policy accept; }}"

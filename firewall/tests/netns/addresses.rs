@@ -76,15 +76,19 @@ fn gives_the_last_addresses_slowly(lab: &Inside) {
         0,
         "of an address that is longer than Ethernet's"
     );
-    assert_eq!(server.hears(lab, INVENTED, (200, 6, 1)), 90);
+    let heard = server.hears(lab, INVENTED, (200, 6, 1));
+    assert!(
+        (95..=96).contains(&heard),
+        "{heard}: nine tenths at once, and a few of the last"
+    );
     assert_eq!(server.hears(lab, INVENTED, (90, 6, 1)), 90, "they are known");
-    assert_eq!(server.hears(lab, later, (20, 6, 1)), 0);
+    assert_eq!(server.hears(lab, later, (20, 6, 1)), 0, "the others come by and by");
     gate.admit_lease(later, "10.80.1.1".parse().unwrap(), Some(Duration::from_mins(1)))
         .unwrap();
     assert_eq!(server.hears(lab, later, (20, 6, 1)), 1, "it has a lease");
     gate.reload(&layout()).unwrap();
     assert_eq!(server.hears(lab, later, (20, 6, 1)), 20, "there are more addresses");
-    assert_eq!(gate.refused_requests().unwrap(), 200 + 110 + 20 + 19);
+    assert_eq!(gate.refused_requests().unwrap(), 200 + u64::from(200 - heard) + 20 + 19);
 }
 
 fn counts_who_renews_for_as_long_as_he_does(lab: &Inside) {

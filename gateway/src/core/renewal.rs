@@ -206,7 +206,9 @@ impl<K: Kernel> Core<K> {
             let starved_since = self.pools.get(&key).and_then(|pool| pool.starved_since);
             let starved = starved_since.map(|since| now.mono.saturating_duration_since(since));
             if starved.is_some_and(|starved| starved >= STARVED_AT_MOST) {
-                tracing::warn!("no RADIUS server answered while a lease was used up: its sessions end");
+                tracing::warn!(
+                    "no RADIUS server answered that knew what was used, while a lease was used up: its sessions end"
+                );
                 self.halt_pool(key, terminate_cause::NAS_REQUEST);
             } else {
                 self.look_at_pool(key, now);

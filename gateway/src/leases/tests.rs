@@ -61,6 +61,19 @@ impl Scene {
 
 const LEASE: &str = "0 02:00:00:00:00:01 10.80.1.1 * *\n";
 const OTHER: &str = "0 02:00:00:00:00:02 10.80.1.2 * *\n";
+/// The first one's address is another's.
+const HANDED_ON: &str = "0 02:00:00:00:00:03 10.80.1.1 * *\n";
+
+#[tokio::test]
+async fn an_address_that_the_file_alone_says_is_anothers_is_the_first_ones_no_longer() {
+    let mut scene = scene(LEASE);
+    scene.keeper.read_file().await;
+    std::fs::write(scene.dir.path().join("leases"), HANDED_ON).unwrap();
+    scene.keeper.read_file().await;
+    let held: Vec<Mac> = scene.gate.0.lock().unwrap().iter().map(|(mac, _)| *mac).collect();
+    assert_eq!(held, [Mac([2, 0, 0, 0, 0, 3])]);
+    assert_eq!(scene.gone(), [Ipv4Addr::new(10, 80, 1, 1)]);
+}
 
 #[tokio::test]
 async fn admits_ten_thousand_leases_before_anybody_listens_and_tells_of_them_in_time() {

@@ -38,15 +38,15 @@ struct Bounds {
     connections_of_one: usize,
 }
 
-/// Of those online there are many more. What strangers may have under way is a small part of what dnsmasq takes (`dns-forward-max`; of connections some
-/// dozens): the rest is for those online.
+/// Of those online there are many more. What strangers may have under way is a small part of what dnsmasq takes (`dns-forward-max`; of connections 20 in
+/// Debian 12's): the rest is for those online.
 const fn bounds(audience: Audience) -> Bounds {
     match audience {
         Audience::Strangers => Bounds {
             questions: 512,
             questions_of_one: 16,
-            connections: 32,
-            connections_of_one: 4,
+            connections: 8,
+            connections_of_one: 2,
         },
         Audience::Citizens => Bounds {
             questions: 8_192,

