@@ -6,7 +6,6 @@ use std::time::Duration;
 use kavadam_domain::challenge::{self, ChallengeState, Rate};
 use kavadam_domain::{Language, Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, SubscriberRow, Tx, VoucherRow};
-use zeroize::Zeroizing;
 
 use crate::api::{AuthorizeRequest, Proof, Visit};
 use crate::authorize::LoggedIn;
@@ -27,10 +26,15 @@ const AUTHENTICATOR_TRIES: [Rate; 2] = [
 ];
 
 /// Who asks, and where.
-struct Caller<'a> {
+struct Person {
     number: MobileNumber,
     site: SiteId,
     mac: Option<Mac>,
+}
+
+/// Who asks, and with what.
+struct Caller<'a> {
+    person: Person,
     user_name: &'a str,
     proof: &'a Proof,
 }
@@ -49,18 +53,21 @@ impl Access {
             return Ok(Err((Reason::InvalidNumber, language)));
         };
         let caller = Caller {
-            number,
-            site,
-            mac: request.mac,
+            person: Person {
+                number,
+                site,
+                mac: request.mac,
+            },
             user_name: &request.user_name,
             proof,
         };
+        let person = &caller.person;
         if let Proof::Pap(password) = proof
             && let Some(code) = voucher::normalise(&String::from_utf8_lossy(password))
         {
-            return self.spend_voucher(tx, &caller, &code, now).await;
+            return self.spend_voucher(tx, person, &code, now).await;
         }
-        let last = match tx.last_challenge_of(site, &caller.number).await? {
+        let last = match tx.last_challenge_of(site, &person.number).await? {
             Some(found) => tx.lock_challenge(found.id).await?,
             None => None,
         };
@@ -89,7 +96,7 @@ impl Access {
         if let Err(reason) = self.enter_code(tx, row, &entered, now).await? {
             return Ok(Err((reason, row.language)));
         }
-        let subscriber = welcome(tx, row, caller.mac.unwrap_or(row.mac), now).await?;
+        let subscriber = welcome(tx, row, caller.person.mac.unwrap_or(row.mac), now).await?;
         Ok(Ok((tx.lock_subscriber(subscriber.id).await?, proven)))
     }
 
@@ -108,7 +115,7 @@ impl Access {
         };
         // Its consent is of when the code was spent.
         let is_fresh = |at: Timestamp| now.since(at) < self.settings().ticket_life;
-        let found = tx.subscriber_numbered(&caller.number).await?;
+        let found = tx.subscriber_numbered(&caller.person.number).await?;
         let Some(subscriber) = found.filter(|subscriber| subscriber.consent_at.is_some_and(is_fresh)) else {
             return Ok(None);
         };
@@ -126,11 +133,11 @@ impl Access {
         last: Option<&ChallengeRow>,
         now: Timestamp,
     ) -> Result<LoggedIn, AccessError> {
-        let known = tx.subscriber_numbered(&caller.number).await?;
+        let known = tx.subscriber_numbered(&caller.person.number).await?;
         let language = match (&known, last) {
             (Some(subscriber), _) => subscriber.language,
             (None, Some(row)) => row.language,
-            (None, None) => language_of(tx, caller.site, caller.mac, None).await?,
+            (None, None) => language_of(tx, caller.person.site, caller.person.mac, None).await?,
         };
         let Some(subscriber) = known.filter(|known| known.totp_sealed.is_some()) else {
             let past = last.and_then(|row| row.challenge().enter("", &[], now).1.err());
@@ -140,19 +147,22 @@ impl Access {
             kind: "authenticator",
             key: self
                 .sealer()
-                .digest("authenticator-try", caller.number.digits().as_bytes()),
+                .digest("authenticator-try", caller.person.number.digits().as_bytes()),
             rates: AUTHENTICATOR_TRIES.to_vec(),
         };
         if let Some(wait) = self.try_once(tx, &[limit], now).await? {
             return Ok(Err((Reason::TooMany(wait), language)));
         }
         let (entered, proven) = self.entered(tx, caller, None, now).await?;
-        if !self.takes_authenticator(tx, &caller.number, &entered, now).await? {
+        if !self
+            .takes_authenticator(tx, &caller.person.number, &entered, now)
+            .await?
+        {
             return Ok(Err((Reason::BadCredential, language)));
         }
         let subscriber = tx.lock_subscriber(subscriber.id).await?;
-        if let Some(mac) = caller.mac {
-            login::remember(tx, &subscriber, caller.site, mac, now).await?;
+        if let Some(mac) = caller.person.mac {
+            login::remember(tx, &subscriber, caller.person.site, mac, now).await?;
         }
         Ok(Ok((subscriber, proven)))
     }
@@ -169,7 +179,7 @@ impl Access {
         if let Proof::Pap(password) = caller.proof {
             return Ok((String::from_utf8_lossy(password).into_owned(), Proven::default()));
         }
-        let shown = self.authenticator_codes(tx, &caller.number, now).await?;
+        let shown = self.authenticator_codes(tx, &caller.person.number, now).await?;
         let candidates = code.into_iter().chain(shown.iter().map(|code| code.to_string()));
         let found = candidates
             .into_iter()
@@ -186,14 +196,12 @@ impl Access {
         code: &str,
         now: Timestamp,
     ) -> Result<LoggedIn, AccessError> {
-        let caller = Caller {
-            user_name: number.digits(),
-            number: number.clone(),
+        let person = Person {
+            number,
             site: visit.site,
             mac: visit.is_seen.then_some(visit.mac),
-            proof: &Proof::Pap(Zeroizing::default()),
         };
-        self.spend_voucher(tx, &caller, code, now).await
+        self.spend_voucher(tx, &person, code, now).await
     }
 
     /// A voucher as password is redeemed for the number, once, within the limits of the page for the device, and the same for the number.
@@ -201,38 +209,38 @@ impl Access {
     async fn spend_voucher(
         &self,
         tx: &mut Tx,
-        caller: &Caller<'_>,
+        person: &Person,
         code: &str,
         now: Timestamp,
     ) -> Result<LoggedIn, AccessError> {
-        let language = language_of(tx, caller.site, caller.mac, Some(&caller.number)).await?;
-        let limits = self.voucher_limits(caller);
+        let language = language_of(tx, person.site, person.mac, Some(&person.number)).await?;
+        let limits = self.voucher_limits(person);
         if let Some(wait) = self.try_once(tx, &limits, now).await? {
             return Ok(Err((Reason::TooMany(wait), language)));
         }
         let hash = self.sealer().digest("voucher", code.as_bytes());
-        let holder = tx.subscriber_numbered(&caller.number).await?.map(|known| known.id);
+        let holder = tx.subscriber_numbered(&person.number).await?.map(|known| known.id);
         let found = tx.voucher_coded(&hash).await?;
         if !found.is_some_and(|voucher| self.is_good_for(&voucher, holder, now)) {
             return Ok(Err((Reason::BadVoucher, language)));
         }
-        let site = tx.site(caller.site).await?.ok_or(AccessError::Inconsistent("site"))?;
+        let site = tx.site(person.site).await?.ok_or(AccessError::Inconsistent("site"))?;
         if !site.is_open {
             return Ok(Err((Reason::SiteClosed, language)));
         }
         let alias = login::fresh_alias();
-        let made = tx.ensure_subscriber(&caller.number, &alias, language, now).await?;
+        let made = tx.ensure_subscriber(&person.number, &alias, language, now).await?;
         let subscriber = tx.lock_subscriber(made.id).await?;
         if subscriber.is_blocked {
             return Ok(Err((Reason::Blocked, language)));
         }
-        if !self.take_voucher(tx, subscriber, &hash, caller.site, now).await? {
+        if !self.take_voucher(tx, subscriber, &hash, person.site, now).await? {
             return Ok(Err((Reason::BadVoucher, language)));
         }
         // Read again: the voucher may have changed the plan.
         let subscriber = tx.lock_subscriber(made.id).await?;
-        if let Some(mac) = caller.mac {
-            login::remember(tx, &subscriber, caller.site, mac, now).await?;
+        if let Some(mac) = person.mac {
+            login::remember(tx, &subscriber, person.site, mac, now).await?;
         }
         Ok(Ok((subscriber, Proven::default())))
     }
@@ -266,17 +274,29 @@ impl Access {
         Ok(true)
     }
 
+    /// Counts a try of a device with a voucher, or tells how long to wait for the next.
+    pub(crate) async fn try_voucher(
+        &self,
+        tx: &mut Tx,
+        mac: Mac,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, AccessError> {
+        self.try_once(tx, &[self.voucher_limit(&mac.to_string())], now).await
+    }
+
     /// In a fixed order, since each key is locked until the commit.
-    fn voucher_limits(&self, caller: &Caller<'_>) -> Vec<Limit> {
-        let device = caller.mac.map(|mac| mac.to_string());
-        let number = Some(caller.number.digits().to_owned());
-        let keys = [device, number].into_iter().flatten();
-        keys.map(|key| Limit {
+    fn voucher_limits(&self, person: &Person) -> Vec<Limit> {
+        let device = person.mac.map(|mac| self.voucher_limit(&mac.to_string()));
+        let number = self.voucher_limit(person.number.digits());
+        device.into_iter().chain([number]).collect()
+    }
+
+    fn voucher_limit(&self, key: &str) -> Limit {
+        Limit {
             kind: "voucher",
             key: self.sealer().digest("voucher-try", key.as_bytes()),
             rates: vec![voucher::TRIES],
-        })
-        .collect()
+        }
     }
 
     /// Counts a try, or tells how long to wait for the next.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use data_encoding::Specification;
-use kavadam_domain::challenge::{Rate, wait_for};
+use kavadam_domain::challenge::Rate;
 use kavadam_domain::{MobileNumber, Reason, SiteId, Timestamp};
 use kavadam_store::{NewVoucher, OrderKind, SubscriberRow, Tx, VoucherRow};
 use zeroize::Zeroizing;
@@ -79,7 +79,7 @@ impl Access {
     /// The service is out of order; the voucher is as it was.
     pub async fn redeem_voucher(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
         let mut tx = self.write().await?;
-        if let Some(wait) = self.count_try(&mut tx, visit, now).await? {
+        if let Some(wait) = self.try_voucher(&mut tx, visit.mac, now).await? {
             return Ok(Verified::Refused(Reason::TooMany(wait)));
         }
         let Some((holder, _)) = holder(&mut tx, visit, now).await? else {
@@ -134,7 +134,7 @@ impl Access {
         };
         let mut tx = self.write().await?;
         if !visit.is_seen
-            && let Some(wait) = self.count_try(&mut tx, visit, now).await?
+            && let Some(wait) = self.try_voucher(&mut tx, visit.mac, now).await?
         {
             return Ok(Verified::Refused(Reason::TooMany(wait)));
         }
@@ -151,17 +151,6 @@ impl Access {
         let verified = self.give_ticket(tx, subscriber.id, visit, now).await?;
         self.wake_orders();
         Ok(verified)
-    }
-
-    /// Counts a try of the device, or tells how long to wait for the next.
-    async fn count_try(&self, tx: &mut Tx, visit: &Visit, now: Timestamp) -> Result<Option<Duration>, AccessError> {
-        let key = self.sealer().digest("voucher-try", visit.mac.to_string().as_bytes());
-        let past = tx.attempts("voucher", &key, now - TRIES.within, TRIES.most).await?;
-        let wait = wait_for(TRIES, &past, now);
-        if wait.is_none() {
-            tx.record_attempt("voucher", &key, now).await?;
-        }
-        Ok(wait)
     }
 }
 
