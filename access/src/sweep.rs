@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{SessionId, SubscriberId, Timestamp};
-use kavadam_store::SessionRow;
+use kavadam_store::{Heard, SessionRow};
 
 use crate::ending::presume_ended;
 use crate::{Access, AccessError};
@@ -15,29 +15,54 @@ const GRANTED_PATIENCE: Duration = Duration::from_mins(2);
 const OPEN_PATIENCE: Duration = Duration::from_mins(15);
 /// Challenges, tickets and attempts are kept so long after they expired.
 const KEPT: Duration = Duration::from_hours(24);
-/// Silent sessions looked at in one go.
-const MOST: u32 = 1000;
+/// Live sessions read at once: few enough that no reader holds up the database for long.
+const PORTION: u32 = 500;
+/// Live sessions looked at in one sweep, so that a round over 300,000 takes eight.
+const LOOKED_AT: u32 = 40_000;
+/// Sessions ended in one sweep.
+const MOST: u32 = 1_000;
+
+/// How far a round over the live sessions has come: each sweep goes on after the last, and then all come again.
+#[derive(Debug, Default)]
+pub struct Round {
+    from: Option<SubscriberId>,
+}
+
+/// How long may be heard nothing, in time: what was last heard before is silent. `None`: not to be told yet.
+#[derive(Clone, Copy)]
+struct Silence {
+    granted: Option<Timestamp>,
+    open: Option<Timestamp>,
+}
+
+impl Silence {
+    fn is(self, session: &Heard) -> bool {
+        let before = if session.state == SessionState::Granted {
+            self.granted
+        } else {
+            self.open
+        };
+        before.is_some_and(|before| session.heard_at < before)
+    }
+}
 
 impl Access {
     /// Takes sessions for ended that were never begun or fell silent, with the octets known, each in a transaction of its own, and forgets
     /// what expired. A late report still adds its octets, and reopens what is alive after all. Silence counts from `up_since` at the
-    /// earliest: the service hears the gates without a break since then. Tells how many sessions were ended.
+    /// earliest: the service hears the gates without a break since then. Of very many sessions some are looked at, from where `round` has come
+    /// to. Tells how many were ended.
     ///
     /// # Errors
     /// The service is out of order; call again.
-    pub async fn sweep(&self, up_since: Timestamp, now: Timestamp) -> Result<u32, AccessError> {
+    pub async fn sweep(&self, round: &mut Round, up_since: Timestamp, now: Timestamp) -> Result<u32, AccessError> {
         let before = |patience| (now.since(up_since) >= patience).then(|| now - patience);
-        let silent = self
-            .read()
-            .await?
-            .silent_sessions(before(GRANTED_PATIENCE), before(OPEN_PATIENCE), MOST)
-            .await?;
+        let silence = Silence {
+            granted: before(GRANTED_PATIENCE),
+            open: before(OPEN_PATIENCE),
+        };
         let mut ended = 0;
-        for found in silent {
-            let is_ended = self
-                .end_silent(found.subscriber_id, found.id, found.heard_at, now)
-                .await?;
-            ended += u32::from(is_ended);
+        if silence.granted.is_some() {
+            ended = self.end_some(round, silence, now).await?;
         }
         let mut tx = self.write().await?;
         tx.delete_expired(now - KEPT).await?;
@@ -45,6 +70,33 @@ impl Access {
         tx.delete_unknown_reports(now - self.settings().unknown_reports_kept)
             .await?;
         tx.commit().await?;
+        Ok(ended)
+    }
+
+    /// Looks at the next live sessions and ends those that are silent. Tells how many.
+    async fn end_some(&self, round: &mut Round, silence: Silence, now: Timestamp) -> Result<u32, AccessError> {
+        let mut ended = 0;
+        for _ in 0..LOOKED_AT / PORTION {
+            let from = round.from.unwrap_or(SubscriberId(0));
+            let portion = self.read().await?.live_sessions_from(from, PORTION).await?;
+            for found in portion.iter().filter(|found| silence.is(found)) {
+                if ended == MOST {
+                    round.from = Some(found.subscriber_id);
+                    return Ok(ended);
+                }
+                let is_ended = self
+                    .end_silent(found.subscriber_id, found.id, found.heard_at, now)
+                    .await?;
+                ended += u32::from(is_ended);
+            }
+            // The last subscriber may have more of them.
+            round.from = portion
+                .get(PORTION as usize - 1)
+                .map(|last| last.subscriber_id.max(SubscriberId(from.0 + 1)));
+            if round.from.is_none() {
+                break;
+            }
+        }
         Ok(ended)
     }
 

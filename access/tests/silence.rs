@@ -12,13 +12,16 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
-use kavadam_domain::Reason;
+use kavadam_access::sweep::Round;
 use kavadam_domain::session::terminate_cause;
+use kavadam_domain::{EntitlementId, Language, Reason};
+use kavadam_store::NewSession;
 use lab::{Database, Lab, MAC, MB, cases, granted, plan, refused};
 
 cases! {
     a_session_that_fell_silent_ends_with_its_octets_and_gives_its_lease_back,
     nobody_is_taken_for_ended_before_the_gates_had_time_to_be_heard,
+    of_very_many_sessions_a_sweep_ends_some_and_the_next_goes_on,
     a_grant_that_was_never_begun_ends_soon_and_a_late_start_brings_it_back,
     a_report_reopens_a_session_taken_for_ended_and_its_lease_is_promised_again,
     a_renewal_reopens_a_session_taken_for_ended,
@@ -83,6 +86,53 @@ async fn nobody_is_taken_for_ended_before_the_gates_had_time_to_be_heard(databas
     assert_eq!(lab.sweep().await, 0);
     lab.pass(Duration::from_mins(1));
     assert_eq!(lab.sweep().await, 1);
+}
+
+/// Sessions of as many people, heard of now.
+async fn crowd(lab: &Lab, people: std::ops::Range<u32>) {
+    let mut tx = lab.store.write().await.unwrap();
+    for person in people {
+        let number = format!("+9198{person:08}").parse().unwrap();
+        let alias = format!("crowd-{person}");
+        let subscriber = tx
+            .ensure_subscriber(&number, &alias, Language::En, lab.now)
+            .await
+            .unwrap();
+        let new = NewSession {
+            nonce: [0; 8],
+            subscriber_id: subscriber.id,
+            entitlement_id: EntitlementId(1),
+            lease_id: None,
+            nas_id: lab.nas,
+            site_id: lab.site,
+            acct_session_id: Some(format!("crowd-{person}")),
+            mac: None,
+            ip: None,
+            is_renewable: false,
+            is_throttled: false,
+            granted_at: lab.now,
+            ends_at: None,
+            granted_octets: 0,
+        };
+        tx.add_session(&new).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+async fn of_very_many_sessions_a_sweep_ends_some_and_the_next_goes_on(database: Database) {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let mut round = Round::default();
+    let born = lab.now;
+    crowd(&lab, 3_000..4_050).await;
+    lab.pass(Duration::from_secs(121));
+    crowd(&lab, 0..10).await;
+    let sweep = async |round: &mut Round| lab.access.sweep(round, born, lab.now).await.unwrap();
+    assert_eq!(sweep(&mut round).await, 1_000, "as many as are ended in one go");
+    assert_eq!(sweep(&mut round).await, 51, "the rest");
+    assert_eq!(sweep(&mut round).await, 0, "who was heard of stays");
+    let mut tx = lab.store.read().await.unwrap();
+    assert_eq!(tx.live_sessions_at(lab.nas, lab.now).await.unwrap().len(), 10);
 }
 
 async fn a_grant_that_was_never_begun_ends_soon_and_a_late_start_brings_it_back(database: Database) {

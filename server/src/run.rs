@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use kavadam_access::sweep::Round;
 use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{Peers, PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
@@ -231,6 +232,7 @@ fn start_sms(config: &Config, access: &Access, parts: &mut Parts) -> anyhow::Res
 
 async fn sweep(access: Access, stop: CancellationToken) -> anyhow::Result<()> {
     let work = async {
+        let mut round = Round::default();
         let mut up_since = clock::now();
         let mut looked_at = up_since;
         loop {
@@ -240,7 +242,7 @@ async fn sweep(access: Access, stop: CancellationToken) -> anyhow::Result<()> {
                 tracing::warn!("the service was away, or the clock was set: silence counts from now");
                 up_since = now;
             }
-            match access.sweep(up_since, now).await {
+            match access.sweep(&mut round, up_since, now).await {
                 Ok(ended) => {
                     looked_at = clock::now();
                     if ended > 0 {

@@ -46,7 +46,7 @@ pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use server::Patience;
 pub use session::{NewSession, OrderKind, SessionListing, SessionRow};
-pub use sessions::DueOrder;
+pub use sessions::{DueOrder, Heard};
 pub use site::{NasProof, NasRow, NewNas, SiteRow};
 pub use sms::{SmsFate, SmsRow};
 pub use subscriber::{DeviceRow, SubscriberRow};

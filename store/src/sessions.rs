@@ -1,5 +1,6 @@
 //! Finding and keeping sessions.
 
+use kavadam_domain::session::SessionState;
 use kavadam_domain::{LeaseId, Mac, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp};
 
 use crate::gather::Numbered;
@@ -14,6 +15,20 @@ row! {
         pub id: SessionId,
         /// Its gate.
         pub nas_id: NasId,
+    }
+}
+
+row! {
+    /// A live session, and when it was last heard of.
+    pub struct Heard {
+        /// Which.
+        pub id: SessionId,
+        /// Whose.
+        pub subscriber_id: SubscriberId,
+        /// Granted or open.
+        pub state: SessionState,
+        /// Our time of its last report or request.
+        pub heard_at: Timestamp,
     }
 }
 
@@ -218,25 +233,19 @@ impl Tx {
         )
     }
 
-    /// The sessions not heard of since: granted ones since `granted_before`, open ones since `open_before`, which is no later (`None`:
-    /// not these). At most `most`, those silent longest first.
+    /// When live sessions were last heard of: those of the subscribers from `from` on, in the order of these, at most `most`. There is no index
+    /// over the times, which every report would write.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn silent_sessions(
-        &mut self,
-        granted_before: Option<Timestamp>,
-        open_before: Option<Timestamp>,
-        most: u32,
-    ) -> Result<Vec<SessionRow>> {
+    pub async fn live_sessions_from(&mut self, from: SubscriberId, most: u32) -> Result<Vec<Heard>> {
         self.settle().await?;
         rows!(
             self,
             fetch_all,
-            "SELECT * FROM session
-             WHERE ended_at IS NULL AND heard_at < $1 AND (state = 'granted' OR heard_at < $2) ORDER BY heard_at, id LIMIT $3",
-            granted_before,
-            open_before,
+            "SELECT id, subscriber_id, state, heard_at FROM session
+             WHERE ended_at IS NULL AND subscriber_id >= $1 ORDER BY subscriber_id LIMIT $2",
+            from,
             most,
         )
     }

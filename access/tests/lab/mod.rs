@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use kavadam_access::admin::{NasSetting, SessionQuery};
 use kavadam_access::api::*;
+use kavadam_access::sweep::Round;
 use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Language, Mac, NasId, Plan, PlanId, Reason, SiteId, Timestamp, challenge};
@@ -235,7 +236,10 @@ impl Lab {
     }
 
     pub async fn sweep(&self) -> u32 {
-        self.access.sweep(self.up_since, self.now).await.unwrap()
+        self.access
+            .sweep(&mut Round::default(), self.up_since, self.now)
+            .await
+            .unwrap()
     }
 
     /// The last session of a device, as an administrator sees it.
