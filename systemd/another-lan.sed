@@ -3,5 +3,6 @@
 s|/etc/kavadam/kavadam\.toml|/etc/kavadam/%i.toml|g
 s|^StateDirectory=\(.*\)$|StateDirectory=\1-%i|
 s|^RuntimeDirectory=\(.*\)$|RuntimeDirectory=\1-%i|
+s|^InaccessiblePaths=.*$|& -/run/kavadam-%i -/var/lib/kavadam-%i -/var/lib/kavadam-dnsmasq-%i|
 s/kavadam\(-closed\|-dnsmasq\|-advertise\)\{0,1\}\.service/kavadam\1@%i.service/g
 s|^Description=.*$|& (%i)|

@@ -107,7 +107,7 @@ pub enum FirewallError {
     #[error("the address belongs to {0}")]
     AddressTaken(Slot),
     /// As many sessions as the table has room for.
-    #[error("every one of {0} session places is taken. Remedy: raise max_sessions and restart while nobody is online")]
+    #[error("every one of {0} session places is taken. Remedy: raise gateway.max_sessions and restart kavadam")]
     Full(u32),
     /// A label longer than the kernel keeps.
     #[error("a session label has at most 160 octets, this one {0}")]

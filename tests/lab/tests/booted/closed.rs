@@ -56,6 +56,13 @@ pub(crate) fn heard(world: &World) -> u64 {
     count.unwrap().parse().unwrap()
 }
 
+/// The command of docs/operations.md that has `words` in it: a line by itself.
+fn documented(words: &str) -> String {
+    let page = include_str!("../../../../docs/operations.md");
+    let line = page.lines().find(|line| line.starts_with("{ ") && line.contains(words));
+    line.expect("the page has no such command").to_owned()
+}
+
 #[test]
 fn no_stranger_passes_before_the_network_is_up_nor_while_kavadam_is_not_there_nor_when_other_rules_are_loaded() {
     let mut world = world();
@@ -111,6 +118,14 @@ fn no_stranger_passes_before_the_network_is_up_nor_while_kavadam_is_not_there_no
     is_closed("the gate was closed while kavadam runs");
     run(&machine, "systemctl stop kavadam");
     is_closed("kavadam was stopped");
+    run(
+        &machine,
+        "nft add element inet kavadam lease_macs '{ 02:00:00:00:00:07 }'",
+    );
+    run(&machine, &documented("kavadam gate rules"));
+    is_closed("it was closed for everybody by hand");
+    let known = run(&machine, "nft list set inet kavadam lease_macs");
+    assert!(!known.contains("02:00:00:00:00:07"), "{known}");
     run(&machine, "systemctl stop kavadam-closed");
     is_closed("everything of ours was stopped");
     run(
