@@ -14,6 +14,7 @@ pub(crate) mod arp;
 mod configured;
 pub(crate) mod dhcp;
 mod filters;
+pub(crate) mod impostors;
 pub(crate) mod link;
 mod passage;
 mod rules;
@@ -129,7 +130,7 @@ pub(crate) fn content(layout: &Layout) -> String {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {table} {name} {{ {definition} }}"));
     }
-    for name in COUNTERS.into_iter().chain([dhcp::REFUSED]) {
+    for name in COUNTERS.into_iter().chain([dhcp::REFUSED, impostors::COUNTER]) {
         line(&mut out, &format!("add counter inet {table} {name}"));
     }
     let chains = chains(layout);
@@ -198,9 +199,6 @@ fn line(out: &mut String, text: &str) {
 pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     let n = layout.max_sessions;
     let per_slot = |rest: &str| format!("type mark; size {n};{rest}");
-    let per = |key: &str| format!("type {key}; size 65536; flags dynamic,timeout; timeout 1m;");
-    // The kernel drops an element with its last connection; it takes no timeout beside a count.
-    let per_connections = || "type ether_addr; size 65536; flags dynamic;".to_owned();
     let mut sets = vec![
         (
             set::AUTH4,
@@ -254,17 +252,8 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
         ),
         ("local_ports", "type inet_service; size 64;".to_owned()),
         ("nd_types", "type icmpv6_type; size 8;".to_owned()),
-        ("nd_rate", per("ether_addr")),
-        ("stranger_dns", per("ether_addr")),
-        ("stranger_tcp", per("ether_addr")),
-        ("citizen_dns", per("ether_addr")),
-        ("dns_answers4", per("ipv4_addr")),
-        ("dns_answers6", per("ipv6_addr")),
-        ("stranger_new", per("ether_addr")),
-        ("citizen_new", per("ether_addr")),
-        ("stranger_conns", per_connections()),
-        ("citizen_conns", per_connections()),
     ];
+    sets.extend(bounds(n));
     if layout.counts_free() {
         sets.extend([set::CNT_FREE_UP, set::CNT_FREE_DOWN].map(|name| (name, per_slot(" counter;"))));
     }
@@ -294,7 +283,34 @@ pub(crate) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     let named = sets
         .into_iter()
         .map(|(name, definition)| (Cow::Borrowed(name), definition));
-    named.chain(dhcp::sets(layout)).chain(filters::sets(layout)).collect()
+    named
+        .chain(dhcp::sets(layout))
+        .chain(impostors::sets(layout))
+        .chain(filters::sets(layout))
+        .collect()
+}
+
+/// Sets that the kernel itself fills, with what each device has asked for.
+fn bounds(max_sessions: u32) -> Vec<(&'static str, String)> {
+    let per = |key: &str| format!("type {key}; size 65536; flags dynamic,timeout; timeout 1m;");
+    // Of those online there may be more, and whoever finds no room is not bounded, or not heard.
+    let all = max_sessions.max(65_536);
+    let per_device = || format!("type ether_addr; size {all}; flags dynamic,timeout; timeout 1m;");
+    // The kernel drops an element with its last connection; it takes no timeout beside a count.
+    let per_connections = |most: u32| format!("type ether_addr; size {most}; flags dynamic;");
+    vec![
+        ("nd_rate", per_device()),
+        ("dhcp6_rate", per("ether_addr")),
+        ("stranger_dns", per("ether_addr")),
+        ("stranger_tcp", per("ether_addr")),
+        ("citizen_dns", per_device()),
+        ("dns_answers4", per("ipv4_addr")),
+        ("dns_answers6", per("ipv6_addr")),
+        ("stranger_new", per("ether_addr")),
+        ("citizen_new", per_device()),
+        ("stranger_conns", per_connections(65_536)),
+        ("citizen_conns", per_connections(all)),
+    ]
 }
 
 /// The text without what `configured` says. As long as it is the same, nothing but the content of those sets has changed.

@@ -9,6 +9,7 @@ use crate::netlink::expression::{Header, Source};
 /// `enum nft_meta_keys`.
 pub(super) const MARK: u32 = 3;
 pub(super) const PRIORITY: u32 = 2;
+pub(super) const FRAME: u32 = 1;
 pub(super) const FAMILY: u32 = 15;
 pub(super) const TRANSPORT: u32 = 16;
 /// Whether the interface is Ethernet.
@@ -19,6 +20,8 @@ const OUT_INTERFACE: u32 = 7;
 const CONNECTION_STATE: u32 = 0;
 const CONNECTION_STATUS: u32 = 2;
 pub(super) const CONNECTION_MARK: u32 = 3;
+
+pub(super) const FRAME_OF_IPV6: u16 = 0x86dd;
 
 pub(super) const IPV4: u8 = 2;
 pub(super) const IPV6: u8 = 10;
@@ -38,6 +41,8 @@ pub(super) enum Kind {
     Port,
     Length,
     Protocol,
+    /// What a frame carries.
+    Frame,
     Family,
     Icmp,
     Icmpv6,
@@ -89,14 +94,15 @@ impl Field {
         let network = |offset, kind, needs| in_header(Header::Network, offset, kind, needs);
         let transport = |offset, kind, needs| in_header(Header::Transport, offset, kind, needs);
         let (protocol, part) = (words.next()?, words.peek().unwrap_or_default());
-        if let Some(place) = protocol.strip_prefix("@th,") {
-            let found = raw(place).map(|(offset, kind)| transport(offset, kind, Needs::Nothing));
+        if protocol.starts_with('@') {
+            let found = raw(protocol).map(|(header, offset, kind)| in_header(header, offset, kind, Needs::Nothing));
             return found.ok_or_else(|| words.unreadable("a field"));
         }
         let field = match (protocol, part) {
             ("iifname", _) => return Ok(free(Source::Meta(IN_INTERFACE), Kind::Interface)),
             ("oifname", _) => return Ok(free(Source::Meta(OUT_INTERFACE), Kind::Interface)),
             ("meta", "mark") => free(Source::Meta(MARK), Kind::Mark),
+            ("meta", "protocol") => free(Source::Meta(FRAME), Kind::Frame),
             ("meta", "nfproto") => free(Source::Meta(FAMILY), Kind::Family),
             ("meta", "l4proto") => free(Source::Meta(TRANSPORT), Kind::Protocol),
             ("ct", "mark") => free(Source::Connection(CONNECTION_MARK), Kind::Mark),
@@ -107,6 +113,7 @@ impl Field {
             ("ip", "daddr") => network(16, Kind::Ipv4, Needs::Network(IPV4)),
             ("ip6", "saddr") => network(8, Kind::Ipv6, Needs::Network(IPV6)),
             ("ip6", "daddr") => network(24, Kind::Ipv6, Needs::Network(IPV6)),
+            ("ip6", "length") => network(4, Kind::Length, Needs::Network(IPV6)),
             ("tcp", "sport") => transport(0, Kind::Port, Needs::Transport(TCP)),
             ("udp", "sport") => transport(0, Kind::Port, Needs::Transport(UDP)),
             ("tcp", "dport") => transport(2, Kind::Port, Needs::Transport(TCP)),
@@ -133,16 +140,24 @@ impl Field {
     }
 }
 
-/// `OFFSET,LENGTH` in bits, of what has no name: where it begins, in octets, and what it is.
-pub(super) fn raw(place: &str) -> Option<(u32, Kind)> {
+/// `@th,OFFSET,LENGTH` or `@nh,OFFSET,LENGTH` in bits, of what has no name, or none that `nft` takes everywhere: after which header it stands, where
+/// it begins there in octets, and what it is.
+pub(super) fn raw(place: &str) -> Option<(Header, u32, Kind)> {
+    let (header, place) = place.split_once(',')?;
+    let header = match header {
+        "@th" => Header::Transport,
+        "@nh" => Header::Network,
+        _ => return None,
+    };
     let (offset, length) = place.split_once(',')?;
     let bits: u32 = offset.parse().ok()?;
     let kind = match length {
         "16" => Kind::Octets,
         "48" => Kind::Ether,
+        "128" => Kind::Ipv6,
         _ => return None,
     };
-    bits.is_multiple_of(8).then_some((bits / 8, kind))
+    bits.is_multiple_of(8).then_some((header, bits / 8, kind))
 }
 
 impl Kind {
@@ -151,7 +166,7 @@ impl Kind {
         match self {
             Self::Ether => 6,
             Self::Ipv6 | Self::Interface => 16,
-            Self::Octets | Self::Port | Self::Length => 2,
+            Self::Octets | Self::Port | Self::Length | Self::Frame => 2,
             Self::Protocol | Self::Family | Self::Icmp | Self::Icmpv6 => 1,
             Self::Ipv4 | Self::Mark | Self::Class | Self::AddressType | Self::State | Self::Status => 4,
         }
@@ -170,6 +185,14 @@ impl Kind {
             Self::Protocol => {
                 vec![one_of(&[("tcp", TCP), ("udp", UDP), ("icmp", ICMP)]).or_else(|| written.parse().ok())?]
             }
+            Self::Frame => match written {
+                "ip6" => FRAME_OF_IPV6,
+                "8021q" => 0x8100,
+                "8021ad" => 0x88a8,
+                _ => return None,
+            }
+            .to_be_bytes()
+            .to_vec(),
             Self::Family => vec![one_of(&[("ipv4", IPV4), ("ipv6", IPV6)])?],
             Self::Icmp => vec![one_of(&[("echo-request", 8)])?],
             Self::Icmpv6 => vec![one_of(&[

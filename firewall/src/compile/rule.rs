@@ -278,6 +278,9 @@ impl Draft<'_> {
         let value = self.value(field.kind)?;
         match (field.source, value.first()) {
             (Source::Meta(field::FAMILY), Some(family)) => self.network = Some(*family),
+            (Source::Meta(field::FRAME), _) if value == field::FRAME_OF_IPV6.to_be_bytes() => {
+                self.network = Some(field::IPV6);
+            }
             (Source::Meta(field::TRANSPORT), Some(protocol)) => self.transport = Some(*protocol),
             _ => {}
         }
@@ -369,7 +372,11 @@ impl Draft<'_> {
                 offset: 12,
                 len: 2,
             };
-            let kind: u16 = if family == field::IPV4 { 0x0800 } else { 0x86dd };
+            let kind: u16 = if family == field::IPV4 {
+                0x0800
+            } else {
+                field::FRAME_OF_IPV6
+            };
             self.ask(TYPE_OF_FRAME, kind.to_be_bytes().to_vec());
         } else {
             self.ask(Source::Meta(field::FAMILY), vec![family]);

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Unreadable;
 use super::field::{Kind, raw};
 use super::words::Words;
-use crate::netlink::{SetDefinition, SetEntry};
+use crate::netlink::{Place, SetDefinition, SetEntry};
 
 /// The types of keys and values: `nft`'s number for each, and whether the machine's own order of octets is meant.
 const TYPES: [(&str, u32, bool, Kind); 9] = [
@@ -50,7 +50,7 @@ pub(super) fn definition(name: &str, text: &str) -> Result<(SetDefinition, Shape
         let mut words = Words::of(part);
         match words.next()? {
             "type" => types(&mut words, &mut definition, &mut shape)?,
-            "typeof" => typeof_raw(&mut words, &mut definition, &mut shape)?,
+            "typeof" => typeof_places(&mut words, &mut definition, &mut shape)?,
             "size" => definition.size = words.number()?,
             "timeout" => {
                 let minutes = words
@@ -77,18 +77,26 @@ pub(super) fn definition(name: &str, text: &str) -> Result<(SetDefinition, Shape
     Ok((definition, shape))
 }
 
-/// `@th,OFFSET,48`: what is at a place that has no name, and so no type.
-fn typeof_raw(words: &mut Words, definition: &mut SetDefinition, shape: &mut Shape) -> Result<(), Unreadable> {
-    /// A whole number, the first octet first.
-    const INTEGER: u32 = 4;
-    let place = words.set().and_then(|place| place.strip_prefix("th,"));
-    let Some((offset, kind)) = place.and_then(raw) else {
-        return Err(words.unreadable("a place such as @th,288,48"));
+/// Of what packets have at a place that has no name, and so no type: `@th,OFFSET,48`, or several such places and `ether saddr` joined.
+fn typeof_places(words: &mut Words, definition: &mut SetDefinition, shape: &mut Shape) -> Result<(), Unreadable> {
+    let read = |place: &str| match (place, raw(place)) {
+        ("ether saddr", _) => Some((Place::Sender, Kind::Ether)),
+        (_, Some((header, offset, kind))) => Some((Place::At(header, offset * 8, kind.len() * 8), kind)),
+        _ => None,
     };
-    (definition.key_type, definition.key_len) = (INTEGER, kind.len());
-    definition.note(0, &2_u32.to_ne_bytes());
-    definition.note_payload(offset * 8, kind.len() * 8);
-    shape.key = vec![kind];
+    let parts: Option<Vec<_>> = words.rest().split(" . ").map(read).collect();
+    let parts = parts.ok_or_else(|| words.unreadable("places such as ether saddr . @th,288,48"))?;
+    definition.key_type = parts.iter().fold(0, |sum, (place, _)| sum << 6 | place.kind());
+    shape.key = parts.iter().map(|part| part.1).collect();
+    let places: Vec<Place> = parts.into_iter().map(|part| part.0).collect();
+    if let [kind] = &shape.key[..] {
+        definition.key_len = kind.len();
+        definition.note(0, &2_u32.to_ne_bytes());
+    } else {
+        definition.key_len = shape.key.iter().map(|kind| kind.len().next_multiple_of(4)).sum();
+        definition.note(0, &0_u32.to_ne_bytes());
+    }
+    definition.note_places(&places);
     Ok(())
 }
 

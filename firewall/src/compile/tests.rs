@@ -33,7 +33,7 @@ fn says_which_line_it_cannot_read_and_where() {
         ("add set inet kavadam s { type uid; size 1; }", "a type"),
         (
             "add set inet kavadam s { typeof ip saddr; size 1; }",
-            "a place such as @th,288,48",
+            "places such as ether saddr . @th,288,48",
         ),
         ("add rule inet kavadam raw @th,289,48 @x drop", "a field"),
         ("add rule inet kavadam raw @th,72,16 0x10000 drop", "another value"),

@@ -10,7 +10,8 @@ use super::State;
 use super::sessions::{key4, millis};
 use crate::FirewallError;
 use crate::netlink::{Entry, FAMILY_ARP};
-use crate::ruleset::arp::PAIRS;
+use crate::ruleset::arp::{LEASED, PAIRS};
+use crate::ruleset::impostors::LEASE_OWNERS;
 use crate::ruleset::set;
 
 const DNS: u16 = 53;
@@ -76,34 +77,37 @@ impl State {
 
     fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {
         let pair = key4(mac, ipv4);
-        let known: [(&str, &[u8]); 3] = [
+        let known: [(&str, &[u8]); 4] = [
             (set::LEASES, &pair),
             (set::LEASE_MACS, &mac.0),
             (set::LEASE_CLIENTS, &mac.0),
+            (LEASE_OWNERS, &owner(mac)),
         ];
         self.put(&known, ttl.map(millis))?;
         let heard = Entry {
-            key: &pair,
             timeout_ms: ttl.map(millis),
             ..Entry::default()
         };
-        self.hear_arp(&pair, Some(&heard));
+        self.hear_arp(&pair, ipv4, Some(&heard));
         Ok(())
     }
 
-    /// Always, or no more than others. Should this fail, it does no great harm.
-    fn hear_arp(&mut self, pair: &[u8], heard: Option<&Entry>) {
-        if !self.hears_arp {
+    /// Of the address this device alone, always, as long as `stay` says; or no more than others, and others too. Should this fail, it does no great
+    /// harm.
+    fn hear_arp(&mut self, pair: &[u8], ipv4: Ipv4Addr, stay: Option<&Entry>) {
+        if !self.beside.contains_key(&FAMILY_ARP) {
             return;
         }
+        let address = ipv4.octets();
         let mut change = || {
-            let is_there = !self.nft.elements_in(FAMILY_ARP, PAIRS, &[pair])?.is_empty();
             let mut batch = self.nft.batch();
-            if is_there {
-                batch.delete_pair(PAIRS, pair);
-            }
-            if let Some(heard) = heard {
-                batch.add_pair(PAIRS, heard);
+            for (set, key) in [(PAIRS, pair), (LEASED, &address[..])] {
+                if !self.nft.elements_in(FAMILY_ARP, set, &[key])?.is_empty() {
+                    batch.delete_of_arp(set, key);
+                }
+                if let Some(&stay) = stay {
+                    batch.add_of_arp(set, &Entry { key, ..stay });
+                }
             }
             self.nft.commit(batch)
         };
@@ -147,9 +151,19 @@ impl State {
         if is_last {
             self.leases.remove(&mac);
             gone.extend([set::LEASE_MACS, set::LEASE_CLIENTS].map(|set| (set, mac.0.to_vec())));
+            gone.push((LEASE_OWNERS, owner(mac).to_vec()));
         }
-        self.hear_arp(&key4(mac, ipv4), None);
+        self.hear_arp(&key4(mac, ipv4), ipv4, None);
         self.delete_if_there(gone)
             .map_err(FirewallError::kernel("revoke a lease"))
     }
+}
+
+/// A device that speaks for itself: its hardware address twice, each padded to a multiple of four octets.
+fn owner(mac: Mac) -> [u8; 16] {
+    let mut key = [0; 16];
+    for half in key.chunks_mut(8) {
+        half.iter_mut().zip(mac.0).for_each(|(octet, own)| *octet = own);
+    }
+    key
 }

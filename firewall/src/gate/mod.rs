@@ -71,8 +71,8 @@ struct State {
     others: BTreeSet<String>,
     /// Of the LAN, where they come and go.
     prefixes: BTreeSet<Ipv6Net>,
-    /// Whether there is a table for ARP, which not every kernel can have.
-    hears_arp: bool,
+    /// Rules in the tables for bridges and for ARP, by family; not every kernel can have both.
+    beside: BTreeMap<u8, usize>,
     /// No other gate is on this machine, so that all its connections are through this one.
     is_alone: bool,
     neighbours: Neighbours,
@@ -131,7 +131,7 @@ impl State {
             ports: BTreeMap::new(),
             others: BTreeSet::new(),
             prefixes: BTreeSet::new(),
-            hears_arp: false,
+            beside: BTreeMap::new(),
             is_alone: layout.other_lans.is_empty(),
             neighbours: Neighbours::open(&layout.lan_if).map_err(opening())?,
             max_sessions: layout.max_sessions,
@@ -220,7 +220,7 @@ impl Gate {
     /// As [`Gate::load`]. Then the gate may be open; try again soon.
     pub fn restore(&self, layout: &Layout) -> Result<Option<Restored>, FirewallError> {
         let restored = match apply::verify(layout) {
-            Ok(()) => None,
+            Ok(()) => self.restore_beside(layout)?,
             Err(FirewallError::Unverified { missing, .. }) => Some(self.state().restore(layout, missing)?),
             Err(error) => return Err(error),
         };
@@ -235,6 +235,14 @@ impl Gate {
             }
             (restored, mended) => restored.or(mended),
         })
+    }
+
+    fn restore_beside(&self, layout: &Layout) -> Result<Option<Restored>, FirewallError> {
+        let mut state = self.state();
+        let Some(difference) = state.difference_beside()? else {
+            return Ok(None);
+        };
+        Ok(Some(state.restore(layout, vec![difference])?))
     }
 
     /// Has the next [`Gate::restore`] compare every session with what is remembered of it: some seconds with very many, while the gate goes on.

@@ -86,17 +86,45 @@ impl State {
     }
 
     fn load_link_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
+        self.beside.remove(&FAMILY_BRIDGE);
         take_table(&mut self.nft, FAMILY_BRIDGE)?;
         apply::apply(&mut self.nft, &ruleset::link::content(layout), Part::Whole)?;
+        self.note_rules(FAMILY_BRIDGE)?;
         self.fill_ports()
     }
 
     fn load_arp_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
-        self.hears_arp = false;
+        self.beside.remove(&FAMILY_ARP);
         take_table(&mut self.nft, FAMILY_ARP)?;
         apply::apply(&mut self.nft, &ruleset::arp::content(layout), Part::Whole)?;
-        self.hears_arp = true;
+        self.note_rules(FAMILY_ARP)
+    }
+
+    fn note_rules(&mut self, family: u8) -> Result<(), FirewallError> {
+        let rules = self
+            .nft
+            .all_rules(family)
+            .map_err(FirewallError::kernel("show the rules"))?;
+        self.beside.insert(family, rules.len());
         Ok(())
+    }
+
+    /// Whether the tables beside the gate's, of bridges and of ARP, have as many rules as were loaded: `None`, or what is wrong.
+    pub(super) fn difference_beside(&mut self) -> Result<Option<String>, FirewallError> {
+        for (family, loaded) in self.beside.clone() {
+            let rules = self
+                .nft
+                .all_rules(family)
+                .map_err(FirewallError::kernel("show the rules"))?;
+            if rules.len() != loaded {
+                let name = if family == FAMILY_ARP { "arp" } else { "bridge" };
+                return Ok(Some(format!(
+                    "the table of family {name} has {} rules instead of {loaded}",
+                    rules.len()
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// Says which LANs are left to other gates. A set that is there keeps what it holds over a reload of the rules, and a new one holds nothing.

@@ -10,6 +10,7 @@ use super::State;
 use super::sessions::key4;
 use crate::netlink::{Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
 use crate::ruleset::arp::UNHEARD;
+use crate::ruleset::impostors;
 use crate::ruleset::link::ROGUES;
 use crate::ruleset::{COUNTERS, set, share};
 use crate::session::{AdoptedSession, PoolKey, Slot};
@@ -146,7 +147,7 @@ impl View {
     }
 
     /// Frames that were refused on layer 2, what they were and how many: what no device may send to others between the ports of the LAN's bridge,
-    /// and ARP of unknown devices beyond what is heard.
+    /// ARP of unknown devices beyond what is heard, and what was said in another's name.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
@@ -155,6 +156,9 @@ impl View {
         let unheard = self.0.nft.counter(FAMILY_ARP, UNHEARD);
         let unheard = unheard.map_err(FirewallError::kernel("read a counter"))?;
         told.extend(unheard.map(|counter| ("unheard_arp", counter.packets)));
+        let impostors = self.0.nft.counter(FAMILY_INET, impostors::COUNTER);
+        let impostors = impostors.map_err(FirewallError::kernel("read a counter"))?;
+        told.extend(impostors.map(|counter| (impostors::COUNTER, counter.packets)));
         for name in ROGUES {
             let counter = self.0.nft.counter(FAMILY_BRIDGE, name);
             let counter = counter.map_err(FirewallError::kernel("read a counter"))?;

@@ -22,4 +22,4 @@ pub(crate) use nft::{
 pub(crate) use queue::{Class, Queues, Root};
 pub(crate) use route::Neighbours;
 pub(crate) use socket::{Channel, Refused};
-pub(crate) use structure::{BaseChain, SetDefinition, SetEntry};
+pub(crate) use structure::{BaseChain, Place, SetDefinition, SetEntry};

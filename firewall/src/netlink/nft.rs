@@ -134,8 +134,8 @@ impl Table {
     }
 
     /// Asks for every rule of our table.
-    pub fn dump_rules(&self, sequence: u32) -> Writer {
-        self.request(GET_RULE, wire::DUMP, sequence, |_| {})
+    pub fn dump_rules(&self, family: u8, sequence: u32) -> Writer {
+        self.request_in(family, GET_RULE, wire::DUMP, sequence, |_| {})
     }
 
     /// The chain of our table that a rule in the answer to [`Table::dump_rules`] is in.

@@ -162,11 +162,11 @@ impl Channel {
         }
     }
 
-    /// The chain of each rule of our table.
-    pub fn all_rules(&mut self) -> io::Result<Vec<String>> {
+    /// The chain of each rule of our table of this family.
+    pub fn all_rules(&mut self, family: u8) -> io::Result<Vec<String>> {
         let table = self.table.clone();
         self.dump(
-            |sequence| table.dump_rules(sequence),
+            |sequence| table.dump_rules(family, sequence),
             |all, body| all.extend(table.read_rule_chain(body)),
         )
     }

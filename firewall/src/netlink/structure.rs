@@ -1,6 +1,6 @@
 //! Chains, rules, sets and counters: what a table consists of, beside what is in its sets.
 
-use super::expression::{self, Expression};
+use super::expression::{self, Expression, Header};
 use super::nft::Batch;
 use super::wire::{self, Writer};
 
@@ -26,6 +26,52 @@ pub struct BaseChain {
     pub priority: i32,
     /// What happens to packets that no rule has judged.
     pub drops: bool,
+}
+
+/// Where packets have what a set is of, for who lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The address that the frame comes from.
+    Sender,
+    /// After this header, in bits: offset and length.
+    At(Header, u32, u32),
+}
+
+/// `EXPR_CONCAT`.
+const JOINED: u32 = 13;
+
+impl Place {
+    /// The type of what is there, in `nft`'s numbers.
+    pub const fn kind(self) -> u32 {
+        /// A whole number, the first octet first.
+        const INTEGER: u32 = 4;
+        const ETHERNET_ADDRESS: u32 = 9;
+        match self {
+            Self::Sender => ETHERNET_ADDRESS,
+            Self::At(..) => INTEGER,
+        }
+    }
+
+    /// `EXPR_PAYLOAD`, and where: by the name that `nft` has for it, or without one by `enum proto_bases` and bits.
+    fn note(self) -> Vec<u8> {
+        const PAYLOAD: u32 = 7;
+        const UNKNOWN: u32 = 0;
+        const ETHERNET: u32 = 17;
+        const SENDER: u32 = 2;
+        let parts = match self {
+            Self::Sender => vec![ETHERNET, SENDER],
+            Self::At(header, offset, length) => vec![UNKNOWN, UNKNOWN, header as u32 + 1, offset, length],
+        };
+        let place = (0..)
+            .zip(parts)
+            .flat_map(|(kind, value)| noted(kind, &value.to_ne_bytes()));
+        [noted(0, &PAYLOAD.to_ne_bytes()), noted(1, &place.collect::<Vec<_>>())].concat()
+    }
+}
+
+/// A note, which may stand within another.
+fn noted(kind: u8, value: &[u8]) -> Vec<u8> {
+    [&[kind, u8::try_from(value.len()).unwrap_or(u8::MAX)], value].concat()
 }
 
 /// A set or map as it is made.
@@ -69,31 +115,29 @@ impl SetDefinition {
 
     /// A note of this kind (`enum nftnl_udata_set_types`).
     pub fn note(&mut self, kind: u8, value: &[u8]) {
-        self.notes.extend([kind, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
-        self.notes.extend(value);
+        self.notes.extend(noted(kind, value));
     }
 
     /// That keys or values are joined of several.
     pub fn note_joined(&mut self, kind: u8) {
-        /// `EXPR_CONCAT`, in the machine's own order, and nothing more about it.
-        const JOINED: u32 = 13;
+        // Nothing more about it.
         let [a, b, c, d] = JOINED.to_ne_bytes();
         self.note(kind, &[0, 4, a, b, c, d, 1, 0]);
     }
 
-    /// That keys are what packets have at this place after the header of their transport protocol, in bits.
-    pub fn note_payload(&mut self, offset: u32, length: u32) {
-        /// `EXPR_PAYLOAD`, `PROTO_BASE_TRANSPORT_HDR`, and a header that `nft` does not know.
-        const PAYLOAD: u32 = 7;
-        const TRANSPORT: u32 = 3;
-        const UNKNOWN: u32 = 0;
+    /// That keys are what packets have at this place, or at these places, joined.
+    pub fn note_places(&mut self, places: &[Place]) {
         const OF_KEYS: u8 = 3;
-        let number = |kind: u8, value: u32| [&[kind, 4][..], &value.to_ne_bytes()].concat();
-        let parts = [UNKNOWN, UNKNOWN, TRANSPORT, offset, length];
-        let place = (0..).zip(parts).flat_map(|(kind, value)| number(kind, value));
-        let place: Vec<u8> = place.collect();
-        let place_octets = u8::try_from(place.len()).unwrap_or(u8::MAX);
-        self.note(OF_KEYS, &[&number(0, PAYLOAD)[..], &[1, place_octets], &place].concat());
+        let value = match places {
+            [one] => one.note(),
+            several => {
+                let parts = (0..)
+                    .zip(several)
+                    .flat_map(|(number, place)| noted(number, &place.note()));
+                [noted(0, &JOINED.to_ne_bytes()), noted(1, &parts.collect::<Vec<_>>())].concat()
+            }
+        };
+        self.note(OF_KEYS, &value);
     }
 
     fn write(&self, w: &mut Writer, number: u32) {

@@ -5,6 +5,8 @@ use crate::layout::Layout;
 
 /// `MAC . IPv4` pairs leased by DHCP, which are always heard.
 pub(crate) const PAIRS: &str = "pairs";
+/// Leased addresses. Of one of them nobody else is heard.
+pub(crate) const LEASED: &str = "leased";
 /// Counter of requests that were not heard.
 pub(crate) const UNHEARD: &str = "unheard";
 
@@ -15,13 +17,16 @@ pub(crate) fn content(layout: &Layout) -> String {
     let mut lines = vec![
         format!("add counter arp {table} {UNHEARD}"),
         format!("add set arp {table} {PAIRS} {{ type ether_addr . ipv4_addr; size {size}; flags timeout; }}"),
+        format!("add set arp {table} {LEASED} {{ type ipv4_addr; size {size}; flags timeout; }}"),
         format!("add chain arp {table} input {{ type filter hook input priority 0; policy accept; }}"),
         format!("flush table arp {table}"),
     ];
     let rules = [
         format!("iifname != \"{}\" accept", layout.lan_if),
-        "arp saddr ip 0.0.0.0 accept  # a probe, which is remembered nowhere".to_owned(),
+        "arp saddr ip 0.0.0.0 limit rate 50/second burst 200 packets accept  # a probe, which is remembered nowhere"
+            .to_owned(),
         format!("arp saddr ether . arp saddr ip @{PAIRS} accept"),
+        format!("arp saddr ip @{LEASED} counter name \"{UNHEARD}\" drop  # another's"),
         "limit rate 20/second burst 100 packets accept  # before the lease is known, or where there is none".to_owned(),
         format!("counter name \"{UNHEARD}\" drop"),
     ];

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::set;
+use super::{impostors, set};
 use crate::layout::{DhcpPool, Layout};
 
 /// Ports have one of so many bays, by their numbers in the bridge. A bay is a set and a rule, so they are not as many as ports may be; a bridge
@@ -83,10 +83,12 @@ pub(super) fn numbers() -> (Cow<'static, str>, Vec<String>) {
 pub(super) fn asked(layout: &Layout) -> Vec<String> {
     let mut rules = vec![
         format!("meta mark != @{NUMBERS} meta mark set 0  # one that somebody else has set"),
+        "fib daddr type unicast drop  # for another than us".to_owned(),
         format!(
             "@th,72,16 != 0x0106 counter name \"{REFUSED}\" drop  # another kind of address would be another device to the server"
         ),
     ];
+    rules.extend(impostors::of_dhcp(layout));
     let counted = |set: &str| format!("update @{set} {{ {DEVICE} {EACH} }} meta mark set 0 accept");
     rules.extend((0..=BAYS).map(|number| format!("meta mark {number} {}", counted(&bay(number)))));
     // Where there is no room left for another.
@@ -132,14 +134,16 @@ fn slowly(pool: DhcpPool, new: &str) -> String {
 }
 
 /// The chain of those online, who ask for themselves. Whoever is online and has no lease any longer asks as a stranger does, without an address.
-pub(super) fn asked_online() -> Vec<String> {
-    vec![
+pub(super) fn asked_online(layout: &Layout) -> Vec<String> {
+    let mut rules = impostors::of_dhcp(layout);
+    rules.extend([
         format!(
             "@th,72,16 0x0106 {DEVICE} @{} add @dhcp_leased {{ {DEVICE} {EACH} }} accept",
             set::LEASE_CLIENTS
         ),
         format!("counter name \"{REFUSED}\" drop"),
-    ]
+    ]);
+    rules
 }
 
 #[cfg(test)]

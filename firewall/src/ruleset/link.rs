@@ -32,13 +32,24 @@ pub(crate) fn content(layout: &Layout) -> String {
         "add chain bridge {table} between {{ type filter hook forward priority -200; policy accept; }}"
     ));
     lines.push(format!("flush table bridge {table}"));
-    lines.push(format!(
-        "add rule bridge {table} asking udp dport 67 meta mark set iifname map @{BAYS}"
-    ));
+    let asking = [
+        // Bridge and kernel take off one tag each: what is in there would be judged by nobody here, and yet heard.
+        format!("iifname @{PORTS} meta protocol 8021q drop  # tagged twice"),
+        format!("iifname @{PORTS} meta protocol 8021ad drop"),
+        format!("udp dport 67 meta mark set iifname map @{BAYS}"),
+    ];
+    lines.extend(
+        asking
+            .iter()
+            .map(|rule| format!("add rule bridge {table} asking {rule}")),
+    );
     let mut rules = vec![
         format!("iifname != @{PORTS} accept  # another bridge of this machine"),
-        format!("icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"),
-        format!("icmpv6 type nd-redirect counter name \"{redirects}\" drop"),
+        // By what the kernel has made of the frame, as this may have a tag.
+        format!(
+            "meta protocol ip6 icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"
+        ),
+        format!("meta protocol ip6 icmpv6 type nd-redirect counter name \"{redirects}\" drop"),
         format!("udp sport 67 udp dport 68 counter name \"{servers}\" drop  # the DHCP server is ours"),
         format!("udp sport 547 udp dport 546 counter name \"{servers}\" drop"),
     ];

@@ -42,7 +42,10 @@ pub(super) fn uplink(layout: &Layout) -> Vec<String> {
     } else {
         String::new()
     };
-    let mut rules = vec![format!("ct mark != 0 {charged}goto uplink_known")];
+    let mut rules = vec![
+        "ct state related goto uplink_errors".to_owned(),
+        format!("ct mark != 0 {charged}goto uplink_known"),
+    ];
     rules.extend(owned(&[
         "meta mark 0 goto garden_up",
         "ct status confirmed goto uplink_unmarked  # not `established`: an unanswered datagram would be new each time",
@@ -68,6 +71,15 @@ fn metered(layout: &Layout, before: &str, limits: &str, connection: &str, counte
 /// The connection's mark is how the answers find the slot, another than before if the device has logged in anew.
 fn metered_up(layout: &Layout) -> String {
     metered(layout, "", set::LIM_UP, "ct mark set meta mark ", set::CNT_UP)
+}
+
+/// An error that tells of a connection counts as that connection's, whoever has sent it: it must not mark it. It is charged to its sender.
+pub(super) fn uplink_errors(layout: &Layout) -> Vec<String> {
+    vec![
+        "meta mark 0 goto garden_up".to_owned(),
+        metered(layout, "", set::LIM_UP, "", set::CNT_UP),
+        "drop  # too fast, or used up".to_owned(),
+    ]
 }
 
 pub(super) fn uplink_known(layout: &Layout) -> Vec<String> {
@@ -176,7 +188,11 @@ pub(super) fn downlink(layout: &Layout) -> Vec<String> {
 }
 
 pub(super) fn garden_up() -> Vec<String> {
-    let mut rules = owned(&["ct status & confirmed == 0 jump newcomer"]);
+    let mut rules = owned(&[
+        "ct status & confirmed == 0 jump newcomer",
+        "ct state invalid meta l4proto tcp reject with tcp reset  # what is no connection is not counted, nor translated",
+        "ct state invalid drop",
+    ]);
     rules.extend(garden("daddr", "goto free_up"));
     rules.extend(owned(&[
         "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",

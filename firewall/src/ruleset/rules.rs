@@ -3,10 +3,10 @@
 use kavadam_domain::PortMapping;
 
 use super::passage::{
-    NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_up, refused, shared, uplink, uplink_known,
-    uplink_unmarked,
+    NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_up, refused, shared, uplink, uplink_errors,
+    uplink_known, uplink_unmarked,
 };
-use super::{COUNTERS, Chain, Hook, dhcp, filters, set, unleased};
+use super::{COUNTERS, Chain, Hook, dhcp, filters, impostors, set, unleased};
 use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
@@ -22,12 +22,15 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("lan_raw", lan_raw(layout)),
         plain("lan_raw6", lan_raw6(layout)),
         plain("dhcp", dhcp::asked(layout)),
-        plain("dhcp_online", dhcp::asked_online()),
+        plain("dhcp_online", dhcp::asked_online(layout)),
+        plain("citizen6", owned(&["jump holder", "accept"])),
+        plain("holder", impostors::holder()),
         plain("stranger", stranger(layout)),
         plain("nd", nd(layout)),
         plain("capture", capture(layout)),
         plain("newcomer", owned(&NEWCOMER)),
         plain("uplink", uplink(layout)),
+        plain("uplink_errors", uplink_errors(layout)),
         plain("uplink_known", uplink_known(layout)),
         plain("uplink_unmarked", uplink_unmarked(layout)),
         plain("garden_up", garden_up()),
@@ -181,8 +184,9 @@ fn lan_raw(layout: &Layout) -> Vec<String> {
             "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
             layout.lan4.trunc()
         ),
-        "udp dport 67 goto dhcp".to_owned(),
+        "udp sport 68 udp dport 67 goto dhcp".to_owned(),
         "meta mark set 0".to_owned(),
+        "udp dport 67 drop  # no client's".to_owned(),
         "goto stranger".to_owned(),
     ]
 }
@@ -191,7 +195,9 @@ fn lan_raw6(layout: &Layout) -> Vec<String> {
     let mut rules = Vec::new();
     let mut own = String::new();
     if let Some(lan6) = lan6(layout) {
-        rules.push(format!("ip6 saddr {lan6} meta mark set ether saddr map @auth6 accept"));
+        let map = "meta mark set ether saddr map @auth6";
+        rules.push(format!("{} {map} accept", impostors::known(&lan6)));
+        rules.push(format!("ip6 saddr {lan6} {map} goto citizen6"));
         own = format!("ip6 saddr != {lan6} ");
     }
     rules.push("meta mark set 0".to_owned());
@@ -212,12 +218,14 @@ fn lan6(layout: &Layout) -> Option<String> {
 
 /// Before the connection table: a stranger who is refused here leaves no trace.
 fn stranger(layout: &Layout) -> Vec<String> {
-    let mut rules = owned(&["udp dport 547 accept", "icmpv6 type @nd_types goto nd"]);
+    let mut rules = owned(&DHCP6);
+    rules.push("icmpv6 type @nd_types goto nd".to_owned());
     if layout.strict {
         rules.extend(owned(&[
             "meta nfproto ipv4 ether saddr . ip saddr != @leases drop  # no lease, no answer",
         ]));
         rules.push(unleased::judged(layout));
+        rules.extend(impostors::stranger(layout, lan6(layout).as_deref()));
     }
     rules.extend(owned(&[
         "fib daddr type local accept  # lan_in decides",
@@ -236,21 +244,33 @@ fn stranger(layout: &Layout) -> Vec<String> {
     rules
 }
 
+/// It gives no addresses here, and tells nobody anything that advertisements do not: so it is slow, for one and for all together. Clients ask from and
+/// to these addresses (RFC 9915 §7.1).
+const DHCP6: [&str; 2] = [
+    "ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 add @dhcp6_rate { ether saddr limit rate 2/second burst 20 packets } \
+     limit rate 200/second burst 200 packets accept",
+    "udp dport 547 drop",
+];
+
 /// Whoever solicits is remembered as a neighbour, under whatever address: the kernel has room for a thousand.
 fn nd(layout: &Layout) -> Vec<String> {
-    let mut rules = owned(&ND_KNOWN);
+    let mut rules = impostors::of_neighbours(layout);
+    rules.extend(owned(&ND_KNOWN));
     rules.extend(unleased::admitted(layout));
     rules.extend(owned(&ND_OTHERS));
     rules
 }
 
-const ND_KNOWN: [&str; 3] = [
-    "ip6 saddr :: accept  # a probe, which is remembered nowhere",
+const ND_KNOWN: [&str; 2] = [
     "meta mark != 0 add @nd_rate { ether saddr limit rate 10/second burst 50 packets } accept",
     "ether saddr @lease_macs add @nd_rate { ether saddr limit rate 10/second burst 50 packets } accept",
 ];
 
-const ND_OTHERS: [&str; 2] = ["meta mark 0 limit rate 20/second burst 100 packets accept", "drop"];
+const ND_OTHERS: [&str; 3] = [
+    "ip6 saddr :: limit rate 50/second burst 200 packets accept  # a probe, which is remembered nowhere, but answered to all",
+    "meta mark 0 limit rate 20/second burst 100 packets accept",
+    "drop",
+];
 
 /// A stranger's DNS and HTTP come to the gateway, whoever they were for.
 fn capture(layout: &Layout) -> Vec<String> {
@@ -316,8 +336,8 @@ fn lan_in(layout: &Layout) -> Vec<String> {
     let mut rules = owned(&[
         "ct state invalid drop",
         "meta mark != 0 udp dport 67 goto dhcp_online",
-        "udp dport 67 accept  # judged before",
-        "udp dport 547 accept",
+        "meta nfproto ipv4 udp sport 68 udp dport 67 accept  # judged before",
+        "ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept  # likewise",
         "meta mark != 0 icmpv6 type @nd_types goto nd",
         "icmpv6 type @nd_types accept  # heard before",
         "icmp type echo-request limit rate 200/second accept",

@@ -190,7 +190,7 @@ fn strict_mode_is_what_asks_for_a_lease() {
         strict: false,
         ..sample()
     };
-    for asked in ["!= @leases", "ether saddr != @lease_macs"] {
+    for asked in ["!= @leases", "ether saddr != @lease_macs", "@lease_owners"] {
         assert!(!rules(&open).iter().any(|rule| rule.contains(asked)), "{asked}");
     }
 }
@@ -202,7 +202,7 @@ fn prefixes_that_come_and_go_are_in_a_set_and_the_gateways_own_leads_nowhere() {
         ..sample()
     };
     let all = rules(&delegated);
-    assert!(all.contains(&"ip6 saddr @lan6 meta mark set ether saddr map @auth6 accept".to_owned()));
+    assert!(all.contains(&"ip6 saddr @lan6 meta mark set ether saddr map @auth6 goto citizen6".to_owned()));
     let at_home = all.iter().filter(|rule| rule.contains("fd00:80::/64"));
     assert_eq!(
         at_home.collect::<Vec<_>>(),

@@ -11,7 +11,8 @@ use kavadam_domain::Mac;
 use kavadam_firewall::{DhcpPool, Gate, Layout};
 
 use crate::Case;
-use crate::lab::{Inside, layout};
+use crate::frames;
+use crate::lab::{Inside, Node, layout};
 
 pub const CASES: &[Case] = &[
     (
@@ -32,11 +33,14 @@ pub const CASES: &[Case] = &[
 const INVENTED: Mac = Mac([0x0a, 0, 0, 0, 0, 1]);
 
 /// What a DHCP server would get.
-struct Server(Arc<AtomicU32>);
+pub struct Server(Arc<AtomicU32>);
 
 impl Server {
-    fn start() -> Self {
-        let socket = UdpSocket::bind("0.0.0.0:67").expect("the server's port");
+    pub fn start() -> Self {
+        Self::of(UdpSocket::bind("0.0.0.0:67").expect("the server's port"))
+    }
+
+    pub fn of(socket: UdpSocket) -> Self {
         let count = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&count);
         thread::spawn(move || {
@@ -47,14 +51,22 @@ impl Server {
         Self(count)
     }
 
-    /// How many come of so many requests of a phone's: the first for this device, whose hardware address is said to be so long, and the others for
-    /// devices so far apart.
-    fn hears(&self, lab: &Inside, device: Mac, (count, length, step): (u32, u8, u32)) -> u32 {
+    /// How many come of so many requests: the first for this device, whose hardware address is said to be so long, and the others for devices so
+    /// far apart. All are in frames of the first.
+    pub fn hears(&self, lab: &Inside, device: Mac, (count, length, step): (u32, u8, u32)) -> u32 {
+        let last = u32::from_be_bytes([device.0[2], device.0[3], device.0[4], device.0[5]]);
+        let client = |number: u32| {
+            let [c, d, e, f] = (last + number * step).to_be_bytes();
+            Mac([device.0[0], device.0[1], c, d, e, f])
+        };
+        let requests = (0..count).map(|number| frames::dhcp(device, client(number), length));
+        self.hears_of(&lab.phone.node, &requests.collect::<Vec<_>>())
+    }
+
+    /// How many come of these frames.
+    pub fn hears_of(&self, node: &Node, requests: &[Vec<u8>]) -> u32 {
         let before = self.0.load(Ordering::Relaxed);
-        let device = device.to_string();
-        let numbers = [count, length.into(), step].map(|number| number.to_string());
-        let words = ["ask-address", &device, &numbers[0], &numbers[1], &numbers[2]];
-        lab.phone.node.run(&words);
+        node.send("eth0", requests);
         thread::sleep(Duration::from_millis(50));
         self.0.load(Ordering::Relaxed) - before
     }
@@ -122,10 +134,18 @@ fn hears_each_device_ask_a_few_times(lab: &Inside) {
 
 fn lets_those_online_ask_for_themselves(lab: &Inside) {
     let (gate, server) = (gate_of(100), Server::start());
-    gate.admit_lease(lab.phone.mac(), lab.phone.ipv4(), None).unwrap();
+    let own = lab.phone.mac();
+    gate.admit_lease(own, lab.phone.ipv4(), None).unwrap();
     gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
-    assert_eq!(server.hears(lab, lab.phone.mac(), (1, 6, 0)), 1);
-    assert_eq!(server.hears(lab, INVENTED, (50, 6, 1)), 0);
-    assert_eq!(server.hears(lab, lab.phone.mac(), (5, 16, 0)), 0);
+    let from_its_address = |client, length| {
+        let payload = &frames::dhcp(own, client, length)[14 + 20 + 8..];
+        let ends = (lab.phone.ipv4(), "10.80.0.1".parse().unwrap());
+        frames::udp4((own, Mac([0xff; 6])), ends, (68, 67), payload)
+    };
+    let hears =
+        |client, length, count| server.hears_of(&lab.phone.node, &vec![from_its_address(client, length); count]);
+    assert_eq!(hears(own, 6, 1), 1);
+    assert_eq!(hears(INVENTED, 6, 50), 0);
+    assert_eq!(hears(own, 16, 5), 0);
     assert_eq!(gate.refused_requests().unwrap(), 55);
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use kavadam_domain::Mac;
 use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, PoolKey, SessionLimits, Slot};
 
+use crate::frames;
+
 /// The server's addresses in the internet, another one that only the walled garden knows, and the gateway's on the WAN.
 pub const WEB4: &str = "203.0.113.10";
 pub const WEB6: &str = "2001:db8:113::10";
@@ -202,6 +204,15 @@ impl Node {
         let output = self.spawn(tool).wait_with_output().expect("output");
         assert!(output.status.success(), "{tool:?} failed in {}", self.0);
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Sends these frames from an interface there, as they are.
+    pub fn send(&self, interface: &str, frames: &[Vec<u8>]) {
+        for some in frames.chunks(500) {
+            let written: Vec<String> = some.iter().map(|frame| frames::written(frame)).collect();
+            let words = ["frames", interface].into_iter();
+            self.run(&words.chain(written.iter().map(String::as_str)).collect::<Vec<_>>());
+        }
     }
 
     /// Runs any program there; whether it succeeded.

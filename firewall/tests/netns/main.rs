@@ -20,7 +20,9 @@ mod compiled;
 mod crowds;
 mod endings;
 mod filters;
+mod frames;
 mod free;
+mod impostors;
 mod lab;
 mod meddling;
 mod quotas;
@@ -65,6 +67,7 @@ fn cases() -> Vec<Case> {
         classes::CASES,
         compiled::CASES,
         shut::CASES,
+        impostors::CASES,
     ]
     .concat()
 }

@@ -30,10 +30,36 @@ pub const CASES: &[Case] = &[
         repairs_rules_that_others_changed,
     ),
     (
+        "repairs_the_rules_of_bridges_and_arp_that_others_changed",
+        repairs_the_rules_of_bridges_and_arp,
+    ),
+    (
         "repairs_sessions_that_others_changed_and_ends_what_lost_its_meters",
         repairs_sessions_that_others_changed,
     ),
 ];
+
+fn repairs_the_rules_of_bridges_and_arp(lab: &Inside) {
+    for family in ["bridge", "arp"] {
+        nft(&["add", "table", family, "kavadam"]);
+    }
+    let (gate, _, slot) = lab.online_shared();
+    assert!(gate.restore(&layout()).unwrap().is_none());
+    nft(&["delete", "table", "bridge", "kavadam"]);
+    let restored = gate.restore(&layout()).unwrap().unwrap();
+    assert!(
+        restored.lost.is_empty() && restored.differences[0].contains("family bridge has 0 rules"),
+        "{restored:?}"
+    );
+    nft(&["flush", "chain", "arp", "kavadam", "input"]);
+    let restored = gate.restore(&layout()).unwrap().unwrap();
+    assert!(
+        restored.differences[0].contains("family arp has 0 rules"),
+        "{restored:?}"
+    );
+    assert!(gate.restore(&layout()).unwrap().is_none(), "it is as it was");
+    gate.close(slot).expect("the session is there");
+}
 
 fn notices_what_others_did_to_its_table(lab: &Inside) {
     let (gate, _, slot) = lab.online_shared();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kavadam_domain::Mac;
+use crate::frames;
 
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -21,12 +21,7 @@ pub fn run(words: &[&str]) {
         ["tcp-try", host, port] => println!("{}", tcp_try(address(host, port))),
         ["tcp-get", host, port, octets] => println!("{}", tcp_get(address(host, port), octets)),
         ["tcp-put", host, port, octets] => println!("{}", tcp_put(address(host, port), number(octets))),
-        ["ask-address", device, count, length, step] => {
-            ask_address(
-                device.parse().expect("a device"),
-                [count, length, step].map(|text| number(text)),
-            );
-        }
+        ["frames", interface, frames @ ..] => frames::send(interface, frames),
         ["tcp-hold", host, port] => tcp_hold(address(host, port)),
         other => panic!("no such tool: {other:?}"),
     }
@@ -41,22 +36,6 @@ fn address(host: &str, port: &str) -> SocketAddr {
 
 fn number(text: &str) -> usize {
     text.parse().expect("a number")
-}
-
-/// Requests to the gateway's DHCP server, for devices so far apart, of hardware addresses of this length.
-fn ask_address(device: Mac, [count, length, step]: [usize; 3]) {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("socket");
-    for number in 0..count {
-        let mut request = [0; 300];
-        request[..3].copy_from_slice(&[1, 1, u8::try_from(length).expect("a length")]);
-        request[28..34].copy_from_slice(&device.0);
-        let last = usize::from(request[33]) + number * step;
-        request[32..34].copy_from_slice(&u16::try_from(last).expect("a number").to_be_bytes());
-        socket.send_to(&request, ("10.80.0.1", 67)).expect("send");
-        if number % 50 == 49 {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
 }
 
 fn any(peer: SocketAddr) -> &'static str {

@@ -119,7 +119,7 @@ impl Batch {
     }
 
     /// Puts an element into a set of our table for ARP; one that is there stays as it is.
-    pub fn add_pair(&mut self, set: &str, entry: &Entry) -> &mut Self {
+    pub fn add_of_arp(&mut self, set: &str, entry: &Entry) -> &mut Self {
         self.push_in(FAMILY_ARP, NEW_ELEMENT, wire::CREATE, |w| {
             elements(w, set, std::slice::from_ref(entry));
         });
@@ -127,7 +127,7 @@ impl Batch {
     }
 
     /// Deletes an element of a set of our table for ARP; the batch fails with `ENOENT` if its key is not there.
-    pub fn delete_pair(&mut self, set: &str, key: &[u8]) -> &mut Self {
+    pub fn delete_of_arp(&mut self, set: &str, key: &[u8]) -> &mut Self {
         let entry = Entry {
             key,
             ..Entry::default()

@@ -1,0 +1,289 @@
+//! Devices that speak in another's name, and others that only ask too much.
+
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use kavadam_domain::Mac;
+use kavadam_firewall::{Gate, View};
+
+use crate::Case;
+use crate::addresses::Server;
+use crate::frames::{self, ADVERTISEMENT, ROUTER_SOLICITATION, SOLICITATION};
+use crate::lab::{GATEWAY_WAN4, Inside, WEB4, WEB6};
+
+pub const CASES: &[Case] = &[
+    (
+        "hears_nobody_give_up_anothers_lease",
+        hears_nobody_give_up_anothers_lease,
+    ),
+    ("hears_only_clients_ask_for_addresses", hears_only_clients_ask),
+    ("answers_dhcp_of_ipv6_slowly", answers_dhcp_of_ipv6_slowly),
+    (
+        "believes_no_neighbour_that_names_anothers_hardware",
+        believes_no_neighbour_that_names_anothers_hardware,
+    ),
+    (
+        "lets_nobody_use_an_ipv6_address_that_another_holds",
+        lets_nobody_use_an_ipv6_address_that_another_holds,
+    ),
+    (
+        "lets_a_device_take_a_few_ipv6_addresses",
+        lets_a_device_take_a_few_ipv6_addresses,
+    ),
+    (
+        "leaves_a_leased_ipv4_address_to_its_device",
+        leaves_a_leased_ipv4_address_to_its_device,
+    ),
+    (
+        "leaves_a_connection_to_its_device_whoever_tells_of_an_error",
+        leaves_a_connection_to_its_device,
+    ),
+];
+
+const GATEWAY4: Ipv4Addr = Ipv4Addr::new(10, 80, 0, 1);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, 1);
+const RELAYS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
+/// Options of neighbour discovery: the sender's hardware address, that of the target, and a random number.
+const SENDER: u8 = 1;
+const TARGET: u8 = 2;
+const NONCE: u8 = 14;
+
+fn gateway() -> Mac {
+    let address = fs::read_to_string("/sys/class/net/lan0/address").unwrap();
+    address.trim().parse().unwrap()
+}
+
+/// An address of the LAN that nobody was given.
+fn made(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, last)
+}
+
+fn link_local(last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last)
+}
+
+/// What the gateway takes for the device at this address.
+fn neighbour(address: &str) -> String {
+    let shown = Command::new("ip")
+        .args(["neighbour", "show", address, "dev", "lan0"])
+        .output();
+    String::from_utf8(shown.unwrap().stdout).unwrap()
+}
+
+fn is_at(address: &str, mac: Mac) -> bool {
+    neighbour(address).contains(&mac.to_string().replace('-', ":").to_lowercase())
+}
+
+fn impostors() -> u64 {
+    let told = View::open(&crate::lab::layout()).unwrap().rogues().unwrap();
+    told.into_iter().find(|(what, _)| *what == "impostors").unwrap().1
+}
+
+/// A gate where both phones hold a lease.
+fn leased(lab: &Inside) -> Gate {
+    let gate = lab.gate();
+    for phone in [&lab.phone, &lab.other] {
+        gate.admit_lease(phone.mac(), phone.ipv4(), None).unwrap();
+    }
+    gate
+}
+
+fn hears_nobody_give_up_anothers_lease(lab: &Inside) {
+    let (_gate, server) = (leased(lab), Server::start());
+    let said = |from: Mac| [frames::dhcp(from, lab.phone.mac(), 6)];
+    assert_eq!(server.hears_of(&lab.other.node, &said(lab.other.mac())), 0);
+    assert_eq!(impostors(), 1);
+    assert_eq!(server.hears_of(&lab.phone.node, &said(lab.phone.mac())), 1);
+    // From an address that is another's.
+    let request = frames::dhcp(lab.other.mac(), lab.other.mac(), 6);
+    let payload = &request[14 + 20 + 8..];
+    let from = |ipv4| frames::udp4((lab.other.mac(), gateway()), (ipv4, GATEWAY4), (68, 67), payload);
+    assert_eq!(server.hears_of(&lab.other.node, &[from(lab.phone.ipv4())]), 0);
+    assert_eq!(server.hears_of(&lab.other.node, &[from(lab.other.ipv4())]), 1);
+}
+
+fn hears_only_clients_ask(lab: &Inside) {
+    let (_gate, server) = (lab.gate(), Server::start());
+    let from = lab.phone.mac();
+    let payload = &frames::dhcp(from, from, 6)[14 + 20 + 8..];
+    let ask = |ends, ports| frames::udp4((from, gateway()), ends, ports, payload);
+    let (nowhere, all) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+    for (odd, port) in [(9, 67), (67, 67), (68, 547)] {
+        assert_eq!(server.hears_of(&lab.phone.node, &[ask((nowhere, all), (odd, port))]), 0);
+    }
+    // Through the gate to a garden: nobody's connection.
+    let garden = crate::lab::GARDEN4.parse().unwrap();
+    lab.phone.node.send(
+        "eth0",
+        &[
+            ask((nowhere, garden), (68, 67)),
+            ask((lab.phone.ipv4(), garden), (68, 547)),
+        ],
+    );
+    let known = fs::read_to_string("/proc/net/nf_conntrack").unwrap_or_default();
+    assert!(!known.contains("dport=67 ") && !known.contains("dport=547 "), "{known}");
+    assert_eq!(server.hears_of(&lab.phone.node, &[ask((nowhere, all), (68, 67))]), 1);
+}
+
+fn answers_dhcp_of_ipv6_slowly(lab: &Inside) {
+    let socket = UdpSocket::bind("[::]:547").unwrap();
+    let lan: u32 = fs::read_to_string("/sys/class/net/lan0/ifindex")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    socket.join_multicast_v6(&RELAYS, lan).unwrap();
+    let (gate, server) = (lab.gate(), Server::of(socket));
+    let (mac, node) = (lab.phone.mac(), &lab.phone.node);
+    let group = Mac([0x33, 0x33, 0, 1, 0, 2]);
+    let ask = |from, number: u16| frames::udp6((mac, group), (from, RELAYS), (1000 + number, 547), b"solicit");
+    let heard = server.hears_of(
+        node,
+        &(0..200).map(|number| ask(link_local(1), number)).collect::<Vec<_>>(),
+    );
+    assert!((20..=25).contains(&heard), "{heard}");
+    let others = (0..200).map(|number| ask(made(0x11), number));
+    assert_eq!(
+        server.hears_of(node, &others.collect::<Vec<_>>()),
+        0,
+        "clients ask from link-local addresses"
+    );
+
+    // With a lease the gateway hears it, but not in this.
+    gate.admit_lease(mac, lab.phone.ipv4(), None).unwrap();
+    let straight = |ports| frames::udp6((mac, gateway()), (made(0x11), GATEWAY6), ports, b"solicit");
+    assert_eq!(server.hears_of(node, &[straight((546, 547))]), 0);
+    let discovering = Server::of(UdpSocket::bind("[::]:67").unwrap());
+    assert_eq!(discovering.hears_of(node, &[straight((68, 67))]), 0);
+}
+
+fn believes_no_neighbour_that_names_anothers_hardware(lab: &Inside) {
+    let _gate = leased(lab);
+    let (own, victim) = (lab.other.mac(), lab.phone.mac());
+    let say = |from, kind, options: &[(u8, Mac)]| {
+        let about = (kind != ROUTER_SOLICITATION).then_some(GATEWAY6);
+        let frame = frames::discovery((own, gateway()), (from, GATEWAY6), (kind, about), options);
+        lab.other.node.send("eth0", &[frame]);
+        thread::sleep(Duration::from_millis(50));
+    };
+    say(made(0x71), SOLICITATION, &[(SENDER, own)]);
+    assert!(is_at("fd00:80::71", own), "{}", neighbour("fd00:80::71"));
+    let lies: [(u8, &[(u8, Mac)]); 4] = [
+        (SOLICITATION, &[(SENDER, victim)]),
+        (SOLICITATION, &[(NONCE, own), (SENDER, victim)]),
+        (ADVERTISEMENT, &[(TARGET, victim)]),
+        (ROUTER_SOLICITATION, &[(SENDER, victim)]),
+    ];
+    for (number, (kind, options)) in (1..).zip(lies) {
+        say(made(0x71), kind, options);
+        assert!(is_at("fd00:80::71", own), "{kind}: {}", neighbour("fd00:80::71"));
+        assert_eq!(impostors(), number, "{kind}");
+    }
+    say(made(0x72), ROUTER_SOLICITATION, &[(SENDER, own)]);
+    assert!(is_at("fd00:80::72", own), "{}", neighbour("fd00:80::72"));
+}
+
+fn lets_nobody_use_an_ipv6_address_that_another_holds(lab: &Inside) {
+    let (gate, pool, _) = lab.online();
+    gate.open(&lab.other.session(pool)).unwrap();
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    assert_eq!(lab.other.node.upload(WEB6, 5, 100), 5);
+    let (own, victims) = (lab.other.mac(), made(0x11));
+    let web: Ipv6Addr = WEB6.parse().unwrap();
+    lab.other.node.send(
+        "eth0",
+        &[frames::udp6((own, gateway()), (victims, web), (4000, 7000), b"stolen")],
+    );
+    assert_eq!(impostors(), 1);
+    for (from, kind, option) in [(victims, SOLICITATION, SENDER), (made(0x12), ADVERTISEMENT, TARGET)] {
+        let about = if kind == ADVERTISEMENT { victims } else { GATEWAY6 };
+        let frame = frames::discovery(
+            (own, gateway()),
+            (from, GATEWAY6),
+            (kind, Some(about)),
+            &[(option, own)],
+        );
+        lab.other.node.send("eth0", &[frame]);
+    }
+    assert_eq!(impostors(), 3);
+    assert!(is_at("fd00:80::11", lab.phone.mac()), "{}", neighbour("fd00:80::11"));
+    assert_eq!(lab.phone.node.download(WEB6, 5, 100), 5, "it has its answers");
+    assert_eq!(lab.other.node.upload(WEB6, 5, 100), 5, "from an address of its own");
+}
+
+fn lets_a_device_take_a_few_ipv6_addresses(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    let web: Ipv6Addr = WEB6.parse().unwrap();
+    let from = |last| frames::udp6((lab.phone.mac(), gateway()), (made(last), web), (4000, 7000), b"hello");
+    let many: Vec<_> = (0x1000..0x1100).map(from).collect();
+    lab.phone.node.send("eth0", &many);
+    let passed = gate.read(&[slot]).unwrap()[0].1.up_packets;
+    assert!((32..40).contains(&passed), "{passed}");
+    lab.phone.node.send("eth0", &many[..20]);
+    let more = gate.read(&[slot]).unwrap()[0].1.up_packets;
+    assert_eq!(more - passed, 20, "those it has");
+}
+
+fn leaves_a_leased_ipv4_address_to_its_device(lab: &Inside) {
+    let gate = leased(lab);
+    let claim = |ipv4| {
+        lab.other
+            .node
+            .send("eth0", &[frames::arp(lab.other.mac(), ipv4, GATEWAY4)]);
+        thread::sleep(Duration::from_millis(50));
+    };
+    lab.phone
+        .node
+        .send("eth0", &[frames::arp(lab.phone.mac(), lab.phone.ipv4(), GATEWAY4)]);
+    claim(lab.phone.ipv4());
+    assert!(is_at("10.80.0.11", lab.phone.mac()), "{}", neighbour("10.80.0.11"));
+    claim(lab.other.ipv4());
+    assert!(is_at("10.80.0.12", lab.other.mac()), "{}", neighbour("10.80.0.12"));
+    gate.revoke_lease(lab.phone.mac(), lab.phone.ipv4()).unwrap();
+    gate.admit_lease(lab.other.mac(), lab.phone.ipv4(), None).unwrap();
+    claim(lab.phone.ipv4());
+    assert!(
+        is_at("10.80.0.11", lab.other.mac()),
+        "it has that lease now: {}",
+        neighbour("10.80.0.11")
+    );
+}
+
+fn leaves_a_connection_to_its_device(lab: &Inside) {
+    let (gate, _, victims) = lab.online();
+    let pool = gate.create_pool(None).unwrap();
+    let others = gate.open(&lab.other.session(pool)).unwrap();
+    let web: Ipv4Addr = WEB4.parse().unwrap();
+    let phone = (lab.phone.mac(), gateway());
+    lab.phone.node.send(
+        "eth0",
+        &[frames::udp4(phone, (lab.phone.ipv4(), web), (4000, 7001), b"1 100")],
+    );
+    thread::sleep(Duration::from_millis(50));
+    let down = |slot| gate.read(&[slot]).unwrap()[0].1.down_packets;
+    assert_eq!((down(victims), down(others)), (1, 0));
+    // "What you sent to the phone could not be delivered."
+    let about = frames::udp4(phone, (web, lab.phone.ipv4()), (7001, 4000), b"hello");
+    let liar = (lab.other.mac(), gateway());
+    let error = frames::unreachable4(liar, (lab.other.ipv4(), web), &about[14..]);
+    lab.other.node.send("eth0", &[error]);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(
+        gate.read(&[others]).unwrap()[0].1.up_packets,
+        1,
+        "it went out, at its sender's cost"
+    );
+    let wan = fs::read_to_string("/sys/class/net/wan0/address")
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let far = Mac([2, 0, 0, 0, 9, 9]);
+    let answer = frames::udp4((far, wan), (web, GATEWAY_WAN4.parse().unwrap()), (7001, 4000), b"more");
+    lab.net.send("wan0", &[answer]);
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!((down(victims), down(others)), (2, 0));
+}
