@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{EngineHandle, Message};
 use crate::sightings::{Sightings, ports_of};
-use crate::{prefixes, requests};
+use crate::{prefixes, requests, rogues};
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PORTS_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +43,7 @@ impl Guard {
             () = self.watch_shares() => {}
             () = self.watch_lans() => {}
             () = requests::watch(&self.gate, &self.layout) => {}
+            () = rogues::watch(&self.layout) => {}
             () = prefixes::follow(&self.gate, &self.layout, &self.engine) => {}
             () = self.watch_rules(cancel) => {}
         }

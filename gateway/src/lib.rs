@@ -36,6 +36,7 @@ mod prefixes;
 mod reload;
 mod report;
 mod requests;
+mod rogues;
 mod run;
 mod sightings;
 mod spool;
