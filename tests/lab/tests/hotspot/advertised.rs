@@ -189,6 +189,8 @@ fn who_solicits_is_answered_alone_if_it_is_on_the_link_itself() {
     ] {
         phone.netns().run("nft", &[words]).unwrap();
     }
+    // Whatever it asked before has been answered by then.
+    std::thread::sleep(Duration::from_secs(1));
     let eye = Eye::open(&world, &phone);
     join_again(&phone);
     std::thread::sleep(Duration::from_secs(6));
