@@ -29,7 +29,7 @@ lint:   ## Formatting, clippy pedantic, licences
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else \
 	  echo 'lint: cargo-deny is not installed; licences were not checked (cargo install cargo-deny)'; fi
 
-bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radius, login, portal, names, floods, speeds, shares or quota: that one alone)
+bench:  ## Measure this machine, one JSON line for each part (PART=kernel, radius, radsec, login, portal, names, floods, speeds, shares or quota: that one alone)
 	@tests/setup.sh bench
 	@cargo build --release --locked -p kavadam-server -p kavadam-lab -p kavadam-bench --bins >&2
 	@cargo build --release --locked -p kavadam-firewall --example open_rate >&2

@@ -1,4 +1,4 @@
-//! `make bench`: what opening a session costs, a RADIUS round trip, a login, a page, a name, what a flood takes from others, how near TCP comes to a plan's speed, who gets how much of a full uplink, and what crosses beyond a quota. One JSON line for each, with medians of
+//! `make bench`: what opening a session costs, a RADIUS round trip, what TLS costs of it, a login, a page, a name, what a flood takes from others, how near TCP comes to a plan's speed, who gets how much of a full uplink, and what crosses beyond a quota. One JSON line for each, with medians of
 //! several runs; peers are measured beside us in the same run.
 
 mod crowd;
@@ -9,6 +9,7 @@ mod names;
 mod overrun;
 mod portal;
 mod radius;
+mod radsec;
 mod sample;
 mod shares;
 mod speeds;
@@ -25,9 +26,10 @@ const RUNS: usize = 3;
 
 type Part = (&'static str, fn() -> anyhow::Result<Value>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("kernel", kernel::measure),
     ("radius", radius::measure),
+    ("radsec", radsec::measure),
     ("login", login::measure),
     ("portal", portal::measure),
     ("names", names::measure),
@@ -41,13 +43,14 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [radius::INSIDE, dir] => print(&radius::measure_inside(Path::new(dir))?),
+        [radsec::INSIDE, dir] => print(&radsec::measure_inside(Path::new(dir))?),
         [names::INSIDE, at, many] => print(&names::measure_inside(at, many)?),
         [overrun::GATE, description] => overrun::be_gate(description),
         [] => measure(&PARTS),
         [name] => match PARTS.iter().find(|(known, _)| known == name) {
             Some(part) => measure(&[*part]),
             None => bail!(
-                "there is no part {name}: say kernel, radius, login, portal, names, floods, speeds, shares or quota"
+                "there is no part {name}: say kernel, radius, radsec, login, portal, names, floods, speeds, shares or quota"
             ),
         },
         _ => bail!("say one part, or none for all"),

@@ -1,15 +1,16 @@
 //! A RADIUS round trip, one at a time: our whole decision, durable in SQLite, beside FreeRADIUS answering from a flat file.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use kavadam_access::admin::NasSetting;
+use kavadam_access::admin::{NasChange, NasSetting, Tie};
 use kavadam_access::{Access, Sealer, Settings};
+use kavadam_domain::challenge::Rate;
 use kavadam_domain::plan::{AfterQuota, Period};
-use kavadam_domain::{Mac, Plan, PlanId};
+use kavadam_domain::{CertificateName, Mac, NasId, Plan, PlanId, SiteId};
 use kavadam_lab::netns::Netns;
 use kavadam_lab::traces;
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
@@ -25,12 +26,12 @@ use tokio_util::sync::CancellationToken;
 use crate::crowd;
 use crate::sample::{Sample, Spread, median_ratio};
 
-const SECRET: &str = "a-secret-of-the-gate";
+pub const SECRET: &str = "a-secret-of-the-gate";
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const ROUNDS: usize = 5;
 const REQUESTS: u32 = 500;
 /// In a namespace of its own it disturbs nobody.
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1812);
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1812);
 /// How this program calls itself in the namespace.
 pub const INSIDE: &str = "radius-inside";
 
@@ -93,7 +94,8 @@ async fn run(dir: &Path) -> anyhow::Result<Value> {
             known.add(time(&ours, &known_device).await?);
             other.add(time(&peer, &flat).await?);
             renewed.add(time(&ours, &renewal).await?);
-            let report = report(u64::try_from(round)? * u64::from(REQUESTS) + u64::from(number));
+            let done = u64::try_from(round)? * u64::from(REQUESTS) + u64::from(number);
+            let report = report("s", done * 1000);
             let start = Instant::now();
             ours.account(&report, crowd::now()).await?;
             reported.add(start.elapsed());
@@ -135,15 +137,16 @@ async fn time(client: &Client, request: &AccessRequest) -> anyhow::Result<Durati
     Ok(took)
 }
 
-fn report(number: u64) -> AccountingRequest {
+/// An Interim-Update of a session that has moved so much.
+pub fn report(session: &str, down_octets: u64) -> AccountingRequest {
     let counters = Counters {
-        down_octets: number * 1000,
+        down_octets,
         session_secs: 1,
         ..Counters::default()
     };
     AccountingRequest {
         counters,
-        ..AccountingRequest::new(AccountingKind::Interim, "s", crowd::now())
+        ..AccountingRequest::new(AccountingKind::Interim, session, crowd::now())
     }
 }
 
@@ -167,45 +170,92 @@ fn client(auth: SocketAddr, acct: SocketAddr, requires_message_authenticator: bo
     })
 }
 
+/// A centre with one site, on SQLite.
+pub struct Centre {
+    pub access: Access,
+    pub store: Store,
+    pub sealer: Sealer,
+    pub site: SiteId,
+}
+
+impl Centre {
+    pub async fn open(dir: &Path) -> anyhow::Result<Self> {
+        let store = Store::open(&format!("sqlite:{}", dir.join("kavadam.db").display())).await?;
+        let sealer = Sealer::new([5; 32]);
+        let no_limit = Rate {
+            most: u32::MAX,
+            within: Duration::from_mins(1),
+        };
+        let settings = Settings {
+            site: no_limit,
+            ..Settings::default()
+        };
+        let access = Access::new(store.clone(), sealer.clone(), settings);
+        let plan = Plan {
+            id: PlanId(0),
+            name: "citizen".into(),
+            quota_octets: Some(1 << 50),
+            period: Period::Once,
+            time_zone: "Asia/Kolkata".into(),
+            down_bits_per_sec: Some(10_000_000),
+            up_bits_per_sec: Some(10_000_000),
+            session_secs: Some(3600),
+            idle_secs: Some(600),
+            max_devices: 2,
+            remembered_days: 14,
+            after_quota: AfterQuota::Close,
+            filter: None,
+            class: None,
+        };
+        access.set_plan(&plan, "bench", crowd::now()).await?;
+        let site = access.set_site("bench", true, "citizen", "bench", crowd::now()).await?;
+        Ok(Self {
+            access,
+            store,
+            sealer,
+            site,
+        })
+    }
+
+    /// Makes a gate of ours known, at this address and perhaps with a certificate.
+    pub async fn add(
+        &self,
+        name: &str,
+        source: Ipv4Addr,
+        certificate: Option<&CertificateName>,
+    ) -> anyhow::Result<NasId> {
+        let setting = NasSetting {
+            name,
+            site: "bench",
+            source: IpAddr::from(source).into(),
+            secret: SECRET.as_bytes(),
+            uam_secret: SECRET.as_bytes(),
+            coa_port: 3799,
+            coa_host: None,
+            profile: "kavadam",
+            is_renewing: true,
+        };
+        let besides = NasChange {
+            certificate: certificate.map(Tie::To),
+            ..NasChange::default()
+        };
+        Ok(self.access.make_nas(&setting, &besides, "bench", crowd::now()).await?)
+    }
+
+    /// Remembers a device as this number's.
+    pub async fn remember(&self, nas: NasId, mac: Mac, ip: Ipv4Addr, number: &str) -> anyhow::Result<()> {
+        let visit = crowd::visit(nas, self.site, mac, ip);
+        crowd::prove((&self.access, &self.store, &self.sealer), &visit, number).await
+    }
+}
+
 /// A centre with one remembered device.
 async fn centre(dir: &Path, stop: &CancellationToken) -> anyhow::Result<(SocketAddr, SocketAddr)> {
-    let store = Store::open(&format!("sqlite:{}", dir.join("kavadam.db").display())).await?;
-    let sealer = Sealer::new([5; 32]);
-    let access = Access::new(store.clone(), sealer.clone(), Settings::default());
-    let plan = Plan {
-        id: PlanId(0),
-        name: "citizen".into(),
-        quota_octets: Some(1 << 50),
-        period: Period::Once,
-        time_zone: "Asia/Kolkata".into(),
-        down_bits_per_sec: Some(10_000_000),
-        up_bits_per_sec: Some(10_000_000),
-        session_secs: Some(3600),
-        idle_secs: Some(600),
-        max_devices: 2,
-        remembered_days: 14,
-        after_quota: AfterQuota::Close,
-        filter: None,
-        class: None,
-    };
-    access.set_plan(&plan, "bench", crowd::now()).await?;
-    let site = access.set_site("bench", true, "citizen", "bench", crowd::now()).await?;
-    let nas = NasSetting {
-        name: "gate-1",
-        site: "bench",
-        source: "127.0.0.1/32".parse()?,
-        secret: SECRET.as_bytes(),
-        uam_secret: SECRET.as_bytes(),
-        coa_port: 3799,
-        coa_host: None,
-        profile: "kavadam",
-        is_renewing: true,
-    };
-    let nas = access.set_nas(&nas, "bench", crowd::now()).await?;
-    let visit = crowd::visit(nas, site, MAC, "10.80.1.1".parse()?);
-    crowd::prove((&access, &store, &sealer), &visit, "9876543210").await?;
+    let centre = Centre::open(dir).await?;
+    let nas = centre.add("gate-1", Ipv4Addr::LOCALHOST, None).await?;
+    centre.remember(nas, MAC, "10.80.1.1".parse()?, "9876543210").await?;
     let any = "127.0.0.1:0".parse()?;
-    let server = RadiusServer::bind(ServerConfig { auth: any, acct: any }, access)?;
+    let server = RadiusServer::bind(ServerConfig { auth: any, acct: any }, centre.access)?;
     let ports = (server.auth_addr()?, server.acct_addr()?);
     tokio::spawn(server.run(stop.clone()));
     Ok(ports)
