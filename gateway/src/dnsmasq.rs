@@ -47,6 +47,8 @@ pub fn config_text(config: &GatewayConfig, lease_command: &Path) -> String {
     line("dhcp-authoritative".into());
     // A device is its MAC, as for the gate: whoever sends another's Client Identifier shall not be given its lease.
     line("dhcp-ignore-clid".into());
+    // A name that a device gives itself (option 12) would have precedence over the gate's own, and tell others who is here.
+    line("dhcp-ignore-names".into());
     if config.is_strict {
         // Nobody without a lease may answer a ping, so asking for three seconds whether an address is free only keeps people waiting.
         line("no-ping".into());
@@ -136,6 +138,16 @@ mod tests {
             "dhcp-option=option6:103,https://gate.wifi.internal:8443/captive\n",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing from\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_device_has_no_name_whatever_the_doors() {
+        let mut config = sample_config();
+        (config.lan6, config.api, config.is_strict) = (None, None, false);
+        for config in [sample_config(), config] {
+            let text = config_text(&config, Path::new("/x"));
+            assert!(text.contains("\ndhcp-ignore-names\n"), "{text}");
         }
     }
 

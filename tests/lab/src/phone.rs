@@ -104,6 +104,14 @@ impl Phone {
         self.ask_for_address(&["-V", vendor_class])
     }
 
+    /// Asks for an address by DHCP as a device of this name (RFC 2132 §3.14).
+    ///
+    /// # Errors
+    /// It got none.
+    pub fn ask_named(&self, name: &str) -> anyhow::Result<Lease> {
+        self.ask_for_address(&["-x", &format!("hostname:{name}")])
+    }
+
     fn ask_for_address(&self, more: &[&str]) -> anyhow::Result<Lease> {
         let (script, result) = (self.dir.join("udhcpc.sh"), self.dir.join("lease"));
         fs::write(&script, DHCP_SCRIPT)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kavadam_lab::gateway::API_HOST;
 use kavadam_lab::world::{WEB, WEB_PORT, WEB6, until};
 use kavadam_lab::{Phone, World};
 use serde_json::Value;
@@ -93,6 +94,25 @@ fn what_is_blocked_does_not_exist_until_the_list_says_otherwise() {
     );
     std::fs::write(list.path(), "# empty\n").unwrap();
     assert!(until(Duration::from_secs(20), || resolves(&phone, "www.example.net")));
+}
+
+#[test]
+fn a_device_that_calls_itself_the_gate_takes_no_name_and_none_is_told_of_anybody() {
+    let _machine = beside_others();
+    let mut world = world_with("", &QUOTA);
+    let domain = API_HOST.split_once('.').unwrap().1;
+    let mut addresses = Vec::new();
+    for name in ["gate", "wpad"] {
+        addresses.push(world.phone().unwrap().ask_named(name).unwrap().address);
+    }
+    let phone = phone(&mut world);
+    let told = phone.netns().run("getent", &["ahostsv4", API_HOST]).unwrap();
+    assert!(told.lines().all(|line| line.starts_with("10.80.0.1 ")), "{told}");
+    assert!(!resolves(&phone, &format!("wpad.{domain}")));
+    for address in addresses {
+        let told = phone.netns().output("getent", &["hosts", &address]).unwrap();
+        assert!(told.stdout.is_empty(), "{}", String::from_utf8_lossy(&told.stdout));
+    }
 }
 
 #[test]
