@@ -1,7 +1,7 @@
 //! The UAM endpoints as JSON, or JSONP for pages of another origin.
 //!
 //! With a callback any page in the world may read the answer, and with a foreign Host (DNS rebinding) likewise: then it holds
-//! nothing that tells the device apart.
+//! nothing that tells the device apart. Nor does it where the device is known [by hearsay](is_hearsay).
 
 use std::net::SocketAddr;
 
@@ -13,6 +13,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use super::query::{Parameters, is_callback};
+use super::trust::is_hearsay;
 use super::uam::log_on;
 use super::{Doors, plain, unknown_device};
 use crate::core::{Device, Told, View};
@@ -90,7 +91,7 @@ async fn show(
 ) -> Response<Body> {
     let callback = parameters.get("callback");
     let view = doors.0.engine.view(device.mac).await;
-    let is_private = callback.is_none() && doors.is_our_host(&asked.headers);
+    let is_private = callback.is_none() && doors.is_our_host(&asked.headers) && !is_hearsay(device);
     let body = state(doors, device, view.as_ref(), message, is_private);
     render(&body, callback)
 }

@@ -10,6 +10,7 @@ mod signed;
 pub(crate) mod source;
 pub(crate) mod throttle;
 mod tls;
+mod trust;
 mod uam;
 
 use std::net::SocketAddr;
@@ -98,17 +99,20 @@ impl Doors {
     }
 
     fn uam_routes(&self) -> Router {
-        Router::new()
-            .route("/", get(uam::prelogin))
+        let changing = Router::new()
             .route("/logon", get(uam::logon))
             .route("/login", get(uam::logon))
             .route("/logoff", get(uam::logoff))
             .route("/logout", get(uam::logoff))
+            .route("/json/logon", get(json::logon))
+            .route("/json/logoff", get(json::logoff))
+            .route_layer(axum::middleware::from_fn_with_state(self.clone(), trust::vouched));
+        Router::new()
+            .route("/", get(uam::prelogin))
             .route("/status", get(uam::status))
             .route("/prelogin", get(uam::prelogin))
             .route("/json/status", get(json::status))
-            .route("/json/logon", get(json::logon))
-            .route("/json/logoff", get(json::logoff))
+            .merge(changing)
             .with_state(self.clone())
     }
 

@@ -162,6 +162,28 @@ fn the_captive_portal_api_says_where_a_device_stands() {
 }
 
 #[test]
+fn who_has_both_families_is_logged_off_over_the_one_that_dhcp_vouches_for() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB", "--remember", "0d"]);
+    let phone = phone(&mut world);
+    phone.slaac().unwrap();
+    log_in(&world, &phone, NUMBER);
+    for path in ["/logoff", "/json/logoff?callback=x"] {
+        let (status, to) = phone.probe(&format!("http://[fd00:80::1]:3990{path}")).unwrap();
+        assert_eq!((status, to), (302, format!("http://10.80.0.1:3990{path}")));
+    }
+    let told = phone.curl(&["http://[fd00:80::1]:3990/json/status"]).unwrap();
+    assert!(
+        told.contains("\"clientState\":1") && !told.contains(phone.mac()),
+        "{told}"
+    );
+    assert!(told.contains("\"sessionId\":\"\""), "{told}");
+    assert_eq!(sessions(&world)[0]["state"], "open", "{}", sessions(&world)[0]);
+    phone.curl(&["-L", "http://[fd00:80::1]:3990/logoff"]).unwrap();
+    assert!(is_over(&world, Duration::from_secs(10)));
+}
+
+#[test]
 fn where_a_device_is_an_access_point_may_tell_by_dhcp() {
     let _machine = beside_others();
     let mut world = world(&["--quota", "100MB"]);
