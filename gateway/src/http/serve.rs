@@ -150,10 +150,13 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     drop(seat);
 }
 
-/// Room for so many, of each source for no more than its share; cheap to clone.
+/// Room for so many, of each source for no more than its share; cheap to clone. Half of the room is for those who have none: whoever has many names
+/// would have all of it otherwise, with a share for each.
 #[derive(Clone)]
 pub(crate) struct Seats {
     all: Arc<Semaphore>,
+    /// Free ones, of which each is for somebody who has none.
+    kept: usize,
     most_per_source: usize,
     by_source: Arc<Mutex<HashMap<Source, usize>>>,
 }
@@ -169,17 +172,20 @@ impl Seats {
     pub fn new(most: usize, most_per_source: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(most)),
+            kept: most / 2,
             most_per_source,
             by_source: Arc::default(),
         }
     }
 
-    /// `None`: there is no room, or its share is taken.
+    /// `None`: there is no room, or its share is taken, or it has one and half of the room is taken.
     pub fn take(&self, source: Source) -> Option<Seat> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let is_crowded = self.all.available_permits() < self.kept;
+        let most = if is_crowded { 1 } else { self.most_per_source };
         let mut taken = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(source).or_default();
-        if *count >= self.most_per_source {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -273,6 +279,25 @@ mod tests {
             }
         };
         timeout(PATIENCE, seated).await.expect("a seat that was left is free");
+    }
+
+    #[test]
+    fn whoever_has_many_names_has_half_of_the_room_and_others_find_theirs() {
+        let seats = Seats::new(512, 16);
+        let device = |number: u32| {
+            let [_, _, high, low] = number.to_be_bytes();
+            Source::Device(Mac([2, 0, 0, 0, high, low]))
+        };
+        let mut held = Vec::new();
+        for number in 0..32 {
+            held.extend((0..16).filter_map(|_| seats.take(device(number))));
+        }
+        assert_eq!(held.len(), 256 + 16, "one each of those who came when half was taken");
+        held.extend((100..300).filter_map(|number| seats.take(device(number))));
+        assert_eq!(held.len(), 256 + 16 + 200, "whoever has none finds one");
+        assert!(seats.take(device(100)).is_none(), "and no second");
+        held.drain(..256);
+        assert!(seats.take(device(100)).is_some(), "until there is room again");
     }
 
     #[tokio::test]
