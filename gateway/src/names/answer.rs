@@ -165,7 +165,8 @@ impl<G: Naming> Answerer<G> {
         if !is_open && !self.lock().admits(device, &name, Instant::now()) {
             return Ok(refusal(question));
         }
-        if rules.is_blocked(&name, || Asker::Plain) {
+        // Who is online and asks from a link-local address comes here too, with the filter that it has.
+        if rules.is_blocked(&name, || self.asker(from)) {
             return Ok(denial(question));
         }
         let answer = asking.await?;

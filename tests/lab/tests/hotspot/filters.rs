@@ -109,6 +109,25 @@ fn two_people_of_one_lan_have_different_blocklists_by_their_plans() {
 }
 
 #[test]
+fn a_filter_holds_for_names_that_are_asked_for_from_a_link_local_address() {
+    let _machine = beside_others();
+    let names = "[gateway.filters.minors]\nnames = [\"www.example.net\"]\n";
+    let mut world = world_with(names, &[QUOTA[0], QUOTA[1], "--filter", "minors"]);
+    let (pupil, stranger) = (phone(&mut world), phone(&mut world));
+    log_in(&world, &pupil, PUPIL);
+    let words = ["-6", "-o", "address", "show", "dev", "lan0", "scope", "link"];
+    let shown = world.gate.run("ip", &words).unwrap();
+    let own = shown.split_whitespace().find(|word| word.starts_with("fe80:")).unwrap();
+    let resolver = format!("{}%eth0", own.split('/').next().unwrap());
+    for phone in [&pupil, &stranger] {
+        phone.set_resolver(&resolver).unwrap();
+        assert!(until(PATIENCE, || resolves(phone, "www.google.com")), "{resolver}");
+    }
+    assert!(!resolves(&pupil, "www.example.net"));
+    assert!(resolves(&stranger, "www.example.net"), "who has no filter");
+}
+
+#[test]
 fn a_plan_whose_filter_the_gate_has_not_lets_nobody_in_until_it_has() {
     let _machine = beside_others();
     let mut world = world_with("burst = \"0B\"\n", &[QUOTA[0], QUOTA[1], "--filter", "class-5"]);
