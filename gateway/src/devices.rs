@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use kavadam_domain::Mac;
 
 use crate::core::Device;
-use crate::neighbours;
+use crate::{neighbours, sightings};
 
 /// The leases, shared between the doors and the listener of lease events.
 #[derive(Clone, Default)]
@@ -68,6 +68,11 @@ impl Devices {
     /// The address of a device's newest lease.
     pub fn address_of(&self, mac: Mac) -> Option<Ipv4Addr> {
         self.read().by_mac.get(&mac).copied()
+    }
+
+    /// Whether frames of the device itself have come of late; `true` where nobody can tell.
+    pub fn has_seen(&self, mac: Mac) -> bool {
+        self.interface.is_empty() || sightings::has_seen(&self.interface, mac)
     }
 
     /// The device that speaks from this address; `None` if it is not on our LAN.

@@ -60,6 +60,9 @@ pub(crate) struct LeaseKeeper<G> {
     untold: VecDeque<Ipv4Addr>,
     /// Known, and not in the file when it was last read.
     missing: HashSet<Ipv4Addr>,
+    /// Have a lease, and were not there when they got it.
+    absent: HashSet<Mac>,
+    has_seen: fn(&Devices, Mac) -> bool,
 }
 
 impl<G: Admission> LeaseKeeper<G> {
@@ -78,6 +81,8 @@ impl<G: Admission> LeaseKeeper<G> {
             terms: HashMap::new(),
             untold: VecDeque::new(),
             missing: HashSet::new(),
+            absent: HashSet::new(),
+            has_seen: Devices::has_seen,
         }
     }
 
@@ -207,6 +212,7 @@ impl<G: Admission> LeaseKeeper<G> {
             self.terms.remove(&ipv4);
         }
         self.devices.end_lease(mac, ipv4);
+        self.absent.remove(&mac);
         if let Err(error) = self.gate.revoke_lease(mac, ipv4) {
             tracing::error!(%error, "cannot revoke a lease");
         }
@@ -239,17 +245,24 @@ impl<G: Admission> LeaseKeeper<G> {
         true
     }
 
-    async fn tell(&self, mac: Mac, ipv4: Ipv4Addr, is_new: bool) {
+    async fn tell(&mut self, mac: Mac, ipv4: Ipv4Addr, is_new: bool) {
         self.engine.send(Message::Address(mac, ipv4)).await;
-        if is_new {
-            // Remembered devices are online before their first request.
-            let device = Device {
-                mac,
-                ipv4: Some(ipv4),
-                ipv6: None,
-            };
-            self.engine.send(Message::Knock(device, None)).await;
+        if !is_new && !self.absent.contains(&mac) {
+            return;
         }
+        // A request for an address is no proof that its device is there: anybody may send one in its name.
+        if !(self.has_seen)(&self.devices, mac) {
+            self.absent.insert(mac);
+            return;
+        }
+        self.absent.remove(&mac);
+        // Remembered devices are online before their first request.
+        let device = Device {
+            mac,
+            ipv4: Some(ipv4),
+            ipv6: None,
+        };
+        self.engine.send(Message::Knock(device, None)).await;
     }
 }
 

