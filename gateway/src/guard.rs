@@ -21,6 +21,38 @@ const LANS_EVERY: Duration = Duration::from_secs(1);
 const SHARES_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The ports of the LAN's bridge as they were tied last, and why they could not be, if so.
+#[derive(Debug, Default)]
+struct Ports {
+    tied: BTreeMap<String, u16>,
+    failed: Option<String>,
+}
+
+impl Ports {
+    /// Ties them if they are others than before, or could not be tied. What there is to say: how many there are, or why they are not kept apart.
+    fn keep(
+        &mut self,
+        ports: BTreeMap<String, u16>,
+        tie: impl FnOnce(&BTreeMap<String, u16>) -> Result<(), FirewallError>,
+    ) -> Option<Result<usize, String>> {
+        if ports == self.tied && self.failed.is_none() {
+            return None;
+        }
+        match tie(&ports) {
+            Ok(()) => {
+                (self.tied, self.failed) = (ports, None);
+                Some(Ok(self.tied.len()))
+            }
+            Err(error) => {
+                let error = error.to_string();
+                let is_news = self.failed.as_ref() != Some(&error);
+                self.failed = Some(error.clone());
+                is_news.then_some(Err(error))
+            }
+        }
+    }
+}
+
 /// The task's own state.
 pub(crate) struct Guard {
     pub gate: Arc<Gate>,
@@ -50,24 +82,23 @@ impl Guard {
     }
 
     async fn watch_ports(&self) {
-        let mut known = BTreeMap::new();
+        let mut tied = Ports::default();
         loop {
-            let (lan_if, sightings) = (self.lan_if.clone(), self.sightings.clone());
+            let (lan_if, sightings, gate) = (self.lan_if.clone(), self.sightings.clone(), Arc::clone(&self.gate));
             let looked = tokio::task::spawn_blocking(move || {
                 let ports = ports_of(&lan_if);
                 if !ports.is_empty() {
                     sightings.look(&lan_if, &ports, Instant::now());
                 }
-                ports
-            });
-            let ports = looked.await.unwrap_or_default();
-            if ports != known {
-                match self.gate.tie_ports(&ports) {
-                    Ok(()) => tracing::info!(ports = ports.len(), "the ports of the LAN's bridge are kept apart"),
-                    Err(error) => tracing::warn!(%error, "nothing keeps the ports of the LAN's bridge apart"),
+                // Waits while rules are loaded or mended.
+                match tied.keep(ports, |ports| gate.tie_ports(ports)) {
+                    Some(Ok(ports)) => tracing::info!(ports, "the ports of the LAN's bridge are kept apart"),
+                    Some(Err(error)) => tracing::warn!(error, "nothing keeps the ports of the LAN's bridge apart"),
+                    None => {}
                 }
-                known = ports;
-            }
+                tied
+            });
+            tied = looked.await.unwrap_or_default();
             tokio::time::sleep(PORTS_EVERY).await;
         }
     }
@@ -197,5 +228,29 @@ impl Guard {
         if !lost.is_empty() {
             self.engine.send(Message::Lost(lost)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_could_not_be_tied_are_tried_again_and_that_is_said_once() {
+        let mut tied = Ports::default();
+        let fails = |_: &BTreeMap<String, u16>| Err(FirewallError::NotPermitted);
+        let nowhere = BTreeMap::new;
+        let ports = || BTreeMap::from([("ap1".to_owned(), 1)]);
+        assert_eq!(tied.keep(nowhere(), |_| panic!("no bridge")), None);
+        assert!(matches!(tied.keep(ports(), fails), Some(Err(_))));
+        assert_eq!(tied.keep(ports(), fails), None);
+        assert_eq!(tied.keep(ports(), |_| Ok(())), Some(Ok(1)));
+        assert_eq!(tied.keep(ports(), |_| panic!("they are tied")), None);
+        assert!(matches!(tied.keep(nowhere(), fails), Some(Err(_))));
+        assert_eq!(
+            tied.keep(ports(), |_| Ok(())),
+            Some(Ok(1)),
+            "though they are as they were"
+        );
     }
 }
