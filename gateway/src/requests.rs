@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kavadam_firewall::{FirewallError, Gate, Layout, SeenAddresses};
+use kavadam_firewall::{DhcpPool, FirewallError, Gate, Layout, SeenAddresses};
+use tokio::task::spawn_blocking;
 
 use crate::sightings::ports_of;
 
@@ -50,45 +51,59 @@ impl Refusals {
     }
 }
 
-/// Looks for ever.
-pub(crate) async fn watch(gate: &Arc<Gate>, layout: &Mutex<Layout>) {
+/// Looks for ever. What waits for a mend of the rules, which takes seconds, is done where it holds nobody else up.
+pub(crate) async fn watch(gate: &Arc<Gate>, layout: &Arc<Mutex<Layout>>) {
     // What was refused before this process was there is no news.
     let mut refusals = Refusals {
-        count: gate.refused_requests().unwrap_or_default(),
+        count: count(gate).await.unwrap_or_default(),
         ..Refusals::default()
     };
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let news = gate
-            .refused_requests()
-            .map(|count| refusals.news(count, Instant::now()));
-        match news {
-            Ok(Some(News::Refused(count))) => {
-                let layout = layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                tell(Arc::clone(gate), layout, count).await;
+        let Some(count) = count(gate).await else {
+            continue;
+        };
+        match refusals.news(count, Instant::now()) {
+            Some(News::Refused(count)) => {
+                let gate = Arc::clone(gate);
+                tell(
+                    count,
+                    &full_now(Arc::clone(layout), move |pool| gate.addresses(pool)).await,
+                );
             }
-            Ok(Some(News::Over)) => tracing::info!("no more requests for an address are refused"),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "cannot tell how many requests for an address were refused"),
+            Some(News::Over) => tracing::info!("no more requests for an address are refused"),
+            None => {}
         }
     }
 }
 
-async fn tell(gate: Arc<Gate>, layout: Layout, requests: u64) {
+async fn count(gate: &Arc<Gate>) -> Option<u64> {
+    let gate = Arc::clone(gate);
+    let counted = spawn_blocking(move || gate.refused_requests()).await.ok()?;
+    let told =
+        |error: &FirewallError| tracing::warn!(%error, "cannot tell how many requests for an address were refused");
+    counted.inspect_err(told).ok()
+}
+
+async fn full_now(
+    layout: Arc<Mutex<Layout>>,
+    addresses: impl FnOnce(DhcpPool) -> Result<SeenAddresses, FirewallError> + Send + 'static,
+) -> Vec<String> {
     let look = move || {
-        let seen = gate.addresses(layout.dhcp)?;
-        Ok(full_ports(&layout.lan_if, &seen))
+        let layout = layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(full_ports(&layout.lan_if, &addresses(layout.dhcp)?))
     };
-    let looked = tokio::task::spawn_blocking(look).await;
-    let full = looked
-        .unwrap_or_else(|_| Ok(Vec::new()))
-        .unwrap_or_else(|error: FirewallError| {
-            tracing::warn!(%error, "cannot tell at which ports requests for an address are refused");
-            Vec::new()
-        });
+    let looked = spawn_blocking(look).await.unwrap_or_else(|_| Ok(Vec::new()));
+    looked.unwrap_or_else(|error: FirewallError| {
+        tracing::warn!(%error, "cannot tell at which ports requests for an address are refused");
+        Vec::new()
+    })
+}
+
+fn tell(requests: u64, ports: &[String]) {
     tracing::warn!(
         requests,
-        ports.full = full.join(", "),
+        ports.full = ports.join(", "),
         "requests for an address are refused: more devices ask than may, as when one invents others. Those with an address keep it, and other ports \
          of the LAN's bridge have theirs. Remedy: look for the device there; if they are people, gateway.dnsmasq.range4 or port_share_percent"
     );
@@ -127,5 +142,21 @@ mod tests {
             ..Refusals::default()
         };
         assert_eq!(refusals.news(150, Instant::now()), Some(News::Refused(150)));
+    }
+
+    #[test]
+    fn a_mend_that_holds_the_layout_holds_up_the_look_and_nothing_else() {
+        let layout = Arc::new(Mutex::new(crate::testing::sample_config().layout()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let look = || full_now(Arc::clone(&layout), |_| Ok(SeenAddresses::default()));
+        let mend = layout.lock().unwrap();
+        let moment = Duration::from_millis(50);
+        let looked = runtime.block_on(async { tokio::time::timeout(moment, look()).await });
+        assert!(looked.is_err(), "the only thread goes on, and the look waits");
+        drop(mend);
+        assert_eq!(runtime.block_on(look()), [""; 0]);
     }
 }
