@@ -1,6 +1,5 @@
 //! What a device is told: refused, denied, or what the resolver says; and what its answer opens in the kernel.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use kavadam_firewall::Opening;
 use super::budget::Budget;
 use super::filtered::{Asker, Lists};
 use super::garden::Garden;
+use super::opened::{Due, MOST_OF_AN_ANSWER, Opened};
 use super::question::{Asked, addresses, denial, name, read, refusal};
 use crate::config::GatewayConfig;
 use crate::devices::Devices;
@@ -23,9 +23,6 @@ use crate::kernel::Naming;
 /// Addresses that a name leads to stay open for so long at least: connections last longer than most answers hold.
 pub(super) const STAY_AT_LEAST: Duration = Duration::from_hours(1);
 const STAY_AT_MOST: Duration = Duration::from_hours(24);
-/// What was opened so lately is not opened again: everybody asks for the same names.
-const FRESH: Duration = Duration::from_secs(10);
-const MOST_FRESH: usize = 65_536;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +81,7 @@ pub(crate) struct Answerer<G> {
     lan6: Option<Ipv6Net>,
     budget: Mutex<Budget>,
     answers: Throttle,
-    opened: Mutex<HashMap<(Opening, IpAddr), Instant>>,
+    opened: Mutex<Opened>,
 }
 
 impl<G: Naming> Answerer<G> {
@@ -160,9 +157,9 @@ impl<G: Naming> Answerer<G> {
         };
         let rules = self.rules();
         // Nobody can tunnel through a garden but its owner.
-        let is_open = rules.garden.has(&name);
+        let entry = rules.garden.entry(&name);
         let device = Source::of(from, self.devices.find(from).as_ref());
-        if !is_open && !self.lock().admits(device, &name, Instant::now()) {
+        if entry.is_none() && !self.lock().admits(device, &name, Instant::now()) {
             return Ok(refusal(question));
         }
         // Who is online and asks from a link-local address comes here too, with the filter that it has.
@@ -170,8 +167,8 @@ impl<G: Naming> Answerer<G> {
             return Ok(denial(question));
         }
         let answer = asking.await?;
-        if is_open {
-            self.open_for(Opening::Garden, &name, &answer);
+        if let Some(entry) = entry {
+            self.open_for((Opening::Garden, entry), &answer);
         } else {
             let octets = u32::try_from(answer.len()).unwrap_or(u32::MAX);
             if !self.answers.admits_many(device, octets.into(), Instant::now()) {
@@ -194,10 +191,10 @@ impl<G: Naming> Answerer<G> {
         }
         let answer = asking.await?;
         if let Some(name) = name {
-            if rules.garden.has(&name) {
-                self.open_for(Opening::Garden, &name, &answer);
-            } else if rules.free.has(&name) {
-                self.open_for(Opening::Free, &name, &answer);
+            if let Some(entry) = rules.garden.entry(&name) {
+                self.open_for((Opening::Garden, entry), &answer);
+            } else if let Some(entry) = rules.free.entry(&name) {
+                self.open_for((Opening::Free, entry), &answer);
             }
         }
         Ok(Some(answer))
@@ -217,37 +214,52 @@ impl<G: Naming> Answerer<G> {
     }
 
     /// Before the device hears of the addresses, so that its first packet there passes, or is free.
-    fn open_for(&self, open: Opening, name: &str, answer: &[u8]) {
-        for (address, holds) in addresses(answer) {
-            if !self.is_elsewhere(address) || self.is_fresh(open, address) {
-                continue;
+    fn open_for(&self, entry: (Opening, &str), answer: &[u8]) {
+        let mut told = addresses(answer);
+        told.retain(|(address, _)| self.is_elsewhere(*address));
+        let (told4, told6): (Vec<_>, Vec<_>) = told.into_iter().partition(|(address, _)| address.is_ipv4());
+        for told in [told4, told6] {
+            let addresses = told.len();
+            if addresses > MOST_OF_AN_ANSWER && self.is_to_be_told() {
+                tracing::warn!(
+                    entry = entry.1,
+                    addresses,
+                    "a name leads to more addresses than one answer opens"
+                );
             }
-            let stay = holds.clamp(STAY_AT_LEAST, STAY_AT_MOST);
-            if let Err(error) = self.gate.open_name(open, address, stay) {
-                tracing::warn!(%error, name, "an address of a name stays closed, or is charged");
-                self.fresh().remove(&(open, address));
+            for (address, holds) in told.into_iter().take(MOST_OF_AN_ANSWER) {
+                self.open(entry, address, holds.clamp(STAY_AT_LEAST, STAY_AT_MOST));
             }
         }
     }
 
-    /// Whether it was opened a moment ago; from now on it was.
-    fn is_fresh(&self, open: Opening, address: IpAddr) -> bool {
-        let (key, now) = ((open, address), Instant::now());
-        let mut fresh = self.fresh();
-        let is_fresh = |at: &Instant| now.saturating_duration_since(*at) < FRESH;
-        if fresh.get(&key).is_some_and(is_fresh) {
-            return true;
+    fn open(&self, entry: (Opening, &str), address: IpAddr, stay: Duration) {
+        let due = self.opened().admit(entry, address, stay, Instant::now());
+        match due {
+            Due::Refused if self.is_to_be_told() => {
+                tracing::warn!(
+                    entry = entry.1,
+                    "names of one entry lead to more addresses than may be open at a time"
+                );
+            }
+            Due::Nothing | Due::Refused => {}
+            Due::Open => {
+                let Err(error) = self.gate.open_name(entry.0, address, stay) else {
+                    return;
+                };
+                self.opened().forget(entry, address);
+                if self.is_to_be_told() {
+                    tracing::warn!(%error, entry = entry.1, "an address of a name stays closed, or is charged");
+                }
+            }
         }
-        if fresh.len() >= MOST_FRESH {
-            fresh.retain(|_, at| is_fresh(at));
-        }
-        if fresh.len() < MOST_FRESH {
-            fresh.insert(key, now);
-        }
-        false
     }
 
-    fn fresh(&self) -> MutexGuard<'_, HashMap<(Opening, IpAddr), Instant>> {
+    fn is_to_be_told(&self) -> bool {
+        self.opened().is_to_be_told(Instant::now())
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Opened> {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -42,10 +42,16 @@ impl Garden {
     /// Whether this name, in lower case and without a dot at its end, is open.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
+    /// The name, or the nearest domain above it, by which such a name is open.
+    pub(super) fn entry(&self, name: &str) -> Option<&str> {
         let beneath = |name: &str| name.split_once('.').map(|(_, domain)| domain.to_owned());
-        self.names.contains(name)
-            || std::iter::successors(beneath(name), |domain| beneath(domain))
-                .any(|domain| self.domains.contains(&domain))
+        let mut domains = std::iter::successors(beneath(name), |domain| beneath(domain));
+        let own = self.names.get(name);
+        own.or_else(|| domains.find_map(|domain| self.domains.get(&domain)))
+            .map(String::as_str)
     }
 }
 
@@ -86,6 +92,19 @@ mod tests {
             "",
         ] {
             assert!(!garden().has(closed), "{closed}");
+        }
+    }
+
+    #[test]
+    fn tells_by_which_entry_a_name_is_open() {
+        let mut garden = garden();
+        garden.add("*.ksitm.kerala.gov.in").unwrap();
+        for (name, entry) in [
+            ("help.example.org", "help.example.org"),
+            ("a.b.kerala.gov.in", "kerala.gov.in"),
+            ("a.ksitm.kerala.gov.in", "ksitm.kerala.gov.in"),
+        ] {
+            assert_eq!(garden.entry(name), Some(entry));
         }
     }
 

@@ -14,6 +14,7 @@ mod budget;
 mod door;
 mod filtered;
 mod garden;
+mod opened;
 mod question;
 mod watch;
 

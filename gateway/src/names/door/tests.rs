@@ -9,6 +9,7 @@ use simple_dns::{CLASS, Name, Packet, Question, RCODE, ResourceRecord, TYPE};
 use super::*;
 use crate::config::BlockedConfig;
 use crate::names::answer::STAY_AT_LEAST;
+use crate::names::opened::MOST_OF_AN_ANSWER;
 use crate::names::{Blocklist, Garden};
 use crate::testing::sample_config;
 use kavadam_domain::{FilterName, Mac};
@@ -60,6 +61,14 @@ fn answered(question: &[u8], padding: usize) -> Vec<u8> {
         packet.answers.push(record(RData::A(A {
             address: address.into(),
         })));
+    }
+    if question.windows(4).any(|some| some == b"many") {
+        let many = (1..=40).map(|last| Ipv4Addr::new(203, 0, 113, 100 + last));
+        packet.answers.extend(many.map(|address| {
+            record(RData::A(A {
+                address: address.into(),
+            }))
+        }));
     }
     let text = "x".repeat(200);
     for _ in 0..padding / 200 {
@@ -195,6 +204,13 @@ async fn a_gardens_addresses_are_open_when_the_answer_arrives_over_either_protoc
         1,
         "what was opened a moment ago stays as it is"
     );
+}
+
+#[tokio::test]
+async fn one_answer_opens_so_many_addresses_and_no_more() {
+    let doors = doors(0).await;
+    over_udp(doors.strangers, &asked("many.example.org", TYPE::A)).await;
+    assert_eq!(doors.opened.addresses().len(), MOST_OF_AN_ANSWER);
 }
 
 #[tokio::test]
