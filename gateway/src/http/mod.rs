@@ -99,13 +99,16 @@ impl Doors {
     }
 
     fn uam_routes(&self) -> Router {
+        let ending = Router::new()
+            .route("/logoff", get(uam::logoff))
+            .route("/logout", get(uam::logoff))
+            .route("/json/logoff", get(json::logoff))
+            .route_layer(axum::middleware::from_fn_with_state(self.clone(), trust::willed));
         let changing = Router::new()
             .route("/logon", get(uam::logon))
             .route("/login", get(uam::logon))
-            .route("/logoff", get(uam::logoff))
-            .route("/logout", get(uam::logoff))
             .route("/json/logon", get(json::logon))
-            .route("/json/logoff", get(json::logoff))
+            .merge(ending)
             .route_layer(axum::middleware::from_fn_with_state(self.clone(), trust::vouched));
         Router::new()
             .route("/", get(uam::prelogin))

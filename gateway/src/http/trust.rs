@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Response, Uri};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use axum::middleware::Next;
 
-use super::{Doors, found};
+use super::{Doors, found, plain};
 use crate::core::Device;
 
 /// Whether only the table of neighbours says who the device is, though it has a lease: over IPv6 neighbours write that table, while nobody else is heard
@@ -29,6 +29,39 @@ pub(super) async fn vouched(
     }
 }
 
+/// Refuses what a page of somebody else has the browser ask for, such as a picture at `/logoff`: whoever looks at that page would be offline.
+pub(super) async fn willed(State(doors): State<Doors>, request: Request, next: Next) -> Response<Body> {
+    if is_of_a_foreign_page(request.headers(), origin(&doors.0.portal.url)) {
+        return plain(StatusCode::FORBIDDEN, "The page of somebody else cannot log you off.\n");
+    }
+    next.run(request).await
+}
+
+/// Whether a browser asks for a part of a page that is neither the portal's nor ours. A page that it goes to, and whatever is no browser, is not.
+fn is_of_a_foreign_page(headers: &HeaderMap, portal: &str) -> bool {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if ["origin", "referer"]
+        .into_iter()
+        .filter_map(header)
+        .any(|from| origin(from) == portal)
+    {
+        return false;
+    }
+    if let Some(site) = header("sec-fetch-site") {
+        return site == "cross-site" && header("sec-fetch-dest") != Some("document");
+    }
+    // Browsers say as much over TLS alone. But pages they ask for as such, and pictures and scripts as anything or as pictures.
+    let is_browser = header("user-agent").is_some_and(|agent| agent.starts_with("Mozilla/"));
+    is_browser && !header("accept").is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(host..).and_then(|rest| rest.find('/')).map(|at| host + at);
+    end.and_then(|end| url.get(..end)).unwrap_or(url)
+}
+
 impl Doors {
     fn over_ipv4(&self, asked: &Uri) -> String {
         let portal = &self.0.portal;
@@ -45,14 +78,102 @@ impl Doors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Told;
     use crate::devices::Devices;
-    use crate::engine::EngineHandle;
+    use crate::engine::{EngineHandle, Message};
     use crate::testing::sample_config;
     use kavadam_domain::Mac;
+    use tower::ServiceExt as _;
+
+    const CHROME: (&str, &str) = ("user-agent", "Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile");
+    const PAGE: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    const PICTURE: (&str, &str) = ("accept", "image/avif,image/webp,*/*;q=0.8");
+    const SCRIPT: (&str, &str) = ("accept", "*/*");
 
     fn doors() -> Doors {
         let (engine, _) = EngineHandle::new();
         Doors::new(&sample_config(), Mac([2; 6]), engine, Devices::default())
+    }
+
+    /// What becomes of a request of a device with a lease; whether it was logged off.
+    async fn asked(path: &str, headers: &[(&str, &str)]) -> (StatusCode, bool) {
+        let peer: SocketAddr = "10.80.1.2:1".parse().unwrap();
+        let devices = Devices::default();
+        devices.lease(Mac([2; 6]), "10.80.1.2".parse().unwrap());
+        let (engine, mut messages) = EngineHandle::new();
+        let answers = tokio::spawn(async move {
+            let mut is_logged_off = false;
+            while let Some(message) = messages.recv().await {
+                match message {
+                    Message::Logoff(_, reply) => is_logged_off = reply.send(Told::Over).is_ok(),
+                    Message::View(_, reply) => drop(reply.send(None)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            is_logged_off
+        });
+        let doors = Doors::new(&sample_config(), Mac([2; 6]), engine, devices);
+        let mut request = Request::get(path).extension(ConnectInfo(peer));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = doors.uam().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        drop(doors);
+        (answer.status(), answers.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_page_of_somebody_else_logs_nobody_off() {
+        let cross = ("sec-fetch-site", "cross-site");
+        for path in ["/logoff", "/logout", "/json/logoff", "/json/logoff?callback=x"] {
+            for headers in [
+                &[CHROME, PICTURE] as &[_],
+                &[CHROME, SCRIPT],
+                &[CHROME, SCRIPT, ("referer", "http://10.80.0.1:80810/")],
+                &[CHROME, PICTURE, cross, ("sec-fetch-dest", "image")],
+                &[CHROME, PAGE, cross, ("sec-fetch-dest", "iframe")],
+            ] {
+                assert_eq!(
+                    asked(path, headers).await,
+                    (StatusCode::FORBIDDEN, false),
+                    "{path} {headers:?}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_person_the_portal_and_whatever_is_no_browser_does() {
+        let cross = ("sec-fetch-site", "cross-site");
+        for headers in [
+            &[] as &[_],
+            &[("user-agent", "curl/8.14"), SCRIPT],
+            &[CHROME, PAGE],
+            &[CHROME, PAGE, cross, ("sec-fetch-dest", "document")],
+            &[CHROME, SCRIPT, ("sec-fetch-site", "same-origin")],
+            &[CHROME, SCRIPT, ("referer", "http://10.80.0.1:8081/status")],
+            &[CHROME, SCRIPT, cross, ("origin", "http://10.80.0.1:8081")],
+        ] {
+            assert_eq!(
+                asked("/logoff", headers).await,
+                (StatusCode::FOUND, true),
+                "{headers:?}"
+            );
+            assert_eq!(
+                asked("/json/logoff", headers).await,
+                (StatusCode::OK, true),
+                "{headers:?}"
+            );
+        }
+        assert_eq!(asked("/json/status", &[CHROME, SCRIPT]).await, (StatusCode::OK, false));
+    }
+
+    #[test]
+    fn an_origin_ends_with_host_and_port() {
+        for url in ["https://p.example.org:8443", "https://p.example.org:8443/wifi/?a=b"] {
+            assert_eq!(origin(url), "https://p.example.org:8443");
+        }
+        assert_eq!(origin("null"), "null");
     }
 
     #[test]

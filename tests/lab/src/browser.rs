@@ -29,6 +29,19 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// chromedriver or Chromium does not start.
     pub fn open(phone: &'a Phone, language: &str, dir: &Path) -> anyhow::Result<Self> {
+        Self::open_with(&[], phone, language, dir)
+    }
+
+    /// The same with a browser that lets pages of the internet ask for parts of themselves in the network at hand, as those of other makes do.
+    ///
+    /// # Errors
+    /// As [`Browser::open`].
+    pub fn open_heedless(phone: &'a Phone, language: &str, dir: &Path) -> anyhow::Result<Self> {
+        let heedless = "--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests";
+        Self::open_with(&[heedless], phone, language, dir)
+    }
+
+    fn open_with(switches: &[&str], phone: &'a Phone, language: &str, dir: &Path) -> anyhow::Result<Self> {
         let driver = phone
             .netns()
             .start(&dir.join("chromedriver.log"), "chromedriver", &["--port=9515"])?;
@@ -37,7 +50,8 @@ impl<'a> Browser<'a> {
         });
         anyhow::ensure!(is_up, "chromedriver does not come up (Debian: chromium-driver)");
         let profile = tempfile::Builder::new().prefix("profile").tempdir_in(dir)?.keep();
-        let arguments = [
+        let own = format!("--user-data-dir={}", profile.display());
+        let mut arguments = vec![
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
@@ -47,8 +61,9 @@ impl<'a> Browser<'a> {
             "--disable-component-update",
             "--disable-sync",
             "--disable-dev-shm-usage",
-            &format!("--user-data-dir={}", profile.display()),
+            &own,
         ];
+        arguments.extend(switches);
         let wish = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": {
             "args": arguments,
             "prefs": { "intl.accept_languages": language },
@@ -112,7 +127,15 @@ impl<'a> Browser<'a> {
     /// # Errors
     /// The browser is gone.
     pub fn text(&self) -> anyhow::Result<String> {
-        let script = json!({ "script": "return document.body.innerText", "args": [] });
+        self.run("return document.body.innerText")
+    }
+
+    /// Runs a script of the page, and waits for what it promises; the text that comes of it.
+    ///
+    /// # Errors
+    /// It fails, or the browser is gone.
+    pub fn run(&self, script: &str) -> anyhow::Result<String> {
+        let script = json!({ "script": script, "args": [] });
         let value = self.within("/execute/sync", &script)?;
         Ok(value.as_str().unwrap_or_default().to_owned())
     }

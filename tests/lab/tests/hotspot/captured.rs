@@ -8,7 +8,7 @@ use kavadam_lab::gateway::API_HOST;
 use kavadam_lab::{Citizen, Phone, World};
 use serde_json::Value;
 
-use crate::{ENDLESS, NUMBER, beside_others, is_over, log_in, phone, sessions, world};
+use crate::{ENDLESS, NUMBER, beside_others, is_online, is_over, log_in, phone, sessions, world};
 
 #[test]
 fn connectivity_checks_are_captured_and_after_login_answered_by_those_they_ask() {
@@ -159,6 +159,27 @@ fn the_captive_portal_api_says_where_a_device_stands() {
         portal(&ended).contains("action=\"/voucher\""),
         "no page that offers a voucher"
     );
+}
+
+#[test]
+fn a_picture_on_a_page_of_the_internet_logs_nobody_off_and_a_browsers_own_way_there_does() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "100MB", "--remember", "0d"]);
+    let phone = phone(&mut world);
+    log_in(&world, &phone, NUMBER);
+    let browser =
+        Browser::open_heedless(&phone, "en", world.dir()).unwrap_or_else(|error| panic!("no browser: {error:#}"));
+    browser.go("http://www.example.net/").unwrap();
+    for part in ["img", "script"] {
+        let script = format!(
+            "return new Promise(done => {{ const part = document.createElement('{part}'); part.onload = part.onerror = () => done('asked'); \
+             part.src = 'http://10.80.0.1:3990/logoff'; document.body.append(part); }})"
+        );
+        assert_eq!(browser.run(&script).unwrap(), "asked");
+        assert!(is_online(&phone), "{part}");
+    }
+    browser.go("http://10.80.0.1:3990/logoff").unwrap();
+    assert!(is_over(&world, Duration::from_secs(10)));
 }
 
 #[test]
