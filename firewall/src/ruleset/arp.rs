@@ -5,7 +5,7 @@ use crate::layout::Layout;
 
 /// `MAC . IPv4` pairs leased by DHCP, which are always heard.
 pub(crate) const PAIRS: &str = "pairs";
-/// Leased addresses. Of one of them nobody else is heard.
+/// Leased addresses. In strict mode nobody else is heard who says that he has one of them.
 pub(crate) const LEASED: &str = "leased";
 /// Counter of requests that were not heard.
 pub(crate) const UNHEARD: &str = "unheard";
@@ -21,15 +21,22 @@ pub(crate) fn content(layout: &Layout) -> String {
         format!("add chain arp {table} input {{ type filter hook input priority 0; policy accept; }}"),
         format!("flush table arp {table}"),
     ];
-    let rules = [
+    let mut rules = vec![
         format!("iifname != \"{}\" accept", layout.lan_if),
         "arp saddr ip 0.0.0.0 limit rate 50/second burst 200 packets accept  # a probe, which is remembered nowhere"
             .to_owned(),
         format!("arp saddr ether . arp saddr ip @{PAIRS} accept"),
-        format!("arp saddr ip @{LEASED} counter name \"{UNHEARD}\" drop  # another's"),
+    ];
+    if layout.strict {
+        // Otherwise a repeater may speak for the device, by an address of its own.
+        rules.push(format!(
+            "arp saddr ip @{LEASED} counter name \"{UNHEARD}\" drop  # another's"
+        ));
+    }
+    rules.extend([
         "limit rate 20/second burst 100 packets accept  # before the lease is known, or where there is none".to_owned(),
         format!("counter name \"{UNHEARD}\" drop"),
-    ];
+    ]);
     lines.extend(rules.iter().map(|rule| format!("add rule arp {table} input {rule}")));
     lines.join("\n") + "\n"
 }
