@@ -5,21 +5,20 @@
 //! Status-Server, when nothing was heard for a while or a question waits (the watchdog of RFC 3539 §3.4); if that finds no answer the
 //! connection is given up.
 
+mod dial;
 mod talk;
 
-use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +28,7 @@ use super::{Kept, TlsError, TlsFiles, Version, Versions};
 use crate::NasIdentity;
 use crate::listener::lock;
 use crate::wire::{Code, Draft, EncodeError, Packet};
+use dial::Dialled;
 
 /// Orders worked on at once.
 const MOST_ORDERS: usize = 64;
@@ -40,7 +40,7 @@ const OUTBOX: usize = MOST + MOST_ORDERS + 16;
 /// Which server, and how.
 #[derive(Debug, Clone)]
 pub struct LinkConfig {
-    /// `HOST:PORT`, by convention port 2083; a name is looked up for every connection.
+    /// `HOST:PORT`, by convention port 2083; a name is looked up for every connection, and each of its addresses is tried.
     pub address: String,
     /// The name in the server's certificate: a DNS name or an address.
     pub server_name: ServerName<'static>,
@@ -57,7 +57,7 @@ pub struct LinkConfig {
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkTimes {
-    /// For a connection, handshake included.
+    /// For a connection to one of the server's addresses, handshake included.
     pub connect: Duration,
     /// After a connection that failed; doubled each time, give or take a quarter, so that gates which lost the same server do not
     /// return in step.
@@ -223,11 +223,15 @@ impl Shared {
     async fn reconnect(self: &Arc<Self>) {
         let times = self.config.times;
         let mut wait = times.first_wait;
+        let mut last_of_all: Option<SocketAddr> = None;
         loop {
-            let (had_answers, why) = match timeout(times.connect, self.connect()).await {
-                Ok(Ok((stream, version))) => self.talk(stream, version).await,
-                Ok(Err(error)) => (false, error.to_string()),
-                Err(_) => (false, "it takes too long to connect".to_owned()),
+            let (had_answers, why) = match self.dial(last_of_all).await {
+                Ok(Dialled { stream, version, to }) => {
+                    let (had_answers, why) = self.talk(stream, version).await;
+                    last_of_all = (!had_answers).then_some(to);
+                    (had_answers, why)
+                }
+                Err(error) => (false, error.to_string()),
             };
             if had_answers {
                 wait = times.first_wait;
@@ -242,28 +246,6 @@ impl Shared {
             sleep(wait.mul_f64(0.75 + 0.5 * rand::random::<f64>())).await;
             wait = (wait * 2).min(times.longest_wait);
         }
-    }
-
-    async fn connect(&self) -> io::Result<(TlsStream<TcpStream>, Version)> {
-        let mut last = io::Error::other("the name of the server has no address");
-        for address in lookup_host(&self.config.address).await? {
-            let stream = match TcpStream::connect(address).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            };
-            _ = stream.set_nodelay(true);
-            let idle = TcpKeepalive::new().with_time(self.config.times.quiet);
-            _ = SockRef::from(&stream).set_tcp_keepalive(&idle);
-            let connector = TlsConnector::from(self.certificates.current());
-            let stream = connector.connect(self.config.server_name.clone(), stream).await?;
-            let agreed = self.config.versions.agreed(stream.get_ref().1.alpn_protocol());
-            let version = agreed.ok_or_else(|| io::Error::other("no common version of RADIUS"))?;
-            return Ok((stream, version));
-        }
-        Err(last)
     }
 
     /// Until the connection ends: whether anything was answered, and why it ended.
