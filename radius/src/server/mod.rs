@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::listener;
@@ -28,7 +27,7 @@ use crate::profile::Profiles;
 use crate::tls::GateLinks;
 use accounting::AccountingDoor;
 use authentication::AuthenticationDoor;
-use radsec::{Hall, Radsec};
+use radsec::{Hall, Radsec, UnderWay};
 
 pub use centre::Centre;
 pub use counts::{
@@ -39,8 +38,6 @@ pub use radsec::{RadsecConfig, RadsecCounts, RadsecError, RadsecLimits};
 
 /// Between lines about what was dropped.
 const SUMMARY: Duration = Duration::from_mins(1);
-/// Requests over TLS worked on at once, of all connections. Further ones wait in their connections.
-const RADSEC_CONCURRENCY: usize = 1024;
 
 /// Where to listen. Bind an address rather than a wildcard on a machine with several: answers leave from the address the
 /// routes choose, and a gate drops those that come from another than it asked.
@@ -149,7 +146,7 @@ impl<C: Centre> RadiusServer<C> {
             acct: Arc::clone(&acct),
             counts: Arc::clone(&self.counts),
             links: self.links,
-            under_way: Arc::new(Semaphore::new(RADSEC_CONCURRENCY)),
+            under_way: UnderWay::new(),
         };
         let radsec_counts = self.radsec.as_ref().map(Radsec::counts);
         let radsec = async {

@@ -9,6 +9,7 @@
 )]
 
 mod certificates;
+mod crowds;
 mod hostile;
 mod links;
 mod orders;

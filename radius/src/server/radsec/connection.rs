@@ -134,10 +134,8 @@ impl<C: Centre> Line<C> {
     }
 
     async fn take(self: &Arc<Self>, packet: Vec<u8>) -> ControlFlow<()> {
-        let hall = &self.connection.hall;
-        let code = packet.first().and_then(|octet| Code::from_octet(*octet));
-        match code {
-            Some(Code::AccessRequest | Code::StatusServer | Code::AccountingRequest) => {}
+        let code = match packet.first().and_then(|octet| Code::from_octet(*octet)) {
+            Some(code @ (Code::AccessRequest | Code::StatusServer | Code::AccountingRequest)) => code,
             Some(code) if !code.is_request() => {
                 self.link.answered(&packet);
                 return ControlFlow::Continue(());
@@ -145,30 +143,41 @@ impl<C: Centre> Line<C> {
             // A code that is not ours to answer breaks no connection (RFC 6613 §2.6.4).
             _ => {
                 let of_this_gate = self.of_this_gate(DropReason::WrongPort);
-                hall.counts.add_unanswered(self.connection.from.ip(), of_this_gate);
+                let counts = &self.connection.hall.counts;
+                counts.add_unanswered(self.connection.from.ip(), of_this_gate);
                 return ControlFlow::Continue(());
             }
-        }
-        let places = tokio::select! {
+        };
+        // Nothing is waited for here that other gates may hold: behind this packet there may be a question whether we live, or the answer to an order.
+        let own = tokio::select! {
             () = self.hang_up.cancelled() => return ControlFlow::Break(()),
-            places = async {
-                let own = Arc::clone(&self.outstanding).acquire_owned().await;
-                (own, Arc::clone(&hall.under_way).acquire_owned().await)
-            } => places,
+            own = Arc::clone(&self.outstanding).acquire_owned() => own,
         };
         let line = Arc::clone(self);
         self.tasks.spawn(async move {
-            let (_own, shared) = places;
-            let answered = line.answer(code == Some(Code::AccountingRequest), &packet).await;
-            // Who does not read keeps no other gate waiting.
-            drop(shared);
-            match answered {
-                // A writer that is gone has ended the connection.
-                Ok(reply) => _ = line.outbox.send(reply).await,
-                Err(unanswered) => line.dropped(unanswered),
-            }
+            let _own = own;
+            line.work(code, &packet).await;
         });
         ControlFlow::Continue(())
+    }
+
+    /// Answers a request once there is a place for it, if the other end still is there then.
+    async fn work(&self, code: Code, packet: &[u8]) {
+        let place = tokio::select! {
+            biased;
+            place = self.connection.hall.under_way.place_for(code) => place,
+            () = self.hang_up.cancelled() => return,
+            () = self.outbox.closed() => return,
+        };
+        // Thousands may wait for a place: what answering takes is made room for only then.
+        let answered = Box::pin(self.answer(code == Code::AccountingRequest, packet)).await;
+        // Who does not read keeps no other gate waiting.
+        drop(place);
+        match answered {
+            // A writer that is gone has ended the connection.
+            Ok(reply) => _ = self.outbox.send(reply).await,
+            Err(unanswered) => self.dropped(unanswered),
+        }
     }
 
     /// What was not answered is silence, as over UDP; but what no honest client sends ends the connection (RFC 6613 §2.6.4).

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,10 +25,13 @@ use super::{Centre, Counts};
 use crate::clock;
 use crate::listener::lock;
 use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, Versions};
+use crate::wire::Code;
 use connection::Connection;
 
 /// After so long without a packet the system asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
+/// Logins of all connections worked on at once, and as many reports. Further ones wait, each counted as its connection's.
+const CONCURRENCY: usize = 1024;
 /// For work under way when told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -141,8 +144,31 @@ pub(super) struct Hall<C> {
     pub(super) acct: Arc<AccountingDoor<C>>,
     pub(super) counts: Arc<Counts>,
     pub(super) links: Arc<GateLinks>,
-    /// Requests under way, of all connections.
-    pub(super) under_way: Arc<Semaphore>,
+    pub(super) under_way: UnderWay,
+}
+
+/// Places for requests of all connections: logins and reports have their own, so that neither keeps the other waiting.
+pub(super) struct UnderWay {
+    logins: Semaphore,
+    reports: Semaphore,
+}
+
+impl UnderWay {
+    pub(super) const fn new() -> Self {
+        Self {
+            logins: Semaphore::const_new(CONCURRENCY),
+            reports: Semaphore::const_new(CONCURRENCY),
+        }
+    }
+
+    /// Waits for one. Status-Server takes none: gates would otherwise give up every connection when the database is slow.
+    async fn place_for(&self, code: Code) -> Option<SemaphorePermit<'_>> {
+        match code {
+            Code::StatusServer => None,
+            Code::AccountingRequest => self.reports.acquire().await.ok(),
+            _ => self.logins.acquire().await.ok(),
+        }
+    }
 }
 
 impl Radsec {
