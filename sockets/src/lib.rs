@@ -6,6 +6,7 @@
 //!
 //! File descriptors belong to the process, and so does what is kept here: the first call reads what was handed over.
 
+mod lasting;
 mod parting;
 
 use std::io::{self, IoSlice};
@@ -20,6 +21,7 @@ use listenfd::ListenFd;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub use lasting::Lasting;
 pub use parting::until_answered;
 
 /// Connections that may wait to be taken.

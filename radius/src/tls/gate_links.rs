@@ -13,9 +13,13 @@ use super::flights::Flights;
 use crate::listener::lock;
 use crate::wire::{Code, Draft, Packet};
 
+/// Connections of a gate that are asked one after the other. What one of them swallowed ends it soon, and the order comes again.
+const MOST_ASKED: usize = 2;
+
 /// Connections of gates that are open here.
 #[derive(Default)]
 pub struct GateLinks {
+    /// Of each gate the one to be asked first comes last: the newest, unless it was silent.
     by_gate: Mutex<HashMap<NasId, Vec<Arc<GateLink>>>>,
 }
 
@@ -33,10 +37,35 @@ impl GateLinks {
         lock(&self.by_gate).get(&nas).map_or(0, Vec::len)
     }
 
-    /// Asks a gate over its newest connection; `None` if it has none, or does not answer in time.
+    /// Asks a gate over its newest connection, and if that stays silent for half of so long over another; `None` if it has none, or does not
+    /// answer.
     pub(crate) async fn ask(&self, nas: NasId, code: Code, draft: Draft, patience: Duration) -> Option<Packet> {
-        let link = lock(&self.by_gate).get(&nas)?.last().map(Arc::clone)?;
-        link.ask(code, draft, patience).await
+        let mut silent: Option<Arc<GateLink>> = None;
+        let patience = if self.count(nas) > 1 { patience / 2 } else { patience };
+        for _ in 0..MOST_ASKED {
+            let link = lock(&self.by_gate).get(&nas)?.last().map(Arc::clone)?;
+            if silent.is_some_and(|silent| Arc::ptr_eq(&silent, &link)) {
+                return None;
+            }
+            let answer = link.ask(code, draft.clone(), patience).await;
+            if answer.is_some() {
+                return answer;
+            }
+            self.put_behind(nas, &link);
+            silent = Some(link);
+        }
+        None
+    }
+
+    /// It may be one whose other end is gone without a word: the others are asked first from now on.
+    fn put_behind(&self, nas: NasId, link: &Arc<GateLink>) {
+        let mut by_gate = lock(&self.by_gate);
+        let Some(links) = by_gate.get_mut(&nas) else { return };
+        if let Some(at) = links.iter().position(|other| Arc::ptr_eq(other, link))
+            && let Some(of_those_before) = links.get_mut(..=at)
+        {
+            of_those_before.rotate_right(1);
+        }
     }
 
     pub(crate) fn add(&self, nas: NasId, link: Arc<GateLink>) {

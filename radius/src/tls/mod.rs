@@ -20,6 +20,7 @@ pub(crate) mod names;
 pub(crate) mod pipe;
 
 use std::str::FromStr;
+use std::time::Duration;
 
 pub(crate) use files::Kept;
 pub use files::{Expiry, TlsError, TlsFiles};
@@ -31,6 +32,10 @@ pub use gate_links::GateLinks;
 pub use link::{Link, LinkConfig, LinkTimes};
 #[cfg(feature = "client")]
 pub(crate) use link::{LinkError, OrderDesk};
+
+/// At either end of a connection the other end's system may say nothing to what was sent for so long. Enough for a way that is broken for a
+/// moment; then it is a dead end, down which no more orders are sent.
+pub(crate) const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

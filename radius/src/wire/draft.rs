@@ -25,6 +25,7 @@ pub enum EncodeError {
 
 /// A packet in the making. Attributes keep the order they are added in; Message-Authenticator, where the code calls for one,
 /// comes before all of them, so that no prefix chosen by an attacker can precede it (the remedy for BlastRADIUS).
+#[derive(Clone)]
 pub struct Draft {
     code: Code,
     /// The request's: its own where this is a request.

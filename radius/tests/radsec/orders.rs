@@ -102,6 +102,26 @@ async fn an_order_goes_down_the_connection_that_the_gate_keeps() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_that_swallows_orders_is_passed_over_for_an_older_one() {
+    let scene = Scene::new();
+    let gate = Gate::default();
+    let _client = keeps(&scene, Versions::Any, gate.clone()).await;
+    let mut newest = scene.call(None).await;
+    scene.connected(7, 2).await;
+    let orders = DynamicClient::new(None, Retry::default()).over(Arc::clone(&scene.links));
+    let ask = async || {
+        let request = disconnect("s1");
+        orders
+            .send_down_a_link(NasId(7), request.code(), request.draft(now()))
+            .await
+    };
+    assert_eq!(ask().await, DynamicReply::Ack);
+    assert!(newest.hear().await.is_some(), "the newest was asked first");
+    let again = tokio::time::timeout(Duration::from_secs(1), ask()).await;
+    assert_eq!(again.unwrap(), DynamicReply::Ack, "and is not waited for a second time");
+}
+
 /// An order for a session of gate 7, at whose address another gate stands by now.
 #[derive(Clone, Default)]
 struct Book(Arc<Mutex<Vec<OrderAnswer>>>);

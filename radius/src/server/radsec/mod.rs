@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kavadam_sockets::Lasting;
 use rustls::ServerConfig;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
@@ -24,7 +24,7 @@ use super::authentication::AuthenticationDoor;
 use super::{Centre, Counts};
 use crate::clock;
 use crate::listener::lock;
-use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, Versions};
+use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, UNACKNOWLEDGED, Versions};
 use crate::wire::Code;
 use connection::Connection;
 
@@ -267,10 +267,12 @@ impl Guest {
         hall: Arc<Hall<C>>,
         cancel: CancellationToken,
     ) {
-        // Small packets must not wait for each other. What the system refuses here is no reason to refuse the gate.
-        _ = stream.set_nodelay(true);
-        _ = SockRef::from(&stream)
-            .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6));
+        // What the system refuses here is no reason to refuse the gate.
+        _ = Lasting {
+            idle: KEEPALIVE,
+            unacknowledged: UNACKNOWLEDGED,
+        }
+        .set(&stream);
         let shaken = tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream));
         let stream = tokio::select! {
             () = cancel.cancelled() => return,

@@ -4,14 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
+use kavadam_sockets::Lasting;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::Shared;
-use crate::tls::Version;
+use crate::tls::{UNACKNOWLEDGED, Version};
 
 /// A connection whose handshake is done.
 pub(super) struct Dialled {
@@ -32,9 +32,12 @@ impl Shared {
 
     async fn dial_at(&self, to: SocketAddr) -> io::Result<Dialled> {
         let stream = TcpStream::connect(to).await?;
-        _ = stream.set_nodelay(true);
-        let idle = TcpKeepalive::new().with_time(self.config.times.quiet);
-        _ = SockRef::from(&stream).set_tcp_keepalive(&idle);
+        // What the system refuses here is no reason to do without the server.
+        _ = Lasting {
+            idle: self.config.times.quiet,
+            unacknowledged: UNACKNOWLEDGED,
+        }
+        .set(&stream);
         let connector = TlsConnector::from(self.certificates.current());
         let stream = connector.connect(self.config.server_name.clone(), stream).await?;
         let agreed = self.config.versions.agreed(stream.get_ref().1.alpn_protocol());
