@@ -10,6 +10,7 @@ use kavadam_domain::Timestamp;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::DynamicCounts;
 use super::{DynamicAction, DynamicRequest, Target};
 use crate::duplicates::{Admission, Bounds, Duplicates, Key, Total};
 use crate::listener::{self, Door, Job, SharedDuplicates, lock};
@@ -49,7 +50,7 @@ pub struct DynamicConfig {
     pub nas_identifier: String,
     /// Our addresses: likewise for a request that names another NAS-IP-Address or NAS-IPv6-Address.
     pub nas_addresses: Vec<IpAddr>,
-    /// Ignore requests without Message-Authenticator or Event-Timestamp. `false` for servers that send neither.
+    /// Ignore datagrams without Message-Authenticator or Event-Timestamp. `false` for servers that send neither.
     pub is_strict: bool,
 }
 
@@ -61,23 +62,6 @@ pub trait DynamicHandler: Send + Sync + 'static {
     /// Changes limits of a session from now on; octets and seconds count from its start. A CoA says nothing of whether octets are a
     /// lease: that stays as granted. `Ok` is ACK and means that the limits hold.
     fn change(&self, target: Target, patch: LimitsPatch) -> impl Future<Output = Result<(), ErrorCause>> + Send;
-}
-
-/// What was dropped, since the start.
-#[derive(Debug, Default)]
-pub struct DynamicCounts {
-    /// From an address that may not give orders.
-    pub unknown_source: AtomicU64,
-    /// Not a request of this kind, or no RADIUS at all, or with more Proxy-State than an answer has room for.
-    pub malformed: AtomicU64,
-    /// Not signed with the secret.
-    pub unverified: AtomicU64,
-    /// Event-Timestamp too old, too new, or missing.
-    pub stale: AtomicU64,
-    /// Copies of requests, answered again or absorbed.
-    pub duplicates: AtomicU64,
-    /// More at once than are worked on.
-    pub busy: AtomicU64,
 }
 
 /// Listens for orders.
@@ -112,7 +96,8 @@ impl<H: DynamicHandler> DynamicServer<H> {
         Arc::clone(&self.door.counts)
     }
 
-    /// For orders that come down a connection to a server, which TLS has proven to be one: an authority without a shared secret.
+    /// For orders that come down a connection to a server, which TLS has proven to be one: an authority without a shared secret. Nothing can be
+    /// forged or played back there, so that neither a signature nor a time is asked for.
     #[cfg(feature = "client")]
     pub(crate) fn desk(&self) -> OrderDesk {
         let door = Arc::clone(&self.door);
@@ -120,14 +105,18 @@ impl<H: DynamicHandler> DynamicServer<H> {
             let door = Arc::clone(&door);
             Box::pin(async move {
                 let secret = Secret::new(crate::wire::RADSEC_SECRET);
-                door.answer_with(&order, &secret, clock::now()).await
+                door.answer_with(&order, &secret, false, clock::now()).await
             })
         })
     }
 
-    /// Serves until cancelled, then finishes what was begun.
+    /// Serves until cancelled, then finishes what was begun. Says every minute what was dropped.
     pub async fn run(self, cancel: CancellationToken) {
-        listener::serve(self.socket, self.door, cancel).await;
+        let tell = self.counts().tell();
+        tokio::join!(
+            cancel.run_until_cancelled(tell),
+            listener::serve(self.socket, self.door, cancel.clone()),
+        );
     }
 }
 
@@ -159,11 +148,18 @@ impl<H: DynamicHandler> DynamicDoor<H> {
         let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
             return self.drop(&self.counts.unknown_source);
         };
-        self.answer_with(datagram, &authority.secret, now).await
+        let is_strict = self.config.is_strict;
+        self.answer_with(datagram, &authority.secret, is_strict, now).await
     }
 
-    async fn answer_with(&self, datagram: &[u8], secret: &Secret, now: Timestamp) -> Option<Arc<[u8]>> {
-        let packet = self.check(datagram, secret, now)?;
+    async fn answer_with(
+        &self,
+        datagram: &[u8],
+        secret: &Secret,
+        is_strict: bool,
+        now: Timestamp,
+    ) -> Option<Arc<[u8]>> {
+        let packet = self.check(datagram, secret, is_strict, now)?;
         let key = Key {
             // Not where it came from: a recorded order played back from elsewhere is still a copy, as its authenticator tells.
             source: ANYWHERE,
@@ -186,15 +182,15 @@ impl<H: DynamicHandler> DynamicDoor<H> {
     }
 
     /// The packet, if it is a request, signed with the secret, fresh, and can be answered.
-    fn check(&self, datagram: &[u8], secret: &Secret, now: Timestamp) -> Option<Packet> {
+    fn check(&self, datagram: &[u8], secret: &Secret, is_strict: bool, now: Timestamp) -> Option<Packet> {
         let packet = match Packet::parse(datagram) {
             Ok(packet) if matches!(packet.code(), Code::DisconnectRequest | Code::CoaRequest) => packet,
             _ => return self.drop(&self.counts.malformed),
         };
-        if packet.verify_request(secret.octets(), self.config.is_strict).is_err() {
+        if packet.verify_request(secret.octets(), is_strict).is_err() {
             return self.drop(&self.counts.unverified);
         }
-        if !is_fresh(&packet, now, self.config.is_strict) {
+        if !is_fresh(&packet, now, is_strict) {
             return self.drop(&self.counts.stale);
         }
         // Obeyed but not answered, it would be obeyed again with every copy.

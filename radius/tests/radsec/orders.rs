@@ -12,6 +12,7 @@ use kavadam_radius::dynamic::{DynamicClient, DynamicConfig, DynamicHandler, Dyna
 use kavadam_radius::profile::Profiles;
 use kavadam_radius::server::{OrderBook, run_orders};
 use kavadam_radius::tls::Versions;
+use kavadam_radius::wire::{Code, Draft, attr};
 use kavadam_radius::{DynamicAction, DynamicRequest, ErrorCause, LimitsPatch, NasIdentity, Retry, Target};
 
 use crate::scene::{Scene, entry, until, up};
@@ -99,6 +100,22 @@ async fn an_order_goes_down_the_connection_that_the_gate_keeps() {
         assert!(!orders.has_link(NasId(8)));
         let elsewhere = ask(8, "s1").await;
         assert_eq!(elsewhere, DynamicReply::NoAnswer, "another gate has no connection");
+    }
+}
+
+#[tokio::test]
+async fn an_order_over_tls_needs_neither_message_authenticator_nor_event_timestamp() {
+    for versions in [Versions::Only1_0, Versions::Only1_1] {
+        let scene = Scene::new();
+        let gate = Gate::default();
+        let _client = keeps(&scene, versions, gate.clone()).await;
+        let orders = DynamicClient::new(None, Retry::default()).over(Arc::clone(&scene.links));
+        let mut bare = Draft::request(Code::DisconnectRequest, [0; 16]);
+        bare.without_message_authenticator();
+        bare.text(attr::ACCT_SESSION_ID, "s1");
+        let asked = orders.send_down_a_link(NasId(7), Code::DisconnectRequest, bare);
+        assert_eq!(asked.await, DynamicReply::Ack, "{versions:?}");
+        assert_eq!(gate.0.lock().unwrap().len(), 1);
     }
 }
 
