@@ -196,6 +196,8 @@ type Load<T> = dyn Fn(&TlsFiles) -> Result<T, TlsError> + Send + Sync;
 pub(crate) struct Kept<T> {
     files: TlsFiles,
     load: Box<Load<T>>,
+    /// When they had changed before they were read first.
+    at_first: Vec<Option<SystemTime>>,
     current: RwLock<Arc<T>>,
 }
 
@@ -204,11 +206,13 @@ impl<T> Kept<T> {
         files: TlsFiles,
         load: impl Fn(&TlsFiles) -> Result<T, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
+        let at_first = files.changed_at();
         let first = load(&files)?;
         files.nag();
         Ok(Self {
             files,
             load: Box::new(load),
+            at_first,
             current: RwLock::new(Arc::new(first)),
         })
     }
@@ -217,10 +221,12 @@ impl<T> Kept<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again when they change, and on SIGHUP. New ones that cannot be used leave the old ones in place.
+    /// Reads the files again when they change, and on SIGHUP. New ones that cannot be used leave the old ones in place, and are read again at
+    /// each look until they can: who copies a key and gives it to us a moment later changes no time of it.
     pub(crate) async fn watch(&self, look_every: Duration, cancel: &CancellationToken) {
         let mut hangup = signal(SignalKind::hangup()).ok();
-        let mut seen = self.files.changed_at();
+        let mut read = self.at_first.clone();
+        let mut trouble = String::new();
         loop {
             let is_told = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -228,22 +234,28 @@ impl<T> Kept<T> {
                 Some(()) = async { hangup.as_mut()?.recv().await } => true,
             };
             let now = self.files.changed_at();
-            if is_told || now != seen {
-                seen = now;
-                self.read_again();
+            if !is_told && now == read {
+                continue;
+            }
+            match self.read_again() {
+                Ok(()) => (read, trouble) = (now, String::new()),
+                Err(error) => {
+                    let error = error.to_string();
+                    if is_told || error != trouble {
+                        tracing::error!(error, "RadSec keeps its old certificates");
+                    }
+                    trouble = error;
+                }
             }
         }
     }
 
-    fn read_again(&self) {
-        match (self.load)(&self.files) {
-            Ok(new) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                tracing::info!(certificate = %self.files.certificate.display(), "RadSec certificates were read again");
-                self.files.nag();
-            }
-            Err(error) => tracing::error!(%error, "RadSec keeps its old certificates"),
-        }
+    fn read_again(&self) -> Result<(), TlsError> {
+        let new = (self.load)(&self.files)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        tracing::info!(certificate = %self.files.certificate.display(), "RadSec certificates were read again");
+        self.files.nag();
+        Ok(())
     }
 }
 

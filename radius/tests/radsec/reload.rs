@@ -10,7 +10,7 @@ use kavadam_radius::tls::{TlsFiles, Versions};
 use kavadam_radius::{NasIdentity, Retry};
 
 use crate::certificates::Authority;
-use crate::scene::{Call, Scene, chain, status, up};
+use crate::scene::{Call, SOON, Scene, chain, status, up};
 
 const LOOKED: Duration = Duration::from_millis(150);
 
@@ -95,6 +95,34 @@ async fn a_pair_that_does_not_fit_leaves_the_old_one_in_place() {
         call.0.get_ref().1.peer_certificates().unwrap()[0],
         chain(&other.certificate)[0]
     );
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_read_for_a_moment_is_read_when_it_can() {
+    let scene = Scene::new();
+    let other = scene.authority.issue(&["centre.example.org"]);
+    let key = &scene.server_files.key;
+    // What root copies is not readable to us before it is given to us, and to root everything is: a directory in its place is not, to anybody.
+    let aside = key.with_extension("aside");
+    fs::copy(&other.key, &aside).unwrap();
+    let copied_at = fs::metadata(&aside).unwrap().modified().unwrap();
+    fs::remove_file(key).unwrap();
+    fs::create_dir(key).unwrap();
+    fs::File::open(key).unwrap().set_modified(copied_at).unwrap();
+    fs::copy(&other.certificate, &scene.server_files.certificate).unwrap();
+    tokio::time::sleep(LOOKED).await;
+    assert!(scene.call(None).await.ask(&status(1)).await.is_some());
+    fs::remove_dir(key).unwrap();
+    fs::rename(&aside, key).unwrap();
+    let new = chain(&other.certificate).remove(0);
+    let is_shown = async {
+        while scene.call(None).await.0.get_ref().1.peer_certificates().unwrap()[0] != new {
+            tokio::time::sleep(LOOKED).await;
+        }
+    };
+    tokio::time::timeout(SOON, is_shown)
+        .await
+        .expect("it is not read again");
 }
 
 #[tokio::test]
