@@ -123,10 +123,27 @@ struct State {
     is_down: bool,
 }
 
+impl State {
+    /// Under one lock with the coming and going of connections: every question goes over each of them once.
+    fn put(&mut self, code: Code, draft: Draft) -> Result<Asked, LinkError> {
+        let asked = self.flights.begin(code, draft).ok_or(LinkError::NoAnswer)??;
+        if let Some(up) = &self.up
+            && let Some(packet) = self.flights.on_wire(asked.token, up.version)
+            && up.outbox.try_send(packet).is_err()
+        {
+            // The other end does not read: the question goes over the next connection.
+            up.is_full.cancel();
+        }
+        Ok(asked)
+    }
+}
+
 /// A connection that stands.
 struct Up {
     version: Version,
     outbox: mpsc::Sender<Vec<u8>>,
+    /// A question found no room in the outbox.
+    is_full: CancellationToken,
     heard_at: Instant,
     has_answered: bool,
 }
@@ -201,17 +218,8 @@ impl Shared {
         timeout(patience, work).await.map_err(|_| LinkError::NoAnswer)?
     }
 
-    /// Under one lock with the coming and going of connections: every question goes over each of them once.
     fn put(&self, code: Code, draft: Draft) -> Result<Asked, LinkError> {
-        let mut state = lock(&self.state);
-        let asked = state.flights.begin(code, draft).ok_or(LinkError::NoAnswer)??;
-        if let Some(up) = &state.up
-            && let Some(packet) = state.flights.on_wire(asked.token, up.version)
-        {
-            // A full outbox: the other end does not read, and the connection will be given up.
-            _ = up.outbox.try_send(packet);
-        }
-        Ok(asked)
+        lock(&self.state).put(code, draft)
     }
 
     async fn keep(self: Arc<Self>) {
@@ -253,6 +261,7 @@ impl Shared {
         let times = self.config.times;
         let (reading, writing) = tokio::io::split(stream);
         let (outbox, packets) = mpsc::channel(OUTBOX);
+        let is_full = CancellationToken::new();
         {
             let mut state = lock(&self.state);
             for packet in state.flights.all_on_wire(version) {
@@ -261,6 +270,7 @@ impl Shared {
             state.up = Some(Up {
                 version,
                 outbox: outbox.clone(),
+                is_full: is_full.clone(),
                 heard_at: Instant::now(),
                 has_answered: false,
             });
@@ -275,6 +285,7 @@ impl Shared {
                 Err(error) => error.to_string(),
             },
             () = self.watch_over() => "Status-Server is not answered".to_owned(),
+            () = is_full.cancelled() => "questions are not taken".to_owned(),
         };
         let up = lock(&self.state).up.take();
         (up.is_some_and(|up| up.has_answered), why)
@@ -290,5 +301,37 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         lock(&self.shared.state).flights.end(self.token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::random_authenticator;
+
+    #[tokio::test]
+    async fn a_question_that_finds_no_room_ends_the_connection_and_is_kept_for_the_next() {
+        let (outbox, mut packets) = mpsc::channel(1);
+        let is_full = CancellationToken::new();
+        let mut state = State {
+            flights: Flights::new(),
+            up: Some(Up {
+                version: Version::V1_0,
+                outbox,
+                is_full: is_full.clone(),
+                heard_at: Instant::now(),
+                has_answered: true,
+            }),
+            is_down: false,
+        };
+        let status = || Draft::request(Code::StatusServer, random_authenticator());
+        let _first = state.put(Code::StatusServer, status()).unwrap();
+        assert!(packets.try_recv().is_ok() && !is_full.is_cancelled());
+        let _second = state.put(Code::StatusServer, status()).unwrap();
+        let third = state.put(Code::StatusServer, status()).unwrap();
+        assert!(is_full.is_cancelled());
+        let over_the_next = state.flights.all_on_wire(Version::V1_0);
+        let third = state.flights.on_wire(third.token, Version::V1_0).unwrap();
+        assert!(over_the_next.contains(&third));
     }
 }
