@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use kavadam_domain::{Mac, MobileNumber, Timestamp};
 
-use names::{ATTRIBUTES, ERROR_CAUSES, Kind, TERMINATE_CAUSES, VENDOR_ATTRIBUTES};
+use names::{ATTRIBUTES, ERROR_CAUSES, Kind, MICROSOFT, TERMINATE_CAUSES, VENDOR_ATTRIBUTES};
 
 use crate::wire::{Code, Packet, attr, service, status};
 
@@ -64,6 +64,10 @@ fn tell_vendor(value: &[u8], is_personal: bool, told: &mut Vec<(String, String)>
         return;
     };
     let vendor = u32::from_be_bytes(*vendor);
+    let unknown = |value: &[u8]| match vendor {
+        MICROSOFT => read(Kind::Secret, value, is_personal),
+        _ => unknown(value, is_personal),
+    };
     while let [kind, length, after @ ..] = rest {
         // Vendors that follow no layout are told as one.
         let Some((value, next)) = usize::from(*length)
@@ -75,12 +79,12 @@ fn tell_vendor(value: &[u8], is_personal: bool, told: &mut Vec<(String, String)>
         let known = VENDOR_ATTRIBUTES.iter().find(|(number, ..)| *number == (vendor, *kind));
         told.push(match known {
             Some((_, name, reading)) => ((*name).to_owned(), read(*reading, value, is_personal)),
-            None => (format!("Vendor-{vendor}-{kind}"), unknown(value, is_personal)),
+            None => (format!("Vendor-{vendor}-{kind}"), unknown(value)),
         });
         rest = next;
     }
     if !rest.is_empty() {
-        told.push((format!("Vendor-{vendor}"), unknown(rest, is_personal)));
+        told.push((format!("Vendor-{vendor}"), unknown(rest)));
     }
 }
 
@@ -236,6 +240,22 @@ mod tests {
         let open = format!("{:?}", told(true, write));
         assert!(open.contains("9876543210") && open.contains("10.80.1.2"), "{open}");
         assert!(!open.contains("4141") && !open.contains("AAAA"), "{open}");
+    }
+
+    #[test]
+    fn what_a_password_can_be_computed_from_is_never_told() {
+        let lines = told(true, |draft| {
+            draft.octets(attr::CHAP_PASSWORD, &[0xab; 17]);
+            draft.octets(attr::EAP_MESSAGE, b"\x02\x01\x00\x0b\x06123456");
+            for kind in [1, 3, 11, 25, 26] {
+                draft.vendor((311, kind), &[0xab; 50]);
+            }
+            draft.octets(attr::VENDOR_SPECIFIC, &[0, 0, 1, 55, 0xab, 0xab, 0xab]);
+        });
+        assert_eq!(lines.len(), 8);
+        for (name, value) in &lines {
+            assert!(value.starts_with("hidden ("), "{name}: {value}");
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use crate::wire::vendor;
 
+/// Nearly all of this vendor's attributes are answers to challenges, encrypted passwords, or keys.
+pub(super) const MICROSOFT: u32 = 311;
+
 /// How a value is to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -22,12 +25,12 @@ pub(super) enum Kind {
     PortType,
     Cause,
     ErrorCause,
-    /// A password, or what one can be guessed from.
+    /// A password, or what one can be computed from: whoever has a challenge and the answer tries all codes of six digits in a second.
     Secret,
 }
 
 /// By type; RFC 2865, 2866, 2869, 3162, 3576, 4372, 6911.
-pub(super) const ATTRIBUTES: [(u8, &str, Kind); 53] = [
+pub(super) const ATTRIBUTES: [(u8, &str, Kind); 55] = [
     (1, "User-Name", Kind::Person),
     (2, "User-Password", Kind::Secret),
     (3, "CHAP-Password", Kind::Secret),
@@ -68,9 +71,11 @@ pub(super) const ATTRIBUTES: [(u8, &str, Kind); 53] = [
     (60, "CHAP-Challenge", Kind::Octets),
     (61, "NAS-Port-Type", Kind::PortType),
     (69, "Tunnel-Password", Kind::Secret),
+    (70, "ARAP-Password", Kind::Secret),
     (77, "Connect-Info", Kind::Text),
-    (79, "EAP-Message", Kind::Person),
+    (79, "EAP-Message", Kind::Secret),
     (80, "Message-Authenticator", Kind::Octets),
+    (84, "ARAP-Challenge-Response", Kind::Secret),
     (85, "Acct-Interim-Interval", Kind::Seconds),
     (87, "NAS-Port-Id", Kind::Text),
     (88, "Framed-Pool", Kind::Text),
@@ -83,7 +88,13 @@ pub(super) const ATTRIBUTES: [(u8, &str, Kind); 53] = [
     (168, "Framed-IPv6-Address", Kind::PersonIpv6),
 ];
 
-pub(super) const VENDOR_ATTRIBUTES: [(vendor::VendorAttr, &str, Kind); 11] = [
+/// RFC 2548 among them.
+pub(super) const VENDOR_ATTRIBUTES: [(vendor::VendorAttr, &str, Kind); 16] = [
+    ((MICROSOFT, 1), "MS-CHAP-Response", Kind::Secret),
+    ((MICROSOFT, 2), "MS-CHAP-Error", Kind::Octets),
+    ((MICROSOFT, 11), "MS-CHAP-Challenge", Kind::Secret),
+    ((MICROSOFT, 25), "MS-CHAP2-Response", Kind::Secret),
+    ((MICROSOFT, 26), "MS-CHAP2-Success", Kind::Secret),
     (vendor::WISPR_LOCATION_ID, "WISPr-Location-ID", Kind::Text),
     (vendor::WISPR_LOCATION_NAME, "WISPr-Location-Name", Kind::Text),
     (vendor::WISPR_BANDWIDTH_MAX_UP, "WISPr-Bandwidth-Max-Up", Kind::Number),
