@@ -92,6 +92,44 @@ async fn who_begins_a_handshake_and_says_no_more_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_gate_whose_record_is_not_to_be_had_is_let_go_and_comes_again() {
+    let scene = Scene::with(Versions::Any, hasty(), |_, _| {});
+    *scene.centre.finds_in.lock().unwrap() = Duration::from_mins(1);
+    let mut call = scene.call(None).await;
+    assert!(call.ends().await);
+    *scene.centre.finds_in.lock().unwrap() = Duration::ZERO;
+    assert!(scene.call(None).await.ask(&status(1)).await.is_some());
+}
+
+#[tokio::test]
+async fn strangers_who_take_all_places_for_handshakes_leave_the_gates_theirs() {
+    let limits = RadsecLimits {
+        connections: 2,
+        handshakes: 2,
+        ..RadsecLimits::default()
+    };
+    let scene = Scene::with(Versions::Any, limits, |_, _| {});
+    let mut first = scene.call(None).await;
+    let mut second = scene.call(None).await;
+    scene.connected(7, 2).await;
+    let too_many = &scene.radsec.too_many;
+    let mut third = scene.call(None).await;
+    assert!(third.ends().await, "two gates are connected");
+    assert_eq!(too_many.load(Ordering::Relaxed), 1);
+    let sleepers = [TcpStream::connect(scene.at).await, TcpStream::connect(scene.at).await];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(Call::new(scene.at, &scene.gate_files, None).await.is_err());
+    assert_eq!(too_many.load(Ordering::Relaxed), 2);
+    for call in [&mut first, &mut second] {
+        assert!(call.ask(&status(1)).await.is_some(), "who is connected notices nothing");
+    }
+    drop((first, sleepers));
+    scene.connected(7, 1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(scene.call(None).await.ask(&status(2)).await.is_some());
+}
+
+#[tokio::test]
 async fn one_address_takes_only_so_many_places_and_gives_them_back() {
     let limits = RadsecLimits {
         per_source: 2,

@@ -37,6 +37,8 @@ pub struct Paper {
     pub reports: Arc<Mutex<Vec<AccountingReport>>>,
     /// How long a decision takes.
     pub takes: Arc<Mutex<Duration>>,
+    /// How long it takes to look up a gate.
+    pub finds_in: Arc<Mutex<Duration>>,
 }
 
 impl Paper {
@@ -59,6 +61,10 @@ impl Centre for Paper {
     }
 
     async fn nas_by_certificate(&self, names: &[CertificateName]) -> Result<Option<Arc<NasEntry>>, Infallible> {
+        let finds_in = *self.finds_in.lock().unwrap();
+        if !finds_in.is_zero() {
+            tokio::time::sleep(finds_in).await;
+        }
         let gates = self.gates.lock().unwrap();
         let id = names.iter().find_map(|name| gates.get(name));
         Ok(id.map(|id| Arc::new(entry(*id))))

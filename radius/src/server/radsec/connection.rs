@@ -10,11 +10,13 @@ use kavadam_access::api::{Candidates, NasEntry, NasProof};
 use kavadam_domain::{CertificateName, NasId};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+use super::places::Place;
 use super::{Hall, RadsecCounts, RadsecLimits, refused};
 use crate::server::authentication::failed;
 use crate::server::counts::Unanswered;
@@ -45,6 +47,7 @@ struct Line<C> {
     names: Vec<CertificateName>,
     outbox: mpsc::Sender<Vec<u8>>,
     link: Arc<GateLink>,
+    _place: Place,
     /// Requests under way; those beyond wait in the connection.
     outstanding: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -54,7 +57,7 @@ struct Line<C> {
 
 impl<C: Centre> Connection<C> {
     /// Serves until the other end closes, misbehaves or falls silent, or until cancelled; then finishes what was begun.
-    pub(super) async fn run(self, stream: TlsStream<TcpStream>, cancel: CancellationToken) {
+    pub(super) async fn run(self, stream: TlsStream<TcpStream>, place: Place, cancel: CancellationToken) {
         let names = stream
             .get_ref()
             .1
@@ -62,13 +65,12 @@ impl<C: Centre> Connection<C> {
             .and_then(<[_]>::first)
             .map(names_of);
         let names = names.unwrap_or_default();
-        let Ok(nas) = self.hall.centre.nas_by_certificate(&names).await.map_err(failed) else {
-            // The gate comes again.
+        let Some(Some(nas)) = cancel.run_until_cancelled(self.whose(&names)).await else {
             return;
         };
-        let Some(nas) = nas else {
-            self.counts.no_gate.fetch_add(1, Ordering::Relaxed);
-            return refused(self.from, &"no gate's record names its certificate");
+        let Some(place) = place.of_a_gate() else {
+            self.counts.too_many.fetch_add(1, Ordering::Relaxed);
+            return refused(self.from, &"too many connections of gates");
         };
         tracing::info!(nas.id = %nas.id, version = ?self.version, "a gate is connected by RadSec");
         let (reading, writing) = tokio::io::split(stream);
@@ -85,6 +87,7 @@ impl<C: Centre> Connection<C> {
             names,
             outbox,
             link: Arc::clone(&link),
+            _place: place,
             tasks: TaskTracker::new(),
             hang_up: cancel.child_token(),
         });
@@ -108,6 +111,24 @@ impl<C: Centre> Connection<C> {
         tracing::info!(nas.id = %nas.id, %why, "a gate's RadSec connection ended");
         drop((gate, link));
         _ = write.await;
+    }
+}
+
+impl<C: Centre> Connection<C> {
+    /// The gate with such a certificate; `None` if there is none, or that is not to be learnt now.
+    async fn whose(&self, names: &[CertificateName]) -> Option<Arc<NasEntry>> {
+        let known = timeout(self.limits.handshake, self.hall.centre.nas_by_certificate(names));
+        match known.await {
+            Ok(Ok(Some(nas))) => return Some(nas),
+            Ok(Ok(None)) => {
+                self.counts.no_gate.fetch_add(1, Ordering::Relaxed);
+                refused(self.from, &"no gate's record names its certificate");
+            }
+            // The gate comes again.
+            Ok(Err(error)) => _ = failed(error),
+            Err(_) => refused(self.from, &"it takes too long to learn which gate it is"),
+        }
+        None
     }
 }
 

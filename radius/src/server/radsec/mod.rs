@@ -1,20 +1,21 @@
 //! The port for RADIUS over TLS: who may connect, and how many.
 //!
 //! Nobody gets past the handshake without a certificate of a trusted authority, nor past the next moment without one that a gate's
-//! record names. All that strangers can take are places for handshakes: few from one address, each for a few seconds.
+//! record names. All that strangers can take are places for handshakes: few from one source, each for a few seconds, and none that a gate
+//! has which is connected.
 
 mod connection;
+mod places;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kavadam_sockets::Lasting;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,10 +24,10 @@ use super::accounting::AccountingDoor;
 use super::authentication::AuthenticationDoor;
 use super::{Centre, Counts};
 use crate::clock;
-use crate::listener::lock;
 use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, UNACKNOWLEDGED, Versions};
 use crate::wire::Code;
 use connection::Connection;
+use places::{Place, Places};
 
 /// After so long without a packet the system asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
@@ -51,9 +52,11 @@ pub struct RadsecConfig {
 /// Bounds on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct RadsecLimits {
-    /// Connections at once, handshakes included. Further ones are closed at once.
+    /// Connections of gates at once. Further ones are closed once it is known whose they are.
     pub connections: usize,
-    /// Of these, from one address.
+    /// Handshakes at once. Further ones are closed before they begin.
+    pub handshakes: usize,
+    /// Both together, from one IPv4 address or one IPv6 prefix of 64 bits.
     pub per_source: usize,
     /// Requests of one connection under way at once. Further ones wait in the connection.
     pub outstanding: usize,
@@ -71,6 +74,7 @@ impl Default for RadsecLimits {
     fn default() -> Self {
         Self {
             connections: 8192,
+            handshakes: 1024,
             per_source: 64,
             outstanding: 256,
             handshake: Duration::from_secs(10),
@@ -95,7 +99,7 @@ pub enum RadsecError {
 /// Counters since the start.
 #[derive(Debug, Default)]
 pub struct RadsecCounts {
-    /// Connections closed because there were too many, in all or from one address.
+    /// Connections closed because there were too many: of gates, at their handshakes, or from one source.
     pub too_many: AtomicU64,
     /// Handshakes that failed or took too long: no certificate, one of another authority, expired, revoked, TLS 1.2.
     pub no_handshake: AtomicU64,
@@ -188,11 +192,7 @@ impl Radsec {
             versions,
             limits,
             counts: Arc::default(),
-            places: Arc::new(Places {
-                all: Arc::new(Semaphore::new(limits.connections)),
-                per_source: limits.per_source,
-                by_source: Mutex::default(),
-            }),
+            places: Places::new(&limits),
         })
     }
 
@@ -231,7 +231,7 @@ impl Radsec {
                     continue;
                 }
             };
-            let Some(place) = self.places.take(from.ip().to_canonical()) else {
+            let Some(place) = self.places.take(from.ip()) else {
                 self.counts.too_many.fetch_add(1, Ordering::Relaxed);
                 refused(from, &"too many connections");
                 continue;
@@ -241,10 +241,10 @@ impl Radsec {
                 versions: self.versions,
                 limits: self.limits,
                 counts: Arc::clone(&self.counts),
+                place,
             };
             let (hall, cancel) = (Arc::clone(hall), cancel.clone());
             tasks.spawn(async move {
-                let _place = place;
                 guest.welcome(stream, from, hall, cancel).await;
             });
         }
@@ -257,6 +257,7 @@ struct Guest {
     versions: Versions,
     limits: RadsecLimits,
     counts: Arc<RadsecCounts>,
+    place: Place,
 }
 
 impl Guest {
@@ -293,7 +294,7 @@ impl Guest {
             limits: self.limits,
             counts: self.counts,
         };
-        connection.run(stream, cancel).await;
+        connection.run(stream, self.place, cancel).await;
     }
 
     fn no_handshake(&self, from: SocketAddr, why: &impl std::fmt::Display) {
@@ -308,72 +309,5 @@ fn refused(from: SocketAddr, why: &impl std::fmt::Display) {
     let sec = clock::now().as_secs();
     if LOGGED_IN_SEC.swap(sec, Ordering::Relaxed) != sec {
         tracing::warn!(%from, %why, "refused a RadSec connection");
-    }
-}
-
-/// Places for connections.
-struct Places {
-    all: Arc<Semaphore>,
-    per_source: usize,
-    by_source: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One of them, free again when dropped.
-struct Place {
-    places: Arc<Places>,
-    source: IpAddr,
-    _one: OwnedSemaphorePermit,
-}
-
-impl Places {
-    fn take(self: &Arc<Self>, source: IpAddr) -> Option<Place> {
-        let one = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let mut by_source = lock(&self.by_source);
-        let taken = by_source.entry(source).or_default();
-        if *taken >= self.per_source {
-            return None;
-        }
-        *taken += 1;
-        Some(Place {
-            places: Arc::clone(self),
-            source,
-            _one: one,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_source = lock(&self.places.by_source);
-        if let Some(taken) = by_source.get_mut(&self.source) {
-            *taken -= 1;
-            if *taken == 0 {
-                by_source.remove(&self.source);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_few_for_one_source_and_come_back() {
-        let places = Arc::new(Places {
-            all: Arc::new(Semaphore::new(3)),
-            per_source: 2,
-            by_source: Mutex::default(),
-        });
-        let [one, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        let first = places.take(one).unwrap();
-        let _second = places.take(one).unwrap();
-        assert!(places.take(one).is_none(), "two of one source");
-        let _third = places.take(other).unwrap();
-        assert!(places.take(other).is_none(), "three in all");
-        drop(first);
-        let again = places.take(one);
-        assert!(again.is_some());
-        assert_eq!(lock(&places.by_source).len(), 2);
     }
 }
