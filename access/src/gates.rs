@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use kavadam_domain::{CertificateName, NasId};
 use kavadam_store::NasRow;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::api::{Candidates, Destination, NasEntry, NasProof, OldSecret, Order};
 use crate::{Access, AccessError};
@@ -18,6 +19,10 @@ use crate::{Access, AccessError};
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// After so long they are read again while requests go on with what is known.
 const FRESH_FOR: Duration = Duration::from_millis(2500);
+/// So long whoever asks waits for a reading: a request of a gate waits for a decision besides, and is sent again after some seconds.
+const READ_WITHIN: Duration = Duration::from_secs(2);
+/// So long what was read last serves while it cannot be read again. A database that is away for a moment silences nobody.
+const OUTLASTS: Duration = Duration::from_mins(1);
 
 /// The gates as last read.
 #[derive(Default)]
@@ -33,9 +38,22 @@ pub struct Remembered {
 #[derive(Clone, Default)]
 struct Last {
     read_at: Option<Instant>,
+    /// When it could not be read again, if that was tried since.
+    failed_at: Option<Instant>,
     /// How many changes this process had made before.
     changes: u64,
     table: Arc<Table>,
+}
+
+/// What may be done with what was read last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// It is as good as new, or as new as can be had just now.
+    Good,
+    /// It serves, and it is time to read anew.
+    Old,
+    /// None, unless nothing newer can be had.
+    Doubtful,
 }
 
 #[derive(Default)]
@@ -132,7 +150,7 @@ impl Access {
     #[must_use]
     pub fn is_stranger(&self, source: IpAddr) -> bool {
         let last = self.0.gates.last.read().unwrap_or_else(PoisonError::into_inner);
-        self.age_of(&last).is_some_and(|age| age < FRESH_FOR) && last.table.at(source).all().is_empty()
+        self.worth_of(&last) == Worth::Good && last.table.at(source).all().is_empty()
     }
 
     /// The gate an order is for, if that is the gate to be reached there: another may have its old address by now, and must not hear of
@@ -177,32 +195,61 @@ impl Access {
 
     async fn gates(&self) -> Result<Arc<Table>, AccessError> {
         let last = self.last_gates();
-        match self.age_of(&last) {
-            Some(age) if age < FRESH_FOR => return Ok(last.table),
-            Some(age) if age < REMEMBERED_FOR => {
-                if let Ok(reading) = Arc::clone(&self.0.gates.reading).try_lock_owned() {
-                    let access = self.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = access.read_gates().await {
-                            tracing::warn!(%error, "cannot read the gates again");
-                        }
-                        drop(reading);
-                    });
-                }
-                return Ok(last.table);
+        match self.worth_of(&last) {
+            Worth::Good => Ok(last.table),
+            Worth::Old => {
+                self.read_gates_beside();
+                Ok(last.table)
             }
-            Some(_) | None => {}
+            Worth::Doubtful => Box::pin(self.read_gates_in_turn(last)).await,
         }
-        Box::pin(self.read_gates_in_turn()).await
     }
 
-    /// One reads for all that ask meanwhile.
-    async fn read_gates_in_turn(&self) -> Result<Arc<Table>, AccessError> {
-        let _reading = self.0.gates.reading.lock().await;
+    /// Unless somebody reads them already.
+    fn read_gates_beside(&self) {
+        let Ok(reading) = Arc::clone(&self.0.gates.reading).try_lock_owned() else {
+            return;
+        };
+        let (access, last) = (self.clone(), self.last_gates());
+        tokio::spawn(async move {
+            let read = timeout(READ_WITHIN, access.read_gates()).await;
+            if let Err(error) = read.unwrap_or(Err(AccessError::Late)) {
+                access.note_failure(&last, &error);
+            }
+            drop(reading);
+        });
+    }
+
+    /// One reads for all that ask meanwhile. If that fails, those that were known a moment ago are the gates still.
+    async fn read_gates_in_turn(&self, before: Last) -> Result<Arc<Table>, AccessError> {
+        let read = async {
+            let _reading = self.0.gates.reading.lock().await;
+            let last = self.last_gates();
+            match self.worth_of(&last) {
+                Worth::Good | Worth::Old => Ok(last.table),
+                Worth::Doubtful => self.read_gates().await,
+            }
+        };
+        // The first reading may take its time: without it nobody is known at all.
+        let read = match before.read_at {
+            Some(_) => timeout(READ_WITHIN, read).await.unwrap_or(Err(AccessError::Late)),
+            None => read.await,
+        };
+        let Err(error) = read else { return read };
+        self.note_failure(&before, &error);
         let last = self.last_gates();
-        match self.age_of(&last) {
-            Some(age) if age < REMEMBERED_FOR => Ok(last.table),
-            Some(_) | None => self.read_gates().await,
+        match self.worth_of(&last) {
+            Worth::Good | Worth::Old => Ok(last.table),
+            Worth::Doubtful => Err(error),
+        }
+    }
+
+    /// Unless somebody has read them, or noted a failure, since `before`.
+    fn note_failure(&self, before: &Last, error: &AccessError) {
+        let mut last = self.0.gates.last.write().unwrap_or_else(PoisonError::into_inner);
+        if (last.read_at, last.failed_at) == (before.read_at, before.failed_at) {
+            last.failed_at = Some(Instant::now());
+            tracing::warn!(%error, "cannot read the gates again");
         }
     }
 
@@ -216,6 +263,7 @@ impl Access {
         let table = Arc::new(Table::new(rows, &before, |row| self.open_gate(row))?);
         *self.0.gates.last.write().unwrap_or_else(PoisonError::into_inner) = Last {
             read_at,
+            failed_at: None,
             changes,
             table: Arc::clone(&table),
         };
@@ -230,6 +278,20 @@ impl Access {
     fn age_of(&self, last: &Last) -> Option<Duration> {
         let is_current = last.changes == self.0.gates.changes.load(Ordering::SeqCst);
         last.read_at.filter(|_| is_current).map(|at| at.elapsed())
+    }
+
+    fn worth_of(&self, last: &Last) -> Worth {
+        let Some(age) = self.age_of(last) else {
+            return Worth::Doubtful;
+        };
+        let failed = last.failed_at.map(|at| at.elapsed());
+        match failed {
+            _ if age < FRESH_FOR => Worth::Good,
+            Some(since) if age < OUTLASTS && since < FRESH_FOR => Worth::Good,
+            Some(_) if age < OUTLASTS => Worth::Old,
+            _ if age < REMEMBERED_FOR => Worth::Old,
+            _ => Worth::Doubtful,
+        }
     }
 
     fn open_gate(&self, row: &NasRow) -> Result<NasEntry, AccessError> {

@@ -92,12 +92,18 @@ pub enum AccessError {
     /// The work was broken off.
     #[error("the work was broken off before it was done")]
     Lost,
+    /// The database was not waited for any longer.
+    #[error("the database does not answer in time")]
+    Late,
 }
 
 impl AccessError {
     /// Whether the database did not answer in time.
     fn is_timeout(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_timeout())
+        match self {
+            Self::Store(error) => error.is_timeout(),
+            error => matches!(error, Self::Late),
+        }
     }
 }
 

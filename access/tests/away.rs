@@ -101,3 +101,40 @@ async fn a_person_whom_somebody_never_lets_go_keeps_no_other_from_an_answer() {
     drop(forgotten);
     assert!(asked(&access, &lab, vec![report(&lab, "s1", 1000)]).await[0].is_ok());
 }
+
+#[tokio::test]
+async fn gates_that_were_known_a_moment_ago_are_known_while_the_database_is_away() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let relay = Relay::to(&lab.url).await;
+    let store = Store::open(&relay.url(&lab.url)).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let [gate, stranger] = ["127.0.0.1", "192.0.2.1"].map(|text| text.parse().unwrap());
+    assert_eq!(access.gates_at(gate).await.unwrap().all().len(), 1);
+    relay.stop();
+    // Until nobody is believed without another look.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let asked = tokio::time::Instant::now();
+    let crowd = (0..100).map(|_| {
+        let access = access.clone();
+        tokio::spawn(async move { access.gates_at(gate).await.unwrap().all().len() })
+    });
+    for one in crowd.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), 1);
+    }
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    let asked = tokio::time::Instant::now();
+    assert_eq!(access.gates_at(gate).await.unwrap().all().len(), 1);
+    assert!(access.is_stranger(stranger) && !access.is_stranger(gate));
+    assert!(
+        asked.elapsed() < Duration::from_millis(100),
+        "nobody waits a second time"
+    );
+    relay.go();
+    lab.access.end_nas("gate-1", "test", lab.now).await.unwrap();
+    let is_gone = async {
+        while !access.gates_at(gate).await.unwrap().all().is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON, is_gone).await.expect("it is known for ever");
+}
