@@ -13,6 +13,15 @@ use kavadam_store::{OrderKind, SessionRow, Tx};
 
 use crate::AccessError;
 
+/// Between orders to end a session that its gate reports and does not know, doubled each time up to the longest. The first is sent at once: the
+/// report may come from another access point than the one that was asked.
+const FIRST_WAIT: Duration = Duration::from_secs(8);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// What an administrator is told of such a session.
+const REPORTED_AND_UNKNOWN: &str = "the gate reports it, and says to orders that it has no such session (Error-Cause 503): choose its vendor's \
+                                    profile, or let orders go to what holds the session (--coa-host)";
+
 /// How far a gate's clock may be from ours where the order of a grant and an end matters.
 const CLOCKS_WITHIN: Duration = Duration::from_mins(1);
 
@@ -37,6 +46,25 @@ pub async fn end_session(tx: &mut Tx, session: &mut SessionRow, cause: u32, at: 
 /// Takes a silent session for ended. An end that was ordered of its gate is kept, and ordered again should the session be alive.
 pub async fn presume_ended(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<(), AccessError> {
     presume_ended_by(tx, session, terminate_cause::LOST_SERVICE, now).await
+}
+
+/// Takes a session for ended that its gate says it does not have. How often it said so is kept with an end that was ordered.
+pub async fn presume_gone(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<(), AccessError> {
+    let times = session.order_attempts.saturating_add(1);
+    presume_ended(tx, session, now).await?;
+    if session.order_action.is_some() {
+        session.order_attempts = times;
+        tx.save_session(session).await?;
+    }
+    Ok(())
+}
+
+/// Before it is asked again, of which the gate said so often that it does not have it.
+fn wait_after(times: u32) -> Duration {
+    match times.checked_sub(2) {
+        None => Duration::ZERO,
+        Some(more) => FIRST_WAIT.saturating_mul(1 << more.min(10)).min(LONGEST_WAIT),
+    }
 }
 
 /// Takes a live session for ended, for that cause.
@@ -71,7 +99,8 @@ pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Re
     session.terminate_cause = None;
     session.heard_at = now;
     if session.order_action.is_some() {
-        session.order_next_at = Some(now);
+        session.order_next_at = Some(now + wait_after(session.order_attempts));
+        session.trouble = (session.order_attempts > 0).then(|| REPORTED_AND_UNKNOWN.to_owned());
     }
     if let Some(lease) = session.lease_id {
         tx.reopen_lease(lease).await?;

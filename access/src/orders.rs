@@ -10,7 +10,7 @@ use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::admit::{Asking, admit};
 use crate::api::{Destination, Order, OrderAction, OrderAnswer};
-use crate::ending::{end_session, presume_ended};
+use crate::ending::{end_session, presume_gone};
 use crate::{Access, AccessError};
 
 /// Orders of one gate looked at in one go.
@@ -192,7 +192,7 @@ impl Access {
         } else if session.state == SessionState::Ended {
             Ok(())
         } else {
-            presume_ended(tx, session, now).await
+            presume_gone(tx, session, now).await
         }
     }
 
