@@ -51,6 +51,8 @@ pub enum DropReason {
     Unnamed,
     /// More Proxy-State than an answer has room for.
     ProxyState,
+    /// Over TLS: so large that there is no room for what is added to it here.
+    NoRoom,
     /// A copy of a request that is being worked on.
     InProgress,
     /// More requests of one gate at once than are worked on.
@@ -65,7 +67,7 @@ const REASONS: usize = DropReason::ALL.len();
 
 impl DropReason {
     /// Every reason, in the order they are counted in.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::UnknownSource,
         Self::Truncated,
         Self::Length,
@@ -78,6 +80,7 @@ impl DropReason {
         Self::UnsignedProxyState,
         Self::Unnamed,
         Self::ProxyState,
+        Self::NoRoom,
         Self::InProgress,
         Self::Busy,
         Self::Unusable,
@@ -100,6 +103,7 @@ impl DropReason {
             Self::UnsignedProxyState => "proxy_state_without_message_authenticator",
             Self::Unnamed => "no_nas_identifier",
             Self::ProxyState => "too_much_proxy_state",
+            Self::NoRoom => "no_room",
             Self::InProgress => "in_progress",
             Self::Busy => "busy",
             Self::Unusable => "unusable",
@@ -148,6 +152,7 @@ impl From<Malformed> for DropReason {
         match malformed {
             Malformed::Truncated => Self::Truncated,
             Malformed::Length => Self::Length,
+            Malformed::NoRoom => Self::NoRoom,
             Malformed::Code(_) => Self::UnknownCode,
             Malformed::Attributes | Malformed::MessageAuthenticator => Self::Attributes,
         }

@@ -21,6 +21,9 @@ pub enum Malformed {
     /// Length below 20 or above 4096.
     #[error("length out of range")]
     Length,
+    /// No packet is at fault, but there is no room for what its other form adds.
+    #[error("no room for what its other form adds")]
+    NoRoom,
     /// A code we do not speak.
     #[error("unknown code {0}")]
     Code(u8),

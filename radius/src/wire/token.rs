@@ -27,7 +27,7 @@ pub fn token_of(packet: &[u8]) -> Option<u32> {
 /// over another connection is known for a copy.
 ///
 /// # Errors
-/// [`Malformed`]; also if it grows past 4096 octets by what the other form adds, at most 33.
+/// [`Malformed`]; [`Malformed::NoRoom`] if it grows past 4096 octets by what the other form adds, at most 33.
 pub fn request_of_token(packet: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (code, token) = head(packet)?;
     if !code.is_request() {
@@ -127,7 +127,7 @@ pub fn with_token(plain: &[u8], token: u32) -> Result<Vec<u8>, Malformed> {
 /// secret that everybody knows it proves nothing, and TLS has proven the sender.
 ///
 /// # Errors
-/// [`Malformed`]; also if it grows past 4096 octets.
+/// [`Malformed`]; [`Malformed::NoRoom`] if it grows past 4096 octets.
 pub fn with_message_authenticator(plain: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (code, _) = head(plain)?;
     let body = plain.get(HEADER_OCTETS..).unwrap_or_default();
@@ -174,9 +174,9 @@ fn push(packet: &mut Vec<u8>, kind: u8, value: &[u8]) {
 /// Writes the length.
 fn finish(packet: &mut [u8]) -> Result<(), Malformed> {
     if packet.len() > MAX_PACKET_OCTETS {
-        return Err(Malformed::Length);
+        return Err(Malformed::NoRoom);
     }
-    let length = u16::try_from(packet.len()).map_err(|_| Malformed::Length)?;
+    let length = u16::try_from(packet.len()).map_err(|_| Malformed::NoRoom)?;
     if let Some(place) = packet.get_mut(2..4) {
         place.copy_from_slice(&length.to_be_bytes());
     }
@@ -287,6 +287,20 @@ mod tests {
         let signed = Packet::parse(&with_message_authenticator(&bare).unwrap()).unwrap();
         assert_eq!(signed.verify_request(RADSEC_SECRET, true), Ok(()));
         assert_eq!((signed.identifier(), signed.authenticator()), (4, &[5; 16]));
+    }
+
+    #[test]
+    fn a_request_whose_other_form_has_no_room_is_no_broken_one() {
+        let mut draft = Draft::request(Code::AccessRequest, [5; 16]);
+        draft.without_message_authenticator();
+        for _ in 0..16 {
+            draft.octets(attr::PROXY_STATE, &[1; 252]);
+        }
+        let plain = draft.seal_request(1, RADSEC_SECRET).unwrap();
+        assert_eq!(plain.len(), MAX_PACKET_OCTETS - 12);
+        assert_eq!(with_message_authenticator(&plain), Err(Malformed::NoRoom));
+        let packet = with_token(&plain, 7).unwrap();
+        assert_eq!(request_of_token(&packet), Err(Malformed::NoRoom));
     }
 
     #[test]

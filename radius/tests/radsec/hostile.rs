@@ -6,6 +6,7 @@ use std::time::Duration;
 use kavadam_domain::NasId;
 use kavadam_radius::server::{DropReason, RadsecLimits};
 use kavadam_radius::tls::Versions;
+use kavadam_radius::wire::token::with_token;
 use kavadam_radius::wire::{Code, Draft, RADSEC_SECRET, attr};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -54,6 +55,28 @@ async fn a_forged_or_broken_packet_ends_the_connection() {
         2,
         "as of the gate whose certificate it was"
     );
+}
+
+#[tokio::test]
+async fn a_request_too_large_for_what_is_added_here_is_passed_over() {
+    let scene = Scene::new();
+    let mut draft = Draft::request(Code::AccessRequest, [5; 16]);
+    draft.without_message_authenticator();
+    for _ in 0..16 {
+        draft.octets(attr::PROXY_STATE, &[1; 252]);
+    }
+    let large = draft.seal_request(1, RADSEC_SECRET).unwrap();
+    for protocol in [None, Some("radius/1.1")] {
+        let (large, status) = match protocol {
+            None => (large.clone(), status(2)),
+            Some(_) => (with_token(&large, 1).unwrap(), with_token(&status(2), 2).unwrap()),
+        };
+        let mut call = scene.call(protocol).await;
+        call.send(&large).await;
+        assert!(call.ask(&status).await.is_some(), "{protocol:?}");
+    }
+    until(|| scene.counts.dropped(DropReason::NoRoom) == 2).await;
+    assert_eq!(scene.radsec.broken.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
