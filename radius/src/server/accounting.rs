@@ -9,7 +9,7 @@ use kavadam_domain::{NasId, Timestamp};
 
 use super::authentication::failed;
 use super::counts::{RequestKind, Unanswered};
-use super::intake::{Intake, Port, Taken};
+use super::intake::{Intake, Origin, Port, Taken};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
@@ -36,10 +36,11 @@ impl<C: Centre> AccountingDoor<C> {
         &self,
         gates: &Candidates,
         datagram: &[u8],
-        from: SocketAddr,
+        origin: impl Into<Origin>,
     ) -> Result<Arc<[u8]>, Unanswered> {
+        let origin = origin.into();
         let (now, arrived) = (clock::now(), Instant::now());
-        let (packet, sender, job) = match self.intake.take(datagram, from, gates, arrived, now) {
+        let (packet, sender, job) = match self.intake.take(datagram, origin.copies_from, gates, arrived, now) {
             Taken::Drop(reason) => return Err(Unanswered::of(gates, reason)),
             Taken::Replay(reply) => {
                 self.counts.add_replayed(gates);
@@ -48,7 +49,7 @@ impl<C: Centre> AccountingDoor<C> {
             Taken::Work(packet, sender, job) => (packet, sender, job),
         };
         let nas = sender.nas().id;
-        let reply = self.answer_new(&packet, &sender, from, (now, arrived)).await;
+        let reply = self.answer_new(&packet, &sender, origin.seen_at, (now, arrived)).await;
         let reply = reply.map_err(|reason| Unanswered { nas: Some(nas), reason })?;
         Ok(job.answered(reply))
     }

@@ -9,7 +9,7 @@ use kavadam_access::api::{self, AuthorizeRequest, Candidates, Decision, NasEntry
 use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 
 use super::counts::{Answer, GateCounts, Outcome, RequestKind, Unanswered};
-use super::intake::{Intake, Port, Taken};
+use super::intake::{Intake, Origin, Port, Taken};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::device::mac_of;
@@ -40,10 +40,11 @@ impl<C: Centre> AuthenticationDoor<C> {
         &self,
         gates: &Candidates,
         datagram: &[u8],
-        from: SocketAddr,
+        origin: impl Into<Origin>,
     ) -> Result<Arc<[u8]>, Unanswered> {
+        let origin = origin.into();
         let (now, arrived) = (clock::now(), Instant::now());
-        let (packet, sender, job) = match self.intake.take(datagram, from, gates, arrived, now) {
+        let (packet, sender, job) = match self.intake.take(datagram, origin.copies_from, gates, arrived, now) {
             Taken::Drop(reason) => return Err(Unanswered::of(gates, reason)),
             Taken::Replay(reply) => {
                 self.counts.add_replayed(gates);
@@ -52,7 +53,7 @@ impl<C: Centre> AuthenticationDoor<C> {
             Taken::Work(packet, sender, job) => (packet, sender, job),
         };
         let nas = sender.nas().id;
-        let reply = self.answer_new(&packet, &sender, from, (now, arrived)).await;
+        let reply = self.answer_new(&packet, &sender, origin.seen_at, (now, arrived)).await;
         let reply = reply.map_err(|reason| Unanswered { nas: Some(nas), reason })?;
         Ok(job.answered(reply))
     }

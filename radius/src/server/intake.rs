@@ -1,7 +1,7 @@
 //! From a datagram to work to do. No IO and no clock: who sent it and when come in as values.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,35 @@ const OF_ALL_OCTETS: usize = 16 << 20;
 pub(super) enum Port {
     Authentication,
     Accounting,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// The gate is there.
+    pub(super) seen_at: SocketAddr,
+    /// Only what comes from the same can be a copy.
+    pub(super) copies_from: SocketAddr,
+}
+
+impl From<SocketAddr> for Origin {
+    /// Of a datagram: identifiers are told apart for each socket of the gate.
+    fn from(socket: SocketAddr) -> Self {
+        Self {
+            seen_at: socket,
+            copies_from: socket,
+        }
+    }
+}
+
+impl Origin {
+    /// A gate that lost a connection sends what was not answered over the next, by another way to the internet perhaps.
+    pub(super) const fn of_a_connection(from: IpAddr) -> Self {
+        Self {
+            seen_at: SocketAddr::new(from, 0),
+            copies_from: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        }
+    }
 }
 
 /// What to do.
@@ -148,8 +177,6 @@ impl Port {
 
 #[cfg(test)]
 mod memory {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     #[test]

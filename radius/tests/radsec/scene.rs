@@ -18,7 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -272,15 +272,26 @@ pub struct Call(pub TlsStream<TcpStream>);
 impl Call {
     /// With TLS 1.3.
     pub async fn new(at: SocketAddr, files: &TlsFiles, protocol: Option<&str>) -> std::io::Result<Self> {
+        Self::over(TcpStream::connect(at).await?, files, protocol).await
+    }
+
+    /// The same from another address of the loopback's.
+    pub async fn from(source: &str, at: SocketAddr, files: &TlsFiles, protocol: Option<&str>) -> std::io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source.parse().unwrap(), 0))?;
+        Self::over(socket.connect(at).await?, files, protocol).await
+    }
+
+    async fn over(stream: TcpStream, files: &TlsFiles, protocol: Option<&str>) -> std::io::Result<Self> {
         let own = (
             chain(&files.certificate),
             PrivateKeyDer::from_pem_file(&files.key).unwrap(),
         );
-        Self::open(at, files, Some(own), &rustls::version::TLS13, protocol).await
+        Self::open(stream, files, Some(own), &rustls::version::TLS13, protocol).await
     }
 
     pub async fn open(
-        at: SocketAddr,
+        stream: TcpStream,
         files: &TlsFiles,
         own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
         version: &'static SupportedProtocolVersion,
@@ -298,7 +309,6 @@ impl Call {
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols = protocol.map(|name| name.as_bytes().to_vec()).into_iter().collect();
-        let stream = TcpStream::connect(at).await?;
         let name = "centre.example.org".try_into().unwrap();
         Ok(Self(TlsConnector::from(Arc::new(config)).connect(name, stream).await?))
     }

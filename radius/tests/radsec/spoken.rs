@@ -138,7 +138,9 @@ async fn a_copy_over_another_connection_gets_the_first_answer_and_is_decided_onc
         };
         let mut first = scene.call(protocol).await;
         first.send(&question).await;
-        let mut second = scene.call(protocol).await;
+        // By its other uplink.
+        let second = Call::from("127.0.0.2", scene.at, &scene.gate_files, protocol).await;
+        let mut second = second.unwrap();
         second.send(&question).await;
         drop(first);
         let answer = second.hear().await.unwrap();

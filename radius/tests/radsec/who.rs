@@ -8,6 +8,7 @@ use rcgen::SanType;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
 
 use crate::certificates::Authority;
 use crate::scene::{Call, SOON, Scene, chain, status, until};
@@ -72,7 +73,8 @@ async fn strangers_are_refused_each_for_its_reason() {
 #[tokio::test]
 async fn without_a_certificate_or_with_tls_1_2_alone_there_is_no_handshake() {
     let scene = Scene::new();
-    let bare = Call::open(scene.at, &scene.gate_files, None, &rustls::version::TLS13, None).await;
+    let stream = async || TcpStream::connect(scene.at).await.unwrap();
+    let bare = Call::open(stream().await, &scene.gate_files, None, &rustls::version::TLS13, None).await;
     if let Ok(mut call) = bare {
         // With TLS 1.3 a client learns of it only when it reads.
         assert!(call.hear().await.is_none());
@@ -81,7 +83,7 @@ async fn without_a_certificate_or_with_tls_1_2_alone_there_is_no_handshake() {
         let key = PrivateKeyDer::from_pem_file(&scene.gate_files.key).unwrap();
         Some((chain(&scene.gate_files.certificate), key))
     };
-    let old = Call::open(scene.at, &scene.gate_files, own(), &rustls::version::TLS12, None).await;
+    let old = Call::open(stream().await, &scene.gate_files, own(), &rustls::version::TLS12, None).await;
     assert!(old.is_err(), "TLS 1.3 is the least");
     until(|| scene.radsec.no_handshake.load(Ordering::Relaxed) == 2).await;
 }

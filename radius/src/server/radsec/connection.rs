@@ -20,6 +20,7 @@ use super::places::Place;
 use super::{Hall, RadsecCounts, RadsecLimits, refused};
 use crate::server::authentication::failed;
 use crate::server::counts::Unanswered;
+use crate::server::intake::Origin;
 use crate::server::{Centre, DropReason};
 use crate::tls::names::names_of;
 use crate::tls::pipe::{End, Inbox, write_all};
@@ -240,18 +241,18 @@ impl<C: Centre> Line<C> {
         }
     }
 
-    /// The same doors as over UDP. A copy that comes over another connection, since the gate lost the one before, is known for one: its
-    /// source is the gate's address without a port.
+    /// The same doors as over UDP. A copy that comes over another connection, since the gate lost the one before, is known for one, from
+    /// wherever it comes.
     async fn decide(&self, is_accounting: bool, datagram: &[u8]) -> Result<Arc<[u8]>, Unanswered> {
         let hall = &self.connection.hall;
-        let from = SocketAddr::new(self.connection.from.ip(), 0);
+        let origin = Origin::of_a_connection(self.connection.from.ip());
         let mut waits = 0;
         loop {
             let gate = self.gate().await?;
             let answered = if is_accounting {
-                hall.acct.work_for(&gate, datagram, from).await
+                hall.acct.work_for(&gate, datagram, origin).await
             } else {
-                hall.auth.work_for(&gate, datagram, from).await
+                hall.auth.work_for(&gate, datagram, origin).await
             };
             match answered {
                 Err(Unanswered {
