@@ -21,8 +21,9 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 const OF_A_GATE: Bounds = Bounds {
     lifetime: REMEMBERED,
     octets: 12 << 20,
-    // A controller with 32 ports and every identifier of each in use.
-    under_way: 8192,
+    // A quarter of what a port works on. Answers take milliseconds, so that a controller which has every identifier of 32 ports in use gets as
+    // many thousands a second; if they take longer, it keeps no other gate waiting, and what is dropped comes again.
+    under_way: 1024,
 };
 /// Of all gates together: 90,000 common answers, all of the last 18 seconds when 300,000 sessions come back within a minute.
 const OF_ALL_OCTETS: usize = 16 << 20;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lab::{Lab, Paper, SECRET, interim, login};
+use crate::lab::{Lab, Mood, Paper, SECRET, interim, login};
 use kavadam_access::api::{Candidates, NasEntry, NasProof, OldSecret};
 use kavadam_domain::{NasId, SiteId, Timestamp};
 use kavadam_radius::server::{DropReason, RadiusServer, ServerConfig};
@@ -251,4 +251,31 @@ async fn gates_are_served_over_ipv6_and_over_ipv4_at_one_socket() {
     }
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_whose_requests_hang_keeps_no_other_from_its_answer() {
+    let lab = Lab::new().await;
+    stand(&lab, [gate(1, "gate-1", SECRET), gate(2, "gate-2", NEXT)]);
+    let slow = Mood::Slow(Duration::from_secs(20));
+    lab.centre.moods.lock().unwrap().extend(std::iter::repeat_n(slow, 1024));
+    let mut sent = 0;
+    for socket in 0..20_u32 {
+        let controller = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for number in 0..256 {
+            let request = report(socket << 8 | number, SECRET);
+            controller.send_to(&request, lab.acct).await.unwrap();
+            sent += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let dropped = async {
+        while lab.counts.dropped(DropReason::Busy) < sent - 1024 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), dropped)
+        .await
+        .expect("each beyond its share is dropped");
+    assert!(lab.ask(lab.acct, &report(1, NEXT)).await.is_some());
 }

@@ -1,5 +1,6 @@
 //! More than is worked on at once: what waits for it, and what does not.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use kavadam_domain::NasId;
@@ -90,6 +91,26 @@ async fn a_crowd_of_reports_keeps_no_login_of_another_gate_waiting_nor_the_other
         let mut call = scene.call(None).await;
         assert!(call.ask(&other).await.is_some(), "reports: {is_of_reports}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_with_many_connections_keeps_no_other_gate_waiting() {
+    let scene = Scene::new();
+    *scene.centre.takes.lock().unwrap() = NEVER;
+    let greedy = vec![gates(&scene, 1).remove(0); 5];
+    let asked = Cell::new(0_u32);
+    let login_of_its_own = |n| {
+        asked.set(asked.get() + 1);
+        let mut authenticator = [n; 16];
+        authenticator[..4].copy_from_slice(&asked.get().to_be_bytes());
+        login(n, authenticator)
+    };
+    let _calls = full(&scene, &greedy, login_of_its_own).await;
+    until(|| scene.centre.asked.lock().unwrap().len() == 512).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(scene.centre.asked.lock().unwrap().len(), 512, "no more than its share");
+    *scene.centre.takes.lock().unwrap() = Duration::ZERO;
+    assert!(scene.call(None).await.ask(&login(1, [1; 16])).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

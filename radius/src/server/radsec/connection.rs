@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::places::Place;
+use super::turns::Turns;
 use super::{Hall, RadsecCounts, RadsecLimits, refused};
 use crate::server::authentication::failed;
 use crate::server::counts::Unanswered;
@@ -28,7 +29,8 @@ use crate::tls::{GateLink, Version};
 use crate::wire::token::{request_of_token, token_of, with_message_authenticator, with_token};
 use crate::wire::{Code, RADSEC_SECRET};
 
-/// A copy of a request that is under way on another connection of the gate: its answer is waited for, in such steps.
+/// A copy of a request that is under way on another connection of the gate: its answer is waited for, in such steps. So is room among what the
+/// gate has under way everywhere.
 const COPY_WAIT: Duration = Duration::from_millis(100);
 const COPY_WAITS: u32 = 50;
 
@@ -51,6 +53,8 @@ struct Line<C> {
     _place: Place,
     /// Requests under way; those beyond wait in the connection.
     outstanding: Arc<Semaphore>,
+    /// Of the gate, for all its connections.
+    turns: Arc<Turns>,
     tasks: TaskTracker,
     /// To close the connection from within a request.
     hang_up: CancellationToken,
@@ -81,6 +85,7 @@ impl<C: Centre> Connection<C> {
         self.hall.links.add(nas.id, Arc::clone(&link));
         let links = Arc::clone(&self.hall.links);
         let write = write_all(packets, writing, self.limits.packet);
+        let turns = self.hall.under_way.of(nas.id);
         let gate = Arc::new(Line {
             outstanding: Arc::new(Semaphore::new(self.limits.outstanding)),
             connection: self,
@@ -89,6 +94,7 @@ impl<C: Centre> Connection<C> {
             outbox,
             link: Arc::clone(&link),
             _place: place,
+            turns,
             tasks: TaskTracker::new(),
             hang_up: cancel.child_token(),
         });
@@ -183,18 +189,18 @@ impl<C: Centre> Line<C> {
         ControlFlow::Continue(())
     }
 
-    /// Answers a request once there is a place for it, if the other end still is there then.
+    /// Answers a request when it is its turn, if the other end still is there then.
     async fn work(&self, code: Code, packet: &[u8]) {
-        let place = tokio::select! {
+        let turn = tokio::select! {
             biased;
-            place = self.connection.hall.under_way.place_for(code) => place,
+            turn = self.connection.hall.under_way.next(&self.turns, code) => turn,
             () = self.hang_up.cancelled() => return,
             () = self.outbox.closed() => return,
         };
-        // Thousands may wait for a place: what answering takes is made room for only then.
+        // Thousands may wait: what answering takes is made room for only then.
         let answered = Box::pin(self.answer(code == Code::AccountingRequest, packet)).await;
         // Who does not read keeps no other gate waiting.
-        drop(place);
+        drop(turn);
         match answered {
             // A writer that is gone has ended the connection.
             Ok(reply) => _ = self.outbox.send(reply).await,
@@ -256,7 +262,7 @@ impl<C: Centre> Line<C> {
             };
             match answered {
                 Err(Unanswered {
-                    reason: DropReason::InProgress,
+                    reason: DropReason::InProgress | DropReason::Busy,
                     ..
                 }) if waits < COPY_WAITS => waits += 1,
                 answered => return answered,

@@ -6,6 +6,7 @@
 
 mod connection;
 mod places;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,7 +16,6 @@ use std::time::Duration;
 use kavadam_sockets::Lasting;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,14 +25,13 @@ use super::authentication::AuthenticationDoor;
 use super::{Centre, Counts};
 use crate::clock;
 use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, UNACKNOWLEDGED, Versions};
-use crate::wire::Code;
 use connection::Connection;
 use places::{Place, Places};
 
+pub(in crate::server) use turns::UnderWay;
+
 /// After so long without a packet the system asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_mins(1);
-/// Logins of all connections worked on at once, and as many reports. Further ones wait, each counted as its connection's.
-const CONCURRENCY: usize = 1024;
 /// For work under way when told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -149,30 +148,6 @@ pub(super) struct Hall<C> {
     pub(super) counts: Arc<Counts>,
     pub(super) links: Arc<GateLinks>,
     pub(super) under_way: UnderWay,
-}
-
-/// Places for requests of all connections: logins and reports have their own, so that neither keeps the other waiting.
-pub(super) struct UnderWay {
-    logins: Semaphore,
-    reports: Semaphore,
-}
-
-impl UnderWay {
-    pub(super) const fn new() -> Self {
-        Self {
-            logins: Semaphore::const_new(CONCURRENCY),
-            reports: Semaphore::const_new(CONCURRENCY),
-        }
-    }
-
-    /// Waits for one. Status-Server takes none: gates would otherwise give up every connection when the database is slow.
-    async fn place_for(&self, code: Code) -> Option<SemaphorePermit<'_>> {
-        match code {
-            Code::StatusServer => None,
-            Code::AccountingRequest => self.reports.acquire().await.ok(),
-            _ => self.logins.acquire().await.ok(),
-        }
-    }
 }
 
 impl Radsec {
