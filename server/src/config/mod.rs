@@ -138,12 +138,8 @@ impl Config {
     }
 
     fn examine_text(text: &str) -> Result<(Self, Vec<Problem>), Problem> {
-        let broken = |key: &str, error: &toml::de::Error| Problem {
-            key: key.to_owned(),
-            text: error.to_string(),
-        };
-        let given: Table = text.parse().map_err(|error| broken("syntax", &error))?;
-        let example: Table = EXAMPLE.parse().map_err(|error| broken("example", &error))?;
+        let given: Table = text.parse().map_err(|error| broken("syntax", text, &error))?;
+        let example: Table = EXAMPLE.parse().map_err(|error| broken("example", EXAMPLE, &error))?;
         let mut problems = Problems::default();
         let file = sift::sift(&given, &example, &mut problems);
         let config = check::check(file, &mut problems);
@@ -254,6 +250,21 @@ impl Config {
     /// A value cannot be used.
     pub fn gateway_outline(&self) -> anyhow::Result<GatewayConfig> {
         gateway::build(&self.file, Secret::new(b""), Secret::new(b""))
+    }
+}
+
+/// Where a text is broken and how, without a word of it: it may hold the database's password.
+fn broken(key: &str, text: &str, error: &toml::de::Error) -> Problem {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.lines().count() + usize::from(before.is_empty() || before.ends_with('\n'));
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    Problem {
+        key: key.to_owned(),
+        text: format!(
+            "line {line}, column {column}: {}",
+            error.message().trim().replace('\n', " ")
+        ),
     }
 }
 

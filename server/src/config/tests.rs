@@ -61,6 +61,25 @@ fn one_mistake_hides_no_other() {
 }
 
 #[test]
+fn a_broken_line_is_told_by_its_place_and_never_shown() {
+    for (line, place) in [
+        ("url = postgres://kavadam:s3cret@db/kavadam", "line 2, column 7"),
+        ("url = \"postgres://kavadam:s3cret@db/kavadam", "line 2, column "),
+        ("url = 'postgres://kavadam:s3cret@db/kavadam' s3cret", "line 2, column "),
+        ("postgres://kavadam:s3cret@db/kavadam", "line 2, column "),
+        (
+            "url = 'x'\nurl = 'postgres://kavadam:s3cret@db/kavadam'",
+            "line 3, column 1",
+        ),
+        ("url = ['postgres://kavadam:s3cret@db/kavadam']", "database.url"),
+        ("url = 'kavadam:s3cret@db/kavadam'", "database.url"),
+    ] {
+        let found = problems(&format!("[database]\n{line}\n")).join("\n");
+        assert!(found.contains(place) && !found.contains("s3cret"), "{line}: {found}");
+    }
+}
+
+#[test]
 fn a_value_out_of_range_is_told_under_its_own_key() {
     let found = problems("sms.route = 'log-nothing'\ngateway.capture_port = 70000\nrole = 'king'");
     assert_eq!(found.len(), 2, "{found:?}");
