@@ -33,24 +33,44 @@ pub enum KeyError {
 }
 
 impl Sealer {
-    /// The master key of a database, from its file. Where neither has been used yet, the key is made from `fresh` random octets
-    /// if there are any.
+    /// The master key of a database, from its file. Where neither has been used yet, the key is made from `fresh` random octets.
     ///
     /// # Errors
     /// [`KeyError`], the file cannot be used, or the database failed.
-    pub async fn of_database(store: &Store, file: &Path, fresh: Option<[u8; 32]>) -> Result<Self, AccessError> {
+    pub async fn of_database(store: &Store, file: &Path, fresh: [u8; 32]) -> Result<Self, AccessError> {
         let check = store.read().await?.seal_check().await?;
-        let sealer = match (check.is_some(), file.exists(), fresh) {
-            (true, false, _) => return Err(KeyError::Missing(file.to_owned()).into()),
-            (false, false, None) => return Err(KeyError::None(file.to_owned()).into()),
-            (_, _, fresh) => Self::from_file(file, fresh.unwrap_or_default())?,
-        };
+        if check.is_some() && !file.exists() {
+            return Err(KeyError::Missing(file.to_owned()).into());
+        }
+        let sealer = Self::from_file(file, fresh)?;
         let check = match check {
             Some(check) => check,
             None => sealer.mark(store).await?,
         };
-        match sealer.open(&check) {
-            Ok(_) => Ok(sealer),
+        sealer.must_open(&check, file)
+    }
+
+    /// The same for whoever only looks: nothing is made, and a database that has not been used does not become this key's.
+    ///
+    /// # Errors
+    /// As [`Sealer::of_database`], and [`KeyError::None`] where neither has been used yet.
+    pub async fn look(store: &Store, file: &Path) -> Result<Self, AccessError> {
+        let check = store.read().await?.seal_check().await?;
+        if !file.exists() {
+            let path = file.to_owned();
+            let error = check.map_or(KeyError::None(path.clone()), |_| KeyError::Missing(path));
+            return Err(error.into());
+        }
+        let sealer = Self::read(file)?;
+        match check {
+            Some(check) => sealer.must_open(&check, file),
+            None => Ok(sealer),
+        }
+    }
+
+    fn must_open(self, check: &[u8], file: &Path) -> Result<Self, AccessError> {
+        match self.open(check) {
+            Ok(_) => Ok(self),
             Err(_) => Err(KeyError::Foreign(file.to_owned()).into()),
         }
     }

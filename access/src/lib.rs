@@ -126,6 +126,11 @@ impl Access {
         }))
     }
 
+    /// Waits for the work under way, and lets go of the database: SQLite puts its journal away then.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+    }
+
     /// What the operator set.
     #[must_use]
     pub fn settings(&self) -> &Settings {

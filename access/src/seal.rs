@@ -46,25 +46,26 @@ impl Sealer {
     /// # Errors
     /// [`SealError::File`] if others may read it, it is not 32 octets, or it cannot be read or made.
     pub fn from_file(path: &Path, fresh: [u8; KEY_OCTETS]) -> Result<Self, SealError> {
-        let bad = |problem: String| SealError::File {
-            path: path.to_owned(),
-            problem,
-        };
-        match fs::metadata(path) {
-            // A group may read it: so systemd hands a credential of root's to a service, and so root may keep it.
-            Ok(metadata) if metadata.mode() & 0o037 != 0 => {
-                return Err(bad("others may read it; run chmod 600 on it".to_owned()));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(path, &fresh).map_err(|error| bad(error.to_string()))?;
-            }
-            Err(error) => return Err(bad(error.to_string())),
+        if fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            make(path, &fresh).map_err(|error| unfit(path, error.to_string()))?;
         }
-        let octets = Zeroizing::new(fs::read(path).map_err(|error| bad(error.to_string()))?);
+        Self::read(path)
+    }
+
+    /// Reads the key file; makes none.
+    ///
+    /// # Errors
+    /// [`SealError::File`] if others may read it, it is not 32 octets, or it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, SealError> {
+        let metadata = fs::metadata(path).map_err(|error| unfit(path, error.to_string()))?;
+        // A group may read it: so systemd hands a credential of root's to a service, and so root may keep it.
+        if metadata.mode() & 0o037 != 0 {
+            return Err(unfit(path, "others may read it; run chmod 600 on it".to_owned()));
+        }
+        let octets = Zeroizing::new(fs::read(path).map_err(|error| unfit(path, error.to_string()))?);
         let key = <[u8; KEY_OCTETS]>::try_from(octets.as_slice());
         key.map(Self::new)
-            .map_err(|_| bad("it must hold 32 octets; restore it from the back-up".to_owned()))
+            .map_err(|_| unfit(path, "it must hold 32 octets; restore it from the back-up".to_owned()))
     }
 
     /// A secret for one purpose and thing.
@@ -126,6 +127,13 @@ impl Sealer {
 
     fn cipher(&self) -> ChaCha20Poly1305 {
         ChaCha20Poly1305::new(Key::from_slice(self.derive("seal", &[]).as_slice()))
+    }
+}
+
+fn unfit(path: &Path, problem: String) -> SealError {
+    SealError::File {
+        path: path.to_owned(),
+        problem,
     }
 }
 

@@ -3,14 +3,15 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use ipnet::IpNet;
 use kavadam_access::admin::NasSetting;
-use kavadam_access::{Access, Sealer};
+use kavadam_access::key::KeyError;
+use kavadam_access::{Access, AccessError, Sealer};
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Plan, PlanId};
-use kavadam_store::Store;
+use kavadam_store::{Found, Store};
 
 use crate::clock;
 use crate::config::Config;
@@ -40,23 +41,59 @@ pub async fn open_with_key(config: &Config) -> anyhow::Result<(Access, Sealer)> 
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-    unlock(config, Some(rand::random())).await
-}
-
-/// Opens what is there, for whoever only looks.
-///
-/// # Errors
-/// As [`open`], or there is no key.
-pub async fn look(config: &Config) -> anyhow::Result<Access> {
-    Ok(unlock(config, None).await?.0)
-}
-
-async fn unlock(config: &Config, fresh: Option<[u8; 32]>) -> anyhow::Result<(Access, Sealer)> {
     let store = Store::open(&config.database_url())
         .await
         .context("cannot open the database")?;
-    let sealer = Sealer::of_database(&store, &config.master_key_file(), fresh).await?;
+    let sealer = Sealer::of_database(&store, &config.master_key_file(), rand::random()).await?;
     Ok((Access::new(store, sealer.clone(), config.settings()), sealer))
+}
+
+/// What is there of a centre.
+pub enum Looked {
+    /// Nothing: the first start makes it.
+    Nothing,
+    /// A database whose tables are brought up to date at the next start.
+    Older,
+    /// All of it, to look at.
+    Here(Access),
+}
+
+/// Looks at the configured database and master key: nothing is made, brought up to date or changed.
+///
+/// # Errors
+/// The database cannot be looked at, or the key is not there, or not the database's.
+pub async fn look(config: &Config) -> anyhow::Result<Looked> {
+    let (url, key) = (config.database_url(), config.master_key_file());
+    let found = Store::look(&url).await.context("cannot open the database")?;
+    let store = match found {
+        Found::Current(store) => store,
+        // A start would take the key that is there.
+        Found::Nothing if key.exists() => return Ok(Sealer::read(&key).map(|_| Looked::Nothing)?),
+        Found::Nothing => return Ok(Looked::Nothing),
+        Found::Older => return Ok(Looked::Older),
+    };
+    match Sealer::look(&store, &key).await {
+        Ok(sealer) => Ok(Looked::Here(Access::new(store, sealer, config.settings()))),
+        Err(error) => {
+            store.close().await;
+            match error {
+                AccessError::Key(KeyError::None(_)) => Ok(Looked::Nothing),
+                error => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Likewise, for whoever can do nothing without.
+///
+/// # Errors
+/// As [`look`], and where there is no database of this version yet.
+pub async fn must_look(config: &Config) -> anyhow::Result<Access> {
+    match look(config).await? {
+        Looked::Here(access) => Ok(access),
+        Looked::Nothing => bail!("the database has never been used: the first start makes it"),
+        Looked::Older => bail!("the database is an older version's: the next start brings it up to date"),
+    }
 }
 
 /// Makes the plan and site of a centre where there are none yet, and keeps the gate of an all-in-one as the configuration has it.

@@ -57,7 +57,8 @@ said: devices keep their way to the internet for half an hour without it.";
 pub enum Command {
     /// Run the roles of the configuration until SIGTERM; people online stay online
     Run,
-    /// Look for everything that would keep it from running, each with its remedy; run it as root, whether kavadam runs or not
+    /// Look for everything that would keep it from running, each with its remedy; run it as root, whether kavadam runs or not. It makes and
+    /// changes nothing
     Check,
     /// Print a configuration with every key, its default and what it is for
     ExampleConfig,

@@ -6,6 +6,8 @@
 //!
 //! Times are whole microseconds, octets signed 64-bit integers, and what the tables may hold is said in `migrations/`.
 
+use sqlx::migrate::MigrateError;
+
 mod bulk;
 mod carry;
 mod column;
@@ -35,11 +37,13 @@ mod voucher;
 
 pub mod schema;
 
+mod look;
 mod open;
 
 pub use audit::{AuditRow, UnknownReport};
 pub use gather::Wanted;
 pub use login::{ChallengeRow, NewChallenge, TicketRow};
+pub use look::Found;
 pub use open::Store;
 pub use overview::OnlineRow;
 pub use plan::PlanRow;
@@ -68,9 +72,15 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// A newer version made its tables, with a change of them that this one does not know.
+    #[error("this database is of a newer version of kavadam: it knows the change {0} of the tables")]
+    Newer(i64),
+    /// A change of its tables is not the one that this version makes.
+    #[error("this database is of another version of kavadam: its change {0} of the tables is a different one")]
+    Changed(i64),
     /// The schema cannot be brought up to date.
     #[error("database migration: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
     /// A transaction that only reads was asked to change something.
     #[error("a transaction that only reads cannot change anything")]
     ReadOnly,
@@ -81,6 +91,17 @@ pub enum Error {
     /// A statement failed, or the database is out of reach.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl From<MigrateError> for Error {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(version) => Self::Newer(version),
+            MigrateError::VersionMismatch(version) => Self::Changed(version),
+            MigrateError::Execute(error) => Self::Database(error),
+            error => Self::Migration(error),
+        }
+    }
 }
 
 impl Error {

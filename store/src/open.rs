@@ -23,7 +23,7 @@ pub struct Store {
 }
 
 #[derive(Debug, Clone)]
-enum Pool {
+pub(crate) enum Pool {
     Sqlite(Embedded),
     Postgres {
         server: Server,
@@ -32,14 +32,28 @@ enum Pool {
 }
 
 /// Transactions for batches, one at a time.
-#[derive(Debug, Clone)]
-struct Lane {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lane {
     carry: Arc<Mutex<Carry>>,
     /// Who remembers.
     holder: i64,
 }
 
+impl Pool {
+    /// Of a server that is only looked at: its lanes remember nothing, and lead nowhere.
+    pub(crate) fn of_onlooker(server: Server) -> Self {
+        Self::Postgres {
+            server,
+            lanes: [Lane::default(), Lane::default()],
+        }
+    }
+}
+
 impl Store {
+    pub(crate) const fn of(pool: Pool) -> Self {
+        Self { pool }
+    }
+
     /// Opens `sqlite:/path/to/file` (made, readable by its owner only, if it is not there) or `postgres://…`, and brings its schema up
     /// to date.
     ///

@@ -9,12 +9,17 @@ use std::ops::{Deref, DerefMut};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::time::timeout;
 
+use crate::look::Applied;
 use crate::open::{STATEMENTS_KEPT, WAIT_FOR_CONNECTION, without_password};
 use crate::{Error, Result};
+
+/// The tables, and how they came about.
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// A connection that was idle for no longer is not tested before it is used: that costs a way there and back.
 const UNTESTED: Duration = Duration::from_secs(1);
@@ -76,12 +81,15 @@ pub(crate) struct Served {
     long: Duration,
 }
 
+fn options(url: &str) -> Result<PgConnectOptions> {
+    let options = PgConnectOptions::from_str(url).map_err(|_| Error::Url(without_password(url)))?;
+    Ok(options.application_name("kavadam"))
+}
+
 impl Server {
     /// Connects, and brings the schema up to date.
     pub(crate) async fn open(url: &str, patience: Patience) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url).map_err(|_| Error::Url(without_password(url)))?;
-        let options = options
-            .application_name("kavadam")
+        let options = options(url)?
             // Every statement finds its rows by an index, however many it is given: planned once, not for each list of values.
             .options([("plan_cache_mode", "force_generic_plan")])
             .statement_cache_capacity(STATEMENTS_KEPT);
@@ -114,9 +122,29 @@ impl Server {
             .await?;
         // Of several processes that start at once the others wait for the first, for as long as that takes.
         let mut connection = PgConnection::connect_with(&options).await?;
-        sqlx::migrate!("../migrations/postgres").run(&mut connection).await?;
+        MIGRATIONS.run(&mut connection).await?;
         connection.close().await?;
         Ok(Self { pool, patience })
+    }
+
+    /// Connects for whoever only looks, and tells the changes of the tables that were made.
+    pub(crate) async fn look(url: &str, patience: Patience) -> Result<(Self, Vec<Applied>)> {
+        let options = options(url)?.options([("default_transaction_read_only", "on")]);
+        // A pool would try until its time is up, and tell no more than that.
+        let mut connection = within(WAIT_FOR_CONNECTION, PgConnection::connect_with(&options)).await?;
+        let is_ours = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
+        let applied = if within(patience.statement, is_ours.fetch_one(&mut connection)).await? {
+            let all = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations ORDER BY version");
+            within(patience.statement, all.fetch_all(&mut connection)).await?
+        } else {
+            Vec::new()
+        };
+        connection.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(WAIT_FOR_CONNECTION)
+            .connect_lazy_with(options);
+        Ok((Self { pool, patience }, applied))
     }
 
     pub(crate) async fn begin(&self) -> Result<Served> {

@@ -6,7 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use kavadam_domain::{NasId, SubscriberId};
 use sqlx::error::BoxDynError;
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -25,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::carry::Carry;
+use crate::look::Applied;
 use crate::open::{STATEMENTS_KEPT, WAIT_FOR_CONNECTION};
 use crate::{Error, Result};
 
@@ -33,6 +35,9 @@ const WRITE_BACK_EVERY: Duration = Duration::from_millis(200);
 /// From so many pages on (of 4 KiB: 64 MiB) the writer does it, which waits for the disk. It comes to that only as long as it writes without a
 /// pause, and has little left to do then; but without it the log would never begin anew.
 const LONGEST_LOG: &str = "16384";
+
+/// The tables, and how they came about.
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// Not only at the first change: what was read before is then still so.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -43,8 +48,8 @@ pub(crate) struct Embedded {
     pub(crate) writer: Writer,
     pub(crate) readers: SqlitePool,
     pub(crate) carry: Arc<Mutex<Carry>>,
-    /// As long as there is a store.
-    write_back: Arc<WriteBack>,
+    /// As long as there is a store; none where it is only looked at.
+    write_back: Option<Arc<WriteBack>>,
 }
 
 /// SQLite allows no second one, and waiting in our own queue is fair and needs no retries.
@@ -164,11 +169,7 @@ impl Statements {
 
 impl Embedded {
     pub(crate) async fn open(url: &str) -> Result<Self> {
-        let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::Url(url.to_owned()))?;
-        let path = options.get_filename().to_owned();
-        if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" || url.contains("mode=memory") {
-            return Err(Error::Url(url.to_owned()));
-        }
+        let (options, path) = options(url)?;
         make_private(&path).map_err(|source| Error::File {
             path: path.display().to_string(),
             source,
@@ -180,11 +181,6 @@ impl Embedded {
             .foreign_keys(true)
             .busy_timeout(WAIT_FOR_CONNECTION)
             .statement_cache_capacity(STATEMENTS_KEPT);
-        let pool = || {
-            SqlitePoolOptions::new()
-                .acquire_timeout(WAIT_FOR_CONNECTION)
-                .test_before_acquire(false)
-        };
         let connections = Arc::new(AtomicU64::new(0));
         let opened = Arc::clone(&connections);
         let writer = pool()
@@ -197,7 +193,7 @@ impl Embedded {
             })
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("../migrations/sqlite").run(&writer).await?;
+        MIGRATIONS.run(&writer).await?;
         let write_back = WriteBack::begin(pool().max_connections(1).connect_with(options.clone()).await?);
         let readers = pool().max_connections(4).connect_with(options.read_only(true)).await?;
         let writer = Writer {
@@ -209,15 +205,71 @@ impl Embedded {
             writer,
             readers,
             carry: Arc::default(),
-            write_back: Arc::new(write_back),
+            write_back: Some(Arc::new(write_back)),
         })
+    }
+
+    /// What is there, with the changes of its tables that were made; `None` where there is no file.
+    pub(crate) async fn look(url: &str) -> Result<Option<(Self, Vec<Applied>)>> {
+        let (options, path) = options(url)?;
+        if let Err(source) = std::fs::metadata(&path) {
+            return match source.kind() {
+                std::io::ErrorKind::NotFound => Ok(None),
+                _ => Err(Error::File {
+                    path: path.display().to_string(),
+                    source,
+                }),
+            };
+        }
+        // Not `read_only`: that leaves SQLite's journal behind, which whoever closes last takes away only if they may write.
+        let options = options
+            .create_if_missing(false)
+            .busy_timeout(WAIT_FOR_CONNECTION)
+            .pragma("query_only", "ON");
+        let readers = pool().max_connections(4).connect_with(options).await?;
+        let is_ours = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+        let applied = if sqlx::query_scalar::<_, i64>(is_ours).fetch_one(&readers).await? == 0 {
+            Vec::new()
+        } else {
+            let all = sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations ORDER BY version");
+            all.fetch_all(&readers).await?
+        };
+        let writer = Writer {
+            pool: readers.clone(),
+            connections: Arc::default(),
+            lost: Arc::default(),
+        };
+        let looked = Self {
+            writer,
+            readers,
+            carry: Arc::default(),
+            write_back: None,
+        };
+        Ok(Some((looked, applied)))
     }
 
     pub(crate) async fn close(&self) {
         self.readers.close().await;
-        self.write_back.end().await;
+        if let Some(write_back) = &self.write_back {
+            write_back.end().await;
+        }
         self.writer.pool.close().await;
     }
+}
+
+fn options(url: &str) -> Result<(SqliteConnectOptions, PathBuf)> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|_| Error::Url(url.to_owned()))?;
+    let path = options.get_filename().to_owned();
+    if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" || url.contains("mode=memory") {
+        return Err(Error::Url(url.to_owned()));
+    }
+    Ok((options, path))
+}
+
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .acquire_timeout(WAIT_FOR_CONNECTION)
+        .test_before_acquire(false)
 }
 
 /// Of every live session on SQLite, so that a new name costs no look-up.

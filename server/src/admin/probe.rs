@@ -63,7 +63,7 @@ pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -
 
 /// The secret of the gate that the server takes us for.
 async fn secret_of(config: &Config, source: IpAddr, name: Option<&str>) -> anyhow::Result<Secret> {
-    let access = centre::look(config).await?;
+    let access = centre::must_look(config).await?;
     let gates = access.gates_at(source).await?;
     let named = name.and_then(|name| gates.named(name.as_bytes()));
     let nas = named.or(gates.all().first()).with_context(|| {

@@ -17,6 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use kavadam_access::Access;
 
+use crate::centre::{self, Looked};
 use crate::config::Config;
 
 /// Looks, prints, and fails if something must be put right.
@@ -88,27 +89,31 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
 }
 
 async fn look_at_database(config: &Config, findings: &mut Findings) {
-    let is_embedded = config.file.database.url.is_empty();
-    let is_new = !config.master_key_file().exists() && !config.file.state_dir.join("kavadam.db").exists();
-    if is_new && is_embedded {
-        // Opening it here would make files of whoever checks.
-        return findings.good("there is no database yet: the first start makes it");
-    }
-    match crate::centre::look(config).await {
-        Ok(access) => match access.plans().await {
-            Ok(plans) => {
-                findings.good("the database answers, and the master key is its own");
-                if config.file.role.has_gateway() {
-                    blocklists::look_at_plans(&plans, &config.file.gateway.filters, findings);
-                    classes::look_at_plans(&plans, &config.file.gateway.uplink.classes, findings);
-                }
-                gates::look(&access, findings).await;
-                look_at_gates(config, &access, findings).await;
+    let access = match centre::look(config).await {
+        Ok(Looked::Here(access)) => access,
+        Ok(Looked::Nothing) => {
+            return findings.good("there is no database yet, or nothing in it: the first start makes it");
+        }
+        Ok(Looked::Older) => {
+            return findings.note(
+                "the database is as an older version left it: the next start brings it up to date, so back it up before",
+            );
+        }
+        Err(error) => return findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+    };
+    match access.plans().await {
+        Ok(plans) => {
+            findings.good("the database answers, and the master key is its own");
+            if config.file.role.has_gateway() {
+                blocklists::look_at_plans(&plans, &config.file.gateway.filters, findings);
+                classes::look_at_plans(&plans, &config.file.gateway.uplink.classes, findings);
             }
-            Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
-        },
-        Err(error) => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+            gates::look(&access, findings).await;
+            look_at_gates(config, &access, findings).await;
+        }
+        Err(error) => findings.bad(&format!("the database does not answer: {error}"), "see database.url"),
     }
+    access.close().await;
 }
 
 /// Gates whose vendor is not known here, and sessions that go on against what was asked of their gates.

@@ -246,14 +246,6 @@ fn a_wrong_configuration_is_told_at_once_and_in_full() {
 }
 
 #[test]
-fn a_check_makes_no_files() {
-    let desk = Desk::new();
-    let said = text(&desk.run(&["check"]).stdout);
-    assert!(said.contains("the first start makes it"), "{said}");
-    assert!(!desk.dir.path().join("state").exists());
-}
-
-#[test]
 fn a_gate_alone_keeps_no_plans() {
     let desk = Desk::new();
     let (secret, state) = (desk.file("secret", "a-secret-of-thirty-two-octets-xx"), desk.dir.path());

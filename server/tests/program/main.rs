@@ -7,6 +7,7 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod check;
 mod command_line;
 mod desk;
 mod nouns;

@@ -46,7 +46,7 @@ pub(super) async fn run(config: &Config, wanted: &RadiusSniff) -> anyhow::Result
     } else {
         open(wanted)?
     };
-    let access = centre::look(config).await?;
+    let access = centre::must_look(config).await?;
     let gates = access.gate_entries().await?;
     let now = clock::now();
     let known = gates.iter().flat_map(|gate| {

@@ -1,0 +1,138 @@
+//! `kavadam check` looks, and leaves no trace.
+
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::Path;
+use std::process::Command;
+
+use crate::desk::{Desk, text};
+
+/// Somebody else than who runs the tests.
+const OWNER: u32 = 4711;
+const KEY: [u8; 32] = [7; 32];
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// Every file, with whose it is, its mode and what is in it.
+fn everything_in(dir: &Path) -> Vec<(String, u32, u32, Vec<u8>)> {
+    let mut found: Vec<_> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .map(|file| file.unwrap())
+        .map(|file| {
+            let is = file.metadata().unwrap();
+            let content = std::fs::read(file.path()).unwrap_or_default();
+            (file.file_name().into_string().unwrap(), is.uid(), is.mode(), content)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// The state is another user's, as the service's is for root.
+fn give_away(dir: &Path) {
+    if is_root() {
+        let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+        for path in files.chain([dir.to_owned()]) {
+            chown(&path, Some(OWNER), Some(OWNER)).unwrap();
+        }
+    }
+}
+
+/// What `check` says about the database; nothing is otherwise afterwards.
+fn checked(desk: &Desk, state: &Path) -> String {
+    let before = everything_in(state);
+    let said = text(&desk.run(&["check"]).stdout);
+    assert!(everything_in(state) == before, "the check left a trace");
+    let lines = said
+        .lines()
+        .filter(|line| line.contains("database") || line.contains("key"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_check_makes_nothing_where_nothing_is() {
+    let desk = Desk::new();
+    let state = desk.dir.path().join("state");
+    assert!(
+        checked(&desk, &state)
+            .starts_with("ok       there is no database yet, or nothing in it: the first start makes it")
+    );
+    assert!(!state.exists());
+}
+
+#[test]
+fn a_check_makes_no_database_for_a_key_that_is_there() {
+    let desk = Desk::new();
+    let state = desk.dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    desk.file("state/master.key", KEY);
+    give_away(&state);
+    assert!(checked(&desk, &state).starts_with("ok       there is no database yet"));
+    desk.file("state/master.key", "half a key");
+    give_away(&state);
+    assert!(checked(&desk, &state).contains("it must hold 32 octets"));
+}
+
+#[test]
+fn a_check_makes_no_database_where_its_url_points() {
+    let desk = Desk::new();
+    let state = desk.dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    give_away(&state);
+    let mut config = std::fs::read_to_string(desk.config()).unwrap();
+    config += &format!(
+        "[database]\nurl = \"sqlite:{}?mode=rwc\"\n",
+        state.join("new.db").display()
+    );
+    std::fs::write(desk.config(), config).unwrap();
+    assert!(checked(&desk, &state).starts_with("ok       there is no database yet"));
+}
+
+#[test]
+fn a_check_of_a_database_in_use_leaves_it_as_it_was() {
+    let desk = Desk::new();
+    let state = desk.dir.path().join("state");
+    desk.done(&["plan", "set", "citizen"]);
+    // As a stop leaves it; a command that ends leaves SQLite's journal.
+    let written = Command::new("sqlite3")
+        .arg(state.join("kavadam.db"))
+        .arg("PRAGMA wal_checkpoint(TRUNCATE)")
+        .output();
+    assert!(written.unwrap().status.success());
+    give_away(&state);
+    assert!(checked(&desk, &state).starts_with("ok       the database answers, and the master key is its own"));
+    std::fs::remove_file(state.join("master.key")).unwrap();
+    assert!(checked(&desk, &state).contains("restore it from the back-up"));
+}
+
+#[test]
+fn a_check_of_an_empty_postgresql_finds_nothing_amiss_and_makes_no_table() {
+    let server = std::env::var("KAVADAM_TEST_POSTGRES")
+        .expect("KAVADAM_TEST_POSTGRES is not set: run this as `tests/postgres.sh cargo test`, or `make test`");
+    let psql = |at: &str, text: &str| {
+        let done = Command::new("psql").args([at, "-qAtc", text]).output().unwrap();
+        assert!(done.status.success(), "{}", text);
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let name = format!("checked_{}", std::process::id());
+    psql(&server, &format!("CREATE DATABASE {name}"));
+    let url = server.replacen("/postgres?", &format!("/{name}?"), 1);
+    let desk = Desk::new();
+    let mut config = std::fs::read_to_string(desk.config()).unwrap();
+    config += &format!("[database]\nurl = \"{url}\"\n");
+    std::fs::write(desk.config(), config).unwrap();
+    let state = desk.dir.path().join("state");
+
+    let relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert!(checked(&desk, &state).starts_with("ok       there is no database yet"));
+    assert_eq!(psql(&url, relations).trim(), "0");
+    desk.done(&["plan", "set", "citizen"]);
+    assert!(checked(&desk, &state).starts_with("ok       the database answers"));
+
+    psql(&url, "UPDATE _sqlx_migrations SET checksum = ''");
+    assert!(checked(&desk, &state).contains("another version of kavadam"));
+    psql(&url, "UPDATE _sqlx_migrations SET version = 9999");
+    assert!(checked(&desk, &state).contains("a newer version of kavadam"));
+}
