@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{Mac, Timestamp};
 use kavadam_radius::probe::{Heard, Probe, Probed, Query};
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::print;
 use crate::cli::{Probe as Kind, RadiusTest};
-use crate::config::Config;
+use crate::config::{Config, read_secret};
 use crate::owner::{STANDARD_INPUT, Secrets};
 use crate::watch::ask;
 use crate::{centre, clock};
@@ -39,6 +39,9 @@ pub(crate) async fn run_against(server: SocketAddr, test: &RadiusTest, secrets: 
 
 /// Asks the server of this configuration, or another with a secret of ours.
 pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -> anyhow::Result<ExitCode> {
+    if !config.file.role.has_centre() {
+        return run_as_gateway(config, test, secrets).await;
+    }
     let (auth, acct) = config.radius_listen;
     let local = reachable(if is_accounting(test.probe) { acct } else { auth });
     let server = test.server.unwrap_or(local);
@@ -47,7 +50,7 @@ pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -
     }
     let secret = match &test.secret_file {
         Some(file) => Secret::new(secrets.read(file)?.as_bytes()),
-        None => secret_of(config, test.source.unwrap_or(server.ip()), Some(&test.nas)).await?,
+        None => secret_of(config, test.source.unwrap_or(server.ip()), Some(test.nas())).await?,
     };
     let before = drops(&config.watch_socket());
     let probed = probe(server, secret, test, secrets).await?;
@@ -59,6 +62,29 @@ pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -
         risen.map(|(word, _)| word).collect::<Vec<_>>()
     });
     report(server, test, &probed, grown.as_deref())
+}
+
+/// Asks the first server that the gateway of this configuration asks, or another, as that gateway: with its name and secret.
+async fn run_as_gateway(config: &Config, test: &RadiusTest, secrets: &Secrets) -> anyhow::Result<ExitCode> {
+    let gateway = config.gateway_outline()?;
+    let own = gateway.radius.servers.first().context("gateway.radius.auth_servers")?;
+    let server = test
+        .server
+        .unwrap_or(if is_accounting(test.probe) { own.1 } else { own.0 });
+    let secret = match &test.secret_file {
+        Some(file) => secrets.read(file)?,
+        None if gateway.radius.tls.is_some() => bail!(
+            "this gateway asks its servers over TLS, and the test asks over UDP: what became of the connections says \
+             `journalctl -u kavadam`; to ask a server over UDP name it with --server and --secret-file"
+        ),
+        None => read_secret(&config.file.gateway.radius.secret_file).context("gateway.radius.secret_file")?,
+    };
+    let test = RadiusTest {
+        nas: Some(test.nas.clone().unwrap_or(gateway.nas_identifier)),
+        ..test.clone()
+    };
+    let probed = probe(server, Secret::new(secret.as_bytes()), &test, secrets).await?;
+    report(server, &test, &probed, None)
 }
 
 /// The secret of the gate that the server takes us for.
@@ -107,7 +133,7 @@ async fn probe(server: SocketAddr, secret: Secret, test: &RadiusTest, secrets: &
         source: test.source,
         secret,
         nas: NasIdentity {
-            identifier: test.nas.clone(),
+            identifier: test.nas().to_owned(),
             ..NasIdentity::default()
         },
         tries: test.tries,

@@ -13,7 +13,7 @@ use super::Output;
 pub enum RadiusCommand {
     /// Ask a RADIUS server as a gate does, and say what is wrong in plain words
     #[command(
-        after_help = "Without --server and --secret-file it asks the server of this configuration.
+        after_help = "Without --server and --secret-file it asks the server of this configuration; at a gateway the first one of [gateway.radius], with the gateway's own name and secret.
 A password is read from --password-file, or from the standard input; secrets stand in no process list.
 
 Examples:
@@ -69,7 +69,7 @@ pub enum Probe {
     Stop,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct RadiusTest {
     /// What to ask
     #[arg(value_enum, default_value = "status")]
@@ -77,7 +77,7 @@ pub struct RadiusTest {
     /// User-Name
     #[arg(required_if_eq_any = [("probe", "pap"), ("probe", "chap")])]
     pub user: Option<String>,
-    /// Server to ask [default: the one of this configuration]
+    /// Server to ask, as ADDRESS:PORT [default: the one of this configuration]
     #[arg(long)]
     pub server: Option<SocketAddr>,
     /// File with the RADIUS secret, `-` the standard input [default: that of the gate we are to the server of this configuration]
@@ -98,9 +98,9 @@ pub struct RadiusTest {
     /// Octets to the device, for interim and stop
     #[arg(long, default_value_t = 0)]
     pub down: u64,
-    /// NAS-Identifier to go by
-    #[arg(long, default_value = "radius-test")]
-    pub nas: String,
+    /// NAS-Identifier to go by [default: radius-test; at a gateway its own]
+    #[arg(long)]
+    pub nas: Option<String>,
     /// Address to send from
     #[arg(long)]
     pub source: Option<IpAddr>,
@@ -112,6 +112,13 @@ pub struct RadiusTest {
     pub show_personal: bool,
     #[command(flatten)]
     pub output: Output,
+}
+
+impl RadiusTest {
+    /// Who we say we are.
+    pub fn nas(&self) -> &str {
+        self.nas.as_deref().unwrap_or("radius-test")
+    }
 }
 
 #[derive(Args)]

@@ -11,6 +11,7 @@ mod check;
 mod command_line;
 mod desk;
 mod nouns;
+mod probe;
 mod radsec;
 mod seen;
 mod upgrade;

@@ -10,7 +10,7 @@ use crate::desk::{Desk, NUMBER, text};
 const SECRET: &str = "a-secret-of-thirty-two-octets-xx";
 const MAC: &str = "02-11-22-33-44-55";
 
-fn free_udp() -> u16 {
+pub fn free_udp() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -19,16 +19,17 @@ fn free_tcp() -> u16 {
 }
 
 /// A centre that runs, with one gate at 127.0.0.1 and none elsewhere.
-struct Service {
-    desk: Desk,
+pub struct Service {
+    pub desk: Desk,
     child: Child,
-    auth: u16,
+    pub auth: u16,
+    pub acct: u16,
     metrics: u16,
-    secret: String,
+    pub secret: String,
 }
 
 impl Service {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let (auth, acct, portal, metrics) = (free_udp(), free_udp(), free_tcp(), free_tcp());
         let desk = Desk::with(&format!(
             "role = \"centre\"\n[sms]\nroute = \"log-nothing\"\n\
@@ -65,6 +66,7 @@ impl Service {
             desk,
             child,
             auth,
+            acct,
             metrics,
             secret,
         };
@@ -76,7 +78,7 @@ impl Service {
         service
     }
 
-    fn test(&self, words: &[&str]) -> Output {
+    pub fn test(&self, words: &[&str]) -> Output {
         self.test_with(words, "")
     }
 
@@ -96,7 +98,7 @@ impl Service {
         child.wait_with_output().unwrap()
     }
 
-    fn metrics(&self) -> String {
+    pub fn metrics(&self) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.metrics)).unwrap();
         let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).unwrap();
@@ -113,7 +115,7 @@ impl Drop for Service {
     }
 }
 
-fn says(output: &Output, code: i32, words: &[&str]) {
+pub fn says(output: &Output, code: i32, words: &[&str]) {
     let said = text(&output.stdout);
     let complaint = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}{complaint}");
