@@ -86,12 +86,16 @@ pub enum InvalidPlan {
     /// See [`Plan::time_zone`].
     #[error("plan time zone `{0}` is unknown; use an IANA name such as Asia/Kolkata")]
     TimeZone(String),
-    /// A limit that would let nobody in.
-    #[error("plan {0} must be at least {1}; leave it out for no limit")]
-    TooSmall(&'static str, u64),
-    /// A limit past what the kernel or the wire can hold.
-    #[error("plan {0} must be at most {1}")]
-    TooLarge(&'static str, u64),
+    /// A limit that would let nobody in, or past what the kernel or the wire can hold.
+    #[error("plan {field} must be from {least} to {most}")]
+    Limit {
+        /// Its name in [`Plan`].
+        field: &'static str,
+        /// Least that is kept.
+        least: u64,
+        /// Most that is kept.
+        most: u64,
+    },
 }
 
 impl Plan {
@@ -121,17 +125,15 @@ impl Plan {
             ("quota_octets", self.quota_octets, (1 << 20, 1 << 60)),
             ("down_bits_per_sec", self.down_bits_per_sec, rate),
             ("up_bits_per_sec", self.up_bits_per_sec, rate),
-            ("throttle bits_per_sec", throttle, rate),
+            ("throttle_bits_per_sec", throttle, rate),
             ("session_secs", self.session_secs.map(u64::from), (60, 31_536_000)),
             ("idle_secs", self.idle_secs.map(u64::from), (30, 86_400)),
             ("max_devices", Some(u64::from(self.max_devices)), (1, 100)),
             ("remembered_days", Some(u64::from(self.remembered_days)), (0, 366)),
         ];
         for (field, value, (least, most)) in fields {
-            match value {
-                Some(v) if v < least => return Err(InvalidPlan::TooSmall(field, least)),
-                Some(v) if v > most => return Err(InvalidPlan::TooLarge(field, most)),
-                _ => {}
+            if value.is_some_and(|value| !(least..=most).contains(&value)) {
+                return Err(InvalidPlan::Limit { field, least, most });
             }
         }
         Ok(())
@@ -235,14 +237,24 @@ mod tests {
             max_devices: 0,
             ..plan(Period::Day)
         };
-        assert_eq!(broken.validate(), Err(InvalidPlan::TooSmall("max_devices", 1)));
+        assert!(matches!(
+            broken.validate(),
+            Err(InvalidPlan::Limit {
+                field: "max_devices",
+                least: 1,
+                ..
+            })
+        ));
         let broken = Plan {
             down_bits_per_sec: Some(1 << 40),
             ..plan(Period::Day)
         };
         assert!(matches!(
             broken.validate(),
-            Err(InvalidPlan::TooLarge("down_bits_per_sec", _))
+            Err(InvalidPlan::Limit {
+                field: "down_bits_per_sec",
+                ..
+            })
         ));
         assert_eq!(plan(Period::Once).validate(), Ok(()));
     }

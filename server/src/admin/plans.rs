@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
-use kavadam_domain::plan::{AfterQuota, Period};
+use anyhow::{anyhow, bail};
+use kavadam_domain::plan::{AfterQuota, InvalidPlan, Period};
 use kavadam_domain::{Plan, PlanId};
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ impl Desk {
                     .await?
                     .unwrap_or_else(|| new_plan(&settings.name));
                 let plan = change(plan, &settings)?;
+                plan.validate().map_err(|error| told(&error))?;
                 self.access.set_plan(&plan, &self.actor, self.now).await?;
                 print(settings.output.json, &plan_json(&plan), || plan_sheet(&plan))
             }
@@ -110,6 +111,24 @@ fn change(mut plan: Plan, settings: &PlanSettings) -> anyhow::Result<Plan> {
         plan.class = class.0;
     }
     Ok(plan)
+}
+
+/// What would be right, as it is written on the command line.
+fn told(error: &InvalidPlan) -> anyhow::Error {
+    let InvalidPlan::Limit { field, .. } = error else {
+        return anyhow!("{error}");
+    };
+    anyhow!(match *field {
+        "quota_octets" => "--quota: 1MiB to 1152921TB, or none",
+        "down_bits_per_sec" => "--down: 8kbit to 4Gbit, or none",
+        "up_bits_per_sec" => "--up: 8kbit to 4Gbit, or none",
+        "throttle_bits_per_sec" => "--after-quota: throttle:8kbit to throttle:4Gbit, or close",
+        "session_secs" => "--session-time: 1m to 365d, or none",
+        "idle_secs" => "--idle-time: 30s to 1d, or none",
+        "max_devices" => "--devices: 1 to 100",
+        "remembered_days" => "--remember: 0d to 366d",
+        _ => return anyhow!("{error}"),
+    })
 }
 
 fn plan_json(plan: &Plan) -> Value {

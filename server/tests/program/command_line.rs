@@ -55,15 +55,20 @@ fn a_plan_that_makes_no_sense_is_refused_and_nothing_changes() {
     ] {
         desk.refused(&[&["plan", "set", "student"], words].concat(), 2, says);
     }
-    for words in [
-        ["--time-zone", "Asia/Trivandrum"].as_slice(),
-        &["--time-zone", "../../etc/passwd"],
-        &["--devices", "0"],
-        &["--down", "0kbit"],
-        &["--session-time", "0s"],
-        &["--quota", "0B"],
+    for (words, says) in [
+        (["--time-zone", "Asia/Trivandrum"], "use an IANA name"),
+        (["--time-zone", "../../etc/passwd"], "use an IANA name"),
+        (["--devices", "0"], "--devices: 1 to 100\n"),
+        (["--devices", "101"], "--devices: 1 to 100\n"),
+        (["--down", "0kbit"], "--down: 8kbit to 4Gbit, or none\n"),
+        (["--up", "5Gbit"], "--up: 8kbit to 4Gbit, or none\n"),
+        (["--after-quota", "throttle:1kbit"], "--after-quota: throttle:8kbit to"),
+        (["--session-time", "0s"], "--session-time: 1m to 365d, or none\n"),
+        (["--idle-time", "2d"], "--idle-time: 30s to 1d, or none\n"),
+        (["--remember", "367d"], "--remember: 0d to 366d\n"),
+        (["--quota", "0B"], "--quota: 1MiB to 1152921TB, or none\n"),
     ] {
-        desk.refused(&[&["plan", "set", "student"], words].concat(), 1, "kavadam: ");
+        desk.refused(&[&["plan", "set", "student"], words.as_slice()].concat(), 1, says);
     }
     for name in [
         "",
