@@ -55,15 +55,16 @@ impl Access {
         let mut sent = None;
         match todo {
             Todo::Nothing => session.settle_order(),
-            Todo::Send(action) => {
-                sent = self.order(&mut tx, &session, action).await?;
-                if sent.is_some() {
+            Todo::Send(action) => match self.order(&mut tx, &session, action).await? {
+                Ok(order) => {
                     session.order_next_at = Some(now + UNDER_WAY);
-                } else {
-                    session.trouble = Some("the gate was never heard of".to_owned());
+                    sent = Some(order);
+                }
+                Err(trouble) => {
+                    session.trouble = Some(trouble.to_owned());
                     postpone(&mut session, now);
                 }
-            }
+            },
             // Until something else is asked of it, or it is over by itself.
             Todo::Impossible => {
                 session.trouble = Some(CANNOT_BE_CUT.to_owned());
@@ -196,12 +197,13 @@ impl Access {
         }
     }
 
+    /// What to send; or why it cannot be sent yet, as an administrator is told.
     async fn order(
         &self,
         tx: &mut Tx,
         session: &SessionRow,
         action: OrderAction,
-    ) -> Result<Option<Order>, AccessError> {
+    ) -> Result<Result<Order, &'static str>, AccessError> {
         let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
         let subscriber = tx
             .subscriber(session.subscriber_id)
@@ -211,9 +213,11 @@ impl Access {
         let given = given.map(|host| Destination::Given(host.clone(), nas.coa_port));
         let seen = self.last_sight(&nas);
         let seen = seen.map(|(address, _)| Destination::Seen(SocketAddr::new(address, nas.coa_port)));
-        let to = given.or(seen);
-        let (Some(to), Some(acct_session_id)) = (to, session.acct_session_id.clone()) else {
-            return Ok(None);
+        let Some(to) = given.or(seen) else {
+            return Ok(Err(NEVER_HEARD));
+        };
+        let Some(acct_session_id) = session.acct_session_id.clone() else {
+            return Ok(Err(NOT_BEGUN));
         };
         let vendor = if nas.profile == OWN_PROFILE {
             None
@@ -221,7 +225,7 @@ impl Access {
             tx.session_vendor(session.id).await?
         };
         let (user_name, handle) = vendor.map_or((None, None), |row| (row.user_name, row.handle));
-        Ok(Some(Order {
+        Ok(Ok(Order {
             session: session.id,
             subscriber: session.subscriber_id,
             number: session.order_number,
@@ -294,7 +298,11 @@ impl Access {
     }
 }
 
-/// What an administrator is told of a session that goes on beyond its limits.
+/// What an administrator is told of an order whose gate nobody knows where to find.
+const NEVER_HEARD: &str = "its gate was never heard of: asked once it is";
+/// Of one that the gate would not know whom it is about.
+const NOT_BEGUN: &str = "its Start has not come yet: its gate is asked once it has";
+/// Of a session that goes on beyond its limits.
 const CANNOT_BE_CUT: &str = "cannot be cut: its gate takes no such order";
 
 /// Error-Causes that asking again does not change (RFC 5176 §3.5).

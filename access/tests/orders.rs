@@ -12,8 +12,9 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
+use kavadam_access::{Access, Settings};
 use kavadam_domain::Plan;
-use lab::{Database, Lab, MAC, MB, cases, plan};
+use lab::{Database, Lab, MAC, MB, cases, granted, plan};
 
 cases! {
     a_late_answer_to_a_change_leaves_an_end_ordered_since,
@@ -28,6 +29,7 @@ cases! {
     a_gate_that_only_takes_a_limit_is_not_given_more_by_being_told_again,
     a_silent_gate_is_not_kept_alive_by_orders,
     a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day,
+    an_order_that_cannot_be_sent_yet_is_told_with_its_reason,
 }
 
 async fn online(database: Database) -> Lab {
@@ -207,4 +209,35 @@ async fn a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day(databas
     assert_eq!(lab.orders().await[0].action, OrderAction::End);
     lab.report(AccountingKind::Stop(5), "s1", 2 * MB, 240).await;
     assert_eq!(lab.used_and_promised().await, (0, 0), "it flowed yesterday");
+}
+
+async fn an_order_that_cannot_be_sent_yet_is_told_with_its_reason(database: Database) {
+    let lab = Lab::new(database, &plan(40 * MB)).await;
+    lab.ticket(MAC).await;
+    let nameless = AuthorizeRequest {
+        nas: lab.nas,
+        user_name: "mac".to_owned(),
+        service: Service::CallCheck,
+        mac: Some(MAC),
+        ip: None,
+        acct_session_id: None,
+        class: None,
+        wants_cui: false,
+        seen: Seen::default(),
+    };
+    granted(lab.access.authorize(nameless, lab.now).await.unwrap());
+    lab.block().await;
+    assert_eq!(lab.orders().await, []);
+    let trouble = lab.session(MAC).await.trouble.unwrap();
+    assert!(trouble.starts_with("its Start has not come yet"), "{trouble}");
+
+    let lab = online(database).await;
+    lab.block().await;
+    // Another process of the centre, which has not heard the gate; nor is it written down yet.
+    let other = Access::new(lab.store.clone(), lab.sealer.clone(), Settings::default());
+    for (session, _) in other.due_orders(lab.now).await.unwrap() {
+        assert_eq!(other.decide_order(session, lab.now).await.unwrap(), None);
+    }
+    let trouble = lab.session(MAC).await.trouble.unwrap();
+    assert!(trouble.starts_with("its gate was never heard of"), "{trouble}");
 }
