@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, File};
 
-/// Takes over a changed file at each signal, until cancelled. `file` is what runs, as it was read at the start.
+/// Takes over a changed file at each signal, until cancelled; without a gateway there is nothing to take over, and it tells what has changed.
+/// `file` is what runs, as it was read at the start. Whoever keeps certificates hears the signal besides, and reads them again.
 pub async fn heed(
     mut hangup: Signal,
     path: PathBuf,
     file: File,
-    reloader: Reloader,
+    reloader: Option<Reloader>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
@@ -24,19 +25,25 @@ pub async fn heed(
                 return Ok(());
             },
         }
-        if let Err(error) = take_over(&path, &file, &reloader).await {
+        if let Err(error) = take_over(&path, &file, reloader.as_ref()).await {
             tracing::error!("the changed configuration was not taken, and the one before holds: {error:#}");
         }
     }
 }
 
-async fn take_over(path: &std::path::Path, file: &File, reloader: &Reloader) -> anyhow::Result<()> {
+async fn take_over(path: &std::path::Path, file: &File, reloader: Option<&Reloader>) -> anyhow::Result<()> {
     let config = Config::load(path)?;
-    let others = is_other_but_for_the_gate(file, &config.file);
-    reloader.reload(config.gateway_outline()?).await?;
-    tracing::info!(
-        "what is open, free or blocked, who is heard and kept apart, and the uplink are as the configuration says now"
-    );
+    let others = if let Some(reloader) = reloader {
+        let others = is_other_but_for_the_gate(file, &config.file);
+        reloader.reload(config.gateway_outline()?).await?;
+        tracing::info!(
+            "what is open, free or blocked, who is heard and kept apart, and the uplink are as the configuration says now"
+        );
+        others
+    } else {
+        tracing::info!("the configuration can be used; without a gateway a reload takes over certificates alone");
+        config.file != *file
+    };
     if others {
         tracing::warn!(
             "other parts of the configuration have changed since the start: they take a restart, which nobody online notices"

@@ -43,6 +43,8 @@ pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
         ends: [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?],
         stop: stop.clone(),
     };
+    let hangup = signal(SignalKind::hangup())?;
+    let mut reloader = None;
     let mut vitals = Vitals::default();
     if config.file.role.has_centre() {
         vitals.access = Some(start_centre(&config, &mut parts).await?);
@@ -52,18 +54,13 @@ pub async fn run(config: Config, path: &Path) -> anyhow::Result<()> {
         make_socket_directory(&gateway.lease_socket)?;
         let gateway = kavadam_gateway::start(gateway).await?;
         vitals.gateway = Some(gateway.pulse());
-        let heeding = reload::heed(
-            signal(SignalKind::hangup())?,
-            path.to_owned(),
-            config.file.clone(),
-            gateway.reloader(),
-            stop.clone(),
-        );
-        parts.add("reload", heeding);
+        reloader = Some(gateway.reloader());
         start_onlooking(&config, gateway.onlooker(), &mut parts);
         let stop = stop.clone();
         parts.add("gateway", async move { Ok(gateway.run(stop).await?) });
     }
+    let heeding = reload::heed(hangup, path.to_owned(), config.file.clone(), reloader, stop.clone());
+    parts.add("reload", heeding);
     parts.add("heartbeat", forever(vitals.watch(stop.clone())));
     kavadam_sockets::close_the_rest();
     notify::ready();
@@ -279,8 +276,6 @@ impl Parts {
     /// Until a signal, or the end of a part, which is a failure unless all were told to end.
     async fn wait(mut self) -> anyhow::Result<()> {
         let [terminate, interrupt] = &mut self.ends;
-        // Whoever keeps certificates hears it too, and reads them again; without this it would end us where nobody keeps any.
-        let _hangup = signal(SignalKind::hangup())?;
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),

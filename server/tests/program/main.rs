@@ -13,6 +13,7 @@ mod desk;
 mod nouns;
 mod probe;
 mod radsec;
+mod reload;
 mod seen;
 mod upgrade;
 mod vendors;
