@@ -47,6 +47,17 @@ pub fn span(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is no span of time: write it like 10m, 4h or 14d"))
 }
 
+/// A span of time that is not over at once.
+///
+/// # Errors
+/// What would be right.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        Duration::ZERO => Err(format!("`{text}` is over at once: write it like 4h or 30d")),
+        some => Ok(some),
+    }
+}
+
 /// An address, or a network such as `10.7.0.0/24`.
 ///
 /// # Errors
@@ -67,10 +78,16 @@ pub fn until(text: &str) -> Result<Timestamp, String> {
     if text == "now" {
         return Ok(now);
     }
-    if let Ok(span) = span(text) {
-        return Ok(now + span);
+    let until = match span(text) {
+        Ok(span) => now + span,
+        Err(_) => end_of_day(text)
+            .ok_or_else(|| format!("`{text}` is no date: write it like 2027-03-31, 2h or 14d, or now"))?,
+    };
+    if until > now {
+        Ok(until)
+    } else {
+        Err(format!("`{text}` is past: to end it at once write now"))
     }
-    end_of_day(text).ok_or_else(|| format!("`{text}` is no date: write it like 2027-03-31, 2h or 14d, or now"))
 }
 
 fn end_of_day(date: &str) -> Option<Timestamp> {
@@ -189,6 +206,10 @@ mod tests {
         assert_eq!(next.since(day), Duration::from_hours(24));
         for text in ["", "never", "31.3.2027", "2027-02-30", "2027-03-31T10:00"] {
             assert!(until(text).is_err(), "{text}");
+        }
+        for past in ["2020-01-31", "0s"] {
+            assert!(until(past).unwrap_err().contains("is past"), "{past}");
+            assert!(some_time(past).is_err(), "{past}");
         }
     }
 

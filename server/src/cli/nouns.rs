@@ -130,7 +130,7 @@ pub struct NasSettings {
     #[arg(long)]
     pub vendor: Option<String>,
     /// UDP port for CoA and Disconnect [new gates: 3799, or their vendor's]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub coa_port: Option<u16>,
     /// Where it takes CoA and Disconnect, by address or name, if not where its requests come from; '' takes it back
     #[arg(long)]
@@ -324,7 +324,7 @@ pub struct VoucherOrder {
     #[arg(long, default_value_t = 1)]
     pub count: u32,
     /// Good for so long, such as 30d
-    #[arg(long, value_parser = units::span)]
+    #[arg(long, value_parser = units::some_time)]
     pub expires: Option<Duration>,
     /// For your own order, such as a counter's name
     #[arg(long, default_value = "")]

@@ -176,12 +176,29 @@ fn a_gate_needs_secrets_worth_the_name() {
 }
 
 #[test]
+fn a_gate_takes_no_orders_at_port_0_and_no_exception_that_is_past() {
+    let desk = Desk::new();
+    for (words, says) in [
+        (["--coa-port", "0"], "1..=65535"),
+        (
+            ["--old-secret-until", "2020-01-31"],
+            "is past: to end it at once write now",
+        ),
+        (["--no-message-authenticator-until", "2020-01-31"], "is past"),
+        (["--no-message-authenticator-until", "0d"], "is past"),
+    ] {
+        desk.refused(&[&["nas", "set", "gate-1"], words.as_slice()].concat(), 2, says);
+    }
+}
+
+#[test]
 fn a_voucher_code_is_shown_once_and_a_foolish_order_makes_none() {
     let desk = Desk::new();
     for words in [
         ["--octets", "0B"].as_slice(),
         &["--octets", "1GB", "--count", "0"],
         &["--octets", "1GB", "--count", "4000000000"],
+        &["--octets", "1GB", "--expires", "0s"],
     ] {
         let refused = desk.run(&[&["voucher", "create"], words].concat());
         assert!(!refused.status.success() && !refused.stderr.is_empty(), "{words:?}");
