@@ -163,7 +163,7 @@ pub struct GateShow {
     /// Sessions shown at most
     #[arg(long, default_value_t = 100)]
     pub most: usize,
-    /// Whole MACs, and addresses: they are people's
+    /// Mobile numbers and MACs in full, and addresses: they are people's
     #[arg(long)]
     pub whole: bool,
     #[command(flatten)]

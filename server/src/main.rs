@@ -142,7 +142,11 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
                 shut::TABLE
             );
         }
-        return Ok(ExitCode::SUCCESS);
+        // Of nothing there is nothing to close.
+        return Ok(match command {
+            GateCommand::Close { .. } => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        });
     }
     let layout = config.gateway_outline()?.layout();
     match command {

@@ -220,7 +220,7 @@ impl Access {
     /// Has all vouchers of a lot expire now that are still good. Tells how many.
     ///
     /// # Errors
-    /// The service is out of order; nothing was changed.
+    /// There is no such lot, or the service is out of order; nothing was changed.
     pub async fn end_vouchers(&self, label: &str, actor: &str, now: Timestamp) -> Result<u64, AccessError> {
         let mut tx = self.write().await?;
         let ended = tx.expire_vouchers(label, now).await?;
@@ -228,6 +228,8 @@ impl Access {
             let detail = format!("all {ended} of the lot");
             tx.record_audit(actor, "voucher.end", label, &detail, now).await?;
             tx.commit().await?;
+        } else if tx.vouchers(Some(label), 1).await?.is_empty() {
+            return Err(missing("lot of vouchers", label));
         }
         Ok(ended)
     }

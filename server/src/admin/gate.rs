@@ -32,11 +32,8 @@ pub fn show(layout: &Layout, socket: &Path, wanted: &GateShow) -> anyhow::Result
     let pool = addresses::Addresses::look(&mut view, layout)?;
     let is_shut = shut::is_shut()?;
     let of = |seen: &SeenSession| known.as_ref().and_then(|known| known.get(&seen.session.mac));
-    let shown: Vec<Value> = sessions
-        .iter()
-        .map(|one| session_json(one, of(one), wanted.whole))
-        .collect();
-    let told = json!({ "sessions": shown, "refused_frames": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
+    let told = json!({ "sessions": sessions_json(&sessions, of, wanted), "session_count": sessions.len(),
+        "refused_frames": rogues.iter().copied().collect::<BTreeMap<_, _>>(),
         "free_up_octets": uncharged.up_octets, "free_down_octets": uncharged.down_octets,
         "blocked_packets": uncharged.blocked_packets, "shut": is_shut, "addresses": pool.json() });
     print(wanted.output.json, &told, || {
@@ -208,6 +205,16 @@ fn session_json(seen: &SeenSession, known: Option<&Known>, is_whole: bool) -> Va
     })
 }
 
+/// As many as are wanted.
+fn sessions_json<'a>(
+    sessions: &'a [SeenSession],
+    known: impl Fn(&'a SeenSession) -> Option<&'a Known>,
+    wanted: &GateShow,
+) -> Vec<Value> {
+    let shown = sessions.iter().take(wanted.most);
+    shown.map(|one| session_json(one, known(one), wanted.whole)).collect()
+}
+
 fn lines<'a>(
     sessions: &'a [SeenSession],
     known: impl Fn(&'a SeenSession) -> Option<&'a Known>,
@@ -308,6 +315,24 @@ mod tests {
             queue: None,
             is_used_up: used >= 4000,
         }
+    }
+
+    #[test]
+    fn no_more_are_shown_than_are_wanted_to_people_and_programs() {
+        let sessions = [session(1, 0), session(2, 0)];
+        let shown = |most| {
+            let wanted = GateShow {
+                most,
+                whole: false,
+                output: crate::cli::Output { json: true },
+            };
+            let lines = lines(&sessions, |_| None, &wanted).join("\n");
+            (
+                sessions_json(&sessions, |_| None, &wanted).len(),
+                lines.contains("and 1 more"),
+            )
+        };
+        assert_eq!((shown(1), shown(2)), ((1, true), (2, false)));
     }
 
     #[test]

@@ -285,3 +285,28 @@ fn a_voucher_is_shown_and_ended_by_its_number() {
     desk.refused(&["voucher", "end", "9"], 3, "there is no voucher `9`");
     desk.refused(&["voucher", "end"], 2, "required");
 }
+
+#[test]
+fn what_a_lot_is_called_that_is_not_there_is_told_with_the_code_for_it() {
+    let desk = furnished();
+    desk.refused(&["voucher", "end", "--label", "nope"], 3, "no lot of vouchers `nope`");
+    desk.done(&["voucher", "create", "--octets", "1GB", "--label", "counter 2"]);
+    for ended in ["1 vouchers", "0 vouchers"] {
+        let said = desk.done(&["voucher", "end", "--label", "counter 2"]);
+        assert!(said.starts_with(ended), "{said}");
+    }
+}
+
+#[test]
+fn where_there_is_no_gate_only_to_close_it_succeeds() {
+    let desk = Desk::new();
+    for words in [
+        ["gate", "show"].as_slice(),
+        &["gate", "rules"],
+        &["gate", "top", "--once"],
+        &["gate", "trace", "02:00:00:00:00:01"],
+    ] {
+        desk.refused(words, 1, "no gateway");
+    }
+    desk.done(&["gate", "close"]);
+}
