@@ -1,5 +1,6 @@
 //! Opens the centre, and furnishes an empty one so that a first start works.
 
+use std::fmt;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 
@@ -11,7 +12,7 @@ use kavadam_access::{Access, AccessError, Sealer};
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Plan, PlanId};
-use kavadam_store::{Found, Store};
+use kavadam_store::{Found, Store, without_password};
 
 use crate::clock;
 use crate::config::Config;
@@ -21,6 +22,32 @@ const ACTOR: &str = "first start";
 /// The site and plan of an empty centre.
 const FIRST_SITE: &str = "First site";
 const FIRST_PLAN: &str = "citizen";
+
+/// A database that cannot be opened, with what to do.
+#[derive(Debug)]
+pub struct Unopened {
+    /// What is wrong, without the database's password.
+    pub what: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl Unopened {
+    fn new(url: &str, error: &kavadam_store::Error) -> Self {
+        Self {
+            what: format!("cannot open the database {}: {error}", without_password(url)),
+            remedy: error.remedy(),
+        }
+    }
+}
+
+impl fmt::Display for Unopened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. Remedy: {}", self.what, self.remedy)
+    }
+}
+
+impl std::error::Error for Unopened {}
 
 /// The use cases over the configured database; of both database and master key the first use makes what is missing.
 ///
@@ -41,9 +68,8 @@ pub async fn open_with_key(config: &Config) -> anyhow::Result<(Access, Sealer)> 
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-    let store = Store::open(&config.database_url())
-        .await
-        .context("cannot open the database")?;
+    let url = config.database_url();
+    let store = Store::open(&url).await.map_err(|error| Unopened::new(&url, &error))?;
     let sealer = Sealer::of_database(&store, &config.master_key_file(), rand::random()).await?;
     Ok((Access::new(store, sealer.clone(), config.settings()), sealer))
 }
@@ -64,7 +90,12 @@ pub enum Looked {
 /// The database cannot be looked at, or the key is not there, or not the database's.
 pub async fn look(config: &Config) -> anyhow::Result<Looked> {
     let (url, key) = (config.database_url(), config.master_key_file());
-    let found = Store::look(&url).await.context("cannot open the database")?;
+    // The first start makes the state directory, and no other.
+    let found = if config.file.database.url.is_empty() && !config.file.state_dir.exists() {
+        Found::Nothing
+    } else {
+        Store::look(&url).await.map_err(|error| Unopened::new(&url, &error))?
+    };
     let store = match found {
         Found::Current(store) => store,
         // A start would take the key that is there.

@@ -196,14 +196,21 @@ async fn open_lane(server: &Server) -> Result<Lane> {
 }
 
 /// A URL fit for a message.
-pub(crate) fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
+#[must_use]
+pub fn without_password(url: &str) -> String {
+    let hidden = match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 < at => {
             let (head, tail) = (url.get(..scheme + 3), url.get(at..));
             format!("{}…{}", head.unwrap_or_default(), tail.unwrap_or_default())
         }
         _ => url.to_owned(),
-    }
+    };
+    let Some((hidden, given)) = hidden.split_once('?') else {
+        return hidden;
+    };
+    let is_shown = |part: &&str| !part.starts_with("password=");
+    let shown: Vec<&str> = given.split('&').filter(is_shown).collect();
+    format!("{hidden}?{}", shown.join("&"))
 }
 
 #[cfg(test)]
@@ -217,5 +224,11 @@ mod tests {
             "mysql://…@db/kavadam"
         );
         assert_eq!(without_password("file.db"), "file.db");
+        let given = "postgres:///kavadam?host=/run/postgresql&user=kavadam&password=s3cret";
+        assert_eq!(
+            without_password(given),
+            "postgres:///kavadam?host=/run/postgresql&user=kavadam"
+        );
+        assert_eq!(without_password("postgres://a:p?s3cret@db/x"), "postgres://…@db/x");
     }
 }

@@ -170,9 +170,9 @@ impl Statements {
 impl Embedded {
     pub(crate) async fn open(url: &str) -> Result<Self> {
         let (options, path) = options(url)?;
-        make_private(&path).map_err(|source| Error::File {
+        make_private(&path).map_err(|problem| Error::File {
             path: path.display().to_string(),
-            source,
+            problem,
         })?;
         let options = options
             .journal_mode(SqliteJournalMode::Wal)
@@ -209,15 +209,18 @@ impl Embedded {
         })
     }
 
-    /// What is there, with the changes of its tables that were made; `None` where there is no file.
+    /// What is there, with the changes of its tables that were made; `None` where there is no file, and one can be made.
     pub(crate) async fn look(url: &str) -> Result<Option<(Self, Vec<Applied>)>> {
         let (options, path) = options(url)?;
-        if let Err(source) = std::fs::metadata(&path) {
-            return match source.kind() {
-                std::io::ErrorKind::NotFound => Ok(None),
+        if let Err(problem) = std::fs::metadata(&path) {
+            let has_place = path
+                .parent()
+                .is_some_and(|dir| dir.as_os_str().is_empty() || dir.is_dir());
+            return match problem.kind() {
+                std::io::ErrorKind::NotFound if has_place => Ok(None),
                 _ => Err(Error::File {
                     path: path.display().to_string(),
-                    source,
+                    problem,
                 }),
             };
         }

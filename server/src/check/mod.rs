@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use kavadam_access::Access;
 
-use crate::centre::{self, Looked};
+use crate::centre::{self, Looked, Unopened};
 use crate::config::Config;
 
 /// Looks, prints, and fails if something must be put right.
@@ -99,7 +99,12 @@ async fn look_at_database(config: &Config, findings: &mut Findings) {
                 "the database is as an older version left it: the next start brings it up to date, so back it up before",
             );
         }
-        Err(error) => return findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+        Err(error) => {
+            return match error.downcast_ref::<Unopened>() {
+                Some(error) => findings.bad(&error.what, error.remedy),
+                None => findings.bad(&format!("{error:#}"), "see state_dir, secrets and database"),
+            };
+        }
     };
     match access.plans().await {
         Ok(plans) => {

@@ -78,8 +78,13 @@ pub fn credential(name: &str) -> Option<PathBuf> {
 
 /// Complains of a password in a database's URL where everybody can read the file it stands in.
 pub fn exposed_password(url: &str, path: &Path) -> Option<Problem> {
-    let authority = url.split_once("://")?.1.split(['/', '?']).next()?;
-    let has_password = authority.rsplit_once('@')?.0.contains(':');
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let has_password = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+        || rest
+            .split(['?', '&'])
+            .skip(1)
+            .any(|given| given.starts_with("password="));
     let mode = fs::metadata(path).ok()?.mode();
     (has_password && mode & OTHERS != 0).then(|| Problem {
         key: "database.url".to_owned(),

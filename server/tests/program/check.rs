@@ -81,12 +81,7 @@ fn a_check_makes_no_database_where_its_url_points() {
     let state = desk.dir.path().join("state");
     std::fs::create_dir(&state).unwrap();
     give_away(&state);
-    let mut config = std::fs::read_to_string(desk.config()).unwrap();
-    config += &format!(
-        "[database]\nurl = \"sqlite:{}?mode=rwc\"\n",
-        state.join("new.db").display()
-    );
-    std::fs::write(desk.config(), config).unwrap();
+    with_database(&desk, &format!("sqlite:{}?mode=rwc", state.join("new.db").display()));
     assert!(checked(&desk, &state).starts_with("ok       there is no database yet"));
 }
 
@@ -107,22 +102,33 @@ fn a_check_of_a_database_in_use_leaves_it_as_it_was() {
     assert!(checked(&desk, &state).contains("restore it from the back-up"));
 }
 
-#[test]
-fn a_check_of_an_empty_postgresql_finds_nothing_amiss_and_makes_no_table() {
+fn psql(at: &str, text: &str) -> String {
+    let done = Command::new("psql").args([at, "-qAtc", text]).output().unwrap();
+    assert!(done.status.success(), "{text}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The address of a database of that name in the private server of `tests/postgres.sh`.
+fn postgres(name: &str) -> (String, String) {
     let server = std::env::var("KAVADAM_TEST_POSTGRES")
         .expect("KAVADAM_TEST_POSTGRES is not set: run this as `tests/postgres.sh cargo test`, or `make test`");
-    let psql = |at: &str, text: &str| {
-        let done = Command::new("psql").args([at, "-qAtc", text]).output().unwrap();
-        assert!(done.status.success(), "{}", text);
-        String::from_utf8(done.stdout).unwrap()
-    };
-    let name = format!("checked_{}", std::process::id());
-    psql(&server, &format!("CREATE DATABASE {name}"));
     let url = server.replacen("/postgres?", &format!("/{name}?"), 1);
+    (server, url)
+}
+
+fn with_database(desk: &Desk, url: &str) {
+    let config = std::fs::read_to_string(desk.config()).unwrap();
+    let own = config.split("[database]").next().unwrap_or_default();
+    desk.file("kavadam.toml", format!("{own}[database]\nurl = \"{url}\"\n"));
+}
+
+#[test]
+fn a_check_of_an_empty_postgresql_finds_nothing_amiss_and_makes_no_table() {
+    let name = format!("checked_{}", std::process::id());
+    let (server, url) = postgres(&name);
+    psql(&server, &format!("CREATE DATABASE {name}"));
     let desk = Desk::new();
-    let mut config = std::fs::read_to_string(desk.config()).unwrap();
-    config += &format!("[database]\nurl = \"{url}\"\n");
-    std::fs::write(desk.config(), config).unwrap();
+    with_database(&desk, &url);
     let state = desk.dir.path().join("state");
 
     let relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
@@ -134,5 +140,39 @@ fn a_check_of_an_empty_postgresql_finds_nothing_amiss_and_makes_no_table() {
     psql(&url, "UPDATE _sqlx_migrations SET checksum = ''");
     assert!(checked(&desk, &state).contains("another version of kavadam"));
     psql(&url, "UPDATE _sqlx_migrations SET version = 9999");
-    assert!(checked(&desk, &state).contains("a newer version of kavadam"));
+    for words in ["a newer version of kavadam", "restore the back-up"] {
+        assert!(text(&desk.run(&["check"]).stdout).contains(words), "{words}");
+        desk.refused(&["plan", "list"], 1, words);
+    }
+}
+
+#[test]
+fn a_database_that_does_not_open_is_told_once_with_its_remedy_and_without_its_password() {
+    let desk = Desk::new();
+    let (_, absent) = postgres("kavadam_is_not_there");
+    let nowhere = "postgres://kavadam:s3cret@127.0.0.1:1/kavadam";
+    for (url, what, remedy) in [
+        (absent.as_str(), "does not exist", "createdb"),
+        (
+            nowhere,
+            "postgres://…@127.0.0.1:1/kavadam: database: out of reach",
+            "is it up",
+        ),
+        ("sqlite:/proc/kavadam/a.db", "/proc/kavadam/a.db", "make the directory"),
+    ] {
+        with_database(&desk, url);
+        let said = text(&desk.run(&["plan", "list"]).stderr);
+        assert!(said.contains(what) && said.contains(remedy), "{url}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
+        for once in ["refused", "does not exist", "No such file"] {
+            assert!(said.matches(once).count() <= 1, "{said}");
+        }
+        let checked = text(&desk.run(&["check"]).stdout);
+        assert!(checked.contains(what) && checked.contains(remedy), "{url}: {checked}");
+    }
+    with_database(
+        &desk,
+        &format!("sqlite:{}", desk.file("none", "this is no database, whatever its name")),
+    );
+    desk.refused(&["plan", "list"], 1, "restore the back-up");
 }
