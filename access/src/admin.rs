@@ -1,5 +1,6 @@
 //! What administrators do. Every change is audited in the transaction that makes it.
 
+mod difference;
 mod people;
 mod places;
 mod proof;
@@ -12,6 +13,7 @@ pub use people::SubscriberLine;
 pub use record::{NasView, SessionQuery, SiteView};
 
 use crate::{Access, AccessError};
+use difference::{difference, of_plan};
 
 /// A gate to be known, or changed.
 pub struct NasSetting<'a> {
@@ -94,10 +96,12 @@ impl Access {
     pub async fn set_plan(&self, plan: &Plan, actor: &str, now: Timestamp) -> Result<PlanId, AccessError> {
         plan.validate()?;
         let mut tx = self.write().await?;
+        let before = tx.plan_named(&plan.name).await?;
+        let detail = difference(before.as_ref().map(of_plan).as_deref(), &of_plan(plan));
         let id = tx.save_plan(plan).await?;
         tx.lock_online_on_plan(id).await?;
         let online = tx.order_change_on_plan(id, now).await?;
-        tx.record_audit(actor, "plan.set", &plan.name, "", now).await?;
+        tx.record_audit(actor, "plan.set", &plan.name, &detail, now).await?;
         tx.commit().await?;
         if online > 0 {
             self.wake_orders();

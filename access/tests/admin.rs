@@ -12,7 +12,7 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::AccessError;
-use kavadam_access::admin::SessionQuery;
+use kavadam_access::admin::{NasChange, SessionQuery};
 use kavadam_access::api::*;
 use kavadam_domain::{MobileNumber, Plan, Reason};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
@@ -25,6 +25,7 @@ cases! {
     a_session_is_listed_until_its_gate_has_ended_it,
     what_is_not_there_is_named,
     every_change_is_on_record,
+    what_was_and_what_is_stands_in_the_audit_and_never_a_secret,
     octets_go_to_the_plan_of_the_site_where_the_person_was_last,
     nobody_knows_which_period_to_top_up_of_a_number_never_online,
     all_sessions_of_a_number_end_at_once,
@@ -276,4 +277,56 @@ async fn every_change_is_on_record(database: Database) {
     assert_eq!((sites[0].plan.as_str(), sites[0].is_open), ("citizen", true));
     assert!(lab.access.nases().await.unwrap()[0].last_seen.is_some());
     assert_eq!(lab.access.plans().await.unwrap().len(), 1);
+}
+
+async fn what_was_and_what_is_stands_in_the_audit_and_never_a_secret(database: Database) {
+    let lab = Lab::new(database, &plan(100 * MB)).await;
+    let (access, now) = (&lab.access, lab.now);
+    let detail = async || access.audits(1).await.unwrap().remove(0).detail;
+    let wider = Plan {
+        max_devices: 3,
+        session_secs: None,
+        ..plan(200 * MB)
+    };
+    access.set_plan(&wider, "anu", now).await.unwrap();
+    assert_eq!(
+        detail().await,
+        "quota 100000000 octets → 200000000 octets, session time 14400 s → none, devices 2 → 3"
+    );
+    access.set_plan(&wider, "anu", now).await.unwrap();
+    assert_eq!(detail().await, "as before");
+    let other = Plan {
+        name: "other".into(),
+        ..plan(100 * MB)
+    };
+    access.set_plan(&other, "anu", now).await.unwrap();
+    assert!(detail().await.starts_with("new: quota 100000000 octets, period day"));
+
+    access
+        .set_site("Vizhinjam bus stand", false, "other", "anu", now)
+        .await
+        .unwrap();
+    assert_eq!(detail().await, "state open → closed, plan citizen → other");
+
+    let change = NasChange {
+        secret: Some(b"another secret of the gate"),
+        coa_port: Some(1700),
+        is_ms_chap_allowed: Some(true),
+        ..NasChange::default()
+    };
+    access.change_nas("gate-1", &change, "anu", now).await.unwrap();
+    assert_eq!(detail().await, "CoA port 3799 → 1700, MS-CHAPv2 no → yes, new secret");
+    let change = NasChange {
+        secret: Some(b"another secret of the gate"),
+        is_ms_chap_allowed: Some(false),
+        ..NasChange::default()
+    };
+    access.change_nas("gate-1", &change, "anu", now).await.unwrap();
+    assert_eq!(detail().await, "MS-CHAPv2 yes → no");
+    let change = NasChange {
+        uam_secret: Some(b"another secret of redirects"),
+        ..NasChange::default()
+    };
+    access.change_nas("gate-1", &change, "anu", now).await.unwrap();
+    assert_eq!(detail().await, "new UAM secret");
 }

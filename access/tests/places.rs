@@ -216,7 +216,7 @@ async fn an_exception_has_a_date_and_a_source_of_its_own(database: Database) {
     assert!(
         audit
             .iter()
-            .any(|row| row.detail.contains("without Message-Authenticator until 20")),
+            .any(|row| row.detail.contains("without Message-Authenticator no → until 20")),
         "{audit:?}"
     );
     let beside = NasSetting {
@@ -329,7 +329,7 @@ async fn a_gate_is_changed_where_told(database: Database) {
     assert!(lab.access.change_nas("gate-1", &short, "test", lab.now).await.is_err());
     assert!(matches!(
         lab.access.change_nas("gate-9", &change, "test", lab.now).await,
-        Err(AccessError::Missing { kind: "nas", .. })
+        Err(AccessError::Missing { kind: "gate", .. })
     ));
 }
 

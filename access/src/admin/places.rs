@@ -5,7 +5,8 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{CertificateName, NasId, SiteId, Timestamp};
 use kavadam_store::{NasProof, NasRow, NewNas, OrderKind, SiteRow, Tx};
 
-use super::proof::{check_range, describe, proof_after};
+use super::difference::{difference, of_certificate, of_nas, of_site};
+use super::proof::{check_range, proof_after};
 use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, Tie, check_name, missing};
 use crate::ending::end_session;
 use crate::{Access, AccessError};
@@ -28,6 +29,15 @@ impl Access {
         let mut tx = self.write().await?;
         let plan = tx.plan_named(plan).await?.ok_or_else(|| missing("plan", plan))?;
         let before = tx.site_named(name).await?;
+        let was = match &before {
+            Some(site) => {
+                let plans = tx.plans().await?;
+                let plan = plans.into_iter().find(|plan| plan.id == site.plan_id);
+                Some(of_site(site.is_open, &plan.map(|plan| plan.name).unwrap_or_default()))
+            }
+            None => None,
+        };
+        let detail = difference(was.as_deref(), &of_site(is_open, &plan.name));
         let id = tx.save_site(name, is_open, plan.id).await?;
         if let Some(before) = before {
             let after = SiteRow {
@@ -37,8 +47,6 @@ impl Access {
             };
             order_at_site(&mut tx, &before, &after, now).await?;
         }
-        let state = if is_open { "open" } else { "closed" };
-        let detail = format!("{state}, plan {}", plan.name);
         tx.record_audit(actor, "site.set", name, &detail, now).await?;
         tx.commit().await?;
         self.wake_orders();
@@ -123,7 +131,7 @@ impl Access {
         let mut tx = self.write().await?;
         let nases = tx.nases().await?;
         let known = nases.into_iter().find(|nas| nas.name == name);
-        let known = known.ok_or_else(|| missing("nas", name))?;
+        let known = known.ok_or_else(|| missing("gate", name))?;
         let site_id = match change.site {
             Some(site) => find_site(&mut tx, site).await?.id,
             None => known.site_id,
@@ -160,14 +168,16 @@ impl Access {
         let nases = tx.nases().await?;
         check_range(&nases, row, proof, self.sealer())?;
         self.check_profile(row)?;
+        let known = nases.iter().find(|nas| nas.name == row.name);
+        let detail = of_nas(known, row, proof, &tx.sites().await?, self.sealer())?;
         let id = tx.save_nas(row).await?;
         tx.save_nas_proof(id, proof).await?;
-        tx.record_audit(actor, "nas.set", &row.name, &describe(row, proof), now)
-            .await?;
+        tx.record_audit(actor, "nas.set", &row.name, &detail, now).await?;
         if let Some(certificate) = tie.map(Tie::name) {
             check_certificate(&nases, row, certificate)?;
             tx.tie_nas(id, certificate).await?;
-            let detail = certificate.map(ToString::to_string).unwrap_or_default();
+            let was = of_certificate(known.and_then(|known| known.certificate_name.as_ref()));
+            let detail = difference(Some(&was), &of_certificate(certificate));
             tx.record_audit(actor, "nas.certificate", &row.name, &detail, now)
                 .await?;
         }
@@ -185,7 +195,7 @@ impl Access {
         let mut tx = self.write().await?;
         let nases = tx.nases().await?;
         let nas = nases.iter().find(|nas| nas.name == name);
-        let nas = nas.ok_or_else(|| missing("nas", name))?;
+        let nas = nas.ok_or_else(|| missing("gate", name))?;
         tx.retire_nas(nas.id).await?;
         let mut live = tx.live_sessions_at(nas.id, now).await?;
         // Everybody takes locks in this order.

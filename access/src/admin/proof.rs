@@ -85,22 +85,3 @@ fn secrets(sealer: &Sealer, present: &[u8], proof: &NasProof) -> Result<Vec<Zero
     let all = std::iter::once(present).chain(proof.old_secret_sealed.as_deref());
     all.map(|secret| sealer.open(secret)).collect()
 }
-
-/// For the audit.
-pub(super) fn describe(row: &NewNas, proof: &NasProof) -> String {
-    let dates = [
-        ("old secret valid", proof.old_secret_until),
-        ("without Message-Authenticator", proof.unsigned_until),
-    ];
-    let dates = dates.into_iter().filter_map(|(what, until)| {
-        let until = until.and_then(Timestamp::to_jiff)?;
-        Some(format!("{what} until {until:.0}"))
-    });
-    let source = row.source.to_string();
-    let ms_chap = proof.is_ms_chap_allowed.then(|| "MS-CHAPv2 allowed".to_owned());
-    std::iter::once(source)
-        .chain(dates)
-        .chain(ms_chap)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
