@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
+use kavadam_access::AccessError;
 use kavadam_firewall::{FirewallError, Gate, ruleset, shut};
 use kavadam_gateway::fingerprints::Fingerprint;
 use tracing_subscriber::EnvFilter;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     match execute(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("kavadam: {error:#}");
+            eprintln!("kavadam: {error:#}{}", way_out(&error));
             exit_code(&error)
         }
     }
@@ -59,9 +60,23 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.is::<Unusable>() {
         return ExitCode::from(BAD_CONFIG);
     }
-    match error.downcast_ref::<kavadam_access::AccessError>() {
-        Some(kavadam_access::AccessError::Missing { .. }) => ExitCode::from(NOT_FOUND),
+    match error.downcast_ref::<AccessError>() {
+        Some(AccessError::Missing { .. }) => ExitCode::from(NOT_FOUND),
         _ => ExitCode::FAILURE,
+    }
+}
+
+/// How to make what is not there, or to find what was meant.
+fn way_out(error: &anyhow::Error) -> &'static str {
+    match error.downcast_ref::<AccessError>() {
+        Some(AccessError::Missing { kind: "plan", .. }) => {
+            ": `kavadam plan list` names those there are, `kavadam plan set NAME` makes one"
+        }
+        Some(AccessError::Missing { kind: "site", .. }) => {
+            ": `kavadam site list` names those there are, `kavadam site set NAME --plan PLAN` makes one"
+        }
+        Some(AccessError::Missing { kind: "gate", .. }) => ": `kavadam nas list` names those there are",
+        _ => "",
     }
 }
 

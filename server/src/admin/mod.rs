@@ -95,18 +95,45 @@ fn missing(kind: &'static str, name: &str) -> AccessError {
     }
 }
 
+/// How long ago; of what is older than a day the date and time, where this machine is.
 fn ago(now: Timestamp, at: Timestamp) -> String {
-    format!("{} ago", span(now.since(at)))
+    let since = now.since(at);
+    if since < DAY {
+        return format!("{} ago", span(since));
+    }
+    let there = at.to_jiff().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()));
+    there.map_or_else(
+        || format!("{} ago", span(since)),
+        |at| at.strftime("%Y-%m-%d %H:%M").to_string(),
+    )
 }
 
-/// In its largest whole unit.
+const DAY: Duration = Duration::from_hours(24);
+
+/// In its largest unit and the one below.
 fn span(span: Duration) -> String {
-    match span.as_secs() {
-        secs @ 0..120 => format!("{secs} s"),
-        secs @ 120..7200 => format!("{} min", secs / 60),
-        secs @ 7200..172_800 => format!("{} h", secs / 3600),
-        secs => format!("{} days", secs / 86_400),
+    units_of(span, 2)
+}
+
+/// In so many units at most, from the largest on that it has.
+fn units_of(span: Duration, most: usize) -> String {
+    let secs = span.as_secs();
+    if secs < 120 {
+        return format!("{secs} s");
     }
+    let days = secs / 86_400;
+    let units = [
+        (days, if days == 1 { "day" } else { "days" }),
+        (secs / 3600 % 24, "h"),
+        (secs / 60 % 60, "min"),
+        (secs % 60, "s"),
+    ];
+    let from_largest = units.iter().skip_while(|(count, _)| *count == 0).take(most);
+    let shown = from_largest.filter(|(count, _)| *count > 0);
+    shown
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A line of heads, and the rows below them.
@@ -146,6 +173,24 @@ fn ended(mut thing: Value) -> Value {
     thing
 }
 
+/// What was set, as it is now: for people whether it was made, which a mistyped name does, or changed.
+fn print_set(
+    is_json: bool,
+    (what, is_new): (&str, bool),
+    mut thing: Value,
+    lines: impl FnOnce() -> Vec<String>,
+) -> anyhow::Result<()> {
+    if let Some(keys) = thing.as_object_mut() {
+        keys.insert("is_new".to_owned(), is_new.into());
+    }
+    print(is_json, &thing, || {
+        let done = if is_new { "made" } else { "changed" };
+        let mut all = vec![format!("{what} is {done}"), String::new()];
+        all.extend(lines());
+        all
+    })
+}
+
 /// As JSON, or as lines for people.
 fn print(is_json: bool, json: &Value, lines: impl FnOnce() -> Vec<String>) -> anyhow::Result<()> {
     if is_json {
@@ -165,6 +210,31 @@ fn say(line: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_told_in_two_units_or_in_all_it_has() {
+        let told = |secs| span(Duration::from_secs(secs));
+        assert_eq!(told(65), "65 s");
+        assert_eq!(told(150), "2 min 30 s");
+        assert_eq!(told(600), "10 min");
+        assert_eq!(told(150 * 60), "2 h 30 min");
+        assert_eq!(told(4 * 3600 + 5), "4 h");
+        assert_eq!(told(86_400), "1 day");
+        assert_eq!(told(3 * 86_400 + 7200), "3 days 2 h");
+        assert_eq!(units_of(Duration::from_secs(86_400 + 61), 4), "1 day 1 min 1 s");
+    }
+
+    #[test]
+    fn of_what_is_older_than_a_day_the_date_is_told() {
+        let now = clock::now();
+        let before = |secs: u64| Timestamp(now.0 - i64::try_from(secs).unwrap() * 1_000_000);
+        assert_eq!(ago(now, before(7_260)), "2 h 1 min ago");
+        let told = ago(now, before(3 * 86_400));
+        assert!(
+            told.starts_with("20") && told.len() == "2026-11-28 14:05".len(),
+            "{told}"
+        );
+    }
 
     #[test]
     fn columns_stand_below_their_heads_whatever_the_script() {

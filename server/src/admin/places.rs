@@ -6,7 +6,7 @@ use kavadam_domain::Timestamp;
 use kavadam_domain::gate::OWN_PROFILE;
 use serde_json::{Value, json};
 
-use super::{Desk, ago, ended, missing, print, sheet, table};
+use super::{Desk, ago, ended, missing, print, print_set, sheet, table};
 use crate::cli::{NasCommand, NasSettings, SiteCommand, SiteSettings};
 
 impl Desk {
@@ -24,7 +24,7 @@ impl Desk {
                     table(["SITE", "STATE", "PLAN", "GATES"], sites.iter().map(row).collect())
                 })
             }
-            SiteCommand::Show { name, output } => self.show_site(&name, output.json).await,
+            SiteCommand::Show { name, output } => self.show_site(&name, None, output.json).await,
             SiteCommand::Set(settings) => self.set_site(&settings).await,
             SiteCommand::End { name, output } => {
                 let site = self.find_site(&name).await?.ok_or_else(|| missing("site", &name))?;
@@ -40,26 +40,36 @@ impl Desk {
         let name = settings.name.as_str();
         let known = self.find_site(name).await?;
         let plan = settings.plan.clone().or(known.as_ref().map(|site| site.plan.clone()));
-        let plan = plan.context("a new site needs --plan")?;
-        let is_open = settings.open || (!settings.closed && known.is_none_or(|site| site.is_open));
+        let plan = plan.with_context(|| {
+            format!(
+                "there is no site `{name}` yet, and a new one needs --plan (`kavadam site list` names those there are)"
+            )
+        })?;
+        let is_open = settings.open || (!settings.closed && known.as_ref().is_none_or(|site| site.is_open));
         self.access
             .set_site(name, is_open, &plan, &self.actor, self.now)
             .await?;
-        self.show_site(name, settings.output.json).await
+        self.show_site(name, Some(known.is_none()), settings.output.json).await
     }
 
-    async fn show_site(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
+    /// `is_new` where it was just set.
+    async fn show_site(&self, name: &str, is_new: Option<bool>, is_json: bool) -> anyhow::Result<()> {
         let site = self.find_site(name).await?.ok_or_else(|| missing("site", name))?;
         let nases = self.access.nases().await?;
         let gates = gates_at(&site, &nases);
-        print(is_json, &site_json(&site, &gates), || {
+        let lines = || {
             sheet(&[
                 ("site", site.name.clone()),
                 ("state", state(&site)),
                 ("plan", site.plan.clone()),
                 ("gates", gates.join(", ")),
             ])
-        })
+        };
+        let json = site_json(&site, &gates);
+        match is_new {
+            Some(is_new) => print_set(is_json, (&format!("site {name}"), is_new), json, lines),
+            None => print(is_json, &json, lines),
+        }
     }
 
     async fn find_site(&self, name: &str) -> anyhow::Result<Option<SiteView>> {
@@ -77,14 +87,14 @@ impl Desk {
                     )
                 })
             }
-            NasCommand::Show { name, output } => self.show_nas(&name, output.json).await,
+            NasCommand::Show { name, output } => self.show_nas(&name, None, output.json).await,
             NasCommand::Vendors { print, output } => self.vendors(print.as_deref(), output),
             NasCommand::Set(settings) => {
-                self.set_nas(&settings).await?;
-                self.show_nas(&settings.name, settings.output.json).await
+                let is_new = self.set_nas(&settings).await?;
+                self.show_nas(&settings.name, Some(is_new), settings.output.json).await
             }
             NasCommand::End { name, output } => {
-                let nas = self.find_nas(&name).await?.ok_or_else(|| missing("nas", &name))?;
+                let nas = self.find_nas(&name).await?.ok_or_else(|| missing("gate", &name))?;
                 let sessions = self.access.end_nas(&name, &self.actor, self.now).await?;
                 print(output.json, &ended(nas_json(&nas)), || {
                     vec![format!(
@@ -95,7 +105,8 @@ impl Desk {
         }
     }
 
-    async fn set_nas(&self, settings: &NasSettings) -> anyhow::Result<()> {
+    /// Whether it is new.
+    async fn set_nas(&self, settings: &NasSettings) -> anyhow::Result<bool> {
         let name = settings.name.as_str();
         let read = |file: &Option<std::path::PathBuf>| file.as_deref().map(|file| self.secrets.read(file)).transpose();
         let (secret, uam_secret) = (read(&settings.secret_file)?, read(&settings.uam_secret_file)?);
@@ -118,58 +129,70 @@ impl Desk {
         };
         if self.find_nas(name).await?.is_some() {
             self.access.change_nas(name, &change, &self.actor, self.now).await?;
-            return Ok(());
+            return Ok(false);
         }
         if change.old_secret_until.is_some() {
             bail!("a new gate has no old secret");
         }
-        let needed = "a new gate needs --site, --source, --secret-file and --uam-secret-file";
+        let needed = || {
+            format!(
+                "there is no gate `{name}` yet, and a new one needs --site, --source, --secret-file and --uam-secret-file"
+            )
+        };
         let profile = change.profile.unwrap_or(OWN_PROFILE);
         let nas = NasSetting {
             name,
-            site: change.site.context(needed)?,
-            source: change.source.context(needed)?,
-            secret: change.secret.context(needed)?,
-            uam_secret: change.uam_secret.context(needed)?,
+            site: change.site.with_context(needed)?,
+            source: change.source.with_context(needed)?,
+            secret: change.secret.with_context(needed)?,
+            uam_secret: change.uam_secret.with_context(needed)?,
             coa_port: change.coa_port.unwrap_or(self.profiles.get(profile).coa_port()),
             coa_host: change.coa_host.filter(|host| !host.is_empty()),
             profile,
             is_renewing: change.is_renewing.unwrap_or(false),
         };
         self.access.make_nas(&nas, &change, &self.actor, self.now).await?;
-        Ok(())
+        Ok(true)
     }
 
-    async fn show_nas(&self, name: &str, is_json: bool) -> anyhow::Result<()> {
-        let nas = self.find_nas(name).await?.ok_or_else(|| missing("nas", name))?;
-        print(is_json, &nas_json(&nas), || {
-            let [name, site, source, vendor, orders, renews, seen] = self.nas_sides(&nas);
-            let certificate = nas
-                .certificate_name
-                .as_ref()
-                .map_or("none".to_owned(), ToString::to_string);
-            let mut sides = vec![
-                ("gate", name),
-                ("site", site),
-                ("source", source),
-                ("vendor", vendor),
-                ("orders to", orders),
-                ("renews leases", renews),
-                ("certificate", certificate),
-                ("last seen", seen),
-                ("old secret valid", until(nas.old_secret_until, self.now)),
-                ("without Message-Authenticator", until(nas.unsigned_until, self.now)),
-                (
-                    "MS-CHAPv2",
-                    if nas.is_ms_chap_allowed { "yes" } else { "no" }.to_owned(),
-                ),
-            ];
-            let cannot = self.cannot(&nas.profile);
-            if !cannot.is_empty() {
-                sides.push(("cannot", cannot));
-            }
-            sheet(&sides)
-        })
+    /// `is_new` where it was just set.
+    async fn show_nas(&self, name: &str, is_new: Option<bool>, is_json: bool) -> anyhow::Result<()> {
+        let nas = self.find_nas(name).await?.ok_or_else(|| missing("gate", name))?;
+        let what = format!("gate {name}");
+        let lines = || self.nas_sheet(&nas);
+        match is_new {
+            Some(is_new) => print_set(is_json, (&what, is_new), nas_json(&nas), lines),
+            None => print(is_json, &nas_json(&nas), lines),
+        }
+    }
+
+    fn nas_sheet(&self, nas: &NasView) -> Vec<String> {
+        let [name, site, source, vendor, orders, renews, seen] = self.nas_sides(nas);
+        let certificate = nas
+            .certificate_name
+            .as_ref()
+            .map_or("none".to_owned(), ToString::to_string);
+        let mut sides = vec![
+            ("gate", name),
+            ("site", site),
+            ("source", source),
+            ("vendor", vendor),
+            ("orders to", orders),
+            ("renews leases", renews),
+            ("certificate", certificate),
+            ("last seen", seen),
+            ("old secret valid", until(nas.old_secret_until, self.now)),
+            ("without Message-Authenticator", until(nas.unsigned_until, self.now)),
+            (
+                "MS-CHAPv2",
+                if nas.is_ms_chap_allowed { "yes" } else { "no" }.to_owned(),
+            ),
+        ];
+        let cannot = self.cannot(&nas.profile);
+        if !cannot.is_empty() {
+            sides.push(("cannot", cannot));
+        }
+        sheet(&sides)
     }
 
     async fn find_nas(&self, name: &str) -> anyhow::Result<Option<NasView>> {

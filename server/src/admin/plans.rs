@@ -7,7 +7,7 @@ use kavadam_domain::plan::{AfterQuota, InvalidPlan, Period};
 use kavadam_domain::{Plan, PlanId};
 use serde_json::{Value, json};
 
-use super::{Desk, ended, missing, print, sheet, span, table};
+use super::{Desk, ended, missing, print, print_set, sheet, table, units_of};
 use crate::cli::{PlanCommand, PlanSettings};
 use crate::units::{show_octets, show_rate};
 
@@ -25,14 +25,15 @@ impl Desk {
                 print(output.json, &plan_json(&plan), || plan_sheet(&plan))
             }
             PlanCommand::Set(settings) => {
-                let plan = self
-                    .find_plan(&settings.name)
-                    .await?
-                    .unwrap_or_else(|| new_plan(&settings.name));
-                let plan = change(plan, &settings)?;
+                let known = self.find_plan(&settings.name).await?;
+                let is_new = known.is_none();
+                let plan = change(known.unwrap_or_else(|| new_plan(&settings.name)), &settings)?;
                 plan.validate().map_err(|error| told(&error))?;
                 self.access.set_plan(&plan, &self.actor, self.now).await?;
-                print(settings.output.json, &plan_json(&plan), || plan_sheet(&plan))
+                let what = format!("plan {}", plan.name);
+                print_set(settings.output.json, (&what, is_new), plan_json(&plan), || {
+                    plan_sheet(&plan)
+                })
             }
             PlanCommand::End { name, output } => {
                 let plan = self.find_plan(&name).await?.ok_or_else(|| missing("plan", &name))?;
@@ -200,7 +201,8 @@ fn plan_table(plans: &[Plan]) -> Vec<String> {
 
 fn plan_sheet(plan: &Plan) -> Vec<String> {
     let (quota, after) = allowance(plan);
-    let time = |secs: Option<u32>| secs.map_or("unlimited".to_owned(), |secs| span(Duration::from_secs(secs.into())));
+    let exact = |secs: u32| units_of(Duration::from_secs(secs.into()), 4);
+    let time = |secs: Option<u32>| secs.map_or("unlimited".to_owned(), exact);
     sheet(&[
         ("plan", plan.name.clone()),
         ("quota", quota),

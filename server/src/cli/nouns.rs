@@ -30,7 +30,7 @@ pub enum SiteCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Make a site, or change what is given of one, at once for those online there
+    /// Make a site, or change what is given of one, at once for those online there; it says which
     #[command(after_help = "Example:\n  kavadam site set 'Vizhinjam bus stand' --plan citizen")]
     Set(SiteSettings),
     /// Remove a site at which no gates stand any more; it stays on record
@@ -47,7 +47,7 @@ pub enum SiteCommand {
 #[derive(Args)]
 pub struct SiteSettings {
     pub name: String,
-    /// Plan of those who have none of their own
+    /// Plan of those who have none of their own; a new site needs one
     #[arg(long)]
     pub plan: Option<String>,
     /// Let nobody in for now; who is online is sent away
@@ -73,7 +73,7 @@ pub enum NasCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Make a gate known, or change what is given of one
+    /// Make a gate known, or change what is given of one; it says which
     #[command(
         after_help = "Secrets are read from files, so that they stand in no process list. A new gate needs --site, --source and both secrets.\n\nExamples:\n  kavadam nas set stand-7 --site 'Vizhinjam bus stand' --source 10.7.0.2/32 --secret-file s --uam-secret-file u --vendor mikrotik\n  kavadam nas set stand-7 --secret-file new --old-secret-until 2d\n  kavadam nas set stand-7 --no-message-authenticator-until 2027-03-31\n  kavadam nas set stand-7 --ms-chap"
     )]

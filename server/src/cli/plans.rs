@@ -22,7 +22,7 @@ pub enum PlanCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Make a plan, or change what is given of one
+    /// Make a plan, or change what is given of one; it says which
     #[command(
         after_help = "Example:\n  kavadam plan set citizen --quota 1GB --period day --down 10Mbit --up 10Mbit --devices 3 --remember 14d"
     )]
@@ -42,40 +42,40 @@ pub enum PlanCommand {
 pub struct PlanSettings {
     /// Lower case letters, digits and dashes
     pub name: String,
-    /// Data per period, such as 1GB, or `none`
+    /// Data per period, such as 1GB, or `none` [new plans: none]
     #[arg(long, value_parser = or_none(units::octets))]
     pub quota: Option<Limit<u64>>,
-    /// How long one allowance lasts
+    /// How long one allowance lasts [new plans: day]
     #[arg(long, value_enum)]
     pub period: Option<PeriodName>,
     /// IANA time zone whose midnight begins a day [new plans: Asia/Kolkata]
     #[arg(long)]
     pub time_zone: Option<String>,
-    /// Speed towards the device, such as 10Mbit, or `none`
+    /// Speed towards the device, such as 10Mbit, or `none` [new plans: none]
     #[arg(long, value_parser = or_none(units::rate))]
     pub down: Option<Limit<u64>>,
-    /// Speed towards the internet, or `none`
+    /// Speed towards the internet, or `none` [new plans: none]
     #[arg(long, value_parser = or_none(units::rate))]
     pub up: Option<Limit<u64>>,
-    /// Longest session, such as 4h, or `none`
+    /// Longest session, such as 4h, or `none` [new plans: none]
     #[arg(long, value_parser = or_none(units::span))]
     pub session_time: Option<Limit<Duration>>,
-    /// A session idle for so long ends, such as 10m, or `none`
+    /// A session idle for so long ends, such as 10m, or `none` [new plans: 10m]
     #[arg(long, value_parser = or_none(units::span))]
     pub idle_time: Option<Limit<Duration>>,
-    /// Devices of one person at once
+    /// Devices of one person at once, 1 to 100 [new plans: 1]
     #[arg(long)]
     pub devices: Option<u32>,
-    /// How long a device returns without a code, in days, such as 14d
+    /// How long a device returns without a code, in days, such as 14d [new plans: 14d]
     #[arg(long, value_parser = units::span)]
     pub remember: Option<Duration>,
-    /// At the quota's end: `close`, or `throttle:SPEED` such as throttle:256kbit
+    /// At the quota's end: `close`, or `throttle:SPEED` such as throttle:256kbit [new plans: close]
     #[arg(long, value_parser = after_quota)]
     pub after_quota: Option<AfterQuota>,
-    /// Filter for its people, as the gateways have it in [gateway.filters], or `none`
+    /// Filter for its people, as the gateways have it in [gateway.filters], or `none` [new plans: none]
     #[arg(long, value_parser = or_none(filter))]
     pub filter: Option<Limit<FilterName>>,
-    /// Shaping class of its people, as the gateways have it in [gateway.uplink.classes], or `none`
+    /// Shaping class of its people, as the gateways have it in [gateway.uplink.classes], or `none` [new plans: none]
     #[arg(long, value_parser = or_none(class))]
     pub class: Option<Limit<ClassName>>,
     #[command(flatten)]

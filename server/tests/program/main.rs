@@ -15,5 +15,6 @@ mod probe;
 mod radsec;
 mod reload;
 mod seen;
+mod told;
 mod upgrade;
 mod vendors;
