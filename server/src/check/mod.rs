@@ -82,6 +82,9 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }
     }
+    if config.metrics_listen.is_some() && !config.file.role.has_radius() {
+        findings.note("metrics.listen plays no part here: the process with the RADIUS server tells figures");
+    }
     lans::look(path, gateway.and_then(Result::ok).as_ref(), findings);
     certificates::look(config, findings);
     ports::look(config, path, findings);

@@ -176,3 +176,17 @@ fn a_database_that_does_not_open_is_told_once_with_its_remedy_and_without_its_pa
     );
     desk.refused(&["plan", "list"], 1, "restore the back-up");
 }
+
+#[test]
+fn a_check_tells_where_metrics_play_no_part() {
+    let desk = Desk::new();
+    let note = "metrics.listen plays no part here";
+    let metrics = "[metrics]\nlisten = \"127.0.0.1:9464\"\n";
+    let centre = std::fs::read_to_string(desk.config()).unwrap();
+    desk.file("kavadam.toml", format!("{centre}{metrics}"));
+    assert!(!text(&desk.run(&["check"]).stdout).contains(note));
+    let gateway = centre.replace("\"centre\"", "\"gateway\"");
+    desk.file("kavadam.toml", format!("{gateway}{metrics}"));
+    let said = text(&desk.run(&["check"]).stdout);
+    assert!(said.contains(note), "{said}");
+}
