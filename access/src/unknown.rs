@@ -25,6 +25,8 @@ struct Tally {
     minute_began: Option<Timestamp>,
     in_minute: u32,
     unpruned: u32,
+    /// Since the start, kept or not.
+    total: u64,
 }
 
 impl Unknown {
@@ -41,6 +43,7 @@ impl Unknown {
             tally.minute_began = Some(now);
             tally.in_minute = 0;
         }
+        tally.total += 1;
         let has_room = tally.in_minute < MOST_A_MINUTE;
         if has_room {
             tally.in_minute += 1;
@@ -62,6 +65,25 @@ impl Unknown {
 }
 
 impl Access {
+    /// How many reports came from each gate since the start that belong to no session, or that nobody can believe.
+    #[must_use]
+    pub fn unowned_reports(&self) -> HashMap<NasId, u64> {
+        let tallies = self.0.unknown.lock();
+        tallies.iter().map(|(nas, tally)| (*nas, tally.total)).collect()
+    }
+
+    /// How many of them are kept, by the name of their gate; only gates that are known and sent some.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn unowned_reports_kept(&self) -> Result<Vec<(String, u64)>, AccessError> {
+        let mut tx = self.read_at_length().await?;
+        let kept = tx.unknown_reports_by_nas().await?;
+        let nases = tx.nases().await?.into_iter();
+        let of = |id| kept.iter().find(|row| row.nas_id == id).map(|row| row.figure);
+        Ok(nases.filter_map(|nas| Some((nas.name, of(nas.id)?))).collect())
+    }
+
     /// Keeps a report, unless its gate sent too many; `remark` comes before its kind.
     pub(crate) async fn keep_unknown(
         &self,

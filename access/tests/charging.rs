@@ -99,7 +99,8 @@ async fn reports_that_are_nobodys_are_kept_within_bounds(database: Database) {
     let mut lab = Lab::new(database, &plan(40 * MB)).await;
     let kept = async |lab: &Lab| {
         let mut tx = lab.store.read().await.unwrap();
-        tx.unknown_report_count().await.unwrap()
+        let kept = tx.unknown_reports_by_nas().await.unwrap();
+        kept.iter().map(|row| row.figure).sum::<u64>()
     };
     for minute in 1..=5 {
         lab.pass(Duration::from_mins(1));
@@ -108,6 +109,13 @@ async fn reports_that_are_nobodys_are_kept_within_bounds(database: Database) {
             assert_eq!(told, Accounted::Unknown, "acknowledged, kept or not");
         }
         assert_eq!(kept(&lab).await, 500 * minute);
+        assert_eq!(
+            lab.access.unowned_reports()[&lab.nas],
+            510 * minute,
+            "counted, kept or not"
+        );
+        let named = lab.access.unowned_reports_kept().await.unwrap();
+        assert_eq!(named, [("gate-1".to_owned(), 500 * minute)]);
     }
     lab.sweep().await;
     assert_eq!(kept(&lab).await, 2000);

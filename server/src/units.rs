@@ -124,6 +124,21 @@ pub fn certificate(text: &str) -> Result<Certificate, String> {
     Ok(Certificate(Some(name)))
 }
 
+/// Octets, as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hex(pub Vec<u8>);
+
+/// Octets in hexadecimal, such as `0x0102`.
+///
+/// # Errors
+/// What would be right.
+pub fn octets_in_hex(text: &str) -> Result<Hex, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let read = data_encoding::HEXLOWER_PERMISSIVE.decode(digits.as_bytes());
+    read.map(Hex)
+        .map_err(|_| format!("`{text}` is no hexadecimal: write it like 0x0102"))
+}
+
 /// The first unit that fits; `None` for anything but a whole number and a unit, or a product past 64 bits.
 fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     units.iter().find_map(|(unit, factor)| {
@@ -211,6 +226,13 @@ mod tests {
             assert!(until(past).unwrap_err().contains("is past"), "{past}");
             assert!(some_time(past).is_err(), "{past}");
         }
+    }
+
+    #[test]
+    fn reads_octets_in_hexadecimal() {
+        assert_eq!(octets_in_hex("0x0aFF"), Ok(Hex(vec![10, 255])));
+        assert_eq!(octets_in_hex("0a"), Ok(Hex(vec![10])));
+        assert!(octets_in_hex("0x1").is_err() && octets_in_hex("class").is_err());
     }
 
     #[test]

@@ -25,6 +25,16 @@ row! {
     }
 }
 
+row! {
+    /// How many reports of a gate belonged to no session.
+    pub struct UnknownRow {
+        /// Which gate.
+        pub nas_id: NasId,
+        /// Reports kept.
+        pub figure: u64,
+    }
+}
+
 /// An accounting report that belongs to no session of ours.
 #[derive(Debug, Clone)]
 pub struct UnknownReport {
@@ -140,12 +150,15 @@ impl Tx {
         execute!(self, "DELETE FROM unknown_report WHERE received_at < $1", before)
     }
 
-    /// How many reports belonged to no session.
+    /// How many reports are kept that belonged to no session, of every gate that sent some.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn unknown_report_count(&mut self) -> Result<u64> {
-        let count: crate::sql::Figure = rows!(self, fetch_one, "SELECT COUNT(*) AS figure FROM unknown_report")?;
-        Ok(count.figure)
+    pub async fn unknown_reports_by_nas(&mut self) -> Result<Vec<UnknownRow>> {
+        rows!(
+            self,
+            fetch_all,
+            "SELECT nas_id, COUNT(*) AS figure FROM unknown_report GROUP BY nas_id ORDER BY nas_id",
+        )
     }
 }

@@ -39,7 +39,7 @@ mod error;
 mod look;
 mod open;
 
-pub use audit::{AuditRow, UnknownReport};
+pub use audit::{AuditRow, UnknownReport, UnknownRow};
 pub use error::Error;
 pub use gather::Wanted;
 pub use login::{ChallengeRow, NewChallenge, TicketRow};

@@ -101,7 +101,9 @@ fn ago(now: Timestamp, at: Timestamp) -> String {
     if since < DAY {
         return format!("{} ago", span(since));
     }
-    let there = at.to_jiff().map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()));
+    let there = at
+        .to_jiff()
+        .map(|at| at.to_zoned_datetime(jiff::tz::TimeZone::system()));
     there.map_or_else(
         || format!("{} ago", span(since)),
         |at| at.strftime("%Y-%m-%d %H:%M").to_string(),

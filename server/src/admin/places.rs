@@ -158,15 +158,17 @@ impl Desk {
     /// `is_new` where it was just set.
     async fn show_nas(&self, name: &str, is_new: Option<bool>, is_json: bool) -> anyhow::Result<()> {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("gate", name))?;
+        let unowned = self.access.unowned_reports_kept().await?;
+        let unowned = unowned.iter().find(|(of, _)| of == name).map_or(0, |(_, count)| *count);
         let what = format!("gate {name}");
-        let lines = || self.nas_sheet(&nas);
+        let lines = || self.nas_sheet(&nas, unowned);
         match is_new {
             Some(is_new) => print_set(is_json, (&what, is_new), nas_json(&nas), lines),
             None => print(is_json, &nas_json(&nas), lines),
         }
     }
 
-    fn nas_sheet(&self, nas: &NasView) -> Vec<String> {
+    fn nas_sheet(&self, nas: &NasView, unowned: u64) -> Vec<String> {
         let [name, site, source, vendor, orders, renews, seen] = self.nas_sides(nas);
         let certificate = nas
             .certificate_name
@@ -188,6 +190,9 @@ impl Desk {
                 if nas.is_ms_chap_allowed { "yes" } else { "no" }.to_owned(),
             ),
         ];
+        if unowned > 0 {
+            sides.push(("reports of no session", unowned.to_string()));
+        }
         let cannot = self.cannot(&nas.profile);
         if !cannot.is_empty() {
             sides.push(("cannot", cannot));

@@ -115,6 +115,9 @@ const fn is_accounting(kind: Kind) -> bool {
     matches!(kind, Kind::Start | Kind::Interim | Kind::Stop)
 }
 
+/// Among what the local server dropped: a report that was answered and kept, and belongs to no session.
+const UNOWNED: &str = "unowned_report";
+
 /// What the local server dropped so far, by reason, of all gates; nothing where none runs.
 fn drops(socket: &Path) -> Option<BTreeMap<String, u64>> {
     let picture = ask::picture(socket).ok()?;
@@ -122,6 +125,8 @@ fn drops(socket: &Path) -> Option<BTreeMap<String, u64>> {
     for (word, count) in picture.gates.iter().flat_map(|gate| &gate.figures.dropped) {
         *sum.entry(word.clone()).or_default() += count;
     }
+    let unowned = picture.gates.iter().map(|gate| gate.unowned_reports).sum();
+    sum.insert(UNOWNED.to_owned(), unowned);
     Some(sum)
 }
 
@@ -147,11 +152,13 @@ fn query(test: &RadiusTest, secrets: &Secrets, now: Timestamp) -> anyhow::Result
     let access = |service, user, credential| {
         let mut request = AccessRequest::new(service, user, credential);
         request.mac = test.mac;
+        request.acct_session_id = Some(test.session.clone());
         Query::Access(Box::new(request))
     };
     let account = |kind| {
         let mut request = AccountingRequest::new(kind, test.session.clone(), now);
         request.user_name.clone_from(&test.user);
+        request.classes = test.class.iter().map(|class| class.0.clone()).collect();
         request.mac = test.mac;
         request.counters = Counters {
             up_octets: test.up,
@@ -261,7 +268,7 @@ fn find(server: SocketAddr, test: &RadiusTest, probed: &Probed, grown: Option<&[
         word,
     };
     match &probed.heard {
-        Heard::Answer(reply) => answered(probed, reply),
+        Heard::Answer(reply) => answered(probed, reply, grown),
         Heard::Unproven(_) => failed(
             "wrong-secret",
             &[
@@ -298,8 +305,10 @@ fn find(server: SocketAddr, test: &RadiusTest, probed: &Probed, grown: Option<&[
     }
 }
 
-fn answered(probed: &Probed, reply: &Packet) -> Finding {
+fn answered(probed: &Probed, reply: &Packet, grown: Option<&[String]>) -> Finding {
     let mut text = Vec::new();
+    let is_report = reply.code() == Code::AccountingResponse;
+    let is_unowned = is_report && grown.is_some_and(|grown| grown.iter().any(|word| word == UNOWNED));
     let (word, code) = if reply.code() == Code::AccessReject {
         let said = reply.text(attr::REPLY_MESSAGE);
         text.push(match said {
@@ -311,14 +320,24 @@ fn answered(probed: &Probed, reply: &Packet) -> Finding {
     } else {
         text.push(match (probed.request.code(), reply.code()) {
             (Code::StatusServer, _) => "WELL: the server is alive, knows us and has our secret.".to_owned(),
+            _ if is_unowned => {
+                "KEPT, BUT IT BELONGS TO NO SESSION: nobody is charged. Was there a login with this --session?"
+                    .to_owned()
+            }
             (_, Code::AccountingResponse) => "WELL: the server has kept the report.".to_owned(),
             (_, Code::AccessChallenge) => {
                 "CHALLENGED: the server asks for more; a gate for the public has no use for it.".to_owned()
             }
             _ => "WELL: let in.".to_owned(),
         });
-        ("answered", 0)
+        (if is_unowned { "no-session" } else { "answered" }, 0)
     };
+    if is_report && grown.is_none() {
+        text.push(
+            "Whether it belongs to a session the server knows: `kavadam nas show` and `kavadam check` there."
+                .to_owned(),
+        );
+    }
     if probed.request.code() != Code::AccountingRequest && !reply.has_message_authenticator() {
         text.push(
             "BUT the answer has no Message-Authenticator: whoever sits between can forge it (BlastRADIUS,".to_owned(),

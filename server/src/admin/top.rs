@@ -214,6 +214,7 @@ mod tests {
                 name: "a-gate-with-a-very-long-name".into(),
                 site: "വിഴിഞ്ഞം ബസ് സ്റ്റാൻഡ്".into(),
                 online: 123_456_789,
+                unowned_reports: 0,
                 figures,
             }],
             strangers: vec![("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff".into(), u64::from(u32::MAX))],

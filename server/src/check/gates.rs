@@ -17,6 +17,12 @@ pub async fn look(access: &Access, findings: &mut Findings) {
         }
         Err(error) => findings.bad(&format!("the gates cannot be read: {error}"), "see database.url"),
     }
+    for (name, count) in access.unowned_reports_kept().await.unwrap_or_default() {
+        findings.unsure(&format!(
+            "{count} accounting reports of the gate `{name}` are kept that belong to no session, or that nobody can believe, so that nobody was \
+             charged: does another server let people in there, or was a back-up restored?"
+        ));
+    }
 }
 
 fn look_at(nas: &NasView, now: Timestamp, findings: &mut Findings) {

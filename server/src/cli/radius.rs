@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use kavadam_domain::{Mac, MobileNumber};
 
 use super::Output;
+use crate::units;
 
 #[derive(Subcommand)]
 pub enum RadiusCommand {
@@ -19,7 +20,11 @@ A password is read from --password-file, or from the standard input; secrets sta
 Examples:
   kavadam radius test
   kavadam radius test pap 9876543210 --server 10.1.0.5:1812 --secret-file s
+  kavadam radius test pap 9876543210 --session 17 --mac 02:00:00:00:00:01
   kavadam radius test start 9876543210 --session 17 --mac 02:00:00:00:00:01
+
+A report that belongs to no session is answered, kept, and charged to nobody. Asked on the server's own machine the test says so; elsewhere \
+`kavadam nas show` and `kavadam check` on the server count them.
 
 Exit codes: 0 answered (also: refused as it should be), 1 no or a false answer, 2 wrong usage, 4 Access-Reject"
     )]
@@ -89,9 +94,12 @@ pub struct RadiusTest {
     /// The device, for Calling-Station-Id
     #[arg(long, required_if_eq("probe", "mac"))]
     pub mac: Option<Mac>,
-    /// Acct-Session-Id
+    /// Acct-Session-Id, of logins too: reports belong to the login of the same one
     #[arg(long, default_value = "radius-test")]
     pub session: String,
+    /// Class for reports in hexadecimal, as the Access-Accept had it
+    #[arg(long, value_name = "HEX", value_parser = units::octets_in_hex)]
+    pub class: Option<units::Hex>,
     /// Octets from the device, for interim and stop
     #[arg(long, default_value_t = 0)]
     pub up: u64,

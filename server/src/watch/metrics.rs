@@ -134,6 +134,7 @@ fn counters(page: &mut Page, picture: &Picture) {
         name: String::new(),
         site: String::new(),
         online: 0,
+        unowned_reports: 0,
         figures: picture.nobody.clone(),
     };
     nobody.figures.dropped.remove(DropReason::UnknownSource.word());
@@ -152,6 +153,14 @@ fn counters(page: &mut Page, picture: &Picture) {
     );
     for gate in &picture.gates {
         page.sample("kavadam_radius_replayed_total", gate, &[], gate.figures.replayed);
+    }
+    page.head(
+        "kavadam_radius_unowned_reports_total",
+        "counter",
+        "Accounting reports that belong to no session, or that nobody can believe",
+    );
+    for gate in &picture.gates {
+        page.sample("kavadam_radius_unowned_reports_total", gate, &[], gate.unowned_reports);
     }
 }
 
@@ -230,6 +239,7 @@ mod tests {
                 name: name.into(),
                 site: "Stand".into(),
                 online: 9,
+                unowned_reports: 4,
                 figures,
             }],
             strangers: vec![("192.0.2.1".into(), 5)],
@@ -251,6 +261,7 @@ mod tests {
         let page = text(&picture("gate-1"));
         for line in [
             "kavadam_radius_rejects_total{nas=\"gate-1\",site=\"Stand\",reason=\"quota-used-up\"} 3",
+            "kavadam_radius_unowned_reports_total{nas=\"gate-1\",site=\"Stand\"} 4",
             "kavadam_sessions_online{nas=\"gate-1\",site=\"Stand\"} 9",
             "kavadam_radius_request_seconds_bucket{nas=\"gate-1\",site=\"Stand\",port=\"authentication\",le=\"0.000064\"} 3",
             "kavadam_radius_request_seconds_bucket{nas=\"gate-1\",site=\"Stand\",port=\"authentication\",le=\"+Inf\"} 7",

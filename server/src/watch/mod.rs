@@ -78,6 +78,8 @@ pub struct Gate {
     pub site: String,
     /// Sessions not ended, counted within the last ten seconds.
     pub online: u64,
+    /// Accounting reports since the start that belong to no session, or that nobody can believe.
+    pub unowned_reports: u64,
     /// Counters since the start.
     #[serde(flatten)]
     pub figures: GateFigures,
@@ -110,6 +112,7 @@ impl Watch {
         let overview = self.overview(asked).await?;
         let counts = self.counts();
         let mut figures = counts.by_gate();
+        let unowned = self.0.access.unowned_reports();
         let gates = overview.gates.iter().map(|line| {
             let at = figures.iter().position(|(nas, _)| *nas == line.id);
             Gate {
@@ -117,6 +120,7 @@ impl Watch {
                 name: line.name.clone(),
                 site: line.site.clone(),
                 online: line.online,
+                unowned_reports: unowned.get(&line.id).copied().unwrap_or(0),
                 figures: at.map(|at| figures.swap_remove(at).1).unwrap_or_default(),
             }
         });

@@ -158,9 +158,19 @@ fn a_test_asks_every_kind_of_question_and_says_what_the_answer_means() {
         says(
             &service.test(&[kind, "--session", "s1"]),
             0,
-            &["Accounting-Response", "has kept the report"],
+            &["Accounting-Response", "BELONGS TO NO SESSION"],
         );
     }
+    let unowned = service.metrics();
+    let line = "kavadam_radius_unowned_reports_total{nas=\"gate-1\",site=\"Stand\"} 3";
+    assert!(unowned.contains(line), "{unowned}");
+    let sheet = service.desk.done(&["nas", "show", "gate-1"]);
+    assert!(sheet.contains("reports of no session          3"), "{sheet}");
+    let checked = text(&service.desk.run(&["check"]).stdout);
+    assert!(
+        checked.contains("3 accounting reports of the gate `gate-1`"),
+        "{checked}"
+    );
 }
 
 #[test]
