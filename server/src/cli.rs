@@ -47,11 +47,13 @@ Examples:
   kavadam why 02:00:00:00:00:01 --gate stand-7
   kavadam why 4711";
 
-const ADVERTISE_HELP: &str = "Prefixes are those of lan_if, followed as they change; the resolver is gateway.lan6. With gateway.api devices are told of the captive
-portal (RFC 8910), with gateway.nat64_prefix of the translator to IPv4 (RFC 8781). An interface that is not there is waited for.
+const ADVERTISE_HELP: &str = "Prefixes are those of lan_if, followed as they change; the resolver is gateway.lan6. \
+With gateway.api devices are told of the captive portal (RFC 8910), with gateway.nat64_prefix of the translator to IPv4 (RFC 8781). \
+An interface that is not there is waited for.
 
-Needs root, or CAP_NET_RAW. Ends at once, with 0, where gateway.router_advertisements says that others do it, lan6 is empty or the kernel has no IPv6. At its end nothing is
-said: devices keep their way to the internet for half an hour without it.";
+Needs root, or CAP_NET_RAW. \
+Ends at once, with 0, where gateway.router_advertisements says that others do it, lan6 is empty or the kernel has no IPv6. \
+At its end nothing is said: devices keep their way to the internet for half an hour without it.";
 
 #[derive(Subcommand)]
 pub enum Command {

@@ -205,7 +205,8 @@ fn start_log(config: &Config) -> anyhow::Result<()> {
 }
 
 fn write_manual(directory: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(directory)?;
-    clap_mangen::generate_to(Cli::command(), directory)?;
-    Ok(())
+    let shown = directory.display();
+    std::fs::create_dir_all(directory)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
+        .with_context(|| format!("cannot write manual pages into {shown}"))
 }

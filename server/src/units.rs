@@ -1,6 +1,6 @@
 //! Amounts and networks as people write them: `1GB`, `10Mbit`, `4h`, `10.7.0.2`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -122,6 +122,33 @@ pub fn certificate(text: &str) -> Result<Certificate, String> {
         .parse()
         .map_err(|error: kavadam_domain::certificate_name::InvalidCertificateName| format!("`{text}` is {error}"))?;
     Ok(Certificate(Some(name)))
+}
+
+/// An IPv4 address with a port, such as `198.51.100.2:5321`.
+///
+/// # Errors
+/// What would be right.
+pub fn endpoint4(text: &str) -> Result<SocketAddrV4, String> {
+    let wrong = |_| format!("`{text}` is no IPv4 address with a port: write it like 198.51.100.2:5321");
+    text.parse().map_err(wrong)
+}
+
+/// An address with a port, such as `192.0.2.5:1812` or `[2001:db8::5]:1812`.
+///
+/// # Errors
+/// What would be right.
+pub fn endpoint(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |_| format!("`{text}` is no address with a port: write it like 192.0.2.5:1812, without a name");
+    text.parse().map_err(wrong)
+}
+
+/// The number that a list shows in its first column.
+///
+/// # Errors
+/// What would be right.
+pub fn number(text: &str) -> Result<i64, String> {
+    let read = text.parse().ok().filter(|number| *number >= 0);
+    read.ok_or_else(|| format!("`{text}` is no number such as 4711: it stands first in the list"))
 }
 
 /// Octets, as they are.

@@ -206,11 +206,16 @@ pub enum SubscriberCommand {
         output: Output,
     },
     /// Give a person a plan of their own, or with `--default` the site's
-    #[command(after_help = "Example:\n  kavadam subscriber plan 9876543210 staff")]
+    #[command(
+        override_usage = "kavadam subscriber plan [OPTIONS] <NUMBER> <PLAN>\n       kavadam subscriber plan [OPTIONS] <NUMBER> --default",
+        after_help = "Examples:\n  kavadam subscriber plan 9876543210 staff\n  kavadam subscriber plan 9876543210 --default"
+    )]
     Plan {
         number: MobileNumber,
+        /// The plan's name
         #[arg(required_unless_present = "default")]
         plan: Option<String>,
+        /// The plan of the site where the person is
         #[arg(long, conflicts_with = "plan")]
         default: bool,
         #[command(flatten)]
@@ -248,6 +253,8 @@ pub enum SessionCommand {
     /// One session
     #[command(after_help = "Example:\n  kavadam session show 4711")]
     Show {
+        /// Its number, as in the list
+        #[arg(value_parser = units::number)]
         id: i64,
         #[command(flatten)]
         output: Output,
@@ -259,7 +266,7 @@ pub enum SessionCommand {
     #[command(after_help = "Example:\n  kavadam session behind 198.51.100.2:5321 --at 2026-11-30T08:15:00+05:30")]
     Behind {
         /// As a server in the internet has seen it
-        #[arg(value_name = "ADDRESS:PORT")]
+        #[arg(value_name = "ADDRESS:PORT", value_parser = units::endpoint4)]
         endpoint: SocketAddrV4,
         /// When, with its time zone; without it, now
         #[arg(long, value_name = "TIME", value_parser = units::moment)]
@@ -270,6 +277,8 @@ pub enum SessionCommand {
     /// Have its gate end one
     #[command(after_help = "Example:\n  kavadam session end 4711")]
     End {
+        /// Its number, as in the list
+        #[arg(value_parser = units::number)]
         id: i64,
         #[command(flatten)]
         output: Output,
@@ -298,6 +307,8 @@ pub enum VoucherCommand {
     /// One voucher, without its code
     #[command(after_help = "Example:\n  kavadam voucher show 12")]
     Show {
+        /// Its number, as in the list
+        #[arg(value_parser = units::number)]
         id: i64,
         #[command(flatten)]
         output: Output,
@@ -305,7 +316,8 @@ pub enum VoucherCommand {
     /// Have an unused voucher, or all of a lot, expire now
     #[command(after_help = "Example:\n  kavadam voucher end --label 'Akshaya 7'")]
     End {
-        #[arg(required_unless_present = "label")]
+        /// Its number, as in the list
+        #[arg(required_unless_present = "label", value_parser = units::number)]
         id: Option<i64>,
         /// All unused ones of this lot
         #[arg(long, conflicts_with = "id")]

@@ -83,7 +83,7 @@ pub struct RadiusTest {
     #[arg(required_if_eq_any = [("probe", "pap"), ("probe", "chap")])]
     pub user: Option<String>,
     /// Server to ask, as ADDRESS:PORT [default: the one of this configuration]
-    #[arg(long)]
+    #[arg(long, value_parser = units::endpoint)]
     pub server: Option<SocketAddr>,
     /// File with the RADIUS secret, `-` the standard input [default: that of the gate we are to the server of this configuration]
     #[arg(long)]

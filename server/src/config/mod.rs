@@ -13,6 +13,7 @@ mod tests;
 mod tls;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +131,11 @@ impl Config {
     pub fn examine(path: &Path) -> Result<(Self, Vec<Problem>), Problem> {
         let text = std::fs::read_to_string(path).map_err(|error| Problem {
             key: path.display().to_string(),
-            text: format!("cannot be read: {error}; `kavadam example-config` prints one to begin with"),
+            text: match error.kind() {
+                ErrorKind::NotFound => "is not there; `kavadam example-config` prints one to begin with".to_owned(),
+                ErrorKind::InvalidData => "is no text in UTF-8: save it as such".to_owned(),
+                _ => format!("cannot be read: {error}"),
+            },
         })?;
         let (config, mut problems) = Self::examine_text(&text)?;
         problems.extend(secret::exposed_password(&config.file.database.url, path));

@@ -106,3 +106,43 @@ fn the_help_tells_what_a_new_plan_is() {
         assert!(words.contains(flag), "{flag} is not in\n{help}");
     }
 }
+
+#[test]
+fn a_mistyped_word_is_told_by_what_would_be_right() {
+    let desk = Desk::new();
+    for (words, says) in [
+        (
+            ["session", "behind", "[::1]:5"].as_slice(),
+            "write it like 198.51.100.2:5321",
+        ),
+        (
+            &["radius", "test", "--server", "localhost:1812"],
+            "write it like 192.0.2.5:1812",
+        ),
+        (&["session", "show", "12x"], "`12x` is no number such as 4711"),
+        (&["voucher", "end", "12x"], "`12x` is no number such as 4711"),
+    ] {
+        desk.refused(words, 2, says);
+    }
+    desk.refused(&["man", "/proc/x"], 1, "cannot write manual pages into /proc/x");
+    desk.file("kavadam.toml", b"\xff\xfe");
+    desk.refused(&["plan", "list"], 78, "is no text in UTF-8");
+    let usage = desk.done(&["subscriber", "plan", "--help"]);
+    assert!(
+        usage.contains("subscriber plan [OPTIONS] <NUMBER> --default"),
+        "{usage}"
+    );
+}
+
+#[test]
+fn a_paragraph_of_help_is_wrapped_by_width_alone() {
+    let help = Desk::new().done(&["advertise", "--help"]);
+    let told = &help[help.find("Prefixes are").unwrap()..];
+    for paragraph in told.split("\n\n") {
+        let lines: Vec<&str> = paragraph.lines().collect();
+        for pair in lines.windows(2) {
+            let next = pair[1].split_whitespace().next().unwrap_or_default();
+            assert!(pair[0].len() + 1 + next.len() > 100, "`{}` is torn in\n{help}", pair[0]);
+        }
+    }
+}

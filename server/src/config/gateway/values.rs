@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::Context as _;
 use ipnet::IpNet;
 use kavadam_domain::PortMapping;
-use kavadam_gateway::{Garden, InvalidGardenName, OtherLan, UPLINK_BITS_PER_SEC, Uplink};
+use kavadam_gateway::{Garden, OtherLan, UPLINK_BITS_PER_SEC, Uplink};
 
 use crate::config::File;
 use crate::units;
@@ -87,11 +87,16 @@ pub(super) fn uplink(file: &File) -> anyhow::Result<Option<Uplink>> {
 }
 
 /// Addresses and names, told apart.
-pub(super) fn garden(entries: &[String]) -> Result<(Vec<IpAddr>, Garden), InvalidGardenName> {
+pub(super) fn garden(entries: &[String]) -> anyhow::Result<(Vec<IpAddr>, Garden)> {
     let (mut addresses, mut names) = (Vec::new(), Garden::default());
     for entry in entries {
         match entry.parse() {
             Ok(address) => addresses.push(address),
+            Err(_) if entry.parse::<IpNet>().is_ok() => {
+                anyhow::bail!(
+                    "`{entry}` is a network, and none is taken here: name each address, or a name such as *.example.org"
+                )
+            }
             Err(_) => names.add(entry)?,
         }
     }

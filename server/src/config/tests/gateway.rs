@@ -1,6 +1,6 @@
 //! What a gateway opens, blocks, divides and tells its devices.
 
-use super::complains_of;
+use super::{NO_MESSAGES, complains_of, problems};
 
 #[test]
 fn a_garden_of_what_is_no_name_is_refused() {
@@ -166,5 +166,16 @@ fn a_class_is_guaranteed_what_the_line_carries_at_most() {
     ] {
         let key = format!("gateway.uplink.classes{key}");
         complains_of(&with(&format!("[gateway.uplink.classes.{classes}")), &[&key]);
+    }
+}
+
+#[test]
+fn a_network_in_the_walled_garden_is_told_to_be_one() {
+    for key in ["walled_garden", "free"] {
+        let found = problems(&format!("{NO_MESSAGES}gateway.{key} = ['10.0.0.0/8']"));
+        assert!(
+            found[0].starts_with(&format!("gateway.{key}: `10.0.0.0/8` is a network")),
+            "{found:?}"
+        );
     }
 }
