@@ -37,12 +37,6 @@ impl Mac {
         let [a, b, c, ..] = self.0;
         format!("{a:02X}-{b:02X}-{c:02X}-xx-xx-xx")
     }
-
-    /// Whether the device chose the address itself (the locally administered bit), as phones do for privacy.
-    #[must_use]
-    pub const fn is_randomised(self) -> bool {
-        self.0[0] & 2 != 0
-    }
 }
 
 impl FromStr for Mac {
