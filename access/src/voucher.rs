@@ -1,5 +1,6 @@
 //! Vouchers: printed codes worth octets or a plan. Only a keyed digest of a code is stored.
 
+use std::fmt;
 use std::time::Duration;
 
 use data_encoding::Specification;
@@ -8,6 +9,7 @@ use kavadam_domain::{MobileNumber, Reason, SiteId, Timestamp};
 use kavadam_store::{NewVoucher, OrderKind, SubscriberRow, Tx, VoucherRow};
 use zeroize::Zeroizing;
 
+use crate::admin::missing;
 use crate::api::{Verified, Visit};
 use crate::standing::load_standing;
 use crate::step::holder;
@@ -25,26 +27,74 @@ pub(crate) const TRIES: Rate = Rate {
 /// Most vouchers made in one go.
 const MOST: u32 = 10_000;
 
+/// What a voucher gives: octets for the present period, a plan from then on, or both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Worth<'a> {
+    /// 1 MiB or more.
+    pub octets: Option<u64>,
+    /// By its name.
+    pub plan: Option<&'a str>,
+}
+
+impl Worth<'_> {
+    /// Octets alone.
+    #[must_use]
+    pub const fn octets(octets: u64) -> Self {
+        Self {
+            octets: Some(octets),
+            plan: None,
+        }
+    }
+
+    fn check(&self) -> Result<(), AccessError> {
+        let is_wrong = |octets| !((1 << 20)..(1 << 60)).contains(&octets);
+        let complaint = match self {
+            Self {
+                octets: None,
+                plan: None,
+            } => "vouchers: say what each is worth, in octets, a plan or both",
+            Self {
+                octets: Some(octets), ..
+            } if is_wrong(*octets) => "vouchers: each of 1 MiB or more",
+            _ => return Ok(()),
+        };
+        Err(AccessError::Invalid(complaint.to_owned()))
+    }
+}
+
+impl fmt::Display for Worth<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.octets, self.plan) {
+            (Some(octets), Some(plan)) => write!(f, "{octets} octets and the plan {plan}"),
+            (Some(octets), None) => write!(f, "{octets} octets"),
+            (None, plan) => write!(f, "the plan {}", plan.unwrap_or_default()),
+        }
+    }
+}
+
 impl Access {
     /// Makes vouchers and tells their codes, the only time they can be read.
     ///
     /// # Errors
-    /// The numbers make no sense, or the service is out of order; then none was made.
+    /// The numbers make no sense, there is no such plan, or the service is out of order; then none was made.
     pub async fn create_vouchers(
         &self,
         count: u32,
-        octets: u64,
+        worth: Worth<'_>,
         label: &str,
         expires_at: Option<Timestamp>,
         actor: &str,
         now: Timestamp,
     ) -> Result<Vec<Zeroizing<String>>, AccessError> {
-        if !(1..=MOST).contains(&count) || !((1 << 20)..(1 << 60)).contains(&octets) {
-            return Err(AccessError::Invalid(format!(
-                "vouchers: make 1 to {MOST}, each of 1 MiB or more"
-            )));
+        worth.check()?;
+        if !(1..=MOST).contains(&count) {
+            return Err(AccessError::Invalid(format!("vouchers: make 1 to {MOST} at once")));
         }
         let mut tx = self.write().await?;
+        let plan_id = match worth.plan {
+            Some(name) => Some(tx.plan_named(name).await?.ok_or_else(|| missing("plan", name))?.id),
+            None => None,
+        };
         let mut codes = Vec::new();
         for _ in 0..count {
             let code = fresh_code()?;
@@ -52,21 +102,15 @@ impl Access {
             let new = NewVoucher {
                 code_hash,
                 label: label.to_owned(),
-                octets: Some(octets),
-                plan_id: None,
+                octets: worth.octets,
+                plan_id,
                 expires_at,
             };
             tx.add_voucher(&new, now).await?;
             codes.push(code);
         }
-        tx.record_audit(
-            actor,
-            "voucher.create",
-            label,
-            &format!("{count} of {octets} octets"),
-            now,
-        )
-        .await?;
+        tx.record_audit(actor, "voucher.create", label, &format!("{count} of {worth}"), now)
+            .await?;
         tx.commit().await?;
         Ok(codes)
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use kavadam_access::AccessError;
 use kavadam_access::admin::{NasChange, SessionQuery};
 use kavadam_access::api::*;
+use kavadam_access::voucher::Worth;
 use kavadam_domain::{MobileNumber, Plan, Reason};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
@@ -214,7 +215,7 @@ async fn a_voucher_ended_is_good_no_more(database: Database) {
     lab.online(MAC, "s1").await;
     let codes = lab
         .access
-        .create_vouchers(3, 30 * MB, "lot", None, "test", lab.now)
+        .create_vouchers(3, Worth::octets(30 * MB), "lot", None, "test", lab.now)
         .await
         .unwrap();
     let redeem = async |code: &str| {

@@ -12,6 +12,7 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
+use kavadam_access::voucher::Worth;
 use kavadam_domain::{Mac, Reason, challenge};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
@@ -237,7 +238,7 @@ async fn a_voucher_brings_a_used_up_citizen_back_once(database: Database) {
     ));
     let code = lab
         .access
-        .create_vouchers(1, 30 * MB, "Akshaya 7", None, "test", lab.now)
+        .create_vouchers(1, Worth::octets(30 * MB), "Akshaya 7", None, "test", lab.now)
         .await
         .unwrap()
         .remove(0);

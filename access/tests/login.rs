@@ -12,6 +12,7 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
+use kavadam_access::voucher::Worth;
 use kavadam_domain::{Language, Mac, Reason, SiteId};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
@@ -386,7 +387,7 @@ async fn of_many_uses_of_a_voucher_at_once_one_is_good(database: Database) {
     lab.pass(Duration::from_secs(1));
     let made = lab
         .access
-        .create_vouchers(1, 30 * MB, "lot", None, "test", lab.now)
+        .create_vouchers(1, Worth::octets(30 * MB), "lot", None, "test", lab.now)
         .await
         .unwrap();
     let mut uses = tokio::task::JoinSet::new();

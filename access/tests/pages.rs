@@ -12,9 +12,9 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
+use kavadam_access::voucher::Worth;
 use kavadam_domain::plan::AfterQuota;
 use kavadam_domain::{Plan, Reason};
-use kavadam_store::NewVoucher;
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 
 cases! {
@@ -37,7 +37,9 @@ fn forgetful(quota_octets: u64) -> Plan {
 }
 
 async fn voucher(lab: &Lab, octets: u64) -> String {
-    let made = lab.access.create_vouchers(1, octets, "lot", None, "test", lab.now);
+    let made = lab
+        .access
+        .create_vouchers(1, Worth::octets(octets), "lot", None, "test", lab.now);
     made.await.unwrap().remove(0).to_string()
 }
 
@@ -89,21 +91,17 @@ async fn a_voucher_may_be_worth_a_plan(database: Database) {
         name: "staff".into(),
         ..plan(500 * MB)
     };
-    let staff = lab.access.set_plan(&staff, "test", lab.now).await.unwrap();
+    lab.access.set_plan(&staff, "test", lab.now).await.unwrap();
     lab.online(MAC, "s1").await;
     lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Stop(10), "s1", 20 * MB, 60).await;
-    let new = NewVoucher {
-        code_hash: lab.sealer.digest("voucher", b"23456789ABCD"),
-        label: "lot".into(),
+    let worth = Worth {
         octets: None,
-        plan_id: Some(staff),
-        expires_at: None,
+        plan: Some("staff"),
     };
-    let mut tx = lab.store.write().await.unwrap();
-    tx.add_voucher(&new, lab.now).await.unwrap();
-    tx.commit().await.unwrap();
-    let ticket = redeem(&lab, "2345 6789 abcd")
+    let made = lab.access.create_vouchers(1, worth, "lot", None, "test", lab.now);
+    let code = made.await.unwrap().remove(0);
+    let ticket = redeem(&lab, &code.to_lowercase())
         .await
         .unwrap_or_else(|reason| panic!("{reason:?}"));
     let grant = granted(lab.logon(MAC, &ticket, "s2").await);

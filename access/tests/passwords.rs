@@ -14,6 +14,7 @@ use std::time::Duration;
 use kavadam_access::admin::NasChange;
 use kavadam_access::api::*;
 use kavadam_access::ms_chap;
+use kavadam_access::voucher::Worth;
 use kavadam_domain::{Language, Mac, Reason, challenge};
 use lab::{Database, Lab, MAC, MB, NUMBER, OTHER_MAC, cases, granted, plan, refused};
 use md5::{Digest, Md5};
@@ -66,7 +67,7 @@ async fn by_ms_chap(lab: &Lab, name: &str, password: &str, id: &str) -> Decision
 async fn voucher(lab: &Lab) -> Zeroizing<String> {
     let made = lab
         .access
-        .create_vouchers(1, 30 * MB, "Akshaya 7", None, "test", lab.now);
+        .create_vouchers(1, Worth::octets(30 * MB), "Akshaya 7", None, "test", lab.now);
     made.await.unwrap().remove(0)
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use kavadam_access::admin::NasSetting;
 use kavadam_access::api::*;
+use kavadam_access::voucher::Worth;
 use kavadam_domain::plan::AfterQuota;
 use kavadam_domain::{Mac, NasId, Plan, Reason};
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases, granted, plan, refused};
@@ -300,7 +301,7 @@ async fn a_session_is_slowed_after_the_quota_and_quick_again_after_a_top_up(data
 
     let codes = lab
         .access
-        .create_vouchers(1, 11 * MB, "lot", None, "test", lab.now)
+        .create_vouchers(1, Worth::octets(11 * MB), "lot", None, "test", lab.now)
         .await
         .unwrap();
     lab.access

@@ -1,6 +1,7 @@
 //! Vouchers.
 
-use kavadam_domain::Timestamp;
+use kavadam_access::voucher::Worth;
+use kavadam_domain::{Plan, Timestamp};
 use kavadam_store::VoucherRow;
 use serde_json::{Value, json};
 
@@ -17,18 +18,23 @@ impl Desk {
             VoucherCommand::Create(order) => self.create_vouchers(&order).await,
             VoucherCommand::List { label, most, output } => {
                 let vouchers = self.access.vouchers(label.as_deref(), most).await?;
-                let json = vouchers.iter().map(|voucher| self.voucher_json(voucher));
+                let plans = self.access.plans().await?;
+                let json = vouchers.iter().map(|voucher| self.voucher_json(voucher, &plans));
                 print(output.json, &json.collect(), || {
                     table(
                         ["ID", "LABEL", "WORTH", "STATE", "MADE", "GOOD FOR"],
-                        vouchers.iter().map(|voucher| self.voucher_row(voucher)).collect(),
+                        vouchers
+                            .iter()
+                            .map(|voucher| self.voucher_row(voucher, &plans))
+                            .collect(),
                     )
                 })
             }
             VoucherCommand::Show { id, output } => {
                 let voucher = self.find_voucher(id).await?;
-                print(output.json, &self.voucher_json(&voucher), || {
-                    let [id, label, worth, state, made, left] = self.voucher_row(&voucher);
+                let plans = self.access.plans().await?;
+                print(output.json, &self.voucher_json(&voucher, &plans), || {
+                    let [id, label, worth, state, made, left] = self.voucher_row(&voucher, &plans);
                     sheet(&[
                         ("voucher", id),
                         ("label", label),
@@ -48,23 +54,20 @@ impl Desk {
 
     async fn create_vouchers(&self, order: &VoucherOrder) -> anyhow::Result<()> {
         let expires_at = order.expires.map(|span| self.now + span);
+        let worth = Worth {
+            octets: order.octets,
+            plan: order.plan.as_deref(),
+        };
         let codes = self
             .access
-            .create_vouchers(
-                order.count,
-                order.octets,
-                &order.label,
-                expires_at,
-                &self.actor,
-                self.now,
-            )
+            .create_vouchers(order.count, worth, &order.label, expires_at, &self.actor, self.now)
             .await?;
         if !order.output.json {
             return codes.iter().try_for_each(|code| say(code));
         }
         let made = codes.iter().map(|code| {
             json!({
-                "code": code.as_str(), "label": order.label, "octets": order.octets,
+                "code": code.as_str(), "label": order.label, "octets": order.octets, "plan": order.plan,
                 "expires_at": expires_at.map(Timestamp::as_secs),
             })
         });
@@ -74,7 +77,8 @@ impl Desk {
     async fn end_voucher(&self, id: i64, output: Output) -> anyhow::Result<()> {
         let is_ended = self.access.end_voucher(id, &self.actor, self.now).await?;
         if output.json {
-            return print(true, &self.voucher_json(&self.find_voucher(id).await?), Vec::new);
+            let (voucher, plans) = (self.find_voucher(id).await?, self.access.plans().await?);
+            return print(true, &self.voucher_json(&voucher, &plans), Vec::new);
         }
         let what = if is_ended {
             "is good no more"
@@ -88,7 +92,8 @@ impl Desk {
         let ended = self.access.end_vouchers(label, &self.actor, self.now).await?;
         if output.json {
             let lot = self.access.vouchers(Some(label), MOST).await?;
-            let json = lot.iter().map(|voucher| self.voucher_json(voucher));
+            let plans = self.access.plans().await?;
+            let json = lot.iter().map(|voucher| self.voucher_json(voucher, &plans));
             return print(true, &json.collect(), Vec::new);
         }
         say(&format!("{ended} vouchers are good no more"))
@@ -107,11 +112,13 @@ impl Desk {
         }
     }
 
-    fn voucher_row(&self, voucher: &VoucherRow) -> [String; 6] {
+    fn voucher_row(&self, voucher: &VoucherRow, plans: &[Plan]) -> [String; 6] {
+        let plan = plan_of(voucher, plans).map(|name| format!("the plan {name}"));
+        let worth = [voucher.octets.map(show_octets), plan];
         [
             voucher.id.to_string(),
             voucher.label.clone(),
-            voucher.octets.map_or("a plan".to_owned(), show_octets),
+            worth.into_iter().flatten().collect::<Vec<_>>().join(", "),
             self.state(voucher).to_owned(),
             ago(self.now, voucher.created_at),
             voucher
@@ -120,12 +127,18 @@ impl Desk {
         ]
     }
 
-    fn voucher_json(&self, voucher: &VoucherRow) -> Value {
+    fn voucher_json(&self, voucher: &VoucherRow, plans: &[Plan]) -> Value {
         json!({
-            "id": voucher.id, "label": voucher.label, "octets": voucher.octets, "state": self.state(voucher),
+            "id": voucher.id, "label": voucher.label, "octets": voucher.octets, "plan": plan_of(voucher, plans), "state": self.state(voucher),
             "created_at": voucher.created_at.as_secs(),
             "expires_at": voucher.expires_at.map(Timestamp::as_secs),
             "used_at": voucher.used_at.map(Timestamp::as_secs),
         })
     }
+}
+
+/// The name of the plan that it gives; one that has ended since has none.
+fn plan_of<'a>(voucher: &VoucherRow, plans: &'a [Plan]) -> Option<&'a str> {
+    let plan = plans.iter().find(|plan| Some(plan.id) == voucher.plan_id)?;
+    Some(&plan.name)
 }

@@ -289,7 +289,7 @@ pub enum SessionCommand {
 pub enum VoucherCommand {
     /// Make vouchers and print their codes, the only time they can be read
     #[command(
-        after_help = "Example:\n  kavadam voucher create --octets 1GB --count 50 --expires 30d --label 'Akshaya 7'"
+        after_help = "Examples:\n  kavadam voucher create --octets 1GB --count 50 --expires 30d --label 'Akshaya 7'\n  kavadam voucher create --plan pupils --count 30"
     )]
     Create(VoucherOrder),
     /// Vouchers made, without their codes, the newest first
@@ -329,9 +329,12 @@ pub enum VoucherCommand {
 
 #[derive(Args)]
 pub struct VoucherOrder {
-    /// What each is worth, such as 1GB
-    #[arg(long, value_parser = units::octets)]
-    pub octets: u64,
+    /// What each adds to the present period, such as 1GB
+    #[arg(long, value_parser = units::octets, required_unless_present = "plan")]
+    pub octets: Option<u64>,
+    /// The plan that whoever uses it has from then on
+    #[arg(long)]
+    pub plan: Option<String>,
     /// How many
     #[arg(long, default_value_t = 1)]
     pub count: u32,

@@ -195,7 +195,9 @@ fn a_gate_takes_no_orders_at_port_0_and_no_exception_that_is_past() {
 fn a_voucher_code_is_shown_once_and_a_foolish_order_makes_none() {
     let desk = Desk::new();
     for words in [
-        ["--octets", "0B"].as_slice(),
+        [].as_slice(),
+        &["--octets", "0B"],
+        &["--plan", "nobody's"],
         &["--octets", "1GB", "--count", "0"],
         &["--octets", "1GB", "--count", "4000000000"],
         &["--octets", "1GB", "--expires", "0s"],

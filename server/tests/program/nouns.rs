@@ -124,6 +124,18 @@ fn what_is_changed_is_printed_as_it_is_afterwards() {
     let made = desk.json(&["voucher", "create", "--octets", "1GB", "--label", "lot"]);
     assert_eq!(made[0]["code"].as_str().unwrap().len(), 12);
     assert_eq!(desk.json(&["voucher", "end", "--label", "lot"])[0]["state"], "expired");
+    desk.done(&["plan", "set", "pupil", "--quota", "500MB"]);
+    desk.done(&[
+        "voucher", "create", "--octets", "1GB", "--plan", "pupil", "--label", "better",
+    ]);
+    let lot = desk.json(&["voucher", "list", "--label", "better"]);
+    assert_eq!(
+        (&lot[0]["plan"], &lot[0]["octets"]),
+        (&"pupil".into(), &1_000_000_000.into())
+    );
+    let shown = desk.done(&["voucher", "list"]);
+    assert!(shown.contains("1 GB, the plan pupil"), "{shown}");
+    desk.refused(&["plan", "end", "pupil"], 1, "voucher");
 }
 
 #[test]
