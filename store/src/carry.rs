@@ -3,7 +3,7 @@
 //!
 //! It equals what is committed. On SQLite one process has the one writer, so nobody else changes these rows but a command of an
 //! administrator, which [`Carry::is_of_version`] notices. On PostgreSQL a subscriber is remembered only as long as the row says that
-//! this process may ([`crate::gather`]).
+//! this process may ([`crate::gather`]), by a number that is another once everything was forgotten.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -41,6 +41,9 @@ pub(crate) struct Carry {
     pub(crate) is_in_doubt: bool,
     pub(crate) places: Places,
     pub(crate) numbers: Numbers,
+    /// On PostgreSQL, by which number a subscriber's row says that this is remembered. Forgotten with all else: a statement whose fate is open
+    /// may still come to the server, minutes later, and must not find the number it was made for.
+    pub(crate) holder: Option<i64>,
     /// On SQLite, of the database it was read from. `None` while a transaction decided by it waits for the writer.
     version: Option<Version>,
 }

@@ -27,16 +27,8 @@ pub(crate) enum Pool {
     Sqlite(Embedded),
     Postgres {
         server: Server,
-        lanes: [Lane; Store::LANES],
+        lanes: [Arc<Mutex<Carry>>; Store::LANES],
     },
-}
-
-/// Transactions for batches, one at a time.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Lane {
-    carry: Arc<Mutex<Carry>>,
-    /// Who remembers.
-    holder: i64,
 }
 
 impl Pool {
@@ -44,7 +36,7 @@ impl Pool {
     pub(crate) fn of_onlooker(server: Server) -> Self {
         Self::Postgres {
             server,
-            lanes: [Lane::default(), Lane::default()],
+            lanes: Default::default(),
         }
     }
 }
@@ -144,18 +136,19 @@ impl Store {
             }
             Pool::Postgres { server, lanes } => {
                 let [first, second] = lanes;
-                let Lane { carry, holder } = if lane.is_multiple_of(Self::LANES) {
+                let mut carry = hold(if lane.is_multiple_of(Self::LANES) {
                     first
                 } else {
                     second
-                };
-                let mut carry = hold(carry).await?;
+                })
+                .await?;
                 carry.begin();
                 carry.devices.clear();
+                let holder = holder_of(&mut carry, server).await?;
                 Ok(Tx::writing(
                     Db::PostgresNotBegun(server.clone()),
                     Carried::Shared(carry),
-                    *holder,
+                    holder,
                 ))
             }
         }
@@ -178,21 +171,19 @@ async fn hold(carry: &Arc<Mutex<Carry>>) -> Result<OwnedMutexGuard<Carry>> {
 
 async fn open_postgres(url: &str, patience: Patience) -> Result<Pool> {
     let server = Server::open(url, patience).await?;
-    let first = open_lane(&server).await?;
-    let second = open_lane(&server).await?;
-    Ok(Pool::Postgres {
-        server,
-        lanes: [first, second],
-    })
+    let lanes = [Arc::default(), Arc::default()];
+    Ok(Pool::Postgres { server, lanes })
 }
 
-async fn open_lane(server: &Server) -> Result<Lane> {
+/// By which number rows say that this is remembered: one that nobody had, if nothing is.
+async fn holder_of(carry: &mut Carry, server: &Server) -> Result<i64> {
+    if let Some(holder) = carry.holder {
+        return Ok(holder);
+    }
     let query = sqlx::query_scalar("SELECT nextval('holder')");
     let holder = within(server.patience.statement, query.fetch_one(&server.pool)).await?;
-    Ok(Lane {
-        carry: Arc::default(),
-        holder,
-    })
+    carry.holder = Some(holder);
+    Ok(holder)
 }
 
 /// A URL fit for a message.

@@ -84,6 +84,59 @@ async fn whoever_waits_for_a_server_that_is_away_is_told_and_its_connections_are
         .expect("connections are missing");
 }
 
+/// A network that is away for longer than anybody waits, and brings what was sent before once it is back.
+#[tokio::test]
+async fn a_batch_that_was_given_up_and_comes_to_the_server_late_writes_nothing_over_what_came_after_it() {
+    let url = fresh_postgres();
+    let relay = Relay::to(&url).await;
+    let world = World::new(&url).await;
+    let store = Store::open_with(&relay.url(&url), patience()).await.unwrap();
+    let mut tx = store.write_many(0).await.unwrap();
+    let mut session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    tx.commit().await.unwrap();
+    // Said before on that connection, the statement is known there and goes as a whole.
+    for octets in 1..=5 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut said = store.write_many(0).await.unwrap();
+        session.up_octets = octets;
+        said.save_session(&session).await.unwrap();
+        said.commit().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut given_up = store.write_many(0).await.unwrap();
+    session.up_octets = 7;
+    given_up.save_session(&session).await.unwrap();
+    relay.stop();
+    assert!(
+        soon("a batch", given_up.commit())
+            .await
+            .is_err_and(|error| error.is_timeout())
+    );
+
+    relay.go();
+    let after = async {
+        loop {
+            if let Ok(mut tx) = store.write_many(0).await
+                && tx.lock_subscriber(world.subscriber).await.is_ok()
+            {
+                let mut found = tx.session(session.id).await.unwrap().unwrap();
+                assert_eq!(found.up_octets, 5, "the batch came at once: this test shows nothing");
+                found.up_octets = 9;
+                tx.save_session(&found).await.unwrap();
+                break tx.commit().await.unwrap();
+            }
+        }
+    };
+    soon("a batch behind it", after).await;
+    relay.deliver();
+    // Long enough for a server next door.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut reader = world.store.read().await.unwrap();
+        assert_eq!(reader.session(session.id).await.unwrap().unwrap().up_octets, 9);
+    }
+}
+
 #[tokio::test]
 async fn whoever_waits_for_a_row_that_is_held_for_ever_is_told() {
     let url = fresh_postgres();
