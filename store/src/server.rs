@@ -10,6 +10,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::time::timeout;
@@ -145,6 +146,11 @@ impl Server {
             .acquire_timeout(WAIT_FOR_CONNECTION)
             .connect_lazy_with(options);
         Ok((Self { pool, patience }, applied))
+    }
+
+    /// A connection for one statement.
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
+        Ok(within(self.patience.statement, self.pool.acquire()).await?)
     }
 
     pub(crate) async fn begin(&self) -> Result<Served> {

@@ -3,14 +3,16 @@
 //! Where no transaction was begun, the statement is the transaction: it locks those whose rows it changes and does nothing unless all that
 //! was remembered of them still holds ([`Guard`]).
 
+use std::time::Duration;
+
 use sqlx::error::{BoxDynError, DatabaseError};
-use sqlx::postgres::PgArguments;
+use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
 use kavadam_domain::SubscriberId;
 
 use crate::column::Bind;
-use crate::server::{Served, Server, within};
+use crate::server::{Served, within};
 use crate::sqlite::Statements;
 use crate::{Error, Result};
 
@@ -115,13 +117,17 @@ impl Together {
         Ok(())
     }
 
-    /// As a transaction of its own. If what the guard asks for does not hold, nothing was done, and this tells who of those held are still
+    /// As a transaction of its own, waited for so long. If what the guard asks for does not hold, nothing was done, and this tells who of those held are still
     /// the holder's.
     ///
     /// # Errors
     /// [`Error::Stale`]: nothing was done, because the rows do not fit those there. Another of the database's own ([`is_held`]): nothing was done.
     /// Any other: nobody knows whether it was done.
-    pub(crate) async fn run_alone(self, server: &Server) -> Result<Option<Vec<SubscriberId>>> {
+    pub(crate) async fn run_alone(
+        self,
+        connection: &mut PgConnection,
+        patience: Duration,
+    ) -> Result<Option<Vec<SubscriberId>>> {
         let lock = if self.parts.is_empty() {
             ""
         } else {
@@ -138,8 +144,7 @@ impl Together {
              {parts} SELECT CASE WHEN is_fit THEN NULL ELSE ARRAY(SELECT id FROM ours) END FROM fit"
         );
         let query = sqlx::query_scalar_with(AssertSqlSafe(text), self.arguments);
-        let done: sqlx::Result<Option<Vec<i64>>> =
-            within(server.patience.statement, query.fetch_one(&server.pool)).await;
+        let done: sqlx::Result<Option<Vec<i64>>> = within(patience, query.fetch_one(connection)).await;
         match done {
             Ok(ours) => Ok(ours.map(|ours| ours.into_iter().map(SubscriberId).collect())),
             Err(sqlx::Error::Database(error)) if !is_held(&*error) => Err(Error::Stale),

@@ -91,6 +91,22 @@ impl Carried {
     }
 }
 
+/// After a commit that was in doubt.
+fn keep_if(done: sqlx::Result<()>, carried: &mut Carried, working: Working) -> sqlx::Result<()> {
+    if carried.is_shared() {
+        let carry = carried.get();
+        match &done {
+            Ok(()) => {
+                carry.is_in_doubt = false;
+                carry.keep(working);
+            }
+            // Nobody knows whether it happened.
+            Err(_) => carry.clear(),
+        }
+    }
+    done
+}
+
 impl Tx {
     pub(crate) fn reading(db: Db) -> Self {
         Self {
@@ -190,54 +206,51 @@ impl Tx {
             let writer = writer.clone();
             return self.commit_ahead(writer).await;
         }
-        if !self.db.is_in_trust() {
-            self.settle().await?;
+        if let Db::PostgresNotBegun(server) = &self.db {
+            let server = server.clone();
+            return self.commit_alone(server).await;
         }
+        self.settle().await?;
         self.carried.get().is_in_doubt = true;
         let done = match self.db {
             Db::Sqlite(tx) => tx.commit().await,
             Db::Postgres(tx) => tx.commit().await,
-            Db::SqliteNotBegun(_) => Err(not_begun()),
-            Db::PostgresNotBegun(server) => {
-                let guard = Guard {
-                    held: self.working.everybody(),
-                    holder: self.holder,
-                    places: self.carried.get().places.revision,
-                };
-                let mut together = Together::guarded(&guard)?;
-                self.working.write(&mut Into::Postgres(&mut together))?;
-                match together.run_alone(&server).await {
-                    Ok(None) => Ok(()),
-                    // What is remembered is as true as before.
-                    Err(Error::Database(sqlx::Error::Database(error))) => {
-                        self.carried.get().is_in_doubt = false;
-                        return Err(Error::Database(sqlx::Error::Database(error)));
-                    }
-                    Err(Error::Database(error)) => Err(error),
-                    stale => {
-                        // If rows do not fit, nobody knows whose.
-                        let ours = stale.ok().flatten().unwrap_or_default();
-                        let carry = self.carried.get();
-                        carry.forget_all_but(&ours.into_iter().collect(), &guard.held);
-                        carry.places = Places::default();
-                        carry.is_in_doubt = false;
-                        return Err(Error::Stale);
-                    }
-                }
+            Db::SqliteNotBegun(_) | Db::PostgresNotBegun(_) => Err(not_begun()),
+        };
+        Ok(keep_if(done, &mut self.carried, self.working)?)
+    }
+
+    /// In trust on PostgreSQL.
+    async fn commit_alone(mut self, server: Server) -> Result<()> {
+        let guard = Guard {
+            held: self.working.everybody(),
+            holder: self.holder,
+            places: self.carried.get().places.revision,
+        };
+        let mut together = Together::guarded(&guard)?;
+        self.working.write(&mut Into::Postgres(&mut together))?;
+        // Until there is a connection nothing is in doubt: what is remembered is as true as before.
+        let mut connection = Box::pin(server.acquire()).await?;
+        self.carried.get().is_in_doubt = true;
+        let done = match together.run_alone(&mut connection, server.patience.statement).await {
+            Ok(None) => Ok(()),
+            // Likewise.
+            Err(Error::Database(sqlx::Error::Database(error))) => {
+                self.carried.get().is_in_doubt = false;
+                return Err(Error::Database(sqlx::Error::Database(error)));
+            }
+            Err(Error::Database(error)) => Err(error),
+            stale => {
+                // If rows do not fit, nobody knows whose.
+                let ours = stale.ok().flatten().unwrap_or_default();
+                let carry = self.carried.get();
+                carry.forget_all_but(&ours.into_iter().collect(), &guard.held);
+                carry.places = Places::default();
+                carry.is_in_doubt = false;
+                return Err(Error::Stale);
             }
         };
-        if self.carried.is_shared() {
-            let carry = self.carried.get();
-            match &done {
-                Ok(()) => {
-                    carry.is_in_doubt = false;
-                    carry.keep(self.working);
-                }
-                // Nobody knows whether it happened.
-                Err(_) => carry.clear(),
-            }
-        }
-        Ok(done?)
+        Ok(keep_if(done, &mut self.carried, self.working)?)
     }
 
     /// In trust on SQLite: the next may be decided as soon as this has the writer.

@@ -194,6 +194,22 @@ async fn is_remembered(world: &World, url: &str, who: SubscriberId) -> bool {
 }
 
 #[tokio::test]
+async fn whoever_gets_no_connection_forgets_nobody() {
+    let url = fresh_postgres();
+    let (world, session) = remembered_at(&url).await;
+    let mut trusting = world.store.write_many(0).await.unwrap();
+    trusting.save_session(&session).await.unwrap();
+    let mut all = Vec::new();
+    while let Ok(reader) = world.store.read().await {
+        all.push(reader);
+    }
+    let done = trusting.commit().await;
+    assert!(done.as_ref().is_err_and(Error::is_timeout), "{done:?}");
+    drop(all);
+    assert!(is_remembered(&world, &url, world.subscriber).await);
+}
+
+#[tokio::test]
 async fn of_those_in_a_batch_only_those_whom_another_took_are_forgotten() {
     for is_begun in [false, true] {
         let url = fresh_postgres();
