@@ -65,7 +65,7 @@ impl Access {
     }
 
     /// Enters a code for a locked challenge: the message's, or that of its number's authenticator app. What is kept of the try is in the
-    /// transaction; it must be committed before anybody learns the outcome.
+    /// transaction; it must be committed before anybody learns the outcome. Nothing is kept of a try at a code that is open no more.
     pub(crate) async fn enter_code(
         &self,
         tx: &mut Tx,
@@ -81,7 +81,9 @@ impl Access {
             let secret = self.sealer().code_secret(&row.public_id);
             (challenge, outcome) = challenge.enter(entered, secret.as_slice(), now);
         }
-        tx.save_challenge(row.id, &challenge).await?;
+        if challenge != row.challenge() {
+            tx.save_challenge(row.id, &challenge).await?;
+        }
         Ok(outcome)
     }
 

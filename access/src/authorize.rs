@@ -14,6 +14,7 @@ use crate::find::{Found, find};
 use crate::login;
 use crate::password::language_of;
 use crate::proof::{Proven, prove};
+use crate::ticket::ticket_id;
 use crate::{Access, AccessError};
 
 /// Whoever a request turned out to be from, or why it cannot be told; with the language to say so in.
@@ -106,7 +107,7 @@ impl Access {
             let language = language_of(tx, nas.site_id, request.mac, number.as_ref()).await?;
             return Ok(Err((Reason::UnsupportedMethod, language)));
         }
-        match login::ticket_id(&request.user_name) {
+        match ticket_id(&request.user_name) {
             Some(id) => self.redeem_ticket(tx, request, nas.site_id, &id, proof, now).await,
             None => self.log_in_by_number(tx, request, nas.site_id, proof, now).await,
         }

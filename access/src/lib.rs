@@ -36,6 +36,7 @@ pub mod sms;
 mod standing;
 pub mod step;
 pub mod sweep;
+mod ticket;
 mod unknown;
 pub mod voucher;
 pub mod why;

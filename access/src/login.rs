@@ -4,33 +4,11 @@ use std::time::Duration;
 
 use data_encoding::BASE32_NOPAD;
 use kavadam_domain::challenge::{Challenge, ChallengeState, Rate, wait_for};
-use kavadam_domain::session::SessionState;
 use kavadam_domain::{Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
-use kavadam_store::{ChallengeRow, NewChallenge, OrderKind, SubscriberRow, TicketRow, Tx};
+use kavadam_store::{ChallengeRow, NewChallenge, SubscriberRow, Tx};
 
-use crate::api::{Message, PendingCode, Started, Ticket, Verified, Visit};
+use crate::api::{Message, PendingCode, Started, Verified, Visit};
 use crate::{Access, AccessError};
-
-/// A ticket's User-Name: this, then its random number.
-const TICKET_PREFIX: &str = "t-";
-
-/// The random number of a ticket's User-Name; `None` if it is not one.
-#[must_use]
-pub fn ticket_id(user_name: &str) -> Option<[u8; 16]> {
-    let text = user_name.strip_prefix(TICKET_PREFIX)?;
-    if text.len() > 32 {
-        return None;
-    }
-    BASE32_NOPAD
-        .decode(text.to_ascii_uppercase().as_bytes())
-        .ok()?
-        .try_into()
-        .ok()
-}
-
-fn ticket_name(id: &[u8; 16]) -> String {
-    format!("{TICKET_PREFIX}{}", BASE32_NOPAD.encode(id).to_ascii_lowercase())
-}
 
 impl Access {
     /// Sends a code to a number, if the limits allow. Whoever begins again with the same number before another code may be asked for is sent
@@ -152,16 +130,20 @@ impl Access {
         let Some(found) = tx.last_challenge(visit.site, visit.mac).await? else {
             return Ok(Verified::Refused(Reason::NoChallenge));
         };
+        // A code that is open no more never is again: that is told without a lock and without a commit, however often it is asked.
+        if found.state != ChallengeState::Verified && !found.challenge().is_open(now) {
+            let past = found.challenge().enter("", &[], now).1.err();
+            return Ok(Verified::Refused(past.unwrap_or(Reason::NoChallenge)));
+        }
+        if found.state == ChallengeState::Verified && self.entered_just_now(&mut tx, &found, now).await?.is_none() {
+            return Ok(Verified::Refused(Reason::NoChallenge));
+        }
         let row = tx
             .lock_challenge(found.id)
             .await?
             .ok_or(AccessError::Inconsistent("challenge"))?;
         if row.state == ChallengeState::Verified {
-            if let Some(subscriber) = self.enter_again(&mut tx, &row, code, now).await? {
-                return self.give_ticket(tx, subscriber, visit, now).await;
-            }
-            tx.commit().await?;
-            return Ok(Verified::Refused(Reason::NoChallenge));
+            return self.enter_again(tx, &row, visit, code, now).await;
         }
         if let Err(reason) = self.enter_code(&mut tx, &row, code, now).await? {
             tx.commit().await?;
@@ -174,34 +156,56 @@ impl Access {
         self.give_ticket(tx, subscriber.id, visit, now).await
     }
 
-    /// A second tap on "verify": the right code once more, while the ticket for the first may still be on its way. Wrong ones use up tries.
-    async fn enter_again(
+    /// Whose a verified code is, as long as it may be entered again.
+    async fn entered_just_now(
         &self,
         tx: &mut Tx,
         row: &ChallengeRow,
-        code: &str,
         now: Timestamp,
     ) -> Result<Option<SubscriberId>, AccessError> {
-        let found = tx.subscriber_numbered(&row.number).await?;
-        let is_fresh = |at: Timestamp| now.since(at) < self.settings().ticket_life;
-        let Some(subscriber) = found.filter(|subscriber| subscriber.consent_at.is_some_and(is_fresh)) else {
-            return Ok(None);
-        };
         if row.tries_left == 0 {
             return Ok(None);
         }
+        let found = tx.subscriber_numbered(&row.number).await?;
+        let is_fresh = |at: Timestamp| now.since(at) < self.settings().ticket_life;
+        let found = found.filter(|subscriber| subscriber.consent_at.is_some_and(is_fresh));
+        Ok(found.map(|subscriber| subscriber.id))
+    }
+
+    /// A second tap on "verify": the right code once more, while the ticket for the first may still be on its way. Wrong ones use up tries,
+    /// right ones count as tickets that a device asks for.
+    async fn enter_again(
+        &self,
+        mut tx: Tx,
+        row: &ChallengeRow,
+        visit: &Visit,
+        code: &str,
+        now: Timestamp,
+    ) -> Result<Verified, AccessError> {
+        let Some(subscriber) = self.entered_just_now(&mut tx, row, now).await? else {
+            return Ok(Verified::Refused(Reason::NoChallenge));
+        };
         let again = Challenge {
             state: ChallengeState::Pending,
             ..row.challenge()
         };
         let secret = self.sealer().code_secret(&row.public_id);
         let (after, outcome) = again.enter(code, secret.as_slice(), now);
+        if outcome.is_ok() {
+            return match self.ask_for_ticket(&mut tx, visit.mac, now).await? {
+                Some(wait) => Ok(Verified::Refused(Reason::TooMany(wait))),
+                None => self.give_ticket(tx, subscriber, visit, now).await,
+            };
+        }
         let after = Challenge {
             state: ChallengeState::Verified,
             ..after
         };
-        tx.save_challenge(row.id, &after).await?;
-        Ok(outcome.is_ok().then_some(subscriber.id))
+        if after != row.challenge() {
+            tx.save_challenge(row.id, &after).await?;
+            tx.commit().await?;
+        }
+        Ok(Verified::Refused(Reason::NoChallenge))
     }
 
     /// Forgets the pending code and whose device this is, so that another number can be given.
@@ -210,72 +214,14 @@ impl Access {
     /// The service is out of order.
     pub async fn change_number(&self, visit: &Visit, _now: Timestamp) -> Result<(), AccessError> {
         let mut tx = self.write().await?;
+        let last = tx.last_challenge(visit.site, visit.mac).await?;
+        let is_waiting = last.is_some_and(|row| row.state == ChallengeState::Pending);
+        if !is_waiting && tx.devices_with(visit.mac).await?.is_empty() {
+            return Ok(());
+        }
         tx.supersede_challenges(visit.site, visit.mac).await?;
         tx.forget_device(visit.mac).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// A ticket without a code, for a device that is remembered.
-    ///
-    /// # Errors
-    /// The service is out of order.
-    pub async fn reconnect(&self, visit: &Visit, now: Timestamp) -> Result<Verified, AccessError> {
-        let mut tx = self.write().await?;
-        let Some(device) = tx.remembered_device(visit.mac, now).await? else {
-            return Ok(Verified::Refused(Reason::UnknownDevice));
-        };
-        tx.pause_device(device.subscriber_id, visit.mac, false).await?;
-        self.give_ticket(tx, device.subscriber_id, visit, now).await
-    }
-
-    pub(crate) async fn give_ticket(
-        &self,
-        mut tx: Tx,
-        subscriber_id: SubscriberId,
-        visit: &Visit,
-        now: Timestamp,
-    ) -> Result<Verified, AccessError> {
-        let public_id: [u8; 16] = rand::random();
-        let ticket = TicketRow {
-            public_id,
-            subscriber_id,
-            nas_id: visit.nas,
-            mac: visit.mac,
-            expires_at: now + self.settings().ticket_life,
-            used_at: None,
-        };
-        tx.add_ticket(&ticket).await?;
-        tx.commit().await?;
-        let password = self.sealer().ticket_password(&public_id);
-        Ok(Verified::Ticket(Ticket {
-            user_name: ticket_name(&public_id),
-            password,
-        }))
-    }
-
-    /// Ends the device's session by its owner's wish; it comes back only by its owner's wish. `false` if it had none.
-    ///
-    /// # Errors
-    /// The service is out of order.
-    pub async fn disconnect(&self, visit: &Visit, now: Timestamp) -> Result<bool, AccessError> {
-        let mut tx = self.write().await?;
-        let Some(session) = tx.last_session_of_device(visit.site, visit.mac).await? else {
-            return Ok(false);
-        };
-        tx.lock_subscriber(session.subscriber_id).await?;
-        tx.pause_device(session.subscriber_id, visit.mac, true).await?;
-        let Some(mut session) = tx.session(session.id).await? else {
-            return Ok(false);
-        };
-        if session.state == SessionState::Ended {
-            tx.commit().await?;
-            return Ok(false);
-        }
-        session.order(OrderKind::End, now);
-        tx.save_session(&session).await?;
-        tx.commit().await?;
-        self.wake_orders();
-        Ok(true)
     }
 }
 
@@ -386,24 +332,4 @@ pub(crate) async fn remember(
     let days = u64::from(plan.ok_or(AccessError::Inconsistent("plan"))?.remembered_days);
     let until = (days > 0).then(|| now + Duration::from_hours(24 * days));
     Ok(tx.remember_device(subscriber.id, mac, until, now).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tickets_name_leads_back_to_it_and_nothing_else_does() {
-        assert_eq!(ticket_id(&ticket_name(&[7; 16])), Some([7; 16]));
-        for name in [
-            "",
-            "t-",
-            "9876543210",
-            "t-????",
-            "t-AAAA",
-            &format!("t-{}", "a".repeat(10_000)),
-        ] {
-            assert_eq!(ticket_id(name), None, "{name}");
-        }
-    }
 }

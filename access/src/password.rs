@@ -300,7 +300,12 @@ impl Access {
     }
 
     /// Counts a try, or tells how long to wait for the next.
-    async fn try_once(&self, tx: &mut Tx, limits: &[Limit], now: Timestamp) -> Result<Option<Duration>, AccessError> {
+    pub(crate) async fn try_once(
+        &self,
+        tx: &mut Tx,
+        limits: &[Limit],
+        now: Timestamp,
+    ) -> Result<Option<Duration>, AccessError> {
         let wait = longest_wait(tx, limits, now).await?;
         if wait.is_none() {
             for limit in limits {
