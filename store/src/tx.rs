@@ -211,6 +211,16 @@ impl Tx {
             return self.commit_alone(server).await;
         }
         self.settle().await?;
+        if self.is_sqlite() && self.carried.is_shared() {
+            // Whoever asks may be gone before it is on disk, as a phone with its form: it is seen through, or nobody would know whether
+            // what is remembered of everybody is still so.
+            let done = tokio::spawn(self.commit_settled()).await;
+            return done.unwrap_or(Err(Error::Database(sqlx::Error::WorkerCrashed)));
+        }
+        self.commit_settled().await
+    }
+
+    async fn commit_settled(mut self) -> Result<()> {
         self.carried.get().is_in_doubt = true;
         let done = match self.db {
             Db::Sqlite(tx) => tx.commit().await,

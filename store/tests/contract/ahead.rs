@@ -122,6 +122,42 @@ async fn whoever_gives_up_waiting_for_the_writer_leaves_nothing_remembered() {
 }
 
 #[tokio::test]
+async fn whoever_is_gone_while_their_form_is_committed_has_nobody_forgotten() {
+    let scene = Scene::new().await;
+    scene.batch(0, 0, 1).await.commit().await.unwrap();
+    let mut form = scene.world.write().await;
+    form.record_attempt("number", b"key", NOW).await.unwrap();
+    // Looked at once, and then no more.
+    assert!(tokio::time::timeout(Duration::ZERO, form.commit()).await.is_err());
+    let done = async {
+        let before = NOW - Duration::from_secs(1);
+        while scene
+            .world
+            .store
+            .read()
+            .await
+            .unwrap()
+            .attempts("number", b"key", before, 1)
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, done)
+        .await
+        .expect("it was not seen through");
+    // With the writer in another's hands nobody is known but who is remembered.
+    let mut stranger = scene.stranger().await;
+    let tx = stranger.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let remembered = tokio::time::timeout(Duration::from_secs(2), scene.batch(0, 1, 2)).await;
+    tx.rollback().await.unwrap();
+    remembered.expect("everybody was forgotten").commit().await.unwrap();
+    assert_eq!(scene.written().await, 2);
+}
+
+#[tokio::test]
 async fn what_another_process_changed_is_not_believed() {
     let scene = Scene::new().await;
     scene.batch(0, 0, 1).await.commit().await.unwrap();
