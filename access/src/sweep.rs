@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{SessionId, SubscriberId, Timestamp};
+use kavadam_domain::{SubscriberId, Timestamp};
 use kavadam_store::{Heard, SessionRow};
 
 use crate::ending::presume_ended;
@@ -21,6 +21,12 @@ const PORTION: u32 = 500;
 const LOOKED_AT: u32 = 40_000;
 /// Sessions ended in one sweep.
 const MOST: u32 = 1_000;
+/// Sessions that cannot be ended, for somebody holds them, in one sweep: each was waited for five seconds.
+const MOST_HELD: u32 = 4;
+/// Rows of each kind deleted in one transaction: after hours without a sweep very many have expired, and nobody is answered meanwhile.
+const DELETED_AT_ONCE: u32 = 5_000;
+/// Such transactions in one sweep.
+const MOST_DELETIONS: u32 = 100;
 
 /// How far a round over the live sessions has come: each sweep goes on after the last, and then all come again.
 #[derive(Debug, Default)]
@@ -48,9 +54,9 @@ impl Silence {
 
 impl Access {
     /// Takes sessions for ended that were never begun or fell silent, with the octets known, each in a transaction of its own, and forgets
-    /// what expired. A late report still adds its octets, and reopens what is alive after all. Silence counts from `up_since` at the
+    /// what expired, in portions. A late report still adds its octets, and reopens what is alive after all. Silence counts from `up_since` at the
     /// earliest: the service hears the gates without a break since then. Of very many sessions some are looked at, from where `round` has come
-    /// to. Tells how many were ended.
+    /// to. One who cannot be ended keeps no other from it. Tells how many were ended.
     ///
     /// # Errors
     /// The service is out of order; call again.
@@ -60,22 +66,32 @@ impl Access {
             granted: before(GRANTED_PATIENCE),
             open: before(OPEN_PATIENCE),
         };
-        let mut ended = 0;
+        let mut ended = Ok(0);
         if silence.granted.is_some() {
-            ended = self.end_some(round, silence, now).await?;
+            ended = self.end_some(round, silence, now).await;
         }
-        let mut tx = self.write().await?;
-        tx.delete_expired(now - KEPT).await?;
-        self.prune_unknown(&mut tx).await?;
-        tx.delete_unknown_reports(now - self.settings().unknown_reports_kept)
-            .await?;
-        tx.commit().await?;
-        Ok(ended)
+        self.delete_expired(now).await?;
+        ended
+    }
+
+    async fn delete_expired(&self, now: Timestamp) -> Result<(), AccessError> {
+        let (served, unknown) = (now - KEPT, now - self.settings().unknown_reports_kept);
+        for _ in 0..MOST_DELETIONS {
+            let mut tx = self.write().await?;
+            let mut deleted = tx.delete_expired(served, DELETED_AT_ONCE).await?;
+            self.prune_unknown(&mut tx).await?;
+            deleted += tx.delete_unknown_reports(unknown, DELETED_AT_ONCE).await?;
+            tx.commit().await?;
+            if deleted < u64::from(DELETED_AT_ONCE) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the next live sessions and ends those that are silent. Tells how many.
     async fn end_some(&self, round: &mut Round, silence: Silence, now: Timestamp) -> Result<u32, AccessError> {
-        let mut ended = 0;
+        let (mut ended, mut held) = (0, 0);
         for _ in 0..LOOKED_AT / PORTION {
             let from = round.from.unwrap_or(SubscriberId(0));
             let portion = self.read().await?.live_sessions_from(from, PORTION).await?;
@@ -84,10 +100,18 @@ impl Access {
                     round.from = Some(found.subscriber_id);
                     return Ok(ended);
                 }
-                let is_ended = self
-                    .end_silent(found.subscriber_id, found.id, found.heard_at, now)
-                    .await?;
-                ended += u32::from(is_ended);
+                match self.end_silent(found, now).await {
+                    Ok(is_ended) => ended += u32::from(is_ended),
+                    Err(error) if error.is_timeout() => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(session.id = %found.id, %error, "cannot take a silent session for ended; the next round tries again");
+                        held += 1;
+                    }
+                }
+                if held == MOST_HELD {
+                    round.from = Some(SubscriberId(found.subscriber_id.0 + 1));
+                    return Ok(ended);
+                }
             }
             // The last subscriber may have more of them.
             round.from = portion
@@ -101,17 +125,11 @@ impl Access {
     }
 
     /// Ends a session unless something was heard of it meanwhile.
-    async fn end_silent(
-        &self,
-        subscriber: SubscriberId,
-        id: SessionId,
-        heard_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, AccessError> {
+    async fn end_silent(&self, found: &Heard, now: Timestamp) -> Result<bool, AccessError> {
         let mut tx = self.write().await?;
-        tx.lock_subscriber(subscriber).await?;
-        let silent = |session: &SessionRow| session.state != SessionState::Ended && session.heard_at == heard_at;
-        let Some(mut session) = tx.session(id).await?.filter(silent) else {
+        tx.lock_subscriber(found.subscriber_id).await?;
+        let silent = |session: &SessionRow| session.state != SessionState::Ended && session.heard_at == found.heard_at;
+        let Some(mut session) = tx.session(found.id).await?.filter(silent) else {
             return Ok(false);
         };
         presume_ended(&mut tx, &mut session, now).await?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use kavadam_access::api::*;
 use kavadam_access::batch::{Answer, Question};
+use kavadam_access::sweep::Round;
 use kavadam_access::{Access, AccessError, Settings};
 use kavadam_store::{Patience, Store};
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, plan};
@@ -73,6 +74,38 @@ async fn a_batch_that_the_database_does_not_answer_is_not_asked_again_question_b
     let back = async { while asked(&access, &lab, all()).await.iter().any(Result::is_err) {} };
     tokio::time::timeout(SOON * 3, back).await.expect("it stays away");
     assert_eq!(lab.used_and_promised().await.0, 50_000);
+}
+
+#[tokio::test]
+async fn a_silent_session_of_somebody_held_keeps_no_other_from_its_end() {
+    let mut lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let held = lab.online(MAC, "s1").await.session;
+    // The next in the order in which they are looked at.
+    let mut tx = lab.store.write().await.unwrap();
+    let number = "9876543299".parse().unwrap();
+    let other = tx.ensure_subscriber(&number, "other", kavadam_domain::Language::En, lab.now);
+    let other = other.await.unwrap().id;
+    let until = lab.now + Duration::from_hours(1);
+    tx.remember_device(other, OTHER_MAC, Some(until), lab.now)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
+    let mut forgotten = lab.store.write().await.unwrap();
+    let session = forgotten.session(held).await.unwrap().unwrap();
+    forgotten.lock_subscriber(session.subscriber_id).await.unwrap();
+    assert!(session.subscriber_id < other);
+
+    lab.pass(Duration::from_mins(3));
+    let mut round = Round::default();
+    let sweep = access.sweep(&mut round, lab.up_since, lab.now);
+    let ended = tokio::time::timeout(SOON, sweep).await.expect("it waits still");
+    assert_eq!(ended.unwrap(), 1);
+    drop(forgotten);
+    let again = access.sweep(&mut Round::default(), lab.up_since, lab.now).await;
+    assert_eq!(again.unwrap(), 1, "the held one, once it is let go");
 }
 
 #[tokio::test]

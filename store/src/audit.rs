@@ -141,13 +141,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes reports that belonged to no session and came before `before`. Tells how many.
+    /// Deletes reports that belonged to no session and came before `before`, at most `most`. Tells how many.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn delete_unknown_reports(&mut self, before: Timestamp) -> Result<u64> {
+    pub async fn delete_unknown_reports(&mut self, before: Timestamp, most: u32) -> Result<u64> {
         self.be_patient();
-        execute!(self, "DELETE FROM unknown_report WHERE received_at < $1", before)
+        execute!(
+            self,
+            "DELETE FROM unknown_report WHERE id IN
+                 (SELECT id FROM unknown_report WHERE received_at < $1 ORDER BY received_at LIMIT $2)",
+            before,
+            most,
+        )
     }
 
     /// How many reports are kept that belonged to no session, of every gate that sent some.

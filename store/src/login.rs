@@ -291,15 +291,35 @@ impl Tx {
         Ok(used == 1)
     }
 
-    /// Deletes what has served: codes and tickets that expired, attempts that no limit looks at any more, all before `before`.
+    /// Deletes what has served: codes and tickets that expired, attempts that no limit looks at any more, all before `before`; of each kind the
+    /// oldest `most`, and those of the same instant as the last. Tells how many: fewer than `most` means that none is left.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn delete_expired(&mut self, before: Timestamp) -> Result<u64> {
+    pub async fn delete_expired(&mut self, before: Timestamp, most: u32) -> Result<u64> {
         self.be_patient();
-        let challenges = execute!(self, "DELETE FROM challenge WHERE expires_at < $1", before)?;
-        let tickets = execute!(self, "DELETE FROM ticket WHERE expires_at < $1", before)?;
-        let attempts = execute!(self, "DELETE FROM attempt WHERE at < $1", before)?;
+        let others = most.saturating_sub(1);
+        let challenges = execute!(
+            self,
+            "DELETE FROM challenge WHERE expires_at < $1 AND expires_at <= COALESCE(
+                 (SELECT expires_at FROM challenge WHERE expires_at < $1 ORDER BY expires_at LIMIT 1 OFFSET $2), $1)",
+            before,
+            others,
+        )?;
+        let tickets = execute!(
+            self,
+            "DELETE FROM ticket WHERE expires_at < $1 AND expires_at <= COALESCE(
+                 (SELECT expires_at FROM ticket WHERE expires_at < $1 ORDER BY expires_at LIMIT 1 OFFSET $2), $1)",
+            before,
+            others,
+        )?;
+        let attempts = execute!(
+            self,
+            "DELETE FROM attempt WHERE at < $1 AND at <= COALESCE(
+                 (SELECT at FROM attempt WHERE at < $1 ORDER BY at LIMIT 1 OFFSET $2), $1)",
+            before,
+            others,
+        )?;
         Ok(challenges + tickets + attempts)
     }
 }

@@ -109,13 +109,37 @@ pub async fn a_voucher_is_used_once_and_not_after_it_expired(world: World) {
     assert!(doubled.unwrap_err().is_conflict());
 }
 
+pub async fn of_very_much_that_expired_the_oldest_is_deleted_first(world: World) {
+    let mut tx = world.write().await;
+    for secs in [3, 1, 2, 5, 4, 7] {
+        tx.record_attempt("number", b"key", later(secs)).await.unwrap();
+        let ticket = TicketRow {
+            public_id: [u8::try_from(secs).unwrap(); 16],
+            subscriber_id: world.subscriber,
+            nas_id: world.nas,
+            mac: MAC,
+            expires_at: later(secs),
+            used_at: None,
+        };
+        tx.add_ticket(&ticket).await.unwrap();
+    }
+    let mut deleted = Vec::new();
+    for _ in 0..4 {
+        deleted.push(tx.delete_expired(later(6), 2).await.unwrap());
+        let left = tx.attempts("number", b"key", NOW, 9).await.unwrap();
+        assert_eq!(left.last(), Some(&later(*[3, 5, 7, 7].get(deleted.len() - 1).unwrap())));
+    }
+    assert_eq!(deleted, [4, 4, 2, 0], "of each kind two at a time");
+    assert!(tx.ticket(&[7; 16]).await.unwrap().is_some() && tx.ticket(&[5; 16]).await.unwrap().is_none());
+}
+
 pub async fn what_expired_is_deleted_and_nothing_else(world: World) {
     let mut tx = world.write().await;
     tx.start_challenge(&world.challenge(1, NOW), NOW).await.unwrap();
     tx.record_attempt("number", b"key", NOW).await.unwrap();
-    assert_eq!(tx.delete_expired(NOW).await.unwrap(), 0);
+    assert_eq!(tx.delete_expired(NOW, 9).await.unwrap(), 0);
     assert_eq!(
-        tx.delete_expired(later(601)).await.unwrap(),
+        tx.delete_expired(later(601), 9).await.unwrap(),
         2,
         "the code, with its message, and the attempt"
     );

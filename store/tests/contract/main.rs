@@ -93,6 +93,7 @@ cases! {
     of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_others,
     the_same_unknown_report_is_kept_once,
     what_expired_is_deleted_and_nothing_else,
+    of_very_much_that_expired_the_oldest_is_deleted_first,
     what_was_retired_is_offered_no_more_and_stays_on_record,
     gates_may_share_a_source_and_each_keeps_how_it_is_proven,
     the_record_is_listed_by_subscriber_site_and_whether_live,

@@ -59,9 +59,9 @@ pub async fn unknown_reports_are_bounded_by_number_and_by_time(world: World) {
     tx.prune_unknown_reports(world.nas).await.unwrap();
     assert_eq!(unknown(&mut tx).await, 2_000);
     assert_eq!(
-        tx.delete_unknown_reports(later(5)).await.unwrap(),
+        tx.delete_unknown_reports(later(5), 10).await.unwrap(),
         0,
         "the newest were kept"
     );
-    assert_eq!(tx.delete_unknown_reports(later(2_000)).await.unwrap(), 1_995);
+    assert_eq!(tx.delete_unknown_reports(later(2_000), 9_999).await.unwrap(), 1_995);
 }
