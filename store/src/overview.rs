@@ -42,7 +42,7 @@ impl Tx {
         Ok(found.figure)
     }
 
-    /// Orders that gates have not obeyed yet.
+    /// Orders that gates have not obeyed yet; not those kept for sessions that are taken for ended, should they be heard of again.
     ///
     /// # Errors
     /// The database failed.
@@ -51,7 +51,7 @@ impl Tx {
         let found: Figure = rows!(
             self,
             fetch_one,
-            "SELECT COUNT(*) AS figure FROM session WHERE order_action IS NOT NULL",
+            "SELECT COUNT(*) AS figure FROM session WHERE order_action IS NOT NULL AND ended_at IS NULL",
         )?;
         Ok(found.figure)
     }
@@ -69,7 +69,8 @@ impl Tx {
         )
     }
 
-    /// The last login of a person that was made for a gate.
+    /// The last login of a person that was made for a gate. There is no index over whose they are, which every login would write: looks at all
+    /// of the last day, and is for a transaction that nobody waits for.
     ///
     /// # Errors
     /// The database failed.

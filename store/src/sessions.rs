@@ -8,6 +8,9 @@ use crate::session::session_in;
 use crate::sql::{execute, row, rows};
 use crate::{NewSession, Result, SessionRow, Tx};
 
+/// Sessions that are over, looked at for whose a device was: of a day, whatever moves about.
+const LAST_ENDED: u32 = 256;
+
 row! {
     /// A session whose gate is to be asked for something.
     pub struct DueOrder {
@@ -134,7 +137,8 @@ impl Tx {
         Ok(found.filter(|row| self.working.session(row.id).is_none()))
     }
 
-    /// The last session of a device at a site, of whoever it is known to have been with.
+    /// The last session of a device at a site, of whoever it is known to have been with. Of what is over, the last of each owner are looked at,
+    /// whatever the device and the site: there is no index over these, and who moves about has had thousands elsewhere.
     ///
     /// # Errors
     /// The database failed.
@@ -144,8 +148,11 @@ impl Tx {
             self,
             fetch_optional,
             "SELECT * FROM session WHERE id IN
-                 (SELECT (SELECT s.id FROM session s
-                          WHERE s.subscriber_id = d.subscriber_id AND s.ended_at IS NOT NULL AND s.site_id = $1 AND s.mac = $2
+                 (SELECT (SELECT s.id FROM
+                              (SELECT id, site_id, mac, granted_at FROM session
+                               WHERE subscriber_id = d.subscriber_id AND ended_at IS NOT NULL
+                               ORDER BY granted_at DESC LIMIT $3) AS s
+                          WHERE s.site_id = $1 AND s.mac = $2
                           ORDER BY s.granted_at DESC LIMIT 1)
                   FROM device d WHERE d.mac = $2
                   UNION ALL
@@ -154,6 +161,7 @@ impl Tx {
              ORDER BY granted_at DESC, id DESC LIMIT 1",
             site,
             mac,
+            LAST_ENDED,
         )
     }
 

@@ -124,6 +124,11 @@ impl Access {
         subscriber: Option<&SubscriberRow>,
         now: Timestamp,
     ) -> Result<(GateFacts, Option<Person>), AccessError> {
+        // Looked for before the transaction that others wait for.
+        let ticket = match subscriber {
+            Some(subscriber) => self.read_at_length().await?.last_ticket_of(subscriber.id).await?,
+            None => None,
+        };
         // The present period is made to be looked at, and undone with the rest.
         let mut tx = self.write().await?;
         let site = tx.site(nas.site_id).await?.ok_or(AccessError::Inconsistent("site"))?;
@@ -136,14 +141,20 @@ impl Access {
             seen_at: nas.last_seen_at,
         };
         let person = match subscriber {
-            Some(subscriber) => Some(person(&mut tx, nas, subscriber, now).await?),
+            Some(subscriber) => Some(person(&mut tx, nas, subscriber, ticket, now).await?),
             None => None,
         };
         Ok((gate, person))
     }
 }
 
-async fn person(tx: &mut Tx, nas: &NasRow, subscriber: &SubscriberRow, now: Timestamp) -> Result<Person, AccessError> {
+async fn person(
+    tx: &mut Tx,
+    nas: &NasRow,
+    subscriber: &SubscriberRow,
+    ticket: Option<TicketRow>,
+    now: Timestamp,
+) -> Result<Person, AccessError> {
     let standing = load_standing(tx, subscriber, nas.site_id, now).await?;
     let gates = tx.nases().await?;
     let name_of = |id| {
@@ -155,7 +166,6 @@ async fn person(tx: &mut Tx, nas: &NasRow, subscriber: &SubscriberRow, now: Time
         Some(row) => Some(code_facts(tx, &row).await?),
         None => None,
     };
-    let ticket = tx.last_ticket_of(subscriber.id).await?;
     let devices = tx.devices(subscriber.id).await?;
     Ok(Person {
         number: subscriber.number.clone(),

@@ -90,6 +90,8 @@ cases! {
     two_live_sessions_at_a_gate_never_share_a_name,
     a_session_is_found_by_class_at_its_own_gate_only,
     an_end_once_ordered_is_not_softened,
+    an_order_kept_for_a_session_that_is_over_waits_for_nobody,
+    a_device_is_looked_for_among_the_last_sessions_of_its_owner,
     of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_others,
     the_same_unknown_report_is_kept_once,
     what_expired_is_deleted_and_nothing_else,

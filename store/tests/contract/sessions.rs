@@ -64,6 +64,39 @@ pub async fn an_end_once_ordered_is_not_softened(world: World) {
     );
 }
 
+pub async fn an_order_kept_for_a_session_that_is_over_waits_for_nobody(world: World) {
+    let mut tx = world.write().await;
+    let mut session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    session.order(OrderKind::End, NOW);
+    tx.save_session(&session).await.unwrap();
+    assert_eq!(tx.waiting_orders().await.unwrap(), 1);
+    (session.state, session.ended_at) = (SessionState::Ended, Some(NOW));
+    (session.is_presumed_ended, session.order_next_at) = (true, None);
+    tx.save_session(&session).await.unwrap();
+    assert_eq!(tx.waiting_orders().await.unwrap(), 0);
+}
+
+pub async fn a_device_is_looked_for_among_the_last_sessions_of_its_owner(world: World) {
+    let mut tx = world.write().await;
+    tx.remember_device(world.subscriber, MAC, None, NOW).await.unwrap();
+    let elsewhere = Some(Mac([2, 0, 0, 0, 0, 9]));
+    for number in 0..=256_u64 {
+        let new = NewSession {
+            mac: if number == 0 { Some(MAC) } else { elsewhere },
+            granted_at: later(number),
+            ..world.session(1, &number.to_string())
+        };
+        let mut session = tx.add_session(&new).await.unwrap();
+        (session.state, session.ended_at) = (SessionState::Ended, Some(later(number)));
+        tx.save_session(&session).await.unwrap();
+        let found = tx.last_session_of_device(world.site, MAC).await.unwrap();
+        assert_eq!(found.is_some(), number < 256, "{number} later ones");
+    }
+    let live = tx.add_session(&world.session(1, "live")).await.unwrap();
+    let found = tx.last_session_of_device(world.site, MAC).await.unwrap();
+    assert_eq!(found.map(|found| found.id), Some(live.id), "who is online always");
+}
+
 pub async fn of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_others(world: World) {
     let mut tx = world.write().await;
     let other = tx.save_nas(&gate("gate-2", world.site)).await.unwrap();
