@@ -264,11 +264,11 @@ fn is_of_before_restart(session: &SessionRow, report: &AccountingReport) -> bool
 /// points, of which one started: whoever is reported after that was at another.
 async fn end_all(tx: &mut Tx, report: &AccountingReport, is_vendors: bool) -> Result<Accounted, AccessError> {
     let mut live = tx.live_sessions_at(report.nas, report.at).await?;
-    // Everybody takes locks in this order.
     live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
+    tx.hold_all(live.iter().map(|session| session.subscriber_id).collect())
+        .await?;
     let mut closed = 0;
     for session in live {
-        tx.lock_subscriber(session.subscriber_id).await?;
         if let Some(mut session) = tx
             .session(session.id)
             .await?

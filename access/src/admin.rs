@@ -12,6 +12,7 @@ use kavadam_domain::{CertificateName, Plan, PlanId, Timestamp};
 pub use people::SubscriberLine;
 pub use record::{NasView, SessionQuery, SiteView};
 
+use crate::reach::Concerned;
 use crate::{Access, AccessError};
 use difference::{difference, of_plan};
 
@@ -92,20 +93,22 @@ impl Access {
     /// Makes a plan, or changes the one of that name; those online with it get its limits at once.
     ///
     /// # Errors
-    /// The plan cannot be enforced, or the service is out of order; nothing was changed.
+    /// The plan cannot be enforced, or the service is out of order; nothing was changed. [`AccessError::HalfDone`]: the plan is changed.
     pub async fn set_plan(&self, plan: &Plan, actor: &str, now: Timestamp) -> Result<PlanId, AccessError> {
         plan.validate()?;
         let mut tx = self.write().await?;
         let before = tx.plan_named(&plan.name).await?;
         let detail = difference(before.as_ref().map(of_plan).as_deref(), &of_plan(plan));
         let id = tx.save_plan(plan).await?;
-        tx.lock_online_on_plan(id).await?;
-        let online = tx.order_change_on_plan(id, now).await?;
+        if self.is_embedded() {
+            tx.order_change_on_plan(id, now).await?;
+        }
         tx.record_audit(actor, "plan.set", &plan.name, &detail, now).await?;
         tx.commit().await?;
-        if online > 0 {
-            self.wake_orders();
+        if !self.is_embedded() {
+            self.bring(Concerned::OnPlan(id), now).await?;
         }
+        self.wake_orders();
         Ok(id)
     }
 
@@ -123,7 +126,7 @@ impl Access {
                 site.name
             )));
         }
-        let people = tx.subscribers_on_plan(plan.id).await?.len();
+        let people = tx.count_subscribers_on_plan(plan.id).await?;
         if people > 0 {
             return Err(AccessError::Invalid(format!(
                 "plan `{name}` is the own plan of {people} subscribers: give them another plan first"

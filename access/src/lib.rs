@@ -29,6 +29,7 @@ pub mod orders;
 pub mod overview;
 mod password;
 mod proof;
+mod reach;
 pub mod seal;
 mod seen;
 pub mod settings;
@@ -90,6 +91,9 @@ pub enum AccessError {
     /// Two rows that belong together are not both there.
     #[error("the database misses the {0} that a row refers to")]
     Inconsistent(&'static str),
+    /// A change is committed, but did not reach everybody online whom it concerns.
+    #[error("it is changed, but not everybody online was told: give the command once more ({0})")]
+    HalfDone(Box<AccessError>),
     /// The work was broken off.
     #[error("the work was broken off before it was done")]
     Lost,
@@ -157,6 +161,11 @@ impl Access {
 
     pub(crate) fn sealer(&self) -> &Sealer {
         &self.0.sealer
+    }
+
+    /// Whether one transaction may concern everybody: nobody else has the writer meanwhile, but nobody is held for it either.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.0.store.is_embedded()
     }
 
     pub(crate) async fn read(&self) -> Result<Tx, AccessError> {

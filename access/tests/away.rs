@@ -17,7 +17,8 @@ use kavadam_access::api::*;
 use kavadam_access::batch::{Answer, Question};
 use kavadam_access::sweep::Round;
 use kavadam_access::{Access, AccessError, Settings};
-use kavadam_store::{Patience, Store};
+use kavadam_domain::{Language, Mac, Plan, SubscriberId};
+use kavadam_store::{NewSession, Patience, Store};
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, plan};
 use relay::Relay;
 
@@ -52,6 +53,19 @@ fn report(lab: &Lab, name: &str, octets: u64) -> Question {
     })
 }
 
+/// Somebody else, whose device is remembered.
+async fn known(lab: &Lab, person: u8, mac: Mac) -> SubscriberId {
+    let mut tx = lab.store.write().await.unwrap();
+    let number = format!("98765432{person:02}").parse().unwrap();
+    let alias = format!("other-{person}");
+    let found = tx.ensure_subscriber(&number, &alias, Language::En, lab.now);
+    let found = found.await.unwrap().id;
+    let until = lab.now + Duration::from_hours(1);
+    tx.remember_device(found, mac, Some(until), lab.now).await.unwrap();
+    tx.commit().await.unwrap();
+    found
+}
+
 async fn asked(access: &Access, lab: &Lab, questions: Vec<Question>) -> Vec<Result<Answer, AccessError>> {
     let answers = tokio::time::timeout(SOON, access.answer(questions, lab.now)).await;
     answers.expect("the questions wait still")
@@ -83,15 +97,7 @@ async fn a_silent_session_of_somebody_held_keeps_no_other_from_its_end() {
     let access = Access::new(store, lab.sealer.clone(), Settings::default());
     let held = lab.online(MAC, "s1").await.session;
     // The next in the order in which they are looked at.
-    let mut tx = lab.store.write().await.unwrap();
-    let number = "9876543299".parse().unwrap();
-    let other = tx.ensure_subscriber(&number, "other", kavadam_domain::Language::En, lab.now);
-    let other = other.await.unwrap().id;
-    let until = lab.now + Duration::from_hours(1);
-    tx.remember_device(other, OTHER_MAC, Some(until), lab.now)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    let other = known(&lab, 99, OTHER_MAC).await;
     lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
     let mut forgotten = lab.store.write().await.unwrap();
     let session = forgotten.session(held).await.unwrap().unwrap();
@@ -114,15 +120,7 @@ async fn a_person_whom_somebody_never_lets_go_keeps_no_other_from_an_answer() {
     let store = Store::open_with(&lab.url, patience()).await.unwrap();
     let access = Access::new(store, lab.sealer.clone(), Settings::default());
     let held = lab.online(MAC, "s1").await.session;
-    let mut tx = lab.store.write().await.unwrap();
-    let number = "9876543299".parse().unwrap();
-    let other = tx.ensure_subscriber(&number, "other", kavadam_domain::Language::En, lab.now);
-    let other = other.await.unwrap().id;
-    let until = lab.now + Duration::from_hours(1);
-    tx.remember_device(other, OTHER_MAC, Some(until), lab.now)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    known(&lab, 99, OTHER_MAC).await;
     lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
 
     let mut forgotten = lab.store.write().await.unwrap();
@@ -170,4 +168,92 @@ async fn gates_that_were_known_a_moment_ago_are_known_while_the_database_is_away
         }
     };
     tokio::time::timeout(SOON, is_gone).await.expect("it is known for ever");
+}
+
+#[tokio::test]
+async fn a_plan_that_is_changed_waits_for_nobody_and_reaches_all_but_who_is_held() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let held = lab.online(MAC, "s1").await.session;
+    known(&lab, 99, OTHER_MAC).await;
+    let other = lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
+    let mut forgotten = lab.store.write().await.unwrap();
+    let session = forgotten.session(held).await.unwrap().unwrap();
+    forgotten.lock_subscriber(session.subscriber_id).await.unwrap();
+    let larger = Plan {
+        max_devices: 5,
+        ..plan(80 * MB)
+    };
+    let done = tokio::time::timeout(SOON, access.set_plan(&larger, "test", lab.now)).await;
+    let done = done.expect("it waits still");
+    assert!(matches!(done, Err(AccessError::HalfDone(_))), "{done:?}");
+    let due = lab.access.due_orders(lab.now).await.unwrap();
+    assert_eq!(due, [(other.session, lab.nas)]);
+    drop(forgotten);
+    access.set_plan(&larger, "test", lab.now).await.unwrap();
+    assert_eq!(lab.access.due_orders(lab.now).await.unwrap().len(), 2);
+    let mut tx = lab.store.read().await.unwrap();
+    assert_eq!(tx.plan_named("citizen").await.unwrap().unwrap().max_devices, 5);
+}
+
+#[tokio::test]
+async fn a_plan_that_is_changed_reaches_who_logs_in_at_that_instant() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let first = lab.online(MAC, "s1").await.session;
+    let owner = known(&lab, 99, OTHER_MAC).await;
+    let mut login = lab.store.write().await.unwrap();
+    let first = login.session(first).await.unwrap().unwrap();
+    let new = NewSession {
+        nonce: [7; 8],
+        subscriber_id: owner,
+        entitlement_id: first.entitlement_id,
+        lease_id: None,
+        nas_id: lab.nas,
+        site_id: lab.site,
+        acct_session_id: Some("s2".to_owned()),
+        mac: Some(OTHER_MAC),
+        ip: None,
+        is_renewable: true,
+        is_throttled: false,
+        granted_at: lab.now,
+        ends_at: None,
+        granted_octets: 0,
+    };
+    login.add_session(&new).await.unwrap();
+    let larger = plan(80 * MB);
+    let (done, ()) = tokio::join!(lab.access.set_plan(&larger, "test", lab.now), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        login.commit().await.unwrap();
+    });
+    done.unwrap();
+    assert_eq!(lab.access.due_orders(lab.now).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_restart_of_a_gate_takes_no_question_to_the_database_for_each_of_its_sessions() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    for person in 0..40 {
+        let mac = Mac([2, 0, 0, 0, 1, person]);
+        known(&lab, person, mac).await;
+        lab::granted(lab.authorize(mac, Service::CallCheck, "", &format!("s{person}")).await);
+    }
+    let relay = Relay::to(&lab.url).await;
+    let access = Access::new(
+        Store::open(&relay.url(&lab.url)).await.unwrap(),
+        lab.sealer.clone(),
+        Settings::default(),
+    );
+    let mut restart = report(&lab, "", 0);
+    if let Question::Account(report) = &mut restart {
+        report.kind = AccountingKind::On;
+    }
+    let before = relay.questions();
+    let answers = asked(&access, &lab, vec![restart]).await;
+    assert!(
+        matches!(answers[0], Ok(Answer::Accounted(Accounted::Closed(40)))),
+        "{answers:?}"
+    );
+    let questions = relay.questions() - before;
+    assert!(questions < 40, "{questions}");
 }

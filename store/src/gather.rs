@@ -225,6 +225,19 @@ impl Tx {
         Ok(found.into_iter().map(|row| row.subscriber_id).collect())
     }
 
+    /// Holds all of these until the transaction ends, in a few statements. To be taken before anybody else is.
+    ///
+    /// # Errors
+    /// The database failed, or the transaction only reads.
+    pub async fn hold_all(&mut self, mut ids: Vec<SubscriberId>) -> Result<()> {
+        if self.is_reading() {
+            return Err(Error::ReadOnly);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        self.hold_many(ids).await
+    }
+
     /// Locks everybody in one order, believes what is remembered of those this process still holds, and reads the others. Where everybody
     /// is remembered, in trust.
     async fn hold_many(&mut self, mut wanted: Vec<SubscriberId>) -> Result<()> {
@@ -260,7 +273,8 @@ impl Tx {
     }
 
     async fn read_many(&mut self, ids: &[SubscriberId]) -> Result<()> {
-        let people = many::people(&mut self.db, ids, self.holder).await?;
+        let holder = self.carried.is_shared().then_some(self.holder);
+        let people = many::people(&mut self.db, ids, holder).await?;
         let mut live = many::live(&mut self.db, ids).await?;
         for person in people {
             self.carried.get().forget(person.id);

@@ -28,8 +28,8 @@ pub(crate) async fn remembered_devices(db: &mut Db, macs: &[Mac]) -> Result<Vec<
     unlocked_rows!(db, sqlx::query_as(AssertSqlSafe(text)).bind(raw))
 }
 
-/// Those subscribers. On PostgreSQL they are locked, and `holder` remembers them from now on.
-pub(crate) async fn people(db: &mut Db, ids: &[SubscriberId], holder: i64) -> Result<Vec<SubscriberRow>> {
+/// Those subscribers. On PostgreSQL they are locked, and `holder` remembers them from now on, or nobody.
+pub(crate) async fn people(db: &mut Db, ids: &[SubscriberId], holder: Option<i64>) -> Result<Vec<SubscriberRow>> {
     match db {
         Db::Postgres(tx) if !ids.is_empty() => {
             let raw: Vec<i64> = ids.iter().map(Bind::raw).collect();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kavadam_domain::plan::{AfterQuota, Period, Plan};
-use kavadam_domain::{ClassName, FilterName, PlanId, SubscriberId};
+use kavadam_domain::{ClassName, FilterName, PlanId};
 
-use crate::sql::{Id, execute, row, rows};
+use crate::sql::{Figure, Id, execute, row, rows};
 use crate::{Result, Tx};
 
 row! {
@@ -150,18 +150,19 @@ impl Tx {
         Ok(PlanId(saved.id))
     }
 
-    /// Subscribers who have a plan of their own, this one.
+    /// How many subscribers have a plan of their own, this one. There is no index over it, which each new subscriber would write.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn subscribers_on_plan(&mut self, plan: PlanId) -> Result<Vec<SubscriberId>> {
-        let found: Vec<Id> = rows!(
+    pub async fn count_subscribers_on_plan(&mut self, plan: PlanId) -> Result<u64> {
+        self.be_patient();
+        let count: Figure = rows!(
             self,
-            fetch_all,
-            "SELECT id FROM subscriber WHERE plan_id = $1 ORDER BY id",
+            fetch_one,
+            "SELECT COUNT(*) AS figure FROM subscriber WHERE plan_id = $1",
             plan
         )?;
-        Ok(found.into_iter().map(|row| SubscriberId(row.id)).collect())
+        Ok(count.figure)
     }
 
     /// Retires a plan: it is offered no more, and what was charged under it stays on record.
@@ -171,27 +172,6 @@ impl Tx {
     pub async fn retire_plan(&mut self, plan: PlanId) -> Result<()> {
         self.change_places().await?;
         execute!(self, "UPDATE plan SET is_retired = TRUE WHERE id = $1", plan)?;
-        Ok(())
-    }
-
-    /// Holds everybody who is online with a plan until the transaction ends: what is then asked of their sessions is not undone by a report
-    /// or renewal of this instant.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn lock_online_on_plan(&mut self, plan: PlanId) -> Result<()> {
-        // SQLite's writer is alone as it is.
-        if !self.is_sqlite() {
-            self.be_patient();
-            execute!(
-                self,
-                "SELECT id FROM subscriber WHERE id IN
-                     (SELECT s.subscriber_id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-                      WHERE s.ended_at IS NULL AND COALESCE(u.plan_id, p.plan_id) = $1)
-                 ORDER BY id FOR NO KEY UPDATE",
-                plan
-            )?;
-        }
         Ok(())
     }
 }

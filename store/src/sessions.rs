@@ -200,7 +200,8 @@ impl Tx {
         )
     }
 
-    /// Asks for new limits for the live sessions of everybody whose plan this is, by their own or by the site's. Tells how many.
+    /// Asks for new limits for the live sessions of everybody whose plan this is, by their own or by the site's. Tells how many. On
+    /// PostgreSQL it holds all of them until the transaction ends, and keeps no report of this instant from undoing it.
     ///
     /// # Errors
     /// The database failed.
@@ -253,6 +254,47 @@ impl Tx {
             fetch_all,
             "SELECT id, subscriber_id, state, heard_at FROM session
              WHERE ended_at IS NULL AND subscriber_id >= $1 ORDER BY subscriber_id LIMIT $2",
+            from,
+            most,
+        )
+    }
+
+    /// Live sessions of whoever has this plan, by their own or by the site's, as [`Tx::live_sessions_from`] tells them.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_on_plan(&mut self, plan: PlanId, from: SubscriberId, most: u32) -> Result<Vec<Heard>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT s.id, s.subscriber_id, s.state, s.heard_at
+             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+             WHERE s.ended_at IS NULL AND s.subscriber_id >= $2 AND COALESCE(u.plan_id, p.plan_id) = $1
+             ORDER BY s.subscriber_id LIMIT $3",
+            plan,
+            from,
+            most,
+        )
+    }
+
+    /// Live sessions at a site, as [`Tx::live_sessions_from`] tells them.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn live_sessions_at_site_from(
+        &mut self,
+        site: SiteId,
+        from: SubscriberId,
+        most: u32,
+    ) -> Result<Vec<Heard>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT id, subscriber_id, state, heard_at FROM session
+             WHERE ended_at IS NULL AND subscriber_id >= $2 AND site_id = $1 ORDER BY subscriber_id LIMIT $3",
+            site,
             from,
             most,
         )

@@ -2,13 +2,14 @@
 
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
-use kavadam_domain::{CertificateName, NasId, SiteId, Timestamp};
+use kavadam_domain::{CertificateName, NasId, PlanId, SiteId, Timestamp};
 use kavadam_store::{NasProof, NasRow, NewNas, OrderKind, SiteRow, Tx};
 
 use super::difference::{difference, of_certificate, of_nas, of_site};
 use super::proof::{check_range, proof_after};
 use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, Tie, check_name, missing};
 use crate::ending::end_session;
+use crate::reach::Concerned;
 use crate::{Access, AccessError};
 
 impl Access {
@@ -16,7 +17,7 @@ impl Access {
     /// plan reaches whoever has none of their own.
     ///
     /// # Errors
-    /// There is no such plan, or the service is out of order; nothing was changed.
+    /// There is no such plan, or the service is out of order; nothing was changed. [`AccessError::HalfDone`]: the site is changed.
     pub async fn set_site(
         &self,
         name: &str,
@@ -39,16 +40,19 @@ impl Access {
         };
         let detail = difference(was.as_deref(), &of_site(is_open, &plan.name));
         let id = tx.save_site(name, is_open, plan.id).await?;
-        if let Some(before) = before {
-            let after = SiteRow {
-                is_open,
-                plan_id: plan.id,
-                ..before.clone()
-            };
-            order_at_site(&mut tx, &before, &after, now).await?;
+        let kind = before.and_then(|before| order_for(&before, is_open, plan.id));
+        if let Some(kind) = kind
+            && self.is_embedded()
+        {
+            order_at_site(&mut tx, id, kind, now).await?;
         }
         tx.record_audit(actor, "site.set", name, &detail, now).await?;
         tx.commit().await?;
+        if let Some(kind) = kind
+            && !self.is_embedded()
+        {
+            self.bring(Concerned::AtSite(id, kind), now).await?;
+        }
         self.wake_orders();
         Ok(id)
     }
@@ -198,11 +202,11 @@ impl Access {
         let nas = nas.ok_or_else(|| missing("gate", name))?;
         tx.retire_nas(nas.id).await?;
         let mut live = tx.live_sessions_at(nas.id, now).await?;
-        // Everybody takes locks in this order.
         live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
+        tx.hold_all(live.iter().map(|session| session.subscriber_id).collect())
+            .await?;
         let mut ended = 0;
         for found in live {
-            tx.lock_subscriber(found.subscriber_id).await?;
             let session = tx.session(found.id).await?;
             if let Some(mut session) = session.filter(|session| session.state != SessionState::Ended) {
                 end_session(&mut tx, &mut session, terminate_cause::NAS_REBOOT, now).await?;
@@ -272,15 +276,18 @@ async fn find_site(tx: &mut Tx, name: &str) -> Result<SiteRow, AccessError> {
     tx.site_named(name).await?.ok_or_else(|| missing("site", name))
 }
 
-/// Asks the gates of a site for what its change means for those online: each session under its subscriber's lock, so that no report or
-/// renewal of this instant undoes it.
-async fn order_at_site(tx: &mut Tx, before: &SiteRow, after: &SiteRow, now: Timestamp) -> Result<(), AccessError> {
-    let kind = match (before.is_open && !after.is_open, before.plan_id != after.plan_id) {
-        (true, _) => OrderKind::End,
-        (false, true) => OrderKind::Change,
-        (false, false) => return Ok(()),
-    };
-    for found in tx.live_sessions_at_site(after.id).await? {
+/// What a site's change means for those online.
+fn order_for(before: &SiteRow, is_open: bool, plan: PlanId) -> Option<OrderKind> {
+    match (before.is_open && !is_open, before.plan_id != plan) {
+        (true, _) => Some(OrderKind::End),
+        (false, true) => Some(OrderKind::Change),
+        (false, false) => None,
+    }
+}
+
+/// Asks the gates of a site for that: each session under its subscriber's lock, so that no report or renewal of this instant undoes it.
+async fn order_at_site(tx: &mut Tx, site: SiteId, kind: OrderKind, now: Timestamp) -> Result<(), AccessError> {
+    for found in tx.live_sessions_at_site(site).await? {
         let subscriber = tx.lock_subscriber(found.subscriber_id).await?;
         if kind == OrderKind::Change && subscriber.plan_id.is_some() {
             continue;

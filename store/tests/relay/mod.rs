@@ -15,6 +15,7 @@ pub struct Relay {
     port: u16,
     epoch: Epoch,
     is_late: watch::Sender<bool>,
+    questions: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -28,6 +29,8 @@ impl Relay {
         let epoch = Epoch::default();
         let known = Arc::clone(&epoch);
         let (is_late, late) = watch::channel(false);
+        let questions = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&questions);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
@@ -35,12 +38,24 @@ impl Relay {
                 let began = known.load(Ordering::SeqCst);
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let (never, late) = (watch::channel(false), late.clone());
-                tokio::spawn(pass(from_client, to_server, Arc::clone(&known), began, late));
-                tokio::spawn(pass(from_server, to_client, Arc::clone(&known), began, never.1));
+                let way = |late, passed| Way {
+                    epoch: Arc::clone(&known),
+                    began,
+                    late,
+                    passed,
+                };
+                let there = way(late.clone(), Arc::clone(&counted));
+                let back = way(watch::channel(false).1, Arc::default());
+                tokio::spawn(pass(from_client, to_server, there));
+                tokio::spawn(pass(from_server, to_client, back));
             }
         });
-        Self { port, epoch, is_late }
+        Self {
+            port,
+            epoch,
+            is_late,
+            questions,
+        }
     }
 
     /// The URL by this way.
@@ -60,6 +75,12 @@ impl Relay {
         self.stop();
     }
 
+    /// How often something was sent to the server.
+    #[allow(dead_code, reason = "not every test counts")]
+    pub fn questions(&self) -> u64 {
+        self.questions.load(Ordering::Relaxed)
+    }
+
     /// What was lost on its way to the server comes there after all, sent again by a system that does not give up.
     #[allow(dead_code, reason = "not every test that loses something finds it again")]
     pub fn deliver(&self) {
@@ -67,13 +88,16 @@ impl Relay {
     }
 }
 
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+/// One way of a connection.
+struct Way {
     epoch: Epoch,
     began: u64,
-    mut late: watch::Receiver<bool>,
-) {
+    late: watch::Receiver<bool>,
+    passed: Arc<AtomicU64>,
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, way: Way) {
+    let (epoch, began, mut late) = (way.epoch, way.began, way.late);
     let mut buffer = vec![0; 65536];
     let mut lost = Vec::new();
     loop {
@@ -96,6 +120,7 @@ async fn pass(
         if length == 0 {
             return;
         }
+        way.passed.fetch_add(1, Ordering::Relaxed);
         if !is_lost && to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
