@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use data_encoding::BASE32_NOPAD;
 use kavadam_domain::challenge::{Challenge, ChallengeState, Rate, wait_for};
+use kavadam_domain::time::CLOCKS_WITHIN;
 use kavadam_domain::{Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp};
 use kavadam_store::{ChallengeRow, NewChallenge, SubscriberRow, Tx};
 
@@ -43,7 +44,7 @@ impl Access {
         let Some(row) = last.filter(|row| matches!(row.state, ChallengeState::Pending | ChallengeState::Spent)) else {
             return Ok(Started::Refused(Reason::NoChallenge));
         };
-        let wait = row.resend_at.since(now);
+        let wait = self.resend_in(&row, now);
         if !wait.is_zero() {
             return Ok(Started::Refused(Reason::TooMany(wait)));
         }
@@ -68,7 +69,7 @@ impl Access {
         let limits = self.limits(visit, &number);
         let wait = longest_wait(&mut tx, &limits, now).await?;
         // Read under the limits' locks, so that of two taps at once the second finds the code of the first.
-        if let Some(started) = sent_just_now(&mut tx, visit, &number, now).await? {
+        if let Some(started) = self.sent_just_now(&mut tx, visit, &number, now).await? {
             return Ok(started);
         }
         if let Some(wait) = wait {
@@ -77,7 +78,7 @@ impl Access {
         for limit in &limits {
             tx.record_attempt(limit.kind, &limit.key, now).await?;
         }
-        let resend_at = now + self.settings().resend_after;
+        let resend_in = self.settings().resend_after;
         let new = NewChallenge {
             public_id: rand::random(),
             nas_id: visit.nas,
@@ -87,12 +88,42 @@ impl Access {
             number: number.clone(),
             language: visit.language,
             challenge: Challenge::start(now),
-            resend_at,
+            resend_at: now + resend_in,
         };
         tx.start_challenge(&new, now).await?;
         tx.commit().await?;
         self.wake_messages();
-        Ok(Started::Sent(pending(&number, &new.challenge, resend_at, now)))
+        Ok(Started::Sent(pending(&number, &new.challenge, resend_in, now)))
+    }
+
+    /// Before another code may be sent to the number of the device's last one: that one, if it can be entered, else the wait. One that was
+    /// entered right is no reason to wait.
+    async fn sent_just_now(
+        &self,
+        tx: &mut Tx,
+        visit: &Visit,
+        number: &MobileNumber,
+        now: Timestamp,
+    ) -> Result<Option<Started>, AccessError> {
+        let last = tx.last_challenge(visit.site, visit.mac).await?;
+        let Some(row) = last.filter(|row| row.number == *number && row.state != ChallengeState::Verified) else {
+            return Ok(None);
+        };
+        let wait = self.resend_in(&row, now);
+        if wait.is_zero() {
+            return Ok(None);
+        }
+        let challenge = row.challenge();
+        Ok(Some(if challenge.is_open(now) {
+            Started::Sent(pending(number, &challenge, wait, now))
+        } else {
+            Started::Refused(Reason::TooMany(wait))
+        }))
+    }
+
+    /// How long until another code may be asked for in place of this one.
+    pub(crate) fn resend_in(&self, row: &ChallengeRow, now: Timestamp) -> Duration {
+        row.resend_at.wait_at(now, self.settings().resend_after)
     }
 
     /// What a code counts against, in a fixed order, since each key is locked until the commit.
@@ -242,7 +273,13 @@ pub(crate) async fn longest_wait(
     for limit in limits {
         for rate in &limit.rates {
             let past = tx
-                .attempts(limit.kind, &limit.key, now - rate.within, rate.most)
+                .attempts(
+                    limit.kind,
+                    &limit.key,
+                    now - rate.within,
+                    now + CLOCKS_WITHIN,
+                    rate.most,
+                )
                 .await?;
             longest = longest.max(wait_for(*rate, &past, now));
         }
@@ -250,36 +287,15 @@ pub(crate) async fn longest_wait(
     Ok(longest)
 }
 
-/// Before another code may be sent to the number of the device's last one: that one, if it can be entered, else the wait. One that was
-/// entered right is no reason to wait.
-async fn sent_just_now(
-    tx: &mut Tx,
-    visit: &Visit,
-    number: &MobileNumber,
-    now: Timestamp,
-) -> Result<Option<Started>, AccessError> {
-    let last = tx.last_challenge(visit.site, visit.mac).await?;
-    let is_recent =
-        |row: &ChallengeRow| row.number == *number && now < row.resend_at && row.state != ChallengeState::Verified;
-    Ok(last.filter(is_recent).map(|row| {
-        let challenge = row.challenge();
-        if challenge.is_open(now) {
-            Started::Sent(pending(number, &challenge, row.resend_at, now))
-        } else {
-            Started::Refused(Reason::TooMany(row.resend_at.since(now)))
-        }
-    }))
-}
-
 pub(crate) fn pending(
     number: &MobileNumber,
     challenge: &Challenge,
-    resend_at: Timestamp,
+    resend_in: Duration,
     now: Timestamp,
 ) -> PendingCode {
     PendingCode {
         masked_number: number.masked(),
-        resend_in: resend_at.since(now),
+        resend_in,
         expires_in: challenge.expires_at().since(now),
         tries_left: if challenge.is_open(now) {
             challenge.tries_left

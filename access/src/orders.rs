@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kavadam_domain::gate::{Abilities, Deed, OWN_PROFILE};
 use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::time::CLOCKS_WITHIN;
 use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
@@ -30,7 +31,8 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn due_orders(&self, now: Timestamp) -> Result<Vec<(SessionId, NasId)>, AccessError> {
-        let due = self.read().await?.due_orders(now, MOST_PER_GATE, MOST).await?;
+        let beyond = now + LONGEST_WAIT + CLOCKS_WITHIN;
+        let due = self.read().await?.due_orders(now, beyond, MOST_PER_GATE, MOST).await?;
         Ok(due.into_iter().map(|order| (order.id, order.nas_id)).collect())
     }
 
@@ -45,7 +47,11 @@ impl Access {
             return Ok(None);
         };
         tx.lock_subscriber(found.subscriber_id).await?;
-        let is_due = |session: &SessionRow| session.order_next_at.is_some_and(|at| at <= now);
+        let is_due = |session: &SessionRow| {
+            session
+                .order_next_at
+                .is_some_and(|at| at.wait_at(now, LONGEST_WAIT).is_zero())
+        };
         let Some(session) = tx.session(id).await?.filter(is_due) else {
             return Ok(None);
         };

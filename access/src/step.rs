@@ -40,7 +40,7 @@ impl Access {
         if let Some(row) = tx.last_challenge(visit.site, visit.mac).await?
             && is_asked_for(&row, now)
         {
-            let mut code = pending(&row.number, &row.challenge(), row.resend_at, now);
+            let mut code = pending(&row.number, &row.challenge(), self.resend_in(&row, now), now);
             code.message = message(tx, &row).await?;
             return Ok(Step::Code(code));
         }

@@ -35,6 +35,7 @@ cases! {
     of_many_uses_of_a_ticket_at_once_one_is_good,
     of_many_uses_of_a_voucher_at_once_one_is_good,
     a_device_has_so_many_tickets_for_no_more_than_asking,
+    a_clock_that_was_ahead_keeps_nobody_waiting_until_it_is_right,
 }
 
 /// Messages waiting to be sent.
@@ -254,6 +255,25 @@ async fn a_device_has_so_many_tickets_for_no_more_than_asking(database: Database
     assert!(matches!(reconnect(&lab).await, Verified::Refused(Reason::TooMany(_))));
     lab.pass(Duration::from_mins(10));
     assert!(matches!(reconnect(&lab).await, Verified::Ticket(_)));
+}
+
+async fn a_clock_that_was_ahead_keeps_nobody_waiting_until_it_is_right(database: Database) {
+    let mut lab = Lab::new(database, &plan(100 * MB)).await;
+    let right = lab.now;
+    lab.pass(Duration::from_hours(5));
+    for _ in 0..3 {
+        lab.pass(Duration::from_secs(31));
+        assert!(matches!(lab.ask(MAC).await, Started::Sent(_)));
+    }
+    assert!(matches!(lab.ask(MAC).await, Started::Sent(pending) if !pending.resend_in.is_zero()));
+    lab.now = right;
+    let Started::Sent(pending) = lab.ask(MAC).await else {
+        panic!("locked out")
+    };
+    assert_eq!((pending.resend_in, pending.tries_left), (Duration::from_secs(30), 5));
+    lab.pass(Duration::from_secs(30));
+    let resent = lab.access.resend_code(&lab.visit(MAC), lab.now).await.unwrap();
+    assert!(matches!(resent, Started::Sent(_)));
 }
 
 #[tokio::test]

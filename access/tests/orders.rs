@@ -30,6 +30,7 @@ cases! {
     a_silent_gate_is_not_kept_alive_by_orders,
     a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day,
     an_order_that_cannot_be_sent_yet_is_told_with_its_reason,
+    an_order_that_a_clock_ahead_put_off_goes_out_now,
 }
 
 async fn online(database: Database) -> Lab {
@@ -240,4 +241,17 @@ async fn an_order_that_cannot_be_sent_yet_is_told_with_its_reason(database: Data
     }
     let trouble = lab.session(MAC).await.trouble.unwrap();
     assert!(trouble.starts_with("its gate was never heard of"), "{trouble}");
+}
+
+async fn an_order_that_a_clock_ahead_put_off_goes_out_now(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    let right = lab.now;
+    lab.pass(Duration::from_hours(1));
+    assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
+    lab.now = right;
+    let orders = lab.orders().await;
+    assert_eq!(orders.len(), 1);
+    assert!(lab.orders().await.is_empty(), "once");
 }

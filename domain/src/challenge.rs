@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq;
 use totp_rs::{Algorithm, Builder, Totp};
 
 use crate::number::ascii_digit;
+use crate::time::CLOCKS_WITHIN;
 use crate::{Reason, Timestamp};
 
 /// How long a code is good.
@@ -186,11 +187,16 @@ pub struct Rate {
     pub within: Duration,
 }
 
-/// When the next one is allowed: now (`None`), or after a wait. `past` are the times of earlier ones, in any order.
+/// When the next one is allowed: now (`None`), or after a wait. `past` are the times of earlier ones, in any order. Those of later than now were
+/// noted by a clock that was ahead, and count for nothing.
 #[must_use]
 pub fn wait_for(rate: Rate, past: &[Timestamp], now: Timestamp) -> Option<Duration> {
     let since = now - rate.within;
-    let mut recent: Vec<Timestamp> = past.iter().copied().filter(|at| *at > since).collect();
+    let mut recent: Vec<Timestamp> = past
+        .iter()
+        .copied()
+        .filter(|at| *at > since && *at <= now + CLOCKS_WITHIN)
+        .collect();
     recent.sort_unstable();
     let most = usize::try_from(rate.most).unwrap_or(usize::MAX);
     // The oldest that must leave the span before another fits.
@@ -285,6 +291,20 @@ mod tests {
         for code in authenticator_codes(&SECRET, now) {
             assert!(check_authenticator(&code, &SECRET, None, now).is_some(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_locks_nobody_out() {
+        let rate = Rate {
+            most: 1,
+            within: Duration::from_mins(10),
+        };
+        assert!(wait_for(rate, &[at(1000)], at(1000)).is_some());
+        assert!(
+            wait_for(rate, &[at(1060)], at(1000)).is_some(),
+            "another machine's clock"
+        );
+        assert_eq!(wait_for(rate, &[at(1061), at(9_000)], at(1000)), None);
     }
 
     proptest! {

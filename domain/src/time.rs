@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// How far the clocks of two machines may be apart, where something that is to come is told from what a clock that was wrong has noted.
+pub const CLOCKS_WITHIN: Duration = Duration::from_mins(1);
+
 /// An instant in microseconds since 1970-01-01T00:00:00Z. Sorts, subtracts and stores as one integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -27,6 +30,18 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// How long to wait for this at `now`. Not at all if that is longer than anything waits (`longest`): it was noted by a clock that was ahead,
+    /// and would keep people waiting until the time comes.
+    #[must_use]
+    pub fn wait_at(self, now: Self, longest: Duration) -> Duration {
+        let wait = self.since(now);
+        if wait > longest + CLOCKS_WITHIN {
+            Duration::ZERO
+        } else {
+            wait
+        }
     }
 
     /// As `jiff` knows it, for calendars and display. `None` outside the years jiff can name.
@@ -62,5 +77,14 @@ mod tests {
     fn time_before_an_earlier_instant_counts_as_none() {
         assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
         assert_eq!(Timestamp(9).since(Timestamp(5)), Duration::from_micros(4));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_a_clock_that_was_ahead_has_noted() {
+        let wait = |secs| Timestamp::from_secs(secs).wait_at(Timestamp::from_secs(100), Duration::from_secs(30));
+        assert_eq!(wait(99), Duration::ZERO);
+        assert_eq!(wait(130), Duration::from_secs(30));
+        assert_eq!(wait(190), Duration::from_secs(90), "another machine's clock");
+        assert_eq!(wait(191), Duration::ZERO);
     }
 }

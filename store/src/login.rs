@@ -208,12 +208,19 @@ impl Tx {
         Ok(())
     }
 
-    /// The times of the newest `most` attempts under a key after `since`, the newest first. Held until the transaction ends, so that two
+    /// The times of the newest `most` attempts under a key after `since` and up to `until`, the newest first. Held until the transaction ends, so that two
     /// at once are counted one after the other. Take several keys in a fixed order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn attempts(&mut self, kind: &str, key: &[u8], since: Timestamp, most: u32) -> Result<Vec<Timestamp>> {
+    pub async fn attempts(
+        &mut self,
+        kind: &str,
+        key: &[u8],
+        since: Timestamp,
+        until: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Timestamp>> {
         if !self.is_sqlite() {
             let lock = key.iter().fold(0_i64, |lock, octet| {
                 lock.wrapping_mul(31).wrapping_add(i64::from(*octet))
@@ -223,10 +230,11 @@ impl Tx {
         let found: Vec<At> = rows!(
             self,
             fetch_all,
-            "SELECT at FROM attempt WHERE kind = $1 AND key = $2 AND at > $3 ORDER BY at DESC LIMIT $4",
+            "SELECT at FROM attempt WHERE kind = $1 AND key = $2 AND at > $3 AND at <= $4 ORDER BY at DESC LIMIT $5",
             kind,
             key,
             since,
+            until,
             most,
         )?;
         Ok(found.into_iter().map(|row| row.at).collect())

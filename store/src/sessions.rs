@@ -300,23 +300,33 @@ impl Tx {
         )
     }
 
-    /// The sessions whose gate is to be asked for something by `now`: of each gate the `most_per_gate` due longest, and of all gates at
+    /// The sessions whose gate is to be asked for something by `now`, or put off for longer than `beyond`: of each gate the `most_per_gate` due longest, and of all gates at
     /// most `most`, the first of every gate before the second of any. However much is due at one gate, it hides nothing of another.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn due_orders(&mut self, now: Timestamp, most_per_gate: u32, most: u32) -> Result<Vec<DueOrder>> {
+    pub async fn due_orders(
+        &mut self,
+        now: Timestamp,
+        beyond: Timestamp,
+        most_per_gate: u32,
+        most: u32,
+    ) -> Result<Vec<DueOrder>> {
         self.settle().await?;
         rows!(
             self,
             fetch_all,
             "SELECT id, nas_id FROM
                  (SELECT id, nas_id, order_next_at, ROW_NUMBER() OVER (PARTITION BY nas_id ORDER BY order_next_at, id) AS place
-                  FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1) AS due
+                  FROM (SELECT id, nas_id, order_next_at FROM session WHERE order_action IS NOT NULL AND order_next_at <= $1
+                        UNION ALL
+                        SELECT id, nas_id, order_next_at FROM session WHERE order_action IS NOT NULL AND order_next_at > $4) AS waiting
+                 ) AS due
              WHERE place <= $2 ORDER BY place, order_next_at, id LIMIT $3",
             now,
             most_per_gate,
             most,
+            beyond,
         )
     }
 

@@ -118,6 +118,20 @@ impl Tx {
         Ok(())
     }
 
+    /// Makes messages due at `now` that were put off for longer than `beyond`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn hasten_sms(&mut self, beyond: Timestamp, now: Timestamp) -> Result<()> {
+        execute!(
+            self,
+            "UPDATE sms_outbox SET next_at = $2 WHERE next_at > $1",
+            beyond,
+            now
+        )?;
+        Ok(())
+    }
+
     /// When the next message is due.
     ///
     /// # Errors

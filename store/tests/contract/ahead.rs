@@ -137,7 +137,7 @@ async fn whoever_is_gone_while_their_form_is_committed_has_nobody_forgotten() {
             .read()
             .await
             .unwrap()
-            .attempts("number", b"key", before, 1)
+            .attempts("number", b"key", before, NOW, 1)
             .await
             .unwrap()
             .is_empty()

@@ -42,6 +42,17 @@ pub async fn a_message_is_taken_once_and_again_only_later(world: World) {
     assert_eq!(tx.next_sms_at().await.unwrap(), None, "sent stays sent");
 }
 
+pub async fn a_message_that_a_clock_ahead_put_off_is_sent_now(world: World) {
+    let mut tx = world.write().await;
+    tx.start_challenge(&world.challenge(1, later(7200)), later(7200))
+        .await
+        .unwrap();
+    tx.hasten_sms(later(7200), NOW).await.unwrap();
+    assert_eq!(tx.take_sms(NOW, later(10)).await.unwrap(), None, "not beyond");
+    tx.hasten_sms(later(600), NOW).await.unwrap();
+    assert!(tx.take_sms(NOW, later(10)).await.unwrap().is_some());
+}
+
 pub async fn attempts_are_the_newest_first_and_no_more_than_asked_for(world: World) {
     let mut tx = world.write().await;
     for secs in [5, 1, 3] {
@@ -49,15 +60,25 @@ pub async fn attempts_are_the_newest_first_and_no_more_than_asked_for(world: Wor
     }
     tx.record_attempt("device", b"key", later(9)).await.unwrap();
     assert_eq!(
-        tx.attempts("number", b"key", NOW, 2).await.unwrap(),
+        tx.attempts("number", b"key", NOW, later(9), 2).await.unwrap(),
         [later(5), later(3)]
     );
     assert_eq!(
-        tx.attempts("number", b"key", later(3), 9).await.unwrap(),
+        tx.attempts("number", b"key", later(3), later(9), 9).await.unwrap(),
         [later(5)],
         "after, not at"
     );
-    assert!(tx.attempts("number", b"other", NOW, 9).await.unwrap().is_empty());
+    assert_eq!(
+        tx.attempts("number", b"key", NOW, later(4), 1).await.unwrap(),
+        [later(3)],
+        "up to then"
+    );
+    assert!(
+        tx.attempts("number", b"other", NOW, later(9), 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub async fn a_ticket_is_used_once(world: World) {
@@ -126,7 +147,7 @@ pub async fn of_very_much_that_expired_the_oldest_is_deleted_first(world: World)
     let mut deleted = Vec::new();
     for _ in 0..4 {
         deleted.push(tx.delete_expired(later(6), 2).await.unwrap());
-        let left = tx.attempts("number", b"key", NOW, 9).await.unwrap();
+        let left = tx.attempts("number", b"key", NOW, later(9), 9).await.unwrap();
         assert_eq!(left.last(), Some(&later(*[3, 5, 7, 7].get(deleted.len() - 1).unwrap())));
     }
     assert_eq!(deleted, [4, 4, 2, 0], "of each kind two at a time");

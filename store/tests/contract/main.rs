@@ -83,6 +83,7 @@ cases! {
     a_new_code_supersedes_the_old_and_its_message,
     a_message_is_taken_once_and_again_only_later,
     attempts_are_the_newest_first_and_no_more_than_asked_for,
+    a_message_that_a_clock_ahead_put_off_is_sent_now,
     a_ticket_is_used_once,
     a_voucher_is_used_once_and_not_after_it_expired,
     figures_stand_still_at_the_largest,

@@ -47,16 +47,24 @@ pub async fn an_end_once_ordered_is_not_softened(world: World) {
     assert_eq!(tx.order_change_on_plan(world.plan.id, NOW).await.unwrap(), 0);
     session.order(OrderKind::Change, NOW);
     assert_eq!(session.order_action, Some(OrderKind::End));
-    let due = tx.due_orders(later(1), 9, 9).await.unwrap();
+    let due = tx.due_orders(later(1), later(600), 9, 9).await.unwrap();
     let order = DueOrder { id, nas_id: world.nas };
-    assert_eq!(due, [order]);
+    assert_eq!(due, std::slice::from_ref(&order));
+    let before = NOW - Duration::from_hours(1);
+    assert!(tx.due_orders(before, NOW, 9, 9).await.unwrap().is_empty());
+    let beyond = before + Duration::from_mins(59);
+    assert_eq!(
+        tx.due_orders(before, beyond, 9, 9).await.unwrap(),
+        [order],
+        "by a clock that was ahead"
+    );
     assert_eq!(
         tx.session(id).await.unwrap().unwrap().order_action,
         Some(OrderKind::End)
     );
     session.settle_order();
     tx.save_session(&session).await.unwrap();
-    assert!(tx.due_orders(later(1), 9, 9).await.unwrap().is_empty());
+    assert!(tx.due_orders(later(1), later(600), 9, 9).await.unwrap().is_empty());
     assert_eq!(
         tx.order_change_on_plan(world.plan.id, NOW).await.unwrap(),
         1,
@@ -112,7 +120,7 @@ pub async fn of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_oth
         ids.push(session.id);
     }
     let mut due = async |now, per_gate, most| {
-        let due = tx.due_orders(now, per_gate, most).await.unwrap();
+        let due = tx.due_orders(now, later(600), per_gate, most).await.unwrap();
         due.iter().map(|order| (order.id, order.nas_id)).collect::<Vec<_>>()
     };
     let of_one = |number: usize| (ids[number], world.nas);
