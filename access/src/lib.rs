@@ -19,6 +19,7 @@ mod authorize;
 pub mod batch;
 mod ending;
 mod find;
+mod form;
 mod gate_entry;
 mod gates;
 pub mod key;
@@ -58,6 +59,7 @@ struct Inner {
     unknown: unknown::Unknown,
     queues: Vec<batch::Queue>,
     commits: batch::Commits,
+    turns: form::Turns,
     orders: Notify,
     messages: Notify,
 }
@@ -94,6 +96,9 @@ pub enum AccessError {
     /// A change is committed, but did not reach everybody online whom it concerns.
     #[error("it is changed, but not everybody online was told: give the command once more ({0})")]
     HalfDone(Box<AccessError>),
+    /// Too many pages wait for the database.
+    #[error("too many forms wait for the database")]
+    Busy,
     /// The work was broken off.
     #[error("the work was broken off before it was done")]
     Lost,
@@ -126,6 +131,7 @@ impl Access {
             unknown: unknown::Unknown::default(),
             queues,
             commits: batch::Commits::default(),
+            turns: form::Turns::default(),
             orders: Notify::new(),
             messages: Notify::new(),
         }))

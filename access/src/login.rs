@@ -9,6 +9,7 @@ use kavadam_domain::{Mac, MobileNumber, Reason, SiteId, SubscriberId, Timestamp}
 use kavadam_store::{ChallengeRow, NewChallenge, SubscriberRow, Tx};
 
 use crate::api::{Message, PendingCode, Started, Verified, Visit};
+use crate::form::Form;
 use crate::{Access, AccessError};
 
 impl Access {
@@ -30,7 +31,7 @@ impl Access {
         if !has_consent {
             return Ok(Started::Refused(Reason::NoConsent));
         }
-        let tx = self.write().await?;
+        let tx = self.write_form().await?;
         self.send_code(tx, visit, number, now).await
     }
 
@@ -39,7 +40,7 @@ impl Access {
     /// # Errors
     /// The service is out of order; nothing was sent.
     pub async fn resend_code(&self, visit: &Visit, now: Timestamp) -> Result<Started, AccessError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         let last = tx.last_challenge(visit.site, visit.mac).await?;
         let Some(row) = last.filter(|row| matches!(row.state, ChallengeState::Pending | ChallengeState::Spent)) else {
             return Ok(Started::Refused(Reason::NoChallenge));
@@ -53,7 +54,7 @@ impl Access {
 
     async fn send_code(
         &self,
-        mut tx: Tx,
+        mut tx: Form,
         visit: &Visit,
         number: MobileNumber,
         now: Timestamp,
@@ -157,7 +158,7 @@ impl Access {
     /// # Errors
     /// The service is out of order; no try was lost.
     pub async fn verify_code(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         let Some(found) = tx.last_challenge(visit.site, visit.mac).await? else {
             return Ok(Verified::Refused(Reason::NoChallenge));
         };
@@ -207,7 +208,7 @@ impl Access {
     /// right ones count as tickets that a device asks for.
     async fn enter_again(
         &self,
-        mut tx: Tx,
+        mut tx: Form,
         row: &ChallengeRow,
         visit: &Visit,
         code: &str,
@@ -244,7 +245,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn change_number(&self, visit: &Visit, _now: Timestamp) -> Result<(), AccessError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         let last = tx.last_challenge(visit.site, visit.mac).await?;
         let is_waiting = last.is_some_and(|row| row.state == ChallengeState::Pending);
         if !is_waiting && tx.devices_with(visit.mac).await?.is_empty() {
@@ -252,7 +253,7 @@ impl Access {
         }
         tx.supersede_challenges(visit.site, visit.mac).await?;
         tx.forget_device(visit.mac).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 }
 

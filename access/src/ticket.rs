@@ -9,6 +9,7 @@ use kavadam_domain::{Mac, Reason, SubscriberId, Timestamp};
 use kavadam_store::{OrderKind, TicketRow, Tx};
 
 use crate::api::{Ticket, Verified, Visit};
+use crate::form::Form;
 use crate::login::Limit;
 use crate::{Access, AccessError};
 
@@ -45,7 +46,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn reconnect(&self, visit: &Visit, now: Timestamp) -> Result<Verified, AccessError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         let Some(device) = tx.remembered_device(visit.mac, now).await? else {
             return Ok(Verified::Refused(Reason::UnknownDevice));
         };
@@ -75,7 +76,7 @@ impl Access {
 
     pub(crate) async fn give_ticket(
         &self,
-        mut tx: Tx,
+        mut tx: Form,
         subscriber_id: SubscriberId,
         visit: &Visit,
         now: Timestamp,
@@ -104,7 +105,7 @@ impl Access {
     /// # Errors
     /// The service is out of order.
     pub async fn disconnect(&self, visit: &Visit, now: Timestamp) -> Result<bool, AccessError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         let Some(session) = tx.last_session_of_device(visit.site, visit.mac).await? else {
             return Ok(false);
         };

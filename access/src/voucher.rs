@@ -122,7 +122,7 @@ impl Access {
     /// # Errors
     /// The service is out of order; the voucher is as it was.
     pub async fn redeem_voucher(&self, visit: &Visit, code: &str, now: Timestamp) -> Result<Verified, AccessError> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         if let Some(wait) = self.try_voucher(&mut tx, visit.mac, now).await? {
             return Ok(Verified::Refused(Reason::TooMany(wait)));
         }
@@ -176,7 +176,7 @@ impl Access {
         let Some(code) = normalise(code) else {
             return Ok(Verified::Refused(Reason::BadVoucher));
         };
-        let mut tx = self.write().await?;
+        let mut tx = self.write_form().await?;
         if !visit.is_seen
             && let Some(wait) = self.try_voucher(&mut tx, visit.mac, now).await?
         {

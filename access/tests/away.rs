@@ -257,3 +257,38 @@ async fn the_restart_of_a_gate_takes_no_question_to_the_database_for_each_of_its
     let questions = relay.questions() - before;
     assert!(questions < 40, "{questions}");
 }
+
+#[tokio::test]
+async fn however_many_forms_wait_for_one_another_gates_are_answered() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let mut other = lab.store.write().await.unwrap();
+    let site = lab.sealer.digest("site", lab.site.to_string().as_bytes());
+    other.attempts("site", &site, lab.now, lab.now, 1).await.unwrap();
+    let forms: Vec<_> = (0..40)
+        .map(|person| {
+            let (access, now) = (lab.access.clone(), lab.now);
+            let visit = Visit {
+                ip: std::net::Ipv4Addr::new(10, 80, 2, person).into(),
+                ..lab.visit(Mac([2, 0, 0, 0, 2, person]))
+            };
+            tokio::spawn(async move {
+                access
+                    .start_login(&visit, &format!("98765433{person:02}"), true, now)
+                    .await
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Whoever else holds this person makes the answer take a connection.
+    let mut administrator = lab.store.write().await.unwrap();
+    let number = lab::NUMBER.parse().unwrap();
+    let found = administrator.subscriber_numbered(&number).await.unwrap().unwrap();
+    administrator.lock_subscriber(found.id).await.unwrap();
+    administrator.commit().await.unwrap();
+    assert!(asked(&lab.access, &lab, vec![report(&lab, "s1", 1000)]).await[0].is_ok());
+    drop(other);
+    for form in forms {
+        assert!(matches!(form.await.unwrap(), Ok(Started::Sent(_))));
+    }
+}
