@@ -268,9 +268,11 @@ impl Tx {
         rows!(
             self,
             fetch_all,
-            "SELECT s.id, s.subscriber_id, s.state, s.heard_at
-             FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-             WHERE s.ended_at IS NULL AND s.subscriber_id >= $2 AND COALESCE(u.plan_id, p.plan_id) = $1
+            // Not joined: PostgreSQL would begin with all subscribers at all sites.
+            "SELECT s.id, s.subscriber_id, s.state, s.heard_at FROM session s
+             WHERE s.ended_at IS NULL AND s.subscriber_id >= $2
+                 AND COALESCE((SELECT u.plan_id FROM subscriber u WHERE u.id = s.subscriber_id),
+                              (SELECT p.plan_id FROM site p WHERE p.id = s.site_id)) = $1
              ORDER BY s.subscriber_id LIMIT $3",
             plan,
             from,
