@@ -36,10 +36,15 @@ const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1812);
 pub const INSIDE: &str = "radius-inside";
 
 pub fn measure() -> anyhow::Result<Value> {
+    measure_apart(INSIDE)
+}
+
+/// What this program says, called so, in a namespace and with a directory of its own.
+pub fn measure_apart(inside: &str) -> anyhow::Result<Value> {
     let netns = Netns::new(&format!("kvb{}r", std::process::id()))?;
     let dir = traces::directory("kavadam-bench-")?;
     let own = std::env::current_exe()?.display().to_string();
-    let line = netns.run(&own, &[INSIDE, &dir.path().display().to_string()])?;
+    let line = netns.run(&own, &[inside, &dir.path().display().to_string()])?;
     serde_json::from_str(line.trim()).context("no JSON from the namespace")
 }
 

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use kavadam_domain::Mac;
 use kavadam_lab::certificates::{Authority, Certificate};
-use kavadam_lab::netns::Netns;
-use kavadam_lab::traces;
 use kavadam_radius::client::{Client, ClientConfig, ServerAddress};
 use kavadam_radius::server::{RadiusServer, RadsecConfig, RadsecLimits, ServerConfig};
 use kavadam_radius::tls::{Link, LinkConfig, LinkTimes, TlsFiles, Versions};
@@ -21,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::crowd;
-use crate::radius::{Centre, SECRET, report};
+use crate::radius::{Centre, SECRET, measure_apart, report};
 use crate::sample::median;
 
 const GATES: u8 = 16;
@@ -33,11 +31,7 @@ const ROUND: Duration = Duration::from_secs(3);
 pub const INSIDE: &str = "radsec-inside";
 
 pub fn measure() -> anyhow::Result<Value> {
-    let netns = Netns::new(&format!("kvb{}s", std::process::id()))?;
-    let dir = traces::directory("kavadam-bench-")?;
-    let own = std::env::current_exe()?.display().to_string();
-    let line = netns.run(&own, &[INSIDE, &dir.path().display().to_string()])?;
-    serde_json::from_str(line.trim()).context("no JSON from the namespace")
+    measure_apart(INSIDE)
 }
 
 /// The same, once there.
