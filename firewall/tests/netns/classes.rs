@@ -111,7 +111,8 @@ fn keeps_a_guarantee(lab: &Inside) {
     let (_gate, _shares, [free, staff]) = start(&layout, phones);
     for (tool, interface) in WAYS {
         let mut children = flows(&lab.phone, tool, 8);
-        children.extend(flows(&lab.other, tool, 1));
+        // More than one, or a lost packet would leave its queue empty for a moment.
+        children.extend(flows(&lab.other, tool, 4));
         let [free, staff] = carried(interface, &layout, [free, staff]);
         end(children);
         let sum = free + staff;
