@@ -88,7 +88,7 @@ async fn whoever_waits_for_a_server_that_is_away_is_told_and_its_connections_are
 #[tokio::test]
 async fn a_batch_that_was_given_up_and_comes_to_the_server_late_writes_nothing_over_what_came_after_it() {
     let url = fresh_postgres();
-    let relay = Relay::to(&url).await;
+    let (relay, late, _) = Relay::followed(&url).await;
     let world = World::new(&url).await;
     let store = Store::open_with(&relay.url(&url), patience()).await.unwrap();
     let mut tx = store.write_many(0).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_batch_that_was_given_up_and_comes_to_the_server_late_writes_nothing_o
         }
     };
     soon("a batch behind it", after).await;
-    relay.deliver();
+    late.send_replace(true);
     // Long enough for a server next door.
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -14,13 +14,17 @@ type Epoch = Arc<AtomicU64>;
 pub struct Relay {
     port: u16,
     epoch: Epoch,
-    is_late: watch::Sender<bool>,
-    questions: Arc<AtomicU64>,
 }
 
 impl Relay {
     /// To the server of that URL, which names the directory of its socket.
     pub async fn to(url: &str) -> Self {
+        Self::followed(url).await.0
+    }
+
+    /// Likewise. Told `true`, what was lost on its way to the server comes there after all, sent again by a system that does not give up; and how often
+    /// something was sent there.
+    pub async fn followed(url: &str) -> (Self, watch::Sender<bool>, Arc<AtomicU64>) {
         let rest = url.split_once("host=").unwrap().1;
         let directory = rest.split('&').next().unwrap();
         let socket = PathBuf::from(directory).join(".s.PGSQL.5432");
@@ -50,12 +54,7 @@ impl Relay {
                 tokio::spawn(pass(from_server, to_client, back));
             }
         });
-        Self {
-            port,
-            epoch,
-            is_late,
-            questions,
-        }
+        (Self { port, epoch }, is_late, questions)
     }
 
     /// The URL by this way.
@@ -73,18 +72,6 @@ impl Relay {
     /// Whatever connects from now on gets through; of what connected before, nothing ever will.
     pub fn go(&self) {
         self.stop();
-    }
-
-    /// How often something was sent to the server.
-    #[allow(dead_code, reason = "not every test counts")]
-    pub fn questions(&self) -> u64 {
-        self.questions.load(Ordering::Relaxed)
-    }
-
-    /// What was lost on its way to the server comes there after all, sent again by a system that does not give up.
-    #[allow(dead_code, reason = "not every test that loses something finds it again")]
-    pub fn deliver(&self) {
-        self.is_late.send_replace(true);
     }
 }
 
