@@ -68,18 +68,22 @@ pub fn come(world: &World, people: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remember(state: &Path, people: u32) -> anyhow::Result<()> {
-    let store = Store::open(&format!("sqlite:{}", state.join("kavadam.db").display())).await?;
-    let sealer = Sealer::from_file(&state.join("master.key"), [0; 32])?;
+/// As many may log in at a site as like.
+pub fn settings() -> Settings {
     let no_limit = Rate {
         most: u32::MAX,
         within: Duration::from_mins(1),
     };
-    let settings = Settings {
+    Settings {
         site: no_limit,
         ..Settings::default()
-    };
-    let access = Access::new(store.clone(), sealer.clone(), settings);
+    }
+}
+
+async fn remember(state: &Path, people: u32) -> anyhow::Result<()> {
+    let store = Store::open(&format!("sqlite:{}", state.join("kavadam.db").display())).await?;
+    let sealer = Sealer::from_file(&state.join("master.key"), [0; 32])?;
+    let access = Access::new(store.clone(), sealer.clone(), settings());
     let gate = access.nas_by_name("local").await?.context("no gate")?;
     for number in 0..people {
         let (mac, ip) = device(number);

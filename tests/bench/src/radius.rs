@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use kavadam_access::admin::{NasChange, NasSetting, Tie};
-use kavadam_access::{Access, Sealer, Settings};
-use kavadam_domain::challenge::Rate;
+use kavadam_access::{Access, Sealer};
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{CertificateName, Mac, NasId, Plan, PlanId, SiteId};
 use kavadam_lab::netns::Netns;
@@ -187,15 +186,7 @@ impl Centre {
     pub async fn open(dir: &Path) -> anyhow::Result<Self> {
         let store = Store::open(&format!("sqlite:{}", dir.join("kavadam.db").display())).await?;
         let sealer = Sealer::new([5; 32]);
-        let no_limit = Rate {
-            most: u32::MAX,
-            within: Duration::from_mins(1),
-        };
-        let settings = Settings {
-            site: no_limit,
-            ..Settings::default()
-        };
-        let access = Access::new(store.clone(), sealer.clone(), settings);
+        let access = Access::new(store.clone(), sealer.clone(), crowd::settings());
         let plan = Plan {
             id: PlanId(0),
             name: "citizen".into(),
