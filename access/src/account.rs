@@ -44,8 +44,7 @@ impl Access {
         match report.kind {
             AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, report, is_vendors)).await?, false)),
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
-                let name = Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty());
-                match find(tx, report.nas, report.class.as_deref(), name).await? {
+                match find(tx, report.into()).await? {
                     Found::Session(found) => {
                         tx.hold(found.subscriber).await?;
                         // By the first report that arrives, Start or not.

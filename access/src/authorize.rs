@@ -171,8 +171,7 @@ pub(crate) async fn recognise(
 /// The session a renewal is for. One that is to end is not renewed.
 async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -> Result<Identified, AccessError> {
     let unknown = Ok(Err((Reason::UnknownSession, Language::default())));
-    let name = request.acct_session_id.as_deref();
-    let found = match find(tx, request.nas, request.class.as_deref(), name).await? {
+    let found = match find(tx, request.into()).await? {
         Found::Session(found) | Found::Renamed(found) => found,
         Found::Nothing => return unknown,
     };

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{Limits, NasId, SessionId, SubscriberId, Timestamp};
+use kavadam_domain::{Limits, Mac, NasId, SessionId, SubscriberId, Timestamp};
 use kavadam_store::{NewSession, OrderKind, SessionRow, Tx};
 
 use crate::AccessError;
-use crate::api::AccountingReport;
+use crate::api::{AccountingReport, AuthorizeRequest};
 use crate::ending::{end_namesake, presume_ended};
 
 /// What a gate's Class and Acct-Session-Id lead to.
@@ -38,15 +38,56 @@ impl From<SessionRow> for Reference {
     }
 }
 
-/// Looks by Class first, then by Acct-Session-Id.
-pub async fn find(
-    tx: &mut Tx,
-    nas: NasId,
-    class: Option<&[u8]>,
-    acct_session_id: Option<&str>,
-) -> Result<Found, AccessError> {
-    let Some(found) = tx.session_at(nas, class, acct_session_id).await? else {
-        return Ok(Found::Nothing);
+/// By what a gate tells which session it speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct Spoken<'a> {
+    pub nas: NasId,
+    pub class: Option<&'a [u8]>,
+    pub acct_session_id: Option<&'a str>,
+    /// Whose it is said to be: looked at where neither Class nor a live session's name leads to it.
+    pub user_name: Option<&'a str>,
+    pub mac: Option<Mac>,
+}
+
+impl<'a> From<&'a AccountingReport> for Spoken<'a> {
+    fn from(report: &'a AccountingReport) -> Self {
+        Self {
+            nas: report.nas,
+            class: report.class.as_deref(),
+            acct_session_id: Some(report.acct_session_id.as_str()).filter(|name| !name.is_empty()),
+            user_name: report.user_name.as_deref(),
+            mac: report.mac,
+        }
+    }
+}
+
+impl<'a> From<&'a AuthorizeRequest> for Spoken<'a> {
+    fn from(request: &'a AuthorizeRequest) -> Self {
+        Self {
+            nas: request.nas,
+            class: request.class.as_deref(),
+            acct_session_id: request.acct_session_id.as_deref(),
+            user_name: Some(request.user_name.as_str()),
+            mac: request.mac,
+        }
+    }
+}
+
+/// Looks by Class first, then by Acct-Session-Id: of what is live, and of what is over and was the person's or the device's that is told.
+pub async fn find(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Found, AccessError> {
+    let Spoken {
+        nas,
+        class,
+        acct_session_id,
+        ..
+    } = spoken;
+    let found = match tx.session_at(nas, class, acct_session_id).await? {
+        Some(found) => found,
+        // Rare, and large: on the heap it is not part of each report.
+        None => match Box::pin(find_ended(tx, spoken)).await? {
+            Some(found) => found,
+            None => return Ok(Found::Nothing),
+        },
     };
     if goes_by(&found, acct_session_id) {
         return Ok(Found::Session(found.into()));
@@ -54,11 +95,28 @@ pub async fn find(
     // A gate may give a name again: only a later session of the same person follows on.
     let is_follower =
         |other: &SessionRow| other.subscriber_id == found.subscriber_id && other.granted_at >= found.granted_at;
-    let named = tx.session_at(nas, None, acct_session_id).await?;
+    let named = match (tx.session_at(nas, None, acct_session_id).await?, acct_session_id) {
+        (None, Some(name)) => Box::pin(tx.ended_session_named(nas, name, found.subscriber_id)).await?,
+        (named, _) => named,
+    };
     Ok(match named.filter(is_follower) {
         Some(follower) => Found::Session(follower.into()),
         None => Found::Renamed(found.into()),
     })
+}
+
+/// Nobody but the gate knows to whom it gave that name, unless it tells.
+async fn find_ended(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Option<SessionRow>, AccessError> {
+    let Some(name) = spoken.acct_session_id else {
+        return Ok(None);
+    };
+    let mac = spoken.mac.or_else(|| spoken.user_name?.parse().ok());
+    let mut last: Option<SessionRow> = None;
+    for owner in tx.subscribers_meant(spoken.user_name, mac).await? {
+        let found = tx.ended_session_named(spoken.nas, name, owner).await?;
+        last = last.into_iter().chain(found).max_by_key(|session| session.id);
+    }
+    Ok(last)
 }
 
 /// A session not yet begun takes whatever name the gate gives it.
@@ -78,7 +136,7 @@ pub async fn follow_on(
 ) -> Result<SessionId, AccessError> {
     let name = report.acct_session_id.as_str();
     let missing = || AccessError::Inconsistent("session");
-    let renamed = match find(tx, report.nas, report.class.as_deref(), Some(name)).await? {
+    let renamed = match find(tx, report.into()).await? {
         Found::Session(session) => return Ok(session.id),
         Found::Renamed(_) | Found::Nothing => tx.session(renamed).await?.ok_or_else(missing)?,
     };

@@ -190,8 +190,6 @@ CREATE TABLE session (
 -- What is live and what is over have indexes of their own, so that a session's end writes few: most of the work of a login. None has the
 -- state in it: where no column of an index changes, PostgreSQL leaves them all alone.
 -- A gate may use an Acct-Session-Id again after a restart, but never for two live sessions.
-CREATE UNIQUE INDEX session_live_at_nas ON session (nas_id, acct_session_id) WHERE ended_at IS NULL;
-CREATE INDEX session_ended_at_nas ON session (nas_id, acct_session_id, id) WHERE ended_at IS NOT NULL;
 CREATE INDEX session_live_of_subscriber ON session (subscriber_id) WHERE ended_at IS NULL;
 CREATE INDEX session_ended_of_subscriber ON session (subscriber_id, granted_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX session_ordered ON session (order_next_at) WHERE order_action IS NOT NULL;

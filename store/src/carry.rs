@@ -30,8 +30,10 @@ pub(crate) struct Carry {
     resting: [HashMap<SubscriberId, Box<[u8]>>; 2],
     by_session: HashMap<SessionId, SubscriberId>,
     by_name: HashMap<u64, SubscriberId>,
-    /// Every name of a live session is known, on SQLite.
-    knows_all_names: bool,
+    /// On SQLite, every live session by its gate.
+    by_gate: HashMap<NasId, HashSet<SessionId>>,
+    /// Every live session is known by its name and its gate, on SQLite.
+    knows_all_live: bool,
     names: RandomState,
     /// By address.
     pub(crate) devices: HashMap<Mac, DeviceRow>,
@@ -138,23 +140,31 @@ impl Carry {
 
     /// Whether no live session had that name when the transaction began: certain, but for names that a hash of 64 bits takes for one.
     pub(crate) fn lacks_name(&self, nas: NasId, name: &str) -> bool {
-        self.knows_all_names && self.owner_of_name(nas, name).is_none()
+        self.knows_all_live && self.owner_of_name(nas, name).is_none()
     }
 
-    pub(crate) const fn knows_all_names(&self) -> bool {
-        self.knows_all_names
+    pub(crate) const fn knows_all_live(&self) -> bool {
+        self.knows_all_live
     }
 
-    /// Every live session that has a name.
-    pub(crate) fn learn_all_names(&mut self, all: impl Iterator<Item = (SubscriberId, NasId, String)>) {
-        let keyed = all.map(|(owner, nas, name)| (self.names.hash_one((nas, name.as_str())), owner));
-        self.by_name = keyed.collect();
-        self.knows_all_names = true;
+    /// Every session at a gate that was live when the transaction began; `None` where not all are known.
+    pub(crate) fn live_at(&self, nas: NasId) -> Option<impl Iterator<Item = SessionId>> {
+        let at = self.by_gate.get(&nas).into_iter().flatten().copied();
+        self.knows_all_live.then_some(at)
     }
 
-    /// Names may have changed unseen.
-    pub(crate) fn doubt_names(&mut self) {
-        self.knows_all_names = false;
+    /// Every live session, and whose it is.
+    pub(crate) fn learn_all_live(&mut self, all: impl Iterator<Item = (SubscriberId, Keys)>) {
+        (self.by_name, self.by_gate) = Default::default();
+        self.knows_all_live = true;
+        for (owner, keys) in all {
+            self.learn_place(owner, &keys);
+        }
+    }
+
+    /// What is live may have changed unseen.
+    pub(crate) fn doubt_live(&mut self) {
+        self.knows_all_live = false;
     }
 
     /// After the commit: those who were held, as they are now.
@@ -242,8 +252,11 @@ impl Carry {
     fn forget_keys(&mut self, owner: SubscriberId, keys: &[Keys]) {
         for keys in keys {
             self.by_session.remove(&keys.id);
+            if let Some(at) = self.by_gate.get_mut(&keys.nas) {
+                at.remove(&keys.id);
+            }
             if let Some(name) = &keys.name {
-                let key = self.names.hash_one((name.0, &*name.1));
+                let key = self.names.hash_one((keys.nas, &**name));
                 if self.by_name.get(&key) == Some(&owner) {
                     self.by_name.remove(&key);
                 }
@@ -254,9 +267,17 @@ impl Carry {
     fn learn_keys(&mut self, owner: SubscriberId, keys: &[Keys]) {
         for keys in keys {
             self.by_session.insert(keys.id, owner);
-            if let Some(name) = &keys.name {
-                self.by_name.insert(self.names.hash_one((name.0, &*name.1)), owner);
-            }
+            self.learn_place(owner, keys);
+        }
+    }
+
+    /// By its gate only where all are known: nobody asks otherwise.
+    fn learn_place(&mut self, owner: SubscriberId, keys: &Keys) {
+        if self.knows_all_live {
+            self.by_gate.entry(keys.nas).or_default().insert(keys.id);
+        }
+        if let Some(name) = &keys.name {
+            self.by_name.insert(self.names.hash_one((keys.nas, &**name)), owner);
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum Error {
     /// A transaction that only reads was asked to change something.
     #[error("a transaction that only reads cannot change anything")]
     ReadOnly,
+    /// A gate has a live session of that Acct-Session-Id already.
+    #[error("the gate has a live session of that Acct-Session-Id")]
+    NameTaken,
     /// What was remembered is out of date, or at odds with what is there: nothing was done. To be decided anew in a transaction that is
     /// [begun](crate::Tx::begin) at once.
     #[error("what was remembered is out of date")]
@@ -68,7 +71,11 @@ impl Error {
     /// Whether something of that unique name or key is there already.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::Database(inner)) if inner.is_unique_violation())
+        match self {
+            Self::NameTaken => true,
+            Self::Database(sqlx::Error::Database(inner)) => inner.is_unique_violation(),
+            _ => false,
+        }
     }
 
     /// What whoever runs the database can do about it.

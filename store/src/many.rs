@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kavadam_domain::{EntitlementId, Mac, SubscriberId};
+use kavadam_domain::{EntitlementId, Mac, SessionId, SubscriberId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -105,6 +105,11 @@ async fn entitlements(db: &mut Db, ids: &[EntitlementId]) -> Result<Vec<Entitlem
         Db::PostgresNotBegun(_) | Db::SqliteNotBegun(_) => Err(not_begun().into()),
         Db::Sqlite(_) => of_list(db, "entitlement WHERE id", "", ids).await,
     }
+}
+
+/// On SQLite, those sessions, over or not.
+pub(crate) async fn sessions(db: &mut Db, ids: &[SessionId]) -> Result<Vec<SessionRow>> {
+    of_list(db, "session WHERE id", "", ids).await
 }
 
 /// On SQLite, `SELECT * FROM {which column} IN (…) {rest}`.

@@ -1,15 +1,22 @@
 //! Finding and keeping sessions.
 
+use std::collections::BTreeSet;
+
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{LeaseId, Mac, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp};
+use kavadam_domain::{LeaseId, Mac, MobileNumber, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp};
 
 use crate::gather::Numbered;
+use crate::many;
 use crate::session::session_in;
 use crate::sql::{execute, row, rows};
-use crate::{NewSession, Result, SessionRow, Tx};
+use crate::{Error, NewSession, Result, SessionRow, Tx};
 
 /// Sessions that are over, looked at for whose a device was: of a day, whatever moves about.
 const LAST_ENDED: u32 = 256;
+/// Sessions of one person that are over, looked at for one that a gate names: of a week, whoever comes and goes every ten minutes.
+const LAST_NAMED: u32 = 1024;
+/// People who may be meant by one User-Name and one device: more were never at one.
+const MOST_MEANT: u32 = 16;
 
 row! {
     /// A session whose gate is to be asked for something.
@@ -18,6 +25,13 @@ row! {
         pub id: SessionId,
         /// Its gate.
         pub nas_id: NasId,
+    }
+}
+
+row! {
+    /// Somebody who may be meant.
+    struct Meant {
+        id: SubscriberId,
     }
 }
 
@@ -39,9 +53,11 @@ impl Tx {
     /// Grants a session.
     ///
     /// # Errors
-    /// The gate has a live session of that Acct-Session-Id, or the database failed.
+    /// The gate has a live session of that Acct-Session-Id (on PostgreSQL the commit may tell), or the database failed.
     pub async fn add_session(&mut self, new: &NewSession) -> Result<SessionRow> {
         self.hold(new.subscriber_id).await?;
+        self.claim_name(None, new.nas_id, new.acct_session_id.as_deref())
+            .await?;
         let row = new.row(SessionId(self.number(Numbered::Sessions).await?));
         self.working.add_session(row.clone());
         Ok(row)
@@ -58,8 +74,8 @@ impl Tx {
         rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
     }
 
-    /// The session a gate means: the one granted with that Class, if it is this gate's; else the live one of that Acct-Session-Id, or the
-    /// last.
+    /// The session a gate means: the one granted with that Class, if it is this gate's; else the live one of that Acct-Session-Id, or one
+    /// that ended in this transaction. [`Tx::ended_session_named`] finds the others.
     ///
     /// # Errors
     /// The database failed.
@@ -81,18 +97,67 @@ impl Tx {
         if let Some(live) = self.live_session_named(nas, name).await? {
             return Ok(Some(live));
         }
+        Ok(self.working.session_named(nas, name).cloned())
+    }
+
+    /// The last session of that Acct-Session-Id at a gate, of those that are over and were somebody's last. There is no index over the names
+    /// of what is over: of all that a session's end writes, its entry would cost most.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn ended_session_named(
+        &mut self,
+        nas: NasId,
+        name: &str,
+        owner: SubscriberId,
+    ) -> Result<Option<SessionRow>> {
         let found: Option<SessionRow> = rows!(
             self,
             fetch_optional,
-            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 AND ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",
+            "SELECT * FROM
+                 (SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NOT NULL ORDER BY granted_at DESC LIMIT $4) AS s
+             WHERE nas_id = $2 AND acct_session_id = $3 ORDER BY id DESC LIMIT 1",
+            owner,
             nas,
             name,
+            LAST_NAMED,
         )?;
-        let found = found
+        Ok(found
             .map(|row| self.working.session(row.id).cloned().unwrap_or(row))
-            .filter(|row| row.acct_session_id.as_deref() == Some(name));
-        let in_hand = self.working.session_named(nas, name).cloned();
-        Ok(found.into_iter().chain(in_hand).max_by_key(|row| row.id))
+            .filter(|row| row.acct_session_id.as_deref() == Some(name)))
+    }
+
+    /// Whoever a gate may mean by a User-Name, which is a subscriber's alias or number, and by a device.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn subscribers_meant(&mut self, user_name: Option<&str>, mac: Option<Mac>) -> Result<Vec<SubscriberId>> {
+        if user_name.is_none() && mac.is_none() {
+            return Ok(Vec::new());
+        }
+        let number: Option<MobileNumber> = user_name.and_then(|name| name.parse().ok());
+        let meant: Vec<Meant> = rows!(
+            self,
+            fetch_all,
+            "SELECT id FROM subscriber WHERE alias = $1 UNION SELECT id FROM subscriber WHERE number = $2
+             UNION SELECT subscriber_id FROM device WHERE mac = $3 LIMIT $4",
+            user_name.map(str::to_owned),
+            number,
+            mac,
+            MOST_MEANT,
+        )?;
+        Ok(meant.into_iter().map(|row| row.id).collect())
+    }
+
+    /// On SQLite, where no index does, sees to it that no live session goes by a name that another takes.
+    async fn claim_name(&mut self, own: Option<SessionId>, nas: NasId, name: Option<&str>) -> Result<()> {
+        let Some(name) = name.filter(|_| self.is_sqlite()) else {
+            return Ok(());
+        };
+        match self.live_session_named(nas, name).await? {
+            Some(other) if Some(other.id) != own => Err(Error::NameTaken),
+            _ => Ok(()),
+        }
     }
 
     async fn session_of_class(&mut self, class: &[u8]) -> Result<Option<SessionRow>> {
@@ -117,11 +182,13 @@ impl Tx {
         }
         if self.is_sqlite()
             && let Some(owner) = self.carried.get().owner_of_name(nas, name)
-            && !self.working.holds(owner)
-            && self.hold_carried(owner)
-            && let Some(found) = self.working.live_session_named(nas, name)
         {
-            return Ok(Some(found.clone()));
+            self.hold(owner).await?;
+            let found = self.working.live_session_named(nas, name);
+            // One that is here goes by that name no more.
+            if found.is_some() || self.working.had_name(owner, nas, name) {
+                return Ok(found.cloned());
+            }
         }
         if self.absent_names.contains(&(nas, name.to_owned())) || self.carried.get().lacks_name(nas, name) {
             return Ok(None);
@@ -232,7 +299,17 @@ impl Tx {
     /// # Errors
     /// The database failed.
     pub async fn live_sessions_at(&mut self, nas: NasId, at: Timestamp) -> Result<Vec<SessionRow>> {
+        self.begin().await?;
         self.settle().await?;
+        let live: Option<BTreeSet<SessionId>> = self.carried.get().live_at(nas).map(Iterator::collect);
+        if let Some(mut ids) = live {
+            ids.extend(self.working.sessions_at(nas));
+            let ids: Vec<SessionId> = ids.into_iter().collect();
+            let mut found = many::sessions(&mut self.db, &ids).await?;
+            found.retain(|row| row.nas_id == nas && row.ended_at.is_none() && row.granted_at <= at);
+            found.sort_unstable_by_key(|row| row.id);
+            return Ok(found);
+        }
         rows!(
             self,
             fetch_all,
@@ -338,6 +415,12 @@ impl Tx {
     /// The gate has another live session of that Acct-Session-Id, or the database failed.
     pub async fn save_session(&mut self, row: &SessionRow) -> Result<()> {
         self.hold(row.subscriber_id).await?;
+        let was = self.working.session(row.id);
+        let is_named_anew = was.is_none_or(|was| was.acct_session_id != row.acct_session_id);
+        if is_named_anew && row.state != SessionState::Ended {
+            let name = row.acct_session_id.as_deref();
+            self.claim_name(Some(row.id), row.nas_id, name).await?;
+        }
         self.working.save_session(row);
         Ok(())
     }

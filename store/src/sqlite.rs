@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kavadam_domain::{NasId, SubscriberId};
+use kavadam_domain::{NasId, SessionId, SubscriberId};
 use sqlx::error::BoxDynError;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -28,6 +28,7 @@ use tokio::time::MissedTickBehavior;
 use crate::carry::Carry;
 use crate::look::Applied;
 use crate::open::{STATEMENTS_KEPT, WAIT_FOR_CONNECTION};
+use crate::working::Keys;
 use crate::{Error, Result};
 
 /// How often the log is written back into the tables, beside the writer.
@@ -35,6 +36,9 @@ const WRITE_BACK_EVERY: Duration = Duration::from_millis(200);
 /// From so many pages on (of 4 KiB: 64 MiB) the writer does it, which waits for the disk. It comes to that only as long as it writes without a
 /// pause, and has little left to do then; but without it the log would never begin anew.
 const LONGEST_LOG: &str = "16384";
+
+/// The writer's pages in memory, in KiB where negative as SQLite has it: of several hundred logins at once each touches other pages.
+const WRITERS_PAGES: &str = "-16384";
 
 /// The tables, and how they came about.
 pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
@@ -178,6 +182,8 @@ impl Embedded {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", LONGEST_LOG)
+            // A statement of many rows notes each page it changes, should its last row fail: from 64 KiB on in a file made and deleted for each.
+            .pragma("temp_store", "MEMORY")
             .foreign_keys(true)
             .busy_timeout(WAIT_FOR_CONNECTION)
             .statement_cache_capacity(STATEMENTS_KEPT);
@@ -191,7 +197,7 @@ impl Embedded {
                 opened.fetch_add(1, Ordering::SeqCst);
                 Box::pin(std::future::ready(Ok(())))
             })
-            .connect_with(options.clone())
+            .connect_with(options.clone().pragma("cache_size", WRITERS_PAGES))
             .await?;
         MIGRATIONS.run(&writer).await?;
         let write_back = WriteBack::begin(pool().max_connections(1).connect_with(options.clone()).await?);
@@ -275,13 +281,19 @@ fn pool() -> SqlitePoolOptions {
         .test_before_acquire(false)
 }
 
-/// Of every live session on SQLite, so that a new name costs no look-up.
-pub(crate) async fn learn_names(carry: &mut Carry, tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
-    let text = "SELECT subscriber_id, nas_id, acct_session_id FROM session
-         WHERE ended_at IS NULL AND acct_session_id IS NOT NULL";
-    let all: Vec<(i64, i64, String)> = sqlx::query_as(text).fetch_all(&mut **tx).await?;
+/// Of every live session on SQLite, so that neither a new name nor a known one costs a look-up, and no index over them is written.
+pub(crate) async fn learn_live(carry: &mut Carry, tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
+    let text = "SELECT id, subscriber_id, nas_id, acct_session_id FROM session WHERE ended_at IS NULL";
+    let all: Vec<(i64, i64, i64, Option<String>)> = sqlx::query_as(text).fetch_all(&mut **tx).await?;
     let all = all.into_iter();
-    carry.learn_all_names(all.map(|(owner, nas, name)| (SubscriberId(owner), NasId(nas), name)));
+    carry.learn_all_live(all.map(|(id, owner, nas, name)| {
+        let keys = Keys {
+            id: SessionId(id),
+            nas: NasId(nas),
+            name: name.map(Into::into),
+        };
+        (SubscriberId(owner), keys)
+    }));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::carry::{Carry, Places};
 use crate::column::Bind;
 use crate::server::{Served, Server, within};
-use crate::sqlite::{Statements, Writer, learn_names};
+use crate::sqlite::{Statements, Writer, learn_live};
 use crate::together::{Guard, Into, Together};
 use crate::working::Working;
 use crate::{Error, Result};
@@ -152,8 +152,8 @@ impl Tx {
         let (mut tx, version) = writer.begin().await?;
         let carry = self.carried.get();
         let is_as_remembered = carry.is_of_version(version);
-        if !carry.knows_all_names() {
-            learn_names(carry, &mut tx).await?;
+        if !carry.knows_all_live() {
+            learn_live(carry, &mut tx).await?;
         }
         self.db = Db::Sqlite(tx);
         let has_believed = self.has_believed_places || !self.working.is_empty();
@@ -329,7 +329,7 @@ impl Tx {
         self.settle().await?;
         if !self.working.is_empty() {
             self.working.clear();
-            self.carried.get().doubt_names();
+            self.carried.get().doubt_live();
         }
         self.carried.get().forget_people();
         Ok(())

@@ -70,15 +70,16 @@ pub(crate) struct Left {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keys {
     pub(crate) id: SessionId,
-    pub(crate) name: Option<(NasId, Box<str>)>,
+    pub(crate) nas: NasId,
+    pub(crate) name: Option<Box<str>>,
 }
 
 impl From<&SessionRow> for Keys {
     fn from(row: &SessionRow) -> Self {
-        let name = row.acct_session_id.as_deref();
         Self {
             id: row.id,
-            name: name.map(|name| (row.nas_id, name.into())),
+            nas: row.nas_id,
+            name: row.acct_session_id.as_deref().map(Into::into),
         }
     }
 }
@@ -188,6 +189,19 @@ impl Working {
     pub(crate) fn session_named(&self, nas: NasId, name: &str) -> Option<&SessionRow> {
         let found = self.names.get(&(nas, Box::from(name))).and_then(|id| self.session(*id));
         found.filter(|row| row.acct_session_id.as_deref() == Some(name))
+    }
+
+    /// Whether the live session of that name at a gate, as the database has it, is one of somebody held.
+    pub(crate) fn had_name(&self, owner: SubscriberId, nas: NasId, name: &str) -> bool {
+        let known_by = self.held.get(&owner).map(|held| held.known_by.as_slice());
+        let mut known_by = known_by.unwrap_or_default().iter();
+        known_by.any(|keys| keys.nas == nas && keys.name.as_deref() == Some(name))
+    }
+
+    /// Sessions at a gate, of those in hand.
+    pub(crate) fn sessions_at(&self, nas: NasId) -> impl Iterator<Item = SessionId> {
+        let rows = self.sessions.values().map(|tracked| &tracked.row);
+        rows.filter(move |row| row.nas_id == nas).map(|row| row.id)
     }
 
     /// `None` if the subscriber is not held.

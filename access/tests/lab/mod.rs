@@ -279,7 +279,8 @@ impl Lab {
             kind,
             acct_session_id: id.to_owned(),
             class: None,
-            user_name: None,
+            // As typed: it tells whose the session is, where it is over.
+            user_name: Some(NUMBER.to_owned()),
             mac: None,
             ip: None,
             ports: None,

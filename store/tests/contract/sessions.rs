@@ -12,8 +12,113 @@ pub async fn two_live_sessions_at_a_gate_never_share_a_name(world: World) {
     let second = tx.add_session(&world.session(2, "0001")).await.unwrap().id;
     let found = tx.session_at(world.nas, None, Some("0001")).await.unwrap().unwrap();
     assert_eq!(found.id, second, "the last of that name");
-    tx.add_session(&world.session(3, "0001")).await.unwrap();
-    assert!(tx.commit().await.unwrap_err().is_conflict());
+    let third = match tx.add_session(&world.session(3, "0001")).await {
+        Ok(_) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    assert!(third.unwrap_err().is_conflict());
+}
+
+pub async fn no_live_session_is_given_the_name_of_another(world: World) {
+    let mut tx = world.write().await;
+    tx.add_session(&world.session(1, "0001")).await.unwrap();
+    let mut session = tx.add_session(&world.session(2, "0002")).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = world.write().await;
+    session.acct_session_id = Some("0001".to_owned());
+    let named = match tx.save_session(&session).await {
+        Ok(()) => tx.commit().await,
+        Err(error) => {
+            drop(tx);
+            Err(error)
+        }
+    };
+    assert!(named.unwrap_err().is_conflict());
+    let mut tx = world.write().await;
+    session.acct_session_id = Some("0003".to_owned());
+    tx.save_session(&session).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = world.write().await;
+    assert_eq!(tx.live_session_named(world.nas, "0002").await.unwrap(), None);
+    assert_eq!(tx.live_session_named(world.nas, "0003").await.unwrap(), Some(session));
+}
+
+pub async fn what_is_over_is_found_by_its_name_with_whoever_had_it(world: World) {
+    let mut tx = world.write().await;
+    let number = "9876500001".parse().unwrap();
+    let other = tx.ensure_subscriber(&number, "other", Language::En, NOW).await.unwrap();
+    tx.remember_device(other.id, MAC, None, NOW).await.unwrap();
+    let mut ids = Vec::new();
+    for nonce in 1..=3 {
+        let new = NewSession {
+            subscriber_id: if nonce == 3 { other.id } else { world.subscriber },
+            granted_at: later(nonce.into()),
+            ..world.session(nonce, "0001")
+        };
+        let mut session = tx.add_session(&new).await.unwrap();
+        (session.state, session.ended_at) = (SessionState::Ended, Some(later(9)));
+        tx.save_session(&session).await.unwrap();
+        ids.push(session.id);
+    }
+    tx.commit().await.unwrap();
+    let mut tx = world.write().await;
+    assert_eq!(tx.session_at(world.nas, None, Some("0001")).await.unwrap(), None);
+    let mut found = Vec::new();
+    for (user_name, mac) in [
+        (Some("alias"), None),
+        (Some("9876543210"), None),
+        (Some("+919876500001"), None),
+        (Some("other"), None),
+        (None, Some(MAC)),
+        (Some("nobody"), Some(Mac([2, 0, 0, 0, 0, 9]))),
+        (None, None),
+    ] {
+        let mut last = None;
+        for owner in tx.subscribers_meant(user_name, mac).await.unwrap() {
+            let session = tx.ended_session_named(world.nas, "0001", owner).await.unwrap();
+            last = last.max(session.map(|session| session.id));
+        }
+        found.push(last);
+    }
+    let (second, third) = (Some(ids[1]), Some(ids[2]));
+    assert_eq!(found, [second, second, third, third, third, None, None]);
+    let elsewhere = tx.save_nas(&gate("gate-2", world.site)).await.unwrap();
+    for (nas, name) in [(elsewhere, "0001"), (world.nas, "0002")] {
+        assert_eq!(tx.ended_session_named(nas, name, other.id).await.unwrap(), None);
+    }
+}
+
+pub async fn a_gates_live_sessions_are_all_told_those_of_this_transaction_too(world: World) {
+    let mut tx = world.write().await;
+    let other = tx.save_nas(&gate("gate-2", world.site)).await.unwrap();
+    let at = |nas, nonce: u8| NewSession {
+        nas_id: nas,
+        granted_at: later(nonce.into()),
+        ..world.session(nonce, &format!("{nonce:04x}"))
+    };
+    let mut first = tx.add_session(&at(world.nas, 1)).await.unwrap();
+    let second = tx.add_session(&at(world.nas, 2)).await.unwrap();
+    tx.add_session(&at(other, 3)).await.unwrap();
+    let nameless = NewSession {
+        acct_session_id: None,
+        ..at(world.nas, 4)
+    };
+    let nameless = tx.add_session(&nameless).await.unwrap();
+    tx.commit().await.unwrap();
+    for turn in 0..2_u8 {
+        let mut tx = world.write().await;
+        (first.state, first.ended_at) = (SessionState::Ended, Some(later(9)));
+        tx.save_session(&first).await.unwrap();
+        let fifth = tx.add_session(&at(world.nas, 5)).await.unwrap();
+        let all = tx.live_sessions_at(world.nas, later(9)).await.unwrap();
+        let ids: Vec<_> = all.iter().map(|session| session.id).collect();
+        assert_eq!(ids, [second.id, nameless.id, fifth.id], "turn {turn}");
+        assert_eq!(tx.live_sessions_at(world.nas, later(3)).await.unwrap().len(), 1);
+        // It is undone, and what was so before is so again.
+        drop(tx);
+        let mut tx = world.write().await;
+        assert_eq!(tx.live_sessions_at(world.nas, later(9)).await.unwrap().len(), 3);
+    }
 }
 
 pub async fn a_session_is_found_by_class_at_its_own_gate_only(world: World) {
