@@ -70,9 +70,12 @@ impl Devices {
         self.read().by_mac.get(&mac).copied()
     }
 
-    /// Whether frames of the device itself have come of late; `true` where nobody can tell.
-    pub fn has_seen(&self, mac: Mac) -> bool {
-        self.interface.is_empty() || sightings::has_seen(&self.interface, mac)
+    /// Of these devices those whose own frames have come of late; all where nobody can tell. **Blocking**: as [`sightings::seen`].
+    pub fn seen(&self, macs: Vec<Mac>) -> Vec<Mac> {
+        if self.interface.is_empty() {
+            return macs;
+        }
+        sightings::seen(&self.interface, macs)
     }
 
     /// The device that speaks from this address; `None` if it is not on our LAN.

@@ -62,7 +62,7 @@ pub(crate) struct LeaseKeeper<G> {
     missing: HashSet<Ipv4Addr>,
     /// Have a lease, and were not there when they got it.
     absent: HashSet<Mac>,
-    has_seen: fn(&Devices, Mac) -> bool,
+    seen: fn(&Devices, Vec<Mac>) -> Vec<Mac>,
 }
 
 impl<G: Admission> LeaseKeeper<G> {
@@ -82,7 +82,7 @@ impl<G: Admission> LeaseKeeper<G> {
             untold: VecDeque::new(),
             missing: HashSet::new(),
             absent: HashSet::new(),
-            has_seen: Devices::has_seen,
+            seen: Devices::seen,
         }
     }
 
@@ -141,14 +141,16 @@ impl<G: Admission> LeaseKeeper<G> {
 
     /// Tells the engine of some that it has not heard of, as they stand now.
     async fn tell_some(&mut self) {
-        for _ in 0..TOLD_AT_ONCE {
-            let Some(ipv4) = self.untold.pop_front() else { return };
-            let owner = self.known.get(&ipv4).map(|(mac, _)| *mac);
-            // Not what an event has overtaken meanwhile.
-            if let Some(mac) = owner.filter(|mac| self.devices.address_of(*mac) == Some(ipv4)) {
-                self.tell(mac, ipv4, true).await;
-            }
+        let some = self.untold.drain(..self.untold.len().min(TOLD_AT_ONCE));
+        let owned = some.filter_map(|ipv4| Some((self.known.get(&ipv4)?.0, ipv4)));
+        // Not what an event has overtaken meanwhile.
+        let current: Vec<(Mac, Ipv4Addr)> = owned
+            .filter(|(mac, ipv4)| self.devices.address_of(*mac) == Some(*ipv4))
+            .collect();
+        for (mac, ipv4) in &current {
+            self.engine.send(Message::Address(*mac, *ipv4)).await;
         }
+        self.ask_after(current).await;
     }
 
     /// Listens until cancelled.
@@ -247,22 +249,39 @@ impl<G: Admission> LeaseKeeper<G> {
 
     async fn tell(&mut self, mac: Mac, ipv4: Ipv4Addr, is_new: bool) {
         self.engine.send(Message::Address(mac, ipv4)).await;
-        if !is_new && !self.absent.contains(&mac) {
-            return;
+        if is_new || self.absent.contains(&mac) {
+            self.ask_after(vec![(mac, ipv4)]).await;
         }
-        // A request for an address is no proof that its device is there: anybody may send one in its name.
-        if !(self.has_seen)(&self.devices, mac) {
-            self.absent.insert(mac);
-            return;
+    }
+
+    /// Has the engine ask whether these are remembered, so that they are online before their first request; not those that are not there. A request for an
+    /// address is no proof that its device is: anybody may send one in its name.
+    async fn ask_after(&mut self, devices: Vec<(Mac, Ipv4Addr)>) {
+        let seen = self.look(devices.iter().map(|(mac, _)| *mac).collect()).await;
+        for (mac, ipv4) in devices {
+            if !seen.contains(&mac) {
+                self.absent.insert(mac);
+                continue;
+            }
+            self.absent.remove(&mac);
+            let device = Device {
+                mac,
+                ipv4: Some(ipv4),
+                ipv6: None,
+            };
+            self.engine.send(Message::Knock(device, None)).await;
         }
-        self.absent.remove(&mac);
-        // Remembered devices are online before their first request.
-        let device = Device {
-            mac,
-            ipv4: Some(ipv4),
-            ipv6: None,
-        };
-        self.engine.send(Message::Knock(device, None)).await;
+    }
+
+    /// Those that are there, or of whom nobody can tell; where it holds nobody else up.
+    async fn look(&mut self, macs: Vec<Mac>) -> HashSet<Mac> {
+        let (devices, seen, asked) = (self.devices.clone(), self.seen, macs.clone());
+        let looked = tokio::task::spawn_blocking(move || seen(&devices, macs)).await;
+        let there = looked.unwrap_or_else(|panic| {
+            tracing::error!(%panic, "the look at who is there ended unexpectedly");
+            asked
+        });
+        there.into_iter().collect()
     }
 }
 

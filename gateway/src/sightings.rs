@@ -3,9 +3,9 @@
 //! Whoever takes a device's MAC and address shares its session, and no packet filter can tell them apart. But while both are there, the bridge learns
 //! the address anew with each frame. A phone that walks from one access point to another is seen to move too, yet not back and forth.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,10 @@ const WITHIN: Duration = Duration::from_mins(1);
 const TOLD_EVERY: Duration = Duration::from_mins(10);
 /// Addresses that are looked at; reading four times as many takes sixteen times as long.
 const MOST_LEARNT: usize = 32_768;
+/// So many are asked for one by one, which is less than to read all that a large bridge knows.
+const FEW: usize = 64;
+/// So many are asked for at a look where there is too much to read.
+const MOST_ASKED_FOR: usize = 1_024;
 /// `struct __fdb_entry` (`linux/if_bridge.h`).
 const ENTRY_OCTETS: usize = 16;
 
@@ -135,21 +139,49 @@ impl Sighting {
     }
 }
 
-/// Whether frames of this device itself have come to a bridge of late, as a rule within five minutes. `true` where nobody can tell: the interface is none.
-pub(crate) fn has_seen(bridge: &str, mac: Mac) -> bool {
+/// Of these devices those whose own frames have come to a bridge of late, as a rule within five minutes; all where nobody can tell, as the interface is no
+/// bridge or its table cannot be read. **Blocking**: reads a table, or asks for each.
+pub(crate) fn seen(bridge: &str, macs: Vec<Mac>) -> Vec<Mac> {
     let directory = format!("/sys/class/net/{bridge}/bridge");
-    if !fs::exists(&directory).unwrap_or_default() {
-        return true;
+    if macs.is_empty() || !fs::exists(&directory).unwrap_or_default() {
+        return macs;
     }
     let vlans = fs::read_to_string(format!("{directory}/vlan_filtering"));
     if vlans.is_ok_and(|text| text.trim() != "0") {
-        // The same address is another entry in each VLAN.
-        return table(bridge).is_some_and(|table| read(&table).iter().any(|one| one.mac == mac));
+        // The same address is another entry in each VLAN, and the kernel is asked for one.
+        return listed(macs, table(bridge).as_deref());
     }
-    neighbours::has_learnt(bridge, mac).unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot read the bridge's table");
-        true
-    })
+    match (macs.len() > FEW).then(|| table(bridge)).flatten() {
+        Some(table) => listed(macs, Some(&table)),
+        None => learnt(bridge, macs),
+    }
+}
+
+/// Those that are in a bridge's table; all if there is none.
+fn listed(macs: Vec<Mac>, table: Option<&[u8]>) -> Vec<Mac> {
+    let Some(table) = table else { return macs };
+    let present: HashSet<Mac> = read(table).iter().map(|one| one.mac).collect();
+    macs.into_iter().filter(|mac| present.contains(mac)).collect()
+}
+
+/// Those that a bridge says it has learnt, asked for each; of very many another part each time.
+fn learnt(bridge: &str, mut macs: Vec<Mac>) -> Vec<Mac> {
+    if macs.len() > MOST_ASKED_FOR {
+        let first = rand::random_range(0..macs.len());
+        macs.rotate_left(first);
+        macs.truncate(MOST_ASKED_FOR);
+    }
+    let asked: io::Result<Vec<(Mac, bool)>> = macs
+        .iter()
+        .map(|mac| Ok((*mac, neighbours::has_learnt(bridge, *mac)?)))
+        .collect();
+    match asked {
+        Ok(asked) => asked.into_iter().filter_map(|(mac, has)| has.then_some(mac)).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the bridge's table");
+            macs
+        }
+    }
 }
 
 /// The bridge's table, as far as it has been read by then; `None`: it has more than [`MOST_LEARNT`] addresses.
@@ -245,7 +277,20 @@ mod tests {
 
     #[test]
     fn where_there_is_no_bridge_nobody_is_said_to_be_absent() {
-        assert!(has_seen("lo", MAC) && has_seen("no-such-if", MAC));
+        for interface in ["lo", "no-such-if"] {
+            assert_eq!(seen(interface, vec![MAC]), [MAC]);
+        }
+    }
+
+    #[test]
+    fn a_table_says_who_is_there_and_where_it_cannot_be_read_nobody_is_said_to_be_absent() {
+        let (here, port) = ([2, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let table = [&here[..], &port].concat();
+        let both = || vec![MAC, Mac([2, 0, 0, 0, 0, 2])];
+        assert_eq!(listed(both(), Some(&table)), [MAC]);
+        assert_eq!(listed(both(), Some(&[])), []);
+        assert_eq!(listed(both(), None), both());
+        assert_eq!(learnt("no-such-if", both()), both());
     }
 
     #[test]

@@ -209,7 +209,7 @@ async fn an_address_that_ends_is_named_and_its_new_owner_keeps_it() {
 #[tokio::test]
 async fn who_is_not_there_is_asked_after_when_it_is() {
     let mut scene = scene(LEASE);
-    scene.keeper.has_seen = |_, _| false;
+    scene.keeper.seen = |_, _| Vec::new();
     scene.keeper.read_file().await;
     scene.keeper.tell_some().await;
     let renewed = || read_event("old 02:00:00:00:00:01 10.80.1.1").unwrap();
@@ -217,7 +217,7 @@ async fn who_is_not_there_is_asked_after_when_it_is() {
         scene.keeper.take_in(read_event(event).unwrap()).await;
     }
     assert_eq!((scene.admitted(), scene.knocks()), (2, 0), "an address is no harm");
-    scene.keeper.has_seen = |_, mac| mac == Mac([2, 0, 0, 0, 0, 1]);
+    scene.keeper.seen = |_, _| vec![Mac([2, 0, 0, 0, 0, 1])];
     for knocks in [1, 0] {
         scene.keeper.take_in(renewed()).await;
         assert_eq!(scene.knocks(), knocks, "once");
