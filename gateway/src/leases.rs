@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kavadam_domain::{Mac, Timestamp};
 use kavadam_firewall::DhcpPool;
 use tokio::net::UnixDatagram;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -29,6 +30,8 @@ const MOST_EVENT_OCTETS: usize = 512;
 /// Of what the file brought, so many at each step are told to the engine: 1,280 a second.
 const TOLD_AT_ONCE: usize = 64;
 const PACE: Duration = Duration::from_millis(50);
+/// How often those are looked for that were not there. After a boot the bridge has heard of nobody yet, while most phones have an address and ask for none.
+const ABSENT_EVERY: Duration = Duration::from_secs(1);
 
 /// When a lease ends by the wall clock, to which dnsmasq keeps, and by one that nobody sets. A machine that has no clock of its own gives leases before it
 /// knows the time; when it does, they are all over at once, and their devices know nothing of it.
@@ -60,7 +63,7 @@ pub(crate) struct LeaseKeeper<G> {
     untold: VecDeque<Ipv4Addr>,
     /// Known, and not in the file when it was last read.
     missing: HashSet<Ipv4Addr>,
-    /// Have a lease, and were not there when they got it.
+    /// Have a lease, and were not there when they were looked for last.
     absent: HashSet<Mac>,
     seen: fn(&Devices, Vec<Mac>) -> Vec<Mac>,
 }
@@ -153,16 +156,27 @@ impl<G: Admission> LeaseKeeper<G> {
         self.ask_after(current).await;
     }
 
+    /// Whoever was not there and is by now is told of anew, at the same pace.
+    async fn look_again(&mut self) {
+        for mac in self.look(self.absent.iter().copied().collect()).await {
+            self.absent.remove(&mac);
+            self.untold.extend(self.devices.address_of(mac));
+        }
+    }
+
     /// Listens until cancelled.
     pub async fn run(mut self, socket: UnixDatagram, cancel: CancellationToken) {
         let mut buffer = [0; MOST_EVENT_OCTETS];
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut pace = tokio::time::interval(PACE);
+        let mut absent = tokio::time::interval(ABSENT_EVERY);
+        absent.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 _ = look.tick() => self.read_file().await,
                 _ = pace.tick(), if !self.untold.is_empty() => self.tell_some().await,
+                _ = absent.tick(), if !self.absent.is_empty() => self.look_again().await,
                 received = socket.recv(&mut buffer) => match received {
                     Ok(length) => {
                         let text = buffer.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());

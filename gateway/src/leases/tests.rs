@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kavadam_firewall::FirewallError;
@@ -227,4 +228,36 @@ async fn who_is_not_there_is_asked_after_when_it_is() {
         .end(Mac([2, 0, 0, 0, 0, 2]), Ipv4Addr::new(10, 80, 1, 2))
         .await;
     assert!(scene.keeper.absent.is_empty());
+}
+
+#[tokio::test]
+async fn who_appears_and_asks_for_nothing_is_asked_after_at_once() {
+    static ARE_THERE: AtomicBool = AtomicBool::new(false);
+    let mut scene = scene(&format!("{LEASE}{OTHER}"));
+    scene.keeper.seen = |_, mut macs| {
+        macs.retain(|mac| ARE_THERE.load(Ordering::Relaxed) && *mac == Mac([2, 0, 0, 0, 0, 1]));
+        macs
+    };
+    let socket = crate::lease::listen(&scene.dir.path().join("socket")).unwrap();
+    let cancel = CancellationToken::new();
+    let keeper = tokio::spawn(scene.keeper.run(socket, cancel.clone()));
+    for _ in 0..2 {
+        assert!(matches!(scene.messages.recv().await, Some(Message::Address(..))));
+    }
+    tokio::time::sleep(ABSENT_EVERY / 2).await;
+    assert!(scene.messages.is_empty(), "nobody is there");
+    ARE_THERE.store(true, Ordering::Relaxed);
+    let knocked = async {
+        loop {
+            if let Some(Message::Knock(device, _)) = scene.messages.recv().await {
+                return device.mac;
+            }
+        }
+    };
+    let knocked = tokio::time::timeout(ABSENT_EVERY * 3, knocked).await;
+    assert_eq!(knocked.expect("asked after"), Mac([2, 0, 0, 0, 0, 1]));
+    tokio::time::sleep(ABSENT_EVERY * 2).await;
+    assert!(scene.messages.is_empty(), "once, and not after the other");
+    cancel.cancel();
+    keeper.await.unwrap();
 }
