@@ -1,6 +1,7 @@
 //! Who is behind an address: our DHCP leases first, the kernel's neighbour table else.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -10,11 +11,26 @@ use crate::core::Device;
 use crate::{neighbours, sightings};
 
 /// The leases, shared between the doors and the listener of lease events.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Devices {
     leases: Arc<RwLock<Leases>>,
     /// Where to look for neighbours; empty in tests.
     interface: String,
+    mac_of: MacOf,
+}
+
+/// The kernel's answer, as of [`neighbours::mac_of`].
+type MacOf = fn(&str, IpAddr) -> io::Result<Option<Mac>>;
+
+#[cfg(test)]
+impl Default for Devices {
+    fn default() -> Self {
+        Self {
+            leases: Arc::default(),
+            interface: String::new(),
+            mac_of: |_, _| Ok(None),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -27,7 +43,17 @@ struct Leases {
 impl Devices {
     pub fn on(interface: &str) -> Self {
         Self {
+            leases: Arc::default(),
             interface: interface.to_owned(),
+            mac_of: neighbours::mac_of,
+        }
+    }
+
+    /// Of no interface, with these neighbours.
+    #[cfg(test)]
+    pub fn beside(mac_of: MacOf) -> Self {
+        Self {
+            mac_of,
             ..Self::default()
         }
     }
@@ -106,10 +132,7 @@ impl Devices {
     }
 
     fn neighbour(&self, ip: IpAddr) -> Option<Mac> {
-        if self.interface.is_empty() {
-            return None;
-        }
-        neighbours::mac_of(&self.interface, ip).unwrap_or_else(|error| {
+        (self.mac_of)(&self.interface, ip).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read the neighbour table");
             None
         })

@@ -32,6 +32,7 @@ use challenge::Challenges;
 use signed::{Outcome, Portal};
 use source::Source;
 use throttle::Throttle;
+use trust::Speech;
 
 pub(crate) use serve::{Seats, listen, listen_udp, serve};
 pub use tls::CertificateError;
@@ -84,7 +85,7 @@ impl Doors {
 
     /// The UAM endpoints.
     pub fn uam(&self) -> Router {
-        self.uam_routes()
+        self.uam_routes(Speech::Clear)
             .layer(axum::middleware::from_fn_with_state(self.clone(), restrain))
     }
 
@@ -94,11 +95,12 @@ impl Doors {
             .route("/captive", get(api::captive))
             .with_state(self.clone());
         captive
-            .merge(self.uam_routes())
+            .merge(self.uam_routes(Speech::Tls))
             .layer(axum::middleware::from_fn_with_state(self.clone(), restrain))
     }
 
-    fn uam_routes(&self) -> Router {
+    fn uam_routes(&self, speech: Speech) -> Router {
+        let way = (self.clone(), speech);
         let ending = Router::new()
             .route("/logoff", get(uam::logoff))
             .route("/logout", get(uam::logoff))
@@ -109,7 +111,7 @@ impl Doors {
             .route("/login", get(uam::logon))
             .route("/json/logon", get(json::logon))
             .merge(ending)
-            .route_layer(axum::middleware::from_fn_with_state(self.clone(), trust::vouched));
+            .route_layer(axum::middleware::from_fn_with_state(way, trust::vouched));
         Router::new()
             .route("/", get(uam::prelogin))
             .route("/status", get(uam::status))

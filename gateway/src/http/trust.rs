@@ -16,16 +16,30 @@ pub(super) const fn is_hearsay(device: &Device) -> bool {
     device.ipv6.is_some() && device.ipv4.is_some()
 }
 
+/// How a door is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    Clear,
+    Tls,
+}
+
 /// Sends whom only hearsay makes known to the same door over IPv4. Who has no lease has no other way.
+///
+/// Not from the door that speaks TLS: its certificate names no address, and what was asked there, with number and response, must not be said in clear. Its
+/// name is for both families, so there the device is told to use another connection (RFC 9110 §15.5.20).
 pub(super) async fn vouched(
-    State(doors): State<Doors>,
+    State((doors, speech)): State<(Doors, Speech)>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    match doors.device(peer).filter(is_hearsay) {
-        Some(_) => found(&doors.over_ipv4(request.uri())),
-        None => next.run(request).await,
+    match (doors.device(peer).filter(is_hearsay), speech) {
+        (Some(_), Speech::Clear) => found(&doors.over_ipv4(request.uri())),
+        (Some(_), Speech::Tls) => plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "This can be asked over IPv4 only: over IPv6 nobody vouches for who asks.\n",
+        ),
+        (None, _) => next.run(request).await,
     }
 }
 
@@ -189,6 +203,32 @@ mod tests {
         assert!(is(ipv4, ipv6));
         assert!(!is(ipv4, None), "the kernel vouches for it");
         assert!(!is(None, ipv6), "there is no other way");
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_over_tls_is_never_sent_on_in_clear() {
+        let devices = Devices::beside(|_, _| Ok(Some(Mac([2; 6]))));
+        devices.lease(Mac([2; 6]), "10.80.1.2".parse().unwrap());
+        let (engine, mut messages) = EngineHandle::new();
+        let doors = Doors::new(&sample_config(), Mac([2; 6]), engine, devices);
+        let asked = async |router: axum::Router, path: &str| {
+            let peer: SocketAddr = "[fd00:80::2]:1".parse().unwrap();
+            let request = Request::get(path).extension(ConnectInfo(peer));
+            let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            let to = answer.headers().get("location").cloned();
+            (answer.status(), to.map(|to| to.to_str().unwrap().to_owned()))
+        };
+        for path in ["/logon", "/login", "/json/logon", "/logoff", "/logout", "/json/logoff"] {
+            let path = format!("{path}?username=9876543210&response=aa");
+            let in_clear = Some(format!("http://10.80.0.1:3990{path}"));
+            assert_eq!(asked(doors.uam(), &path).await, (StatusCode::FOUND, in_clear));
+            assert_eq!(
+                asked(doors.api(), &path).await,
+                (StatusCode::MISDIRECTED_REQUEST, None),
+                "{path}"
+            );
+        }
+        assert!(messages.try_recv().is_err(), "nothing was done");
     }
 
     #[test]
