@@ -83,7 +83,7 @@ pub(crate) async fn serve(
     devices: Devices,
     cancel: CancellationToken,
 ) {
-    let seats = Seats::new(MOST_CONNECTIONS, MOST_PER_SOURCE);
+    let seats = Seats::new(MOST_CONNECTIONS, MOST_PER_SOURCE, 1);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -150,14 +150,15 @@ async fn attend<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     drop(seat);
 }
 
-/// Room for so many, of each source for no more than its share; cheap to clone. Half of the room is for those who have none: whoever has many names
+/// Room for so many, of each source for no more than its share; cheap to clone. Half of the room is for those who have none or few: whoever has many names
 /// would have all of it otherwise, with a share for each.
 #[derive(Clone)]
 pub(crate) struct Seats {
     all: Arc<Semaphore>,
-    /// Free ones, of which each is for somebody who has none.
-    kept: usize,
+    most: usize,
     most_per_source: usize,
+    /// Where half of the room is taken.
+    few_per_source: usize,
     by_source: Arc<Mutex<HashMap<Source, usize>>>,
 }
 
@@ -169,20 +170,28 @@ pub(crate) struct Seat {
 }
 
 impl Seats {
-    pub fn new(most: usize, most_per_source: usize) -> Self {
+    /// `few_per_source`: what a source needs at once to get on at all.
+    pub fn new(most: usize, most_per_source: usize, few_per_source: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(most)),
-            kept: most / 2,
+            most,
             most_per_source,
+            few_per_source,
             by_source: Arc::default(),
         }
     }
 
-    /// `None`: there is no room, or its share is taken, or it has one and half of the room is taken.
+    /// `None`: there is no room, or its share is taken, or half of the room is and it has a few, or three quarters are and it has one.
     pub fn take(&self, source: Source) -> Option<Seat> {
         let one_of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let is_crowded = self.all.available_permits() < self.kept;
-        let most = if is_crowded { 1 } else { self.most_per_source };
+        let free = self.all.available_permits();
+        let most = if free >= self.most / 2 {
+            self.most_per_source
+        } else if free >= self.most / 4 {
+            self.few_per_source
+        } else {
+            1
+        };
         let mut taken = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(source).or_default();
         if *count >= most {
@@ -281,13 +290,33 @@ mod tests {
         timeout(PATIENCE, seated).await.expect("a seat that was left is free");
     }
 
+    fn device(number: u32) -> Source {
+        let [_, _, high, low] = number.to_be_bytes();
+        Source::Device(Mac([2, 0, 0, 0, high, low]))
+    }
+
+    #[test]
+    fn where_half_of_the_room_is_taken_each_finds_a_few_seats_and_at_last_one() {
+        let seats = Seats::new(512, 16, 4);
+        let mut held = Vec::new();
+        let mut take = |number| {
+            let before = held.len();
+            held.extend(std::iter::from_fn(|| seats.take(device(number))));
+            held.len() - before
+        };
+        let whole = (0..16).map(&mut take).collect::<Vec<_>>();
+        assert_eq!(whole, [16; 16]);
+        assert_eq!(take(16), 4, "half is taken");
+        let few = (100..131).map(&mut take).collect::<Vec<_>>();
+        assert_eq!(few, [4; 31]);
+        let last = (200..328).map(&mut take).collect::<Vec<_>>();
+        assert_eq!(last, [1; 128], "as many as ever find one");
+        assert_eq!(take(400), 0);
+    }
+
     #[test]
     fn whoever_has_many_names_has_half_of_the_room_and_others_find_theirs() {
-        let seats = Seats::new(512, 16);
-        let device = |number: u32| {
-            let [_, _, high, low] = number.to_be_bytes();
-            Source::Device(Mac([2, 0, 0, 0, high, low]))
-        };
+        let seats = Seats::new(512, 16, 1);
         let mut held = Vec::new();
         for number in 0..32 {
             held.extend((0..16).filter_map(|_| seats.take(device(number))));

@@ -29,6 +29,9 @@ const EXTENDED_OCTETS: usize = 4096;
 const KEPT_FOR: Duration = Duration::from_secs(3);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// Questions of one device where many are under way: phones ask for A, AAAA and HTTPS of a name together, and wait for seconds for what was dropped.
+const QUESTIONS_IN_A_CROWD: usize = 4;
+
 /// What may be under way at once; more is dropped, and asked again.
 struct Bounds {
     questions: usize,
@@ -89,8 +92,8 @@ impl<G: Naming> NameDoor<G> {
         let mut doors = Vec::new();
         for (audience, port) in ports {
             let bounds = bounds(audience);
-            let room = Seats::new(bounds.questions, bounds.questions_of_one);
-            let seats = Seats::new(bounds.connections, bounds.connections_of_one);
+            let room = Seats::new(bounds.questions, bounds.questions_of_one, QUESTIONS_IN_A_CROWD);
+            let seats = Seats::new(bounds.connections, bounds.connections_of_one, 1);
             for address in config.lan_addresses() {
                 let address = SocketAddr::new(address, port);
                 doors.push(Door {

@@ -101,10 +101,19 @@ async fn doors(padding: usize) -> Doors {
     let resolver = udp.local_addr().unwrap();
     let tcp = TcpListener::bind(resolver).await.unwrap();
     tokio::spawn(async move {
+        let udp = Arc::new(udp);
         let mut buffer = [0; 512];
         loop {
             let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
             if buffer[..length].windows(6).any(|some| some == b"silent") {
+                continue;
+            }
+            if buffer[..length].windows(4).any(|some| some == b"slow") {
+                let (udp, answer) = (Arc::clone(&udp), answered(&buffer[..length], padding));
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    udp.send_to(&answer, from).await
+                });
                 continue;
             }
             udp.send_to(&answered(&buffer[..length], padding), from).await.unwrap();
@@ -357,6 +366,29 @@ async fn whose_questions_find_no_answer_takes_no_room_from_others() {
         let one = (1, "www.example.net");
         assert!(!is_answered([127, 0, 0, 3], door, one, moment).await, "the same device");
         assert!(is_answered([127, 0, 0, 4], door, one, PATIENCE).await, "another");
+    }
+}
+
+#[tokio::test]
+async fn what_a_phone_asks_together_is_heard_beside_many_whose_questions_find_no_answer() {
+    let doors = doors(0).await;
+    let crowd = bounds(Audience::Strangers);
+    for number in 0..=crowd.questions / 2 / crowd.questions_of_one {
+        let from = [127, 0, 1, u8::try_from(number).unwrap()];
+        let flood = (crowd.questions_of_one, "silent.example.net");
+        assert!(!is_answered(from, doors.strangers, flood, Duration::from_millis(20)).await);
+    }
+    let phone = UdpSocket::bind("127.0.0.4:0").await.unwrap();
+    let kinds = [TYPE::A, TYPE::AAAA, TYPE::HTTPS];
+    for kind in kinds {
+        phone
+            .send_to(&asked("slow.example.net", kind), doors.strangers)
+            .await
+            .unwrap();
+    }
+    for _ in kinds {
+        let answer = tokio::time::timeout(PATIENCE / 5, phone.recv(&mut [0; 512])).await;
+        assert!(answer.is_ok(), "some of three were dropped");
     }
 }
 
