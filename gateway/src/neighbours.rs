@@ -22,6 +22,11 @@ const BRIDGE: u8 = 7;
 const LINK_HARDWARE: u16 = 1;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
+/// `IFLA_LINKINFO`, its `IFLA_INFO_DATA`, and in that of a bridge `IFLA_BR_FDB_N_LEARNED`, `IFLA_BR_FDB_MAX_LEARNED`.
+const LINK_INFO: u16 = 18;
+const LINK_INFO_DATA: u16 = 2;
+const BRIDGE_LEARNT: u16 = 48;
+const BRIDGE_MOST_LEARNT: u16 = 49;
 /// `IFF_UP`.
 const FLAG_UP: u32 = 1;
 /// Lengths of `ndmsg` and `ifinfomsg`.
@@ -64,6 +69,20 @@ pub(crate) fn has_learnt(bridge: &str, mac: Mac) -> io::Result<bool> {
     }
 }
 
+/// Whether a bridge has learnt as many addresses as it may (`fdb_max_learned`, from Linux 6.8 on), and learns no other.
+///
+/// # Errors
+/// As [`mac_of`].
+pub(crate) fn is_full(bridge: &str) -> io::Result<bool> {
+    Ok(has_learnt_all(asked_for(bridge)?.get(LINK_OCTETS..)))
+}
+
+fn has_learnt_all(attributes: Option<&[u8]>) -> bool {
+    let bridge = find(find(attributes, LINK_INFO), LINK_INFO_DATA);
+    let most = number(find(bridge, BRIDGE_MOST_LEARNT)).filter(|most| *most > 0);
+    most.is_some_and(|most| number(find(bridge, BRIDGE_LEARNT)) >= Some(most))
+}
+
 /// The interface's own hardware address.
 ///
 /// # Errors
@@ -86,14 +105,7 @@ pub(crate) struct Link {
 /// # Errors
 /// As [`mac_of`].
 pub(crate) fn link(interface: &str) -> io::Result<Link> {
-    let mut body = vec![0; LINK_OCTETS];
-    let name: Vec<u8> = interface.bytes().chain([0]).collect();
-    attribute(&mut body, LINK_NAME, &name);
-    let answer = ask(GET_LINK, NEW_LINK, &body)?;
-    let number = |octets: Option<&[u8]>| {
-        let octets = octets?.first_chunk()?;
-        Some(u32::from_ne_bytes(*octets))
-    };
+    let answer = asked_for(interface)?;
     let flags = number(answer.get(8..)).ok_or(io::ErrorKind::InvalidData)?;
     let attributes = answer.get(LINK_OCTETS..);
     Ok(Link {
@@ -102,6 +114,19 @@ pub(crate) fn link(interface: &str) -> io::Result<Link> {
         mtu: number(find(attributes, LINK_MTU)).unwrap_or_default(),
         mac: find(attributes, LINK_HARDWARE).and_then(hardware),
     })
+}
+
+/// What the kernel says of an interface: `ifinfomsg` and attributes.
+fn asked_for(interface: &str) -> io::Result<Vec<u8>> {
+    let mut body = vec![0; LINK_OCTETS];
+    let name: Vec<u8> = interface.bytes().chain([0]).collect();
+    attribute(&mut body, LINK_NAME, &name);
+    ask(GET_LINK, NEW_LINK, &body)
+}
+
+fn number(octets: Option<&[u8]>) -> Option<u32> {
+    let octets = octets?.first_chunk()?;
+    Some(u32::from_ne_bytes(*octets))
 }
 
 fn hardware(octets: &[u8]) -> Option<Mac> {
@@ -181,6 +206,30 @@ mod tests {
         assert!(!matches!(stranger, Ok(Some(mac)) if mac != Mac([0; 6])));
         assert!(own_mac("no-such-if").is_err());
         assert!(has_learnt("lo", Mac([2; 6])).is_err(), "no bridge");
+        assert!(!is_full("lo").unwrap(), "nor has it a bound");
+    }
+
+    #[test]
+    fn a_bridge_is_full_when_it_has_learnt_as_many_as_it_may() {
+        let nested = |kind, inner: &[u8]| {
+            let mut outer = Vec::new();
+            attribute(&mut outer, kind, inner);
+            outer
+        };
+        let bridge = |learnt: u32, most: u32| {
+            let mut data = nested(1, &[9; 4]);
+            attribute(&mut data, BRIDGE_LEARNT, &learnt.to_ne_bytes());
+            attribute(&mut data, BRIDGE_MOST_LEARNT, &most.to_ne_bytes());
+            let kind = nested(1, b"bridge\0");
+            nested(LINK_INFO, &[kind, nested(LINK_INFO_DATA, &data)].concat())
+        };
+        assert!(has_learnt_all(Some(&bridge(4, 4))));
+        assert!(!has_learnt_all(Some(&bridge(3, 4))));
+        assert!(!has_learnt_all(Some(&bridge(3, 0))), "no bound");
+        assert!(
+            !has_learnt_all(Some(&nested(LINK_INFO, &nested(LINK_INFO_DATA, &[])))),
+            "an older kernel"
+        );
     }
 
     proptest! {

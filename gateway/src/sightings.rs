@@ -140,21 +140,26 @@ impl Sighting {
 }
 
 /// Of these devices those whose own frames have come to a bridge of late, as a rule within five minutes; all where nobody can tell, as the interface is no
-/// bridge or its table cannot be read. **Blocking**: reads a table, or asks for each.
+/// bridge, or its table cannot be read or is full. **Blocking**: reads a table, or asks for each.
 pub(crate) fn seen(bridge: &str, macs: Vec<Mac>) -> Vec<Mac> {
     let directory = format!("/sys/class/net/{bridge}/bridge");
     if macs.is_empty() || !fs::exists(&directory).unwrap_or_default() {
         return macs;
     }
     let vlans = fs::read_to_string(format!("{directory}/vlan_filtering"));
-    if vlans.is_ok_and(|text| text.trim() != "0") {
+    let asked = macs.clone();
+    let seen = if vlans.is_ok_and(|text| text.trim() != "0") {
         // The same address is another entry in each VLAN, and the kernel is asked for one.
-        return listed(macs, table(bridge).as_deref());
-    }
-    match (macs.len() > FEW).then(|| table(bridge)).flatten() {
-        Some(table) => listed(macs, Some(&table)),
-        None => learnt(bridge, macs),
-    }
+        listed(macs, table(bridge).as_deref())
+    } else {
+        match (macs.len() > FEW).then(|| table(bridge)).flatten() {
+            Some(table) => listed(macs, Some(&table)),
+            None => learnt(bridge, macs),
+        }
+    };
+    // Somebody has invented so many addresses that it learns no newcomer's.
+    let is_full = seen.len() < asked.len() && neighbours::is_full(bridge).unwrap_or_default();
+    if is_full { asked } else { seen }
 }
 
 /// Those that are in a bridge's table; all if there is none.
