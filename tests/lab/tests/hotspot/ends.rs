@@ -115,6 +115,28 @@ fn who_asks_for_an_address_in_a_remembered_devices_name_lets_nobody_in_and_the_d
 }
 
 #[test]
+fn a_remembered_device_that_kept_its_address_over_a_boot_of_the_gateway_returns_with_its_first_frame() {
+    let _machine = beside_others();
+    let mut world = world(&["--quota", "none"]);
+    let phone = phone(&mut world);
+    log_in(&world, &phone, NUMBER);
+    end(&world);
+    // A port that is down forgets its devices, as a bridge does that is made anew.
+    phone.netns().ip("link set eth0 down").unwrap();
+    let World { gateway, gate, .. } = &mut world;
+    gateway.stop().unwrap();
+    gateway.start(gate).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(sessions(&world).len(), 1, "a session of somebody who is not there");
+    phone.netns().ip("link set eth0 up").unwrap();
+    let _ = phone.netns().output("ping", &["-c1", "-W1", "10.80.0.1"]);
+    assert!(
+        until(Duration::from_secs(5), || sessions(&world).len() == 2),
+        "not let in by its MAC alone, without a request or a message to DHCP"
+    );
+}
+
+#[test]
 fn idle_and_session_time_end_sessions() {
     // Beside the others: it takes a minute and measures nothing but that.
     let mut world = world(&[
