@@ -193,6 +193,23 @@ fn who_has_both_families_is_logged_off_over_the_one_that_dhcp_vouches_for() {
         let (status, to) = phone.probe(&format!("http://[fd00:80::1]:3990{path}")).unwrap();
         assert_eq!((status, to), (302, format!("http://10.80.0.1:3990{path}")));
     }
+    let authority = world.gateway.authority();
+    let over_tls = |path: &str| {
+        let url = format!("https://{API_HOST}:8443{path}");
+        let words = [
+            "-6",
+            "--cacert",
+            &authority,
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %{redirect_url}",
+        ];
+        phone.curl(&[&words[..], &[&url]].concat()).unwrap()
+    };
+    for path in ["/json/logon?username=a&response=b", "/logoff"] {
+        assert_eq!(over_tls(path), "421 ", "never on in clear");
+    }
     let told = phone.curl(&["http://[fd00:80::1]:3990/json/status"]).unwrap();
     assert!(
         told.contains("\"clientState\":1") && !told.contains(phone.mac()),
