@@ -4,12 +4,13 @@
 //! one report at a time is tried, with growing waits; the first success lets all the others go.
 //!
 //! **A report that nobody takes must not hold up the others.** One that fails while others are taken rests, and its device's
-//! reports with it; after [`TRIES`] such failures over [`TRIED_FOR`] at least it is parked, at once if it fits into no packet.
+//! reports with it; after [`TRIES`](rest::TRIES) such failures over [`TRIED_FOR`](rest::TRIED_FOR) at least it is parked, at once if it fits into no packet.
 //! Where everything waits for it, because it comes before a report about the gate or is one, another is sent as a probe of whether
 //! the server takes any; what is refused then holds up nobody but its device.
 
 mod handle;
 mod probe;
+mod rest;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ use crate::clock;
 use crate::spool::{Committed, Spool, Waiting, lane_of};
 use handle::{Shared, lock};
 use probe::Suspect;
+use rest::Refusals;
 
 pub use handle::CourierHandle;
 
@@ -35,12 +37,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Acknowledged reports are forgotten together.
 const FORGET_AFTER: Duration = Duration::from_millis(50);
-
-/// Failures of one report while others were taken, and for how long, before it is parked.
-const TRIES: u32 = 20;
-const TRIED_FOR: Duration = Duration::from_mins(10);
-/// The longest rest of such a report.
-const LONGEST_REST: Duration = Duration::from_mins(1);
 
 /// The task's own state.
 pub struct Courier {
@@ -69,14 +65,6 @@ pub struct Courier {
     /// The last probe.
     probed: i64,
     last_taken: Option<Instant>,
-}
-
-/// Failures of one report while others were taken.
-struct Refusals {
-    tries: u32,
-    since: Instant,
-    /// The last of them.
-    at: Instant,
 }
 
 /// How a delivery went.
@@ -327,65 +315,6 @@ impl Courier {
         self.lanes.remove(&mac);
         self.set_aside(mac, false);
         self.pass_the_gate();
-    }
-
-    /// Whether others were taken since it was sent, or since it was last refused.
-    fn is_refusal(&self, one: &Waiting, began: Instant) -> bool {
-        let since = self.refusals.get(&one.id).map_or(began, |refusals| refusals.at);
-        self.last_taken.is_some_and(|at| at >= since)
-    }
-
-    /// It failed while others were taken: the server is there, and will have none of it.
-    async fn refused(&mut self, one: Waiting) {
-        let mac = lane_of(&one.report);
-        let now = Instant::now();
-        let refusals = self.refusals.entry(one.id).or_insert(Refusals {
-            tries: 0,
-            since: now,
-            at: now,
-        });
-        refusals.tries += 1;
-        refusals.at = now;
-        if refusals.tries >= TRIES && now.duration_since(refusals.since) >= TRIED_FOR {
-            self.refusals.remove(&one.id);
-            self.park(one, "no server takes it").await;
-            return self.go_on(mac);
-        }
-        self.rest(one);
-        self.set_aside(mac, true);
-        self.pass_the_gate();
-    }
-
-    fn rest(&mut self, one: Waiting) {
-        let mac = lane_of(&one.report);
-        let tries = self.refusals.get(&one.id).map_or(1, |refusals| refusals.tries);
-        let rest = FIRST_WAIT * 2_u32.saturating_pow(tries.clamp(1, 16) - 1);
-        self.lanes.entry(mac).or_default().push_front(one);
-        self.resting.push((Instant::now() + rest.min(LONGEST_REST), mac));
-    }
-
-    fn wake_rested(&mut self) {
-        let now = Instant::now();
-        let (rested, resting) = self.resting.drain(..).partition(|(until, _)| *until <= now);
-        self.resting = resting;
-        let rested: Vec<(Instant, Option<Mac>)> = rested;
-        self.ready.extend(rested.into_iter().map(|(_, mac)| mac));
-    }
-
-    /// Out of the way, in the file. If that fails it is tried like any other.
-    async fn park(&mut self, one: Waiting, reason: &str) {
-        let mac = lane_of(&one.report);
-        match self.spool.park(one.id, reason).await {
-            Ok(()) => {
-                self.set_aside(mac, false);
-                self.settle(mac);
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot park a report");
-                self.lanes.entry(mac).or_default().push_front(one);
-                self.back_off();
-            }
-        }
     }
 
     fn back_off(&mut self) {

@@ -1,14 +1,15 @@
 //! Lifecycle: load, adopt, bind, serve, stop.
 
+mod open;
+
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use kavadam_domain::Mac;
-use kavadam_firewall::{AdoptedSession, Events, FirewallError, Gate, GateEvent, Layout};
+use kavadam_firewall::{Events, FirewallError, Gate, GateEvent, Layout};
 use kavadam_radius::dynamic::DynamicServer;
 use kavadam_radius::tls::TlsError;
 use tokio::net::TcpListener;
@@ -29,16 +30,12 @@ use crate::onlook::Onlooker;
 use crate::reload::Reloader;
 use crate::report::Report;
 use crate::sightings::Sightings;
-use crate::spool::{Spool, SpoolError};
+use crate::spool::SpoolError;
 use crate::{CertificateError, clock, lease, neighbours};
+use open::{load, open_doors, open_spool, opening};
 
 /// How long a stop waits for the server to take what is spooled; the rest is delivered after the next start.
 const LAST_DELIVERY: Duration = Duration::from_secs(3);
-/// The spool and what it needs after a restart.
-const FILE: &str = "gateway.db";
-
-/// Which device had which ports at the last start.
-const PORTS_FILE: &str = "public-ports";
 
 /// Why the gateway cannot start, or stopped of itself.
 #[derive(Debug, thiserror::Error)]
@@ -66,11 +63,6 @@ pub enum GatewayError {
     /// A part ended by a defect; the process should end too and be started anew.
     #[error("a part of the gateway ended unexpectedly: {0}")]
     Ended(&'static str),
-}
-
-fn opening(what: impl Into<String>) -> impl FnOnce(io::Error) -> GatewayError {
-    let what = what.into();
-    move |error| GatewayError::Open { what, error }
 }
 
 /// Starts and runs a gateway until cancelled.
@@ -212,91 +204,9 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     })
 }
 
-/// The gate, with the sessions that are in it.
-async fn load(config: &GatewayConfig) -> Result<(Arc<Gate>, Vec<AdoptedSession>), GatewayError> {
-    let (config, layout) = (config.clone(), config.layout());
-    let (gate, found) = blocking(move || {
-        let gate = Gate::load(&layout)?;
-        if is_mapping_new(&config) {
-            gate.forget_translations();
-        }
-        let found = gate.adopt()?;
-        Ok((Arc::new(gate), found))
-    })
-    .await?;
-    if !gate.is_owned() {
-        tracing::warn!(
-            "others may change the packet filter's table: this kernel is older than 6.9, or an older version made the table. \
-             Remedy: a newer kernel, or start the machine anew"
-        );
-    }
-    Ok((gate, found))
-}
-
-/// Whether devices have other ports than at the last start; kept in a file of the state directory. Without one nobody knows, and then it is.
-fn is_mapping_new(config: &GatewayConfig) -> bool {
-    let Some(ports) = &config.ports else { return false };
-    let (file, text) = (config.state_dir.join(PORTS_FILE), format!("{ports:?}\n"));
-    if std::fs::read_to_string(&file).is_ok_and(|known| known == text) {
-        return false;
-    }
-    let written = std::fs::create_dir_all(&config.state_dir).and_then(|()| std::fs::write(&file, text));
-    if let Err(error) = written {
-        tracing::warn!(%error, "cannot write down which device has which ports");
-    }
-    true
-}
-
 /// With an empty kernel every session the server still knows of is over.
 fn announce(seed: u64, now: Now) -> Command {
     Command::Spool(Box::new(Report::on(format!("{seed:016x}-on"), now.wall)))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, FirewallError> + Send + 'static,
-) -> Result<T, GatewayError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|_| GatewayError::Ended("loading the packet filter"))??)
-}
-
-async fn open_spool(state_dir: &PathBuf) -> Result<Spool, GatewayError> {
-    tokio::fs::create_dir_all(state_dir)
-        .await
-        .map_err(opening(format!("the state directory {}", state_dir.display())))?;
-    Ok(Spool::open(&state_dir.join(FILE)).await?)
-}
-
-fn open_doors(
-    config: &GatewayConfig,
-    doors: &Doors,
-    tls: Option<&TlsDoor>,
-) -> Result<Vec<(TcpListener, Router, Option<TlsDoor>)>, GatewayError> {
-    let listen = |what: &str, address: SocketAddr| {
-        http::listen(address).map_err(opening(format!("the port for {what}, {address}")))
-    };
-    let mut open = Vec::new();
-    for ip in config.lan_addresses() {
-        let capture = SocketAddr::new(ip, config.capture_port);
-        open.push((listen("captured requests", capture)?, doors.capture(), None));
-        let uam = SocketAddr::new(ip, config.uam_port);
-        open.push((listen("logins", uam)?, doors.uam(), None));
-    }
-    if let (Some(api), Some(tls)) = (&config.api, tls) {
-        open.push((
-            listen("the captive portal API", api.listen)?,
-            doors.api(),
-            Some(tls.clone()),
-        ));
-        if let Some(lan6) = config.lan6.filter(|_| api.listen.is_ipv4()) {
-            let address = SocketAddr::new(lan6.addr().into(), api.listen.port());
-            open.push((
-                listen("the captive portal API", address)?,
-                doors.api(),
-                Some(tls.clone()),
-            ));
-        }
-    }
-    Ok(open)
 }
 
 impl Gateway {

@@ -8,6 +8,7 @@ use kavadam_radius::{NasIdentity, Retry, Secret};
 use md5::{Digest, Md5};
 use tokio::net::UdpSocket;
 
+use super::rest::{TRIED_FOR, TRIES};
 use super::*;
 use crate::core::tests::{mac, row, wall};
 use crate::report::{Kind, Report};

@@ -7,6 +7,7 @@ use crate::core::tests::{MB, device, lease, mac};
 use crate::courier::Courier;
 use crate::courier::tests::{Heard, client, server};
 use crate::report::Kind;
+use kavadam_radius::Credential;
 
 struct Scene {
     kernel: FakeKernel,
