@@ -97,7 +97,7 @@ impl<H: DynamicHandler> DynamicServer<H> {
     }
 
     /// For orders that come down a connection to a server, which TLS has proven to be one: an authority without a shared secret. Nothing can be
-    /// forged or played back there, so that neither a signature nor a time is asked for.
+    /// forged or played back there, so that neither a signature nor a time is asked for, nor is a time that it tells looked at.
     #[cfg(feature = "client")]
     pub(crate) fn desk(&self) -> OrderDesk {
         let door = Arc::clone(&self.door);
@@ -105,7 +105,7 @@ impl<H: DynamicHandler> DynamicServer<H> {
             let door = Arc::clone(&door);
             Box::pin(async move {
                 let secret = Secret::new(crate::wire::RADSEC_SECRET);
-                door.answer_with(&order, &secret, false, clock::now()).await
+                door.answer_with(&order, &secret, Road::Tls, clock::now()).await
             })
         })
     }
@@ -118,6 +118,15 @@ impl<H: DynamicHandler> DynamicServer<H> {
             listener::serve(self.socket, self.door, cancel.clone()),
         );
     }
+}
+
+/// How an order came.
+#[derive(Clone, Copy)]
+enum Road {
+    /// Anybody may have sent or recorded it. Strictly: without Message-Authenticator or Event-Timestamp it is ignored.
+    Datagram { is_strict: bool },
+    /// From a proven server, and never before: whatever time it tells, by whichever clock, it is of now.
+    Tls,
 }
 
 pub(crate) struct DynamicDoor<H> {
@@ -148,18 +157,14 @@ impl<H: DynamicHandler> DynamicDoor<H> {
         let Some(authority) = self.config.authorities.iter().find(|a| a.source.contains(&source)) else {
             return self.drop(&self.counts.unknown_source);
         };
-        let is_strict = self.config.is_strict;
-        self.answer_with(datagram, &authority.secret, is_strict, now).await
+        let road = Road::Datagram {
+            is_strict: self.config.is_strict,
+        };
+        self.answer_with(datagram, &authority.secret, road, now).await
     }
 
-    async fn answer_with(
-        &self,
-        datagram: &[u8],
-        secret: &Secret,
-        is_strict: bool,
-        now: Timestamp,
-    ) -> Option<Arc<[u8]>> {
-        let packet = self.check(datagram, secret, is_strict, now)?;
+    async fn answer_with(&self, datagram: &[u8], secret: &Secret, road: Road, now: Timestamp) -> Option<Arc<[u8]>> {
+        let packet = self.check(datagram, secret, road, now)?;
         let key = Key {
             // Not where it came from: a recorded order played back from elsewhere is still a copy, as its authenticator tells.
             source: ANYWHERE,
@@ -181,16 +186,17 @@ impl<H: DynamicHandler> DynamicDoor<H> {
         Some(job.answered(reply))
     }
 
-    /// The packet, if it is a request, signed with the secret, fresh, and can be answered.
-    fn check(&self, datagram: &[u8], secret: &Secret, is_strict: bool, now: Timestamp) -> Option<Packet> {
+    /// The packet, if it is a request, signed with the secret, fresh where that matters, and can be answered.
+    fn check(&self, datagram: &[u8], secret: &Secret, road: Road, now: Timestamp) -> Option<Packet> {
         let packet = match Packet::parse(datagram) {
             Ok(packet) if matches!(packet.code(), Code::DisconnectRequest | Code::CoaRequest) => packet,
             _ => return self.drop(&self.counts.malformed),
         };
+        let is_strict = matches!(road, Road::Datagram { is_strict: true });
         if packet.verify_request(secret.octets(), is_strict).is_err() {
             return self.drop(&self.counts.unverified);
         }
-        if !is_fresh(&packet, now, is_strict) {
+        if matches!(road, Road::Datagram { .. }) && !is_fresh(&packet, now, is_strict) {
             return self.drop(&self.counts.stale);
         }
         // Obeyed but not answered, it would be obeyed again with every copy.

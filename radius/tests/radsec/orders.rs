@@ -120,6 +120,23 @@ async fn an_order_over_tls_needs_neither_message_authenticator_nor_event_timesta
 }
 
 #[tokio::test]
+async fn an_order_over_tls_is_obeyed_whatever_the_clocks_of_both_ends_say() {
+    for versions in [Versions::Only1_0, Versions::Only1_1] {
+        let scene = Scene::new();
+        let gate = Gate::default();
+        let _client = keeps(&scene, versions, gate.clone()).await;
+        let orders = DynamicClient::new(None, Retry::default()).over(Arc::clone(&scene.links));
+        let hour = Duration::from_hours(1);
+        for at in [now() - hour, now() + hour] {
+            let request = disconnect("s1");
+            let asked = orders.send_down_a_link(NasId(7), request.code(), request.draft(at));
+            assert_eq!(asked.await, DynamicReply::Ack, "{versions:?} at {at:?}");
+        }
+        assert_eq!(gate.0.lock().unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_swallows_orders_is_passed_over_for_an_older_one() {
     let scene = Scene::new();
     let gate = Gate::default();
