@@ -30,8 +30,6 @@ use places::{Place, Places};
 
 pub(in crate::server) use turns::UnderWay;
 
-/// After so long without a packet the system asks whether the other end is still there.
-const KEEPALIVE: Duration = Duration::from_mins(1);
 /// For work under way when told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -245,7 +243,6 @@ impl Guest {
     ) {
         // What the system refuses here is no reason to refuse the gate.
         _ = Lasting {
-            idle: KEEPALIVE,
             unacknowledged: UNACKNOWLEDGED,
         }
         .set(&stream);

@@ -34,7 +34,6 @@ impl Shared {
         let stream = TcpStream::connect(to).await?;
         // What the system refuses here is no reason to do without the server.
         _ = Lasting {
-            idle: self.config.times.quiet,
             unacknowledged: UNACKNOWLEDGED,
         }
         .set(&stream);
