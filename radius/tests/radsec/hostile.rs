@@ -173,6 +173,34 @@ async fn one_address_takes_only_so_many_places_and_gives_them_back() {
     assert!(scene.call(None).await.ask(&status(2)).await.is_some());
 }
 
+#[tokio::test]
+async fn one_gate_cannot_take_the_places_of_all_and_loses_its_oldest_connection_for_a_newer() {
+    let limits = RadsecLimits {
+        connections: 3,
+        per_gate: 2,
+        ..RadsecLimits::default()
+    };
+    let scene = Scene::with(Versions::Any, limits, |_, _| {});
+    let other = scene.authority.issue(&["gate-8.example.org"]);
+    scene.centre.tie("gate-8.example.org", 8);
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        let mut call = scene.call(None).await;
+        assert!(call.ask(&status(1)).await.is_some());
+        calls.push(call);
+    }
+    for oldest in &mut calls[..3] {
+        assert!(oldest.ends().await);
+    }
+    scene.connected(7, 2).await;
+    for newest in &mut calls[3..] {
+        assert!(newest.ask(&status(2)).await.is_some());
+    }
+    assert_eq!(scene.radsec.too_many.load(Ordering::Relaxed), 3);
+    let mut elsewhere = Call::new(scene.at, &other, None).await.unwrap();
+    assert!(elsewhere.ask(&status(3)).await.is_some(), "another gate has its place");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_that_takes_no_answers_is_let_go_and_holds_up_nobody() {
     let limits = RadsecLimits {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::places::Place;
+use super::places::{Place, Seat};
 use super::turns::Turns;
 use super::{Hall, RadsecCounts, RadsecLimits, refused};
 use crate::server::authentication::failed;
@@ -73,10 +73,15 @@ impl<C: Centre> Connection<C> {
         let Some(Some(nas)) = cancel.run_until_cancelled(self.whose(&names)).await else {
             return;
         };
-        let Some(place) = place.of_a_gate() else {
+        let hang_up = cancel.child_token();
+        let Some(Seat { place, is_others }) = place.of_a_gate(nas.id, &hang_up) else {
             self.counts.too_many.fetch_add(1, Ordering::Relaxed);
             return refused(self.from, &"too many connections of gates");
         };
+        if is_others {
+            self.counts.too_many.fetch_add(1, Ordering::Relaxed);
+            refused(self.from, &"too many connections of its gate: the oldest is ended");
+        }
         tracing::info!(nas.id = %nas.id, version = ?self.version, "a gate is connected by RadSec");
         let (reading, writing) = tokio::io::split(stream);
         let (outbox, packets) = mpsc::channel(self.limits.outstanding);
@@ -96,7 +101,7 @@ impl<C: Centre> Connection<C> {
             _place: place,
             turns,
             tasks: TaskTracker::new(),
-            hang_up: cancel.child_token(),
+            hang_up,
         });
         let read = async {
             let end = gate.read(inbox).await;

@@ -55,6 +55,8 @@ pub struct RadsecLimits {
     pub handshakes: usize,
     /// Both together, from one IPv4 address or one IPv6 prefix of 64 bits.
     pub per_source: usize,
+    /// Connections of one gate. For a further one the gate's oldest is ended: nobody takes the places of all.
+    pub per_gate: usize,
     /// Requests of one connection under way at once. Further ones wait in the connection.
     pub outstanding: usize,
     /// For the handshake.
@@ -75,6 +77,7 @@ impl Default for RadsecLimits {
             per_source: 64,
             outstanding: 256,
             handshake: Duration::from_secs(10),
+            per_gate: 64,
             packet: Duration::from_secs(10),
             idle: Duration::from_mins(15),
             look_every: Duration::from_secs(10),
@@ -96,7 +99,7 @@ pub enum RadsecError {
 /// Counters since the start.
 #[derive(Debug, Default)]
 pub struct RadsecCounts {
-    /// Connections closed because there were too many: of gates, at their handshakes, or from one source.
+    /// Connections closed because there were too many: of gates, at their handshakes, from one source, or of one gate.
     pub too_many: AtomicU64,
     /// Handshakes that failed or took too long: no certificate, one of another authority, expired, revoked, TLS 1.2.
     pub no_handshake: AtomicU64,

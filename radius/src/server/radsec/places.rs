@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 
+use kavadam_domain::NasId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::RadsecLimits;
 use crate::listener::lock;
@@ -15,6 +17,16 @@ pub(super) struct Places {
     gates: Arc<Semaphore>,
     per_source: usize,
     by_source: Mutex<HashMap<IpAddr, usize>>,
+    per_gate: usize,
+    by_gate: Mutex<HashMap<NasId, Taken>>,
+}
+
+/// What a gate has.
+#[derive(Default)]
+struct Taken {
+    places: usize,
+    /// To end its connections, the oldest first; those that were ended are not among them, even if they still finish what was begun.
+    open: Vec<CancellationToken>,
 }
 
 /// One of them, free again when dropped.
@@ -23,6 +35,15 @@ pub(super) struct Place {
     source: IpAddr,
     /// For a handshake, then of a gate.
     one: OwnedSemaphorePermit,
+    /// Whose it is then, and what ends its connection.
+    of: Option<(NasId, CancellationToken)>,
+}
+
+/// A gate's place.
+pub(super) struct Seat {
+    pub(super) place: Place,
+    /// The gate had as many as it may: its oldest connection was ended for this one.
+    pub(super) is_others: bool,
 }
 
 impl Places {
@@ -32,6 +53,8 @@ impl Places {
             gates: Arc::new(Semaphore::new(limits.connections)),
             per_source: limits.per_source,
             by_source: Mutex::default(),
+            per_gate: limits.per_gate,
+            by_gate: Mutex::default(),
         })
     }
 
@@ -49,15 +72,35 @@ impl Places {
             places: Arc::clone(self),
             source,
             one,
+            of: None,
         })
     }
 }
 
 impl Place {
-    /// One of a gate's instead; `None` if all are taken.
-    pub(super) fn of_a_gate(mut self) -> Option<Self> {
-        self.one = Arc::clone(&self.places.gates).try_acquire_owned().ok()?;
-        Some(self)
+    /// One of this gate's instead, whose connection `hang_up` ends. If it has as many as it may, its oldest connection is ended: that may be one
+    /// that it lost, which nobody knows yet. `None` if all are taken, or as many again of that gate still finish what was begun.
+    pub(super) fn of_a_gate(mut self, nas: NasId, hang_up: &CancellationToken) -> Option<Seat> {
+        let mut by_gate = lock(&self.places.by_gate);
+        let taken = by_gate.entry(nas).or_default();
+        let has_room = taken.places < self.places.per_gate.saturating_mul(2);
+        let one = Arc::clone(&self.places.gates).try_acquire_owned();
+        let (true, Ok(one)) = (has_room, one) else {
+            if taken.places == 0 {
+                by_gate.remove(&nas);
+            }
+            return None;
+        };
+        let is_others = taken.open.len() >= self.places.per_gate;
+        if is_others {
+            taken.open.remove(0).cancel();
+        }
+        taken.places += 1;
+        taken.open.push(hang_up.clone());
+        drop(by_gate);
+        self.one = one;
+        self.of = Some((nas, hang_up.clone()));
+        Some(Seat { place: self, is_others })
     }
 }
 
@@ -71,6 +114,16 @@ fn source_of(from: IpAddr) -> IpAddr {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some((nas, hang_up)) = &self.of {
+            let mut by_gate = lock(&self.places.by_gate);
+            if let Some(taken) = by_gate.get_mut(nas) {
+                taken.places -= 1;
+                taken.open.retain(|open| open != hang_up);
+                if taken.places == 0 {
+                    by_gate.remove(nas);
+                }
+            }
+        }
         let mut by_source = lock(&self.places.by_source);
         if let Some(taken) = by_source.get_mut(&self.source) {
             *taken -= 1;
@@ -130,10 +183,38 @@ mod tests {
         let here = ip("192.0.2.1");
         let first = places.take(here).unwrap();
         assert!(places.take(here).is_none(), "one handshake at a time");
-        let _first = first.of_a_gate().unwrap();
-        let _second = places.take(here).unwrap().of_a_gate().unwrap();
-        assert!(places.take(here).unwrap().of_a_gate().is_none(), "two gates");
+        let sit = |place: Place, nas| place.of_a_gate(NasId(nas), &CancellationToken::new());
+        let _first = sit(first, 1).unwrap();
+        let _second = sit(places.take(here).unwrap(), 2).unwrap();
+        assert!(sit(places.take(here).unwrap(), 3).is_none(), "two gates");
         assert!(places.take(here).is_some(), "and the place of the refused one is free");
         assert_eq!(lock(&places.by_source)[&here], 2);
+        assert_eq!(lock(&places.by_gate).len(), 2);
+    }
+
+    #[test]
+    fn a_gate_with_as_many_connections_as_it_may_have_loses_its_oldest_for_a_newer() {
+        let places = Places::new(&RadsecLimits {
+            connections: 99,
+            per_gate: 2,
+            ..RadsecLimits::default()
+        });
+        let tokens = [(); 6].map(|()| CancellationToken::new());
+        let sit = |nas, at: usize| {
+            let place = places.take(ip("192.0.2.1")).unwrap();
+            place.of_a_gate(NasId(nas), &tokens[at])
+        };
+        let ended = || tokens.iter().map(CancellationToken::is_cancelled).collect::<Vec<_>>();
+        let mut seats: Vec<_> = (0..2).map(|at| sit(1, at).unwrap()).collect();
+        assert!(seats.iter().all(|seat| !seat.is_others));
+        seats.push(sit(1, 2).unwrap());
+        assert!(seats[2].is_others);
+        assert_eq!(ended(), [true, false, false, false, false, false]);
+        seats.push(sit(1, 3).unwrap());
+        assert!(sit(1, 4).is_none(), "those that were ended are not gone yet");
+        assert!(!sit(2, 5).unwrap().is_others, "another gate notices nothing");
+        assert_eq!(ended(), [true, true, false, false, false, false]);
+        seats.clear();
+        assert!(lock(&places.by_gate).is_empty());
     }
 }
