@@ -1,9 +1,15 @@
 //! Who is let in.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use kavadam_domain::NasId;
+use kavadam_radius::Retry;
+use kavadam_radius::dynamic::{DynamicClient, DynamicReply};
 use kavadam_radius::server::RadsecLimits;
 use kavadam_radius::tls::{Link, TlsFiles, Versions};
+use kavadam_radius::wire::{Code, Draft, attr};
 use rcgen::SanType;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -102,7 +108,7 @@ async fn a_revoked_certificate_is_refused() {
         })
         .unwrap();
     scene.authority.revoke(serial);
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!is_answered(&scene, &scene.gate_files).await);
 }
 
@@ -123,6 +129,51 @@ async fn a_gate_taken_out_of_service_is_cut_off_at_its_next_request() {
         "another gate's now: it is to connect anew"
     );
     assert!(scene.call(None).await.ask(&status(5)).await.is_some());
+}
+
+#[tokio::test]
+async fn a_gate_whose_certificate_is_taken_back_is_cut_off_though_it_asks_nothing() {
+    let limits = RadsecLimits {
+        known_every: Duration::from_millis(20),
+        ..RadsecLimits::default()
+    };
+    let scene = Scene::with(Versions::Any, limits, |_, _| {});
+    let mut call = scene.call(None).await;
+    scene.connected(7, 1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(scene.links.count(NasId(7)), 1, "as long as it is the gate's, it stays");
+    scene.centre.tie("gate-7.example.org", 8);
+    assert!(call.ends().await);
+    scene.connected(7, 0).await;
+}
+
+#[tokio::test]
+async fn a_gate_whose_certificate_is_taken_back_hears_no_order_any_more() {
+    let scene = Scene::new();
+    let mut call = scene.call(None).await;
+    scene.connected(7, 1).await;
+    let retry = Retry {
+        first_wait: Duration::from_secs(1),
+        tries: 1,
+    };
+    let orders = DynamicClient::new(None, retry).over(Arc::clone(&scene.links));
+    let order = || {
+        let mut draft = Draft::request(Code::DisconnectRequest, [0; 16]);
+        draft.text(attr::ACCT_SESSION_ID, "s1");
+        draft
+    };
+    let asked = orders.send_down_a_link(NasId(7), Code::DisconnectRequest, order());
+    assert_eq!(asked.await, DynamicReply::NoAnswer);
+    assert!(call.hear().await.is_some(), "it hears what is meant for it");
+    // An unknown code, so that it was heard of lately, and nothing that is answered.
+    let mut odd = status(1);
+    odd[0] = 200;
+    call.send(&odd).await;
+    scene.centre.gates.lock().unwrap().clear();
+    let asked = orders.send_down_a_link(NasId(7), Code::DisconnectRequest, order());
+    assert_eq!(asked.await, DynamicReply::NoAnswer);
+    assert!(call.ends().await, "and nothing more came");
+    scene.connected(7, 0).await;
 }
 
 #[tokio::test]

@@ -86,7 +86,8 @@ impl<C: Centre> Connection<C> {
         let (reading, writing) = tokio::io::split(stream);
         let (outbox, packets) = mpsc::channel(self.limits.outstanding);
         let inbox = Inbox::new(reading, self.limits.idle, self.limits.packet);
-        let link = Arc::new(GateLink::new(self.version, outbox.clone()));
+        let (orderly, orders) = mpsc::channel(self.limits.outstanding);
+        let link = Arc::new(GateLink::new(self.version, orderly));
         self.hall.links.add(nas.id, Arc::clone(&link));
         let links = Arc::clone(&self.hall.links);
         let write = write_all(packets, writing, self.limits.packet);
@@ -104,7 +105,10 @@ impl<C: Centre> Connection<C> {
             hang_up,
         });
         let read = async {
-            let end = gate.read(inbox).await;
+            let end = tokio::select! {
+                end = gate.read(inbox) => end,
+                end = gate.stay_its_own(orders) => end,
+            };
             // Dropping the last ways to it lets the writer end.
             links.remove(nas.id, &link);
             gate.tasks.close();
@@ -162,6 +166,24 @@ impl<C: Centre> Line<C> {
             };
             if self.take(packet).await.is_break() {
                 return "it was ended here".to_owned();
+            }
+        }
+    }
+
+    /// Hands orders on, each after a look at whose the certificate is; looks at that now and then besides. Resolves when it is this gate's no
+    /// more: one that sends nothing that is answered would keep its connection for ever, and hear what is no business of its own.
+    async fn stay_its_own(&self, mut orders: mpsc::Receiver<Vec<u8>>) -> String {
+        loop {
+            let order = timeout(self.connection.limits.known_every, orders.recv()).await;
+            let known = timeout(self.connection.limits.handshake, self.gate()).await;
+            match (known, order) {
+                (Ok(Err(Unanswered { nas: None, .. })), _) => {
+                    return "no record of this gate names its certificate any more".to_owned();
+                }
+                // A writer that is gone has ended the connection.
+                (Ok(Ok(_)), Ok(Some(order))) => _ = self.outbox.send(order).await,
+                // Not to be learnt now: the order comes again.
+                _ => {}
             }
         }
     }
@@ -276,7 +298,7 @@ impl<C: Centre> Line<C> {
         }
     }
 
-    /// Asked anew for every request: a gate that was taken out of service, or given another certificate, is served no more.
+    /// Asked anew for every request and order: a gate that was taken out of service, or given another certificate, is served no more.
     /// It is alone at its connection, and none of its secrets for UDP counts there, nor an exception from Message-Authenticator.
     async fn gate(&self) -> Result<Candidates, Unanswered> {
         let found = self.connection.hall.centre.nas_by_certificate(&self.names).await;

@@ -65,6 +65,8 @@ pub struct RadsecLimits {
     pub packet: Duration,
     /// A connection on which nothing is said for so long is closed.
     pub idle: Duration,
+    /// Between looks at whether a connection's certificate still is its gate's, where no request or order asks that.
+    pub known_every: Duration,
     /// Between looks at the certificate files.
     pub look_every: Duration,
 }
@@ -75,11 +77,12 @@ impl Default for RadsecLimits {
             connections: 8192,
             handshakes: 1024,
             per_source: 64,
+            per_gate: 64,
             outstanding: 256,
             handshake: Duration::from_secs(10),
-            per_gate: 64,
             packet: Duration::from_secs(10),
             idle: Duration::from_mins(15),
+            known_every: Duration::from_secs(5),
             look_every: Duration::from_secs(10),
         }
     }
