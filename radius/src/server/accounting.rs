@@ -41,16 +41,16 @@ impl<C: Centre> AccountingDoor<C> {
         let origin = origin.into();
         let (now, arrived) = (clock::now(), Instant::now());
         let (packet, sender, job) = match self.intake.take(datagram, origin.copies_from, gates, arrived, now) {
-            Taken::Drop(reason) => return Err(Unanswered::of(gates, reason)),
-            Taken::Replay(reply) => {
-                self.counts.add_replayed(gates);
+            Taken::Drop(unanswered) => return Err(unanswered),
+            Taken::Replay(nas, reply) => {
+                self.counts.gate(nas).add_replayed();
                 return Ok(reply);
             }
             Taken::Work(packet, sender, job) => (packet, sender, job),
         };
         let nas = sender.nas().id;
         let reply = self.answer_new(&packet, &sender, origin.seen_at, (now, arrived)).await;
-        let reply = reply.map_err(|reason| Unanswered { nas: Some(nas), reason })?;
+        let reply = reply.map_err(|reason| Unanswered::by(nas, reason))?;
         Ok(job.answered(reply))
     }
 

@@ -121,19 +121,18 @@ pub(super) struct Unanswered {
 }
 
 impl Unanswered {
-    /// One of these gates', before it was proven whose: the gate's that is alone there.
+    /// One of these gates', not proven whose: the gate's that is alone there.
     pub(super) fn of(gates: &Candidates, reason: DropReason) -> Self {
-        Self {
-            nas: alone(gates),
-            reason,
-        }
+        let nas = match gates.all() {
+            [gate] => Some(gate.id),
+            _ => None,
+        };
+        Self { nas, reason }
     }
-}
 
-fn alone(gates: &Candidates) -> Option<NasId> {
-    match gates.all() {
-        [gate] => Some(gate.id),
-        _ => None,
+    /// This gate's, as it has proven.
+    pub(super) const fn by(nas: NasId, reason: DropReason) -> Self {
+        Self { nas: Some(nas), reason }
     }
 }
 
@@ -230,14 +229,6 @@ impl Counts {
         }
     }
 
-    /// A copy from where these gates are was answered again.
-    pub(super) fn add_replayed(&self, gates: &Candidates) {
-        match alone(gates) {
-            Some(nas) => self.gate(nas).add_replayed(),
-            None => self.nobody.add_replayed(),
-        }
-    }
-
     /// A request from there went without an answer.
     pub(super) fn add_unanswered(&self, from: IpAddr, unanswered: Unanswered) {
         match (unanswered.nas, unanswered.reason) {
@@ -247,7 +238,7 @@ impl Counts {
         }
     }
 
-    /// What stands for no single gate: datagrams of unknown sources, and of sources that several gates share.
+    /// What stands for no single gate: datagrams of unknown sources, and those of sources that several gates share which prove none of them.
     #[must_use]
     pub fn nobody(&self) -> GateFigures {
         self.nobody.figures()

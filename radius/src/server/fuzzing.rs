@@ -53,8 +53,8 @@ impl Intake {
     #[must_use]
     pub fn take(&self, datagram: &[u8], from: SocketAddr, gates: &Candidates, now: Instant, clock: Timestamp) -> Taken {
         match self.0.take(datagram, from, gates, now, clock) {
-            intake::Taken::Drop(reason) => Taken::Dropped(reason),
-            intake::Taken::Replay(reply) => Taken::Replayed(reply),
+            intake::Taken::Drop(unanswered) => Taken::Dropped(unanswered.reason),
+            intake::Taken::Replay(_, reply) => Taken::Replayed(reply),
             intake::Taken::Work(_, sender, job) => Taken::New(sender.nas().id, Work(job)),
         }
     }

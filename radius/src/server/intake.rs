@@ -9,6 +9,7 @@ use kavadam_access::api::Candidates;
 use kavadam_domain::{NasId, Timestamp};
 
 use super::DropReason;
+use super::counts::Unanswered;
 use super::sender::Sender;
 use crate::duplicates::{Admission, Bounds, Duplicates, Key, Total};
 use crate::listener::{Job, SharedDuplicates, lock};
@@ -67,9 +68,9 @@ impl Origin {
 /// What to do.
 pub(super) enum Taken {
     /// Say nothing.
-    Drop(DropReason),
-    /// Say again what was said before.
-    Replay(Arc<[u8]>),
+    Drop(Unanswered),
+    /// Say again to this gate what was said before.
+    Replay(NasId, Arc<[u8]>),
     /// Work on it, and report the answer to the job.
     Work(Packet, Sender, Job),
 }
@@ -132,25 +133,36 @@ impl Intake {
     ) -> Taken {
         let (packet, sender) = match self.judge(datagram, gates, clock) {
             Ok(judged) => judged,
-            Err(reason) => return Taken::Drop(reason),
+            Err(unanswered) => return Taken::Drop(unanswered),
         };
+        let nas = sender.nas().id;
         let key = Key {
             source: from,
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
         };
-        let seen = lock(&self.seen).of(sender.nas().id, now);
+        let seen = lock(&self.seen).of(nas, now);
         // The lock ends with this statement: a job locks again when it is done or dropped.
         let admission = lock(&seen).admit(&key, now);
         match admission {
             Admission::New => Taken::Work(packet, sender, Job::new(&seen, key)),
-            Admission::InProgress => Taken::Drop(DropReason::InProgress),
-            Admission::Full => Taken::Drop(DropReason::Busy),
-            Admission::Replay(reply) => Taken::Replay(reply),
+            Admission::InProgress => Taken::Drop(Unanswered::by(nas, DropReason::InProgress)),
+            Admission::Full => Taken::Drop(Unanswered::by(nas, DropReason::Busy)),
+            Admission::Replay(reply) => Taken::Replay(nas, reply),
         }
     }
 
-    fn judge(&self, datagram: &[u8], gates: &Candidates, clock: Timestamp) -> Result<(Packet, Sender), DropReason> {
+    fn judge(&self, datagram: &[u8], gates: &Candidates, clock: Timestamp) -> Result<(Packet, Sender), Unanswered> {
+        let (packet, sender) = self
+            .prove(datagram, gates, clock)
+            .map_err(|reason| Unanswered::of(gates, reason))?;
+        if !packet.fits_an_answer() {
+            return Err(Unanswered::by(sender.nas().id, DropReason::ProxyState));
+        }
+        Ok((packet, sender))
+    }
+
+    fn prove(&self, datagram: &[u8], gates: &Candidates, clock: Timestamp) -> Result<(Packet, Sender), DropReason> {
         // Before a single octet is read: most of a flood ends here.
         if gates.all().is_empty() {
             return Err(DropReason::UnknownSource);
@@ -160,9 +172,6 @@ impl Intake {
             return Err(DropReason::WrongPort);
         }
         let sender = Sender::of(&packet, gates, clock)?;
-        if !packet.fits_an_answer() {
-            return Err(DropReason::ProxyState);
-        }
         Ok((packet, sender))
     }
 }

@@ -118,6 +118,34 @@ async fn gates_behind_one_address_report_for_themselves_alone() {
 }
 
 #[tokio::test]
+async fn copies_of_gates_behind_one_address_are_counted_as_of_the_gate_that_sent_them() {
+    let lab = Lab::new().await;
+    stand(&lab, [gate(1, "one", SECRET), gate(2, "two", NEXT)]);
+    let slow = Mood::Slow(Duration::from_millis(600));
+    lab.centre.moods.lock().unwrap().push_back(slow);
+    let asked = report(1, NEXT);
+    assert_eq!(lab.ask(lab.acct, &asked).await, None, "it is being worked on");
+    assert!(lab.ask(lab.acct, &asked).await.is_some(), "as its copy is told");
+    assert!(
+        lab.ask(lab.acct, &asked).await.is_some(),
+        "and what is answered is said again"
+    );
+    let mut crowded = Draft::request(Code::AccountingRequest, [0; 16]);
+    for _ in 0..33 {
+        crowded.octets(attr::PROXY_STATE, &[1]);
+    }
+    let crowded = crowded.seal_request(2, NEXT).unwrap();
+    assert_eq!(lab.ask(lab.acct, &crowded).await, None);
+    let [one, two] = [1, 2].map(|id| lab.counts.gate(NasId(id)).figures());
+    let dropped = |reason: DropReason| two.dropped.get(reason.word()).copied();
+    assert_eq!((dropped(DropReason::InProgress), two.replayed), (Some(1), 1));
+    assert_eq!(dropped(DropReason::ProxyState), Some(1));
+    assert_eq!((one.dropped.len(), one.replayed), (0, 0));
+    let nobody = lab.counts.nobody();
+    assert_eq!((nobody.dropped.len(), nobody.replayed), (0, 0));
+}
+
+#[tokio::test]
 async fn an_exception_is_heard_until_its_date_and_counted_afterwards() {
     let lab = Lab::new().await;
     let exempt = |until| NasEntry {
@@ -277,5 +305,11 @@ async fn a_gate_whose_requests_hang_keeps_no_other_from_its_answer() {
     tokio::time::timeout(Duration::from_secs(10), dropped)
         .await
         .expect("each beyond its share is dropped");
+    let busy = lab.counts.gate(NasId(1)).figures().dropped;
+    assert_eq!(
+        busy.get(DropReason::Busy.word()),
+        Some(&(sent - 1024)),
+        "and is counted as its own"
+    );
     assert!(lab.ask(lab.acct, &report(1, NEXT)).await.is_some());
 }

@@ -44,7 +44,7 @@ pub struct Picture {
     pub strangers: Vec<(String, u64)>,
     /// Datagrams from addresses of no gate.
     pub stranger_datagrams: u64,
-    /// What is no single gate's: those, and what was dropped at addresses that several gates share.
+    /// What is no single gate's: those, and what proved none of the gates that share its address.
     pub nobody: GateFigures,
     /// Messages waiting to be sent.
     pub waiting_messages: u64,
