@@ -1,5 +1,6 @@
 //! Certificates for RADIUS over TLS: whether they can be used, and for how long.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kavadam_domain::Timestamp;
@@ -12,11 +13,19 @@ use crate::config::Config;
 /// Time enough to get a new one through an office.
 const SOON: Duration = Duration::from_hours(30 * 24);
 
-pub(super) fn look(config: &Config, findings: &mut Findings) {
+/// What only root can read is told of already, and can be used by nobody.
+pub(super) fn look(config: &Config, unreadable: &[PathBuf], findings: &mut Findings) {
     for (section, files) in config.tls_files() {
         match files.examine() {
             Ok(expiries) => {
-                findings.good(&format!("the certificates of {section} can be used"));
+                let own = [&files.certificate, &files.key, &files.authorities];
+                if !own
+                    .into_iter()
+                    .chain(&files.revoked)
+                    .any(|path| unreadable.contains(path))
+                {
+                    findings.good(&format!("the certificates of {section} can be used"));
+                }
                 for expiry in &expiries {
                     look_at_expiry(section, expiry, clock::now(), findings);
                 }

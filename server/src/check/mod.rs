@@ -10,6 +10,7 @@ mod machine;
 mod portal;
 mod ports;
 mod prefixes;
+mod readable;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -45,6 +46,7 @@ pub async fn check(path: &Path) -> ExitCode {
 
 async fn look(config: &Config, path: &Path, findings: &mut Findings) {
     machine::check_state(&config.file.state_dir, findings);
+    let unreadable = readable::look(config, path, findings);
     if config.file.role.has_centre() {
         look_at_database(config, findings).await;
     }
@@ -86,7 +88,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
         findings.note("metrics.listen plays no part here: the process with the RADIUS server tells figures");
     }
     lans::look(path, gateway.and_then(Result::ok).as_ref(), findings);
-    certificates::look(config, findings);
+    certificates::look(config, &unreadable, findings);
     ports::look(config, path, findings);
     machine::check_time(findings);
 }

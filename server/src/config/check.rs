@@ -1,6 +1,7 @@
 //! Values that have the right type and still cannot work, each with its key.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kavadam_radius::profile::Profiles;
@@ -218,22 +219,27 @@ fn clash(one: &Listen, other: &Listen) -> bool {
     is_same_kind && one.port() == other.port() && one.port() != 0 && is_shared
 }
 
-/// Finds secrets that cannot be read. Those of an all-in-one that are made at its first start need not be there.
-pub(super) fn secrets(file: &File, problems: &mut Problems) {
-    let mut look = |key: &str, path: &std::path::Path| {
-        if let Err(error) = read_secret(path) {
-            problems.add(key, &format!("{error:#}"));
-        }
-    };
+/// Files of secrets in use, with their keys. Those of an all-in-one that are made at its first start need not be there, and are marked.
+fn secret_files(file: &File) -> Vec<(&'static str, PathBuf, bool)> {
+    let mut files = Vec::new();
     if file.role.has_portal() && file.sms.route == "mobile-seva" {
-        look("sms.password_file", &file.sms.password_file);
-        look("sms.secure_key_file", &file.sms.secure_key_file);
+        files.push(("sms.password_file", file.sms.password_file.clone(), false));
+        files.push(("sms.secure_key_file", file.sms.secure_key_file.clone(), false));
     }
     if file.role.has_gateway() {
-        for (key, path, is_made) in gateway::secret_files(file) {
-            if !is_made || path.exists() {
-                look(key, &path);
-            }
+        files.extend(gateway::secret_files(file));
+    }
+    files
+}
+
+/// Finds secrets that cannot be read.
+pub(super) fn secrets(file: &File, problems: &mut Problems) {
+    for (key, path, is_made) in secret_files(file) {
+        if is_made && !path.exists() {
+            continue;
+        }
+        if let Err(error) = read_secret(&path) {
+            problems.add(key, &format!("{error:#}"));
         }
     }
     for (key, path) in tls::key_files(file) {
@@ -241,4 +247,42 @@ pub(super) fn secrets(file: &File, problems: &mut Problems) {
             problems.add(key, &format!("{error:#}"));
         }
     }
+}
+
+/// What the process reads, by the key that names it.
+pub(super) fn named_files(file: &File) -> Vec<(String, PathBuf)> {
+    let secrets = secret_files(file).into_iter();
+    let mut files: Vec<_> = secrets
+        .filter(|(.., is_made)| !is_made)
+        .map(|(key, path, _)| (key.to_owned(), path))
+        .collect();
+    if file.role.has_centre() {
+        files.push((
+            "secrets.master_key_file".to_owned(),
+            file.secrets.master_key_file.clone(),
+        ));
+    }
+    for (section, tls) in tls::files(file) {
+        let named = |key: &str| format!("{section}.{key}");
+        files.push((named("certificate_file"), tls.certificate));
+        files.push((named("key_file"), tls.key));
+        files.push((format!("the authorities of {section}"), tls.authorities));
+        files.extend(tls.revoked.map(|path| (named("crl_file"), path)));
+    }
+    if file.role.has_gateway() {
+        let (api, blocked) = (&file.gateway.api, &file.gateway.blocked);
+        files.push(("gateway.api.certificate_file".to_owned(), api.certificate_file.clone()));
+        files.push(("gateway.api.key_file".to_owned(), api.key_file.clone()));
+        let of_blocked = blocked
+            .files
+            .iter()
+            .map(|path| ("gateway.blocked.files".to_owned(), path.clone()));
+        files.extend(of_blocked);
+        for (name, filter) in &file.gateway.filters {
+            let key = format!("gateway.filters.{name}.files");
+            files.extend(filter.files.iter().map(|path| (key.clone(), path.clone())));
+        }
+    }
+    files.retain(|(_, path)| !path.as_os_str().is_empty());
+    files
 }

@@ -158,6 +158,11 @@ impl Config {
         problems.0
     }
 
+    /// Every file that the roles of this process read, with the key that names it; those made at the first start are not among them.
+    pub fn named_files(&self) -> Vec<(String, PathBuf)> {
+        check::named_files(&self.file)
+    }
+
     /// Refuses secrets that cannot be read.
     ///
     /// # Errors

@@ -190,3 +190,53 @@ fn a_check_tells_where_metrics_play_no_part() {
     let said = text(&desk.run(&["check"]).stdout);
     assert!(said.contains(note), "{said}");
 }
+
+#[test]
+fn a_check_by_root_speaks_of_files_that_the_owner_of_the_state_cannot_read() {
+    if !is_root() {
+        return;
+    }
+    let desk = Desk::new();
+    let (dir, state) = (desk.dir.path(), desk.dir.path().join("state"));
+    std::fs::create_dir(&state).unwrap();
+    give_away(&state);
+    mode(dir, 0o755);
+    let own = std::fs::read_to_string(desk.config()).unwrap();
+    let own = own.split("[sms]").next().unwrap().to_owned();
+    let password = desk.file("password", "a-password");
+    std::fs::create_dir(dir.join("keys")).unwrap();
+    let key = desk.file("keys/secure", "a-key");
+    let sms = "route = \"mobile-seva\"\nusername = \"u\"\ntemplate_id_en = \"1\"\ntemplate_id_ml = \"2\"\n";
+    let named = format!("{own}[sms]\n{sms}password_file = \"{password}\"\nsecure_key_file = \"{key}\"\n");
+    std::fs::write(desk.config(), named).unwrap();
+    mode(&desk.config(), 0o640);
+    mode(&dir.join("keys"), 0o700);
+
+    // Each remedy is followed as it is told, until there is none.
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let said = text(&desk.run(&["check"]).stdout);
+        let mut lines = said
+            .lines()
+            .skip_while(|line| !line.contains("cannot be read by the user"));
+        let Some(problem) = lines.next() else { break };
+        told.push(problem.split(": ").next().unwrap().to_owned());
+        let remedy = lines.next().unwrap().trim().strip_prefix("→ ").unwrap();
+        let followed = Command::new("sh").args(["-c", remedy]).status().unwrap();
+        assert!(followed.success(), "{remedy}");
+    }
+    let key = "PROBLEM  sms.secure_key_file";
+    assert_eq!(
+        told,
+        ["PROBLEM  sms.password_file", key, key, "PROBLEM  the configuration"]
+    );
+    for file in ["password", "keys/secure", "kavadam.toml"] {
+        let is = std::fs::metadata(dir.join(file)).unwrap();
+        assert_eq!((is.uid(), is.gid(), is.mode() & 0o777), (0, OWNER, 0o640), "{file}");
+    }
+}
+
+fn mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}

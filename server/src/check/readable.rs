@@ -1,0 +1,84 @@
+//! Whether the user that kavadam runs as can read what root can: `check` is run by root, mostly.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::Findings;
+use crate::config::Config;
+
+/// Looks at every file that the configuration names, and at itself; those that cannot be read. Nothing is looked at unless this is root, and the
+/// state another's: otherwise reading a file shows it.
+pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) -> Vec<PathBuf> {
+    let state_dir = &config.file.state_dir;
+    let (Ok(own), Ok(state)) = (std::fs::metadata("/proc/self"), std::fs::metadata(state_dir)) else {
+        return Vec::new();
+    };
+    if own.uid() != 0 || state.uid() == 0 {
+        return Vec::new();
+    }
+    let service = Service::new(state.uid(), state.gid());
+    let mut unreadable = Vec::new();
+    let named = config.named_files().into_iter();
+    for (key, file) in named.chain([("the configuration".to_owned(), path.to_owned())]) {
+        // What is not there is told elsewhere.
+        let Ok(real) = file.canonicalize() else { continue };
+        if service.may("-r", &real) {
+            continue;
+        }
+        let (shown, owner) = (file.display(), state_dir.display());
+        // Below a directory that lets nobody through, modes of the file say nothing.
+        let closed = real.ancestors().skip(1).filter(|dir| !service.may("-x", dir)).last();
+        let (at, mode) = closed.map_or((real.as_path(), "g+r"), |dir| (dir, "g+x"));
+        findings.bad(
+            &format!(
+                "{key}: {shown} cannot be read by the user kavadam runs as, whose {owner} is (uid {})",
+                state.uid()
+            ),
+            &format!("chown :{1} {0} && chmod {mode} {0}", at.display(), service.group),
+        );
+        unreadable.push(file);
+    }
+    unreadable
+}
+
+/// Whoever has the state.
+struct Service {
+    uid: u32,
+    gid: u32,
+    /// By name, if it has one.
+    group: String,
+    /// All of its groups, by number.
+    groups: Option<String>,
+}
+
+impl Service {
+    fn new(uid: u32, gid: u32) -> Self {
+        let said = |words: &[&str]| {
+            let output = Command::new(words.first()?).args(words.get(1..)?).output().ok()?;
+            let text = String::from_utf8(output.stdout).ok()?;
+            (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+        };
+        let group = said(&["getent", "group", &gid.to_string()]);
+        let group = group.and_then(|line| Some(line.split_once(':')?.0.to_owned()));
+        Self {
+            uid,
+            gid,
+            group: group.unwrap_or_else(|| gid.to_string()),
+            groups: said(&["id", "-G", &uid.to_string()]).map(|groups| groups.replace(' ', ",")),
+        }
+    }
+
+    fn may(&self, what: &str, path: &Path) -> bool {
+        let mut test = Command::new("setpriv");
+        test.arg(format!("--reuid={}", self.uid))
+            .arg(format!("--regid={}", self.gid));
+        match &self.groups {
+            Some(groups) => test.arg(format!("--groups={groups}")),
+            None => test.arg("--clear-groups"),
+        };
+        let test = test.args(["test", what]).arg(path).status();
+        // Where it cannot be tried nothing is claimed.
+        test.map_or(true, |status| status.success())
+    }
+}
