@@ -1,12 +1,14 @@
 //! `kavadam radius test`: asks a server as a gate does, shows both packets, and says in plain words what is wrong.
 
-use std::collections::BTreeMap;
+mod drops;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use kavadam_access::api::Candidates;
 use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{Mac, Timestamp};
 use kavadam_radius::probe::{Heard, Probe, Probed, Query};
@@ -21,8 +23,8 @@ use super::print;
 use crate::cli::{Probe as Kind, RadiusTest};
 use crate::config::{Config, read_secret};
 use crate::owner::{STANDARD_INPUT, Secrets};
-use crate::watch::ask;
 use crate::{centre, clock};
+use drops::{Drops, Grown, Us};
 
 /// Access-Reject: the server is well, and said no.
 const REJECTED: u8 = 4;
@@ -48,20 +50,23 @@ pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -
     if test.secret_file.is_some() && server != local {
         return run_against(server, test, secrets).await;
     }
-    let secret = match &test.secret_file {
-        Some(file) => Secret::new(secrets.read(file)?.as_bytes()),
-        None => secret_of(config, test.source.unwrap_or(server.ip()), Some(test.nas())).await?,
+    // Asking an address of this machine, we are heard from that same address.
+    let source = test.source.unwrap_or(server.ip());
+    let there = gates_at(config, source).await;
+    let (secret, there) = if let Some(file) = &test.secret_file {
+        // Without knowing our gate we are told less.
+        (Secret::new(secrets.read(file)?.as_bytes()), there.unwrap_or_default())
+    } else {
+        let there = there?;
+        (secret_of(&there, source, test.nas())?, there)
     };
-    let before = drops(&config.watch_socket());
+    let (us, socket) = (Us::new(source, &there, test.nas()), config.watch_socket());
+    let before = Drops::look(&socket, &us);
     let probed = probe(server, secret, test, secrets).await?;
-    let after = drops(&config.watch_socket());
+    let after = Drops::look(&socket, &us);
     let grown = before.zip(after).filter(|_| server == local);
-    let grown = grown.map(|(before, after)| {
-        let old = |word: &String| before.get(word).copied().unwrap_or(0);
-        let risen = after.into_iter().filter(|(word, count)| *count > old(word));
-        risen.map(|(word, _)| word).collect::<Vec<_>>()
-    });
-    report(server, test, &probed, grown.as_deref())
+    let grown = grown.map(|(before, after)| after.since(&before));
+    report(server, test, &probed, grown.as_ref())
 }
 
 /// Asks the first server that the gateway of this configuration asks, or another, as that gateway: with its name and secret.
@@ -87,12 +92,13 @@ async fn run_as_gateway(config: &Config, test: &RadiusTest, secrets: &Secrets) -
     report(server, &test, &probed, None)
 }
 
+async fn gates_at(config: &Config, source: IpAddr) -> anyhow::Result<Candidates> {
+    Ok(centre::must_look(config).await?.gates_at(source).await?)
+}
+
 /// The secret of the gate that the server takes us for.
-async fn secret_of(config: &Config, source: IpAddr, name: Option<&str>) -> anyhow::Result<Secret> {
-    let access = centre::must_look(config).await?;
-    let gates = access.gates_at(source).await?;
-    let named = name.and_then(|name| gates.named(name.as_bytes()));
-    let nas = named.or(gates.all().first()).with_context(|| {
+fn secret_of(there: &Candidates, source: IpAddr, name: &str) -> anyhow::Result<Secret> {
+    let nas = there.named(name.as_bytes()).or(there.all().first()).with_context(|| {
         format!(
             "no gate of ours sends from {source}, so the server would stay silent. Make one known (kavadam nas set … \
              --source {source}), send as another with --source, or give --secret-file"
@@ -113,21 +119,6 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 const fn is_accounting(kind: Kind) -> bool {
     matches!(kind, Kind::Start | Kind::Interim | Kind::Stop)
-}
-
-/// Among what the local server dropped: a report that was answered and kept, and belongs to no session.
-const UNOWNED: &str = "unowned_report";
-
-/// What the local server dropped so far, by reason, of all gates; nothing where none runs.
-fn drops(socket: &Path) -> Option<BTreeMap<String, u64>> {
-    let picture = ask::picture(socket).ok()?;
-    let mut sum = picture.nobody.dropped;
-    for (word, count) in picture.gates.iter().flat_map(|gate| &gate.figures.dropped) {
-        *sum.entry(word.clone()).or_default() += count;
-    }
-    let unowned = picture.gates.iter().map(|gate| gate.unowned_reports).sum();
-    sum.insert(UNOWNED.to_owned(), unowned);
-    Some(sum)
 }
 
 async fn probe(server: SocketAddr, secret: Secret, test: &RadiusTest, secrets: &Secrets) -> anyhow::Result<Probed> {
@@ -201,7 +192,7 @@ fn password(test: &RadiusTest, secrets: &Secrets) -> anyhow::Result<Zeroizing<St
     secrets.read(file).context("the password")
 }
 
-/// What was found out, in words; `grown`: what the local server dropped meanwhile.
+/// What was found out, in words.
 struct Finding {
     text: Vec<String>,
     code: u8,
@@ -209,12 +200,7 @@ struct Finding {
     word: &'static str,
 }
 
-fn report(
-    server: SocketAddr,
-    test: &RadiusTest,
-    probed: &Probed,
-    grown: Option<&[String]>,
-) -> anyhow::Result<ExitCode> {
+fn report(server: SocketAddr, test: &RadiusTest, probed: &Probed, grown: Option<&Grown>) -> anyhow::Result<ExitCode> {
     let finding = find(server, test, probed, grown);
     let reply = match &probed.heard {
         Heard::Answer(packet) | Heard::Unproven(packet) => Some(packet),
@@ -261,7 +247,7 @@ fn attribute_lines(packet: &Packet, is_personal: bool) -> impl Iterator<Item = S
     attributes.map(|(name, value)| format!("  {name} = {value}"))
 }
 
-fn find(server: SocketAddr, test: &RadiusTest, probed: &Probed, grown: Option<&[String]>) -> Finding {
+fn find(server: SocketAddr, test: &RadiusTest, probed: &Probed, grown: Option<&Grown>) -> Finding {
     let failed = |word, text: &[&str]| Finding {
         text: text.iter().map(|line| (*line).to_owned()).collect(),
         code: 1,
@@ -305,10 +291,10 @@ fn find(server: SocketAddr, test: &RadiusTest, probed: &Probed, grown: Option<&[
     }
 }
 
-fn answered(probed: &Probed, reply: &Packet, grown: Option<&[String]>) -> Finding {
+fn answered(probed: &Probed, reply: &Packet, grown: Option<&Grown>) -> Finding {
     let mut text = Vec::new();
     let is_report = reply.code() == Code::AccountingResponse;
-    let is_unowned = is_report && grown.is_some_and(|grown| grown.iter().any(|word| word == UNOWNED));
+    let is_unowned = is_report && grown.is_some_and(Grown::is_unowned);
     let (word, code) = if reply.code() == Code::AccessReject {
         let said = reply.text(attr::REPLY_MESSAGE);
         text.push(match said {
@@ -354,24 +340,9 @@ fn answered(probed: &Probed, reply: &Packet, grown: Option<&[String]>) -> Findin
 }
 
 /// A RADIUS server is silent on purpose; where it is ours, its counters tell why.
-fn silent(server: SocketAddr, asked: &RadiusTest, probed: &Probed, grown: Option<&[String]>) -> Finding {
+fn silent(server: SocketAddr, asked: &RadiusTest, probed: &Probed, grown: Option<&Grown>) -> Finding {
     let mut text = vec![format!("NO ANSWER from {server}, asked {} times.", probed.sent)];
-    let told = grown.unwrap_or_default().iter().find_map(|word| match word.as_str() {
-        "unknown_source" => Some("The server got it, and knows no gate at the address we sent from: kavadam nas list."),
-        "unverified" => {
-            Some("The server got it, and our secret is not the gate's: kavadam nas set NAME --secret-file …")
-        }
-        "no_nas_identifier" => {
-            Some("The server got it, and many gates stand at that address: say which one with --nas.")
-        }
-        "wrong_port" | "unknown_code" => {
-            Some("The server got it, but on the wrong port: 1812 is for authentication, 1813 for accounting.")
-        }
-        "failed" => Some("The server got it, but could not decide: its database? journalctl -u kavadam tells."),
-        "unusable" => Some("The server got it, but a figure or a name that it needs is missing."),
-        _ => None,
-    });
-    if let Some(told) = told {
+    if let Some(told) = grown.and_then(Grown::why) {
         text.push(told.to_owned());
     } else {
         text.extend(

@@ -26,11 +26,14 @@ Examples:
 A report that belongs to no session is answered, kept, and charged to nobody. Asked on the server's own machine the test says so; elsewhere \
 `kavadam nas show` and `kavadam check` on the server count them.
 
-Exit codes: 0 answered (also: refused as it should be), 1 no or a false answer, 2 wrong usage, 4 Access-Reject"
+Exit codes: 0 answered, 1 no or a false answer, 2 wrong usage, 4 Access-Reject: the server is well, and said no"
     )]
     Test(RadiusTest),
     /// Show RADIUS packets as they pass, decoded; passwords never, people masked
-    #[command(after_help = "Needs root, or CAP_NET_RAW; with --file neither.
+    #[command(
+        after_help = "Needs root, or CAP_NET_RAW; with --file neither. A centre verifies the packets of its gates; a gateway those between itself and its servers, \
+which are then all that --nas with its name shows. With --file neither database nor configuration need be there: what comes of no gate of ours \
+is shown, and not verified.
 
 Examples:
   kavadam radius sniff --nas stand-7

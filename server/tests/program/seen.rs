@@ -3,6 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::desk::{Desk, NUMBER, text};
@@ -212,6 +214,47 @@ fn the_table_and_the_metrics_tell_of_each_gate_what_happened() {
     service.test(&["mac", "--mac", MAC]);
     UdpSocket::bind("127.0.0.7:0")
         .unwrap()
+#[test]
+fn a_test_takes_the_mishaps_of_others_for_none_of_its_own() {
+    let service = Service::start();
+    let other = ["nas", "set", "gate-2", "--site", "Stand", "--source", "127.0.0.2"];
+    let second = service.desk.file("second", "another-secret-of-thirty-two-oct");
+    let secrets = ["--secret-file", &second, "--uam-secret-file", &second];
+    service.desk.done(&[&other[..], &secrets].concat());
+    // The server hears within seconds of what another process did.
+    let begun = Instant::now();
+    let as_other = ["status", "--tries", "1", "--source", "127.0.0.2"];
+    while !service.test(&as_other).status.success() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it does not hear of the gate");
+    }
+    let wrong = service.desk.file("wrong", "not-the-secret-of-that-gate");
+    let (auth, stop) = (service.auth, Arc::new(AtomicBool::new(false)));
+    let noise = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let [stranger, gate] = ["127.0.0.9:0", "127.0.0.2:0"].map(|from| UdpSocket::bind(from).unwrap());
+            // A Status-Server of the other gate, with nobody's secret.
+            let mut unsigned = vec![12, 1, 0, 38];
+            unsigned.extend([7; 16]);
+            unsigned.extend([80, 18]);
+            unsigned.extend([0; 16]);
+            while !stop.load(Ordering::Relaxed) {
+                for from in [&stranger, &gate] {
+                    from.send_to(&unsigned, ("127.0.0.1", auth)).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    });
+    let ours = service.test(&["status", "--tries", "1", "--secret-file", &wrong]);
+    let stranger = ["--source", "127.0.0.8", "--secret-file", &wrong];
+    let nobodys = service.test(&[&["status", "--tries", "1"], &stranger[..]].concat());
+    stop.store(true, Ordering::Relaxed);
+    noise.join().unwrap();
+    says(&ours, 1, &["NO ANSWER", "our secret is not the gate's"]);
+    says(&nobodys, 1, &["NO ANSWER", "knows no gate at the address"]);
+}
+
         .send_to(b"hello", ("127.0.0.1", service.auth))
         .unwrap();
     let top = service.desk.json(&["radius", "top", "--once"]);
