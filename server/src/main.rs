@@ -111,6 +111,10 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             let server = test.server.context("--server")?;
             return runtime()?.block_on(admin::probe::run_against(server, &test, &owner::Secrets::default()));
         }
+        // A capture is brought to wherever somebody looks at it.
+        Command::Radius(RadiusCommand::Sniff(sniff)) if sniff.file.is_some() && !cli.config.exists() => {
+            admin::sniff::run_bare(&sniff)?;
+        }
         command => {
             let config = Config::load(&cli.config)?;
             let secrets = owner::become_owner(&config.file.state_dir, &command)?;

@@ -1,7 +1,7 @@
 //! Requests and the answers to them, as they are seen by somebody who takes no part.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
@@ -18,6 +18,8 @@ pub struct KnownGate {
     pub name: String,
     /// Where it is.
     pub source: IpNet,
+    /// Where the servers are that it shares the secret with, where that is known: with others it has another, or none.
+    pub servers: Option<IpNet>,
     /// Shared secret.
     pub secret: Secret,
 }
@@ -96,11 +98,11 @@ impl Trace {
     fn request(&mut self, packet: Packet, datagram: &Datagram) -> Seen {
         let key = (datagram.from, datagram.to, packet.identifier());
         // Orders go to the gate, all else comes from it.
-        let there = match packet.code() {
-            Code::DisconnectRequest | Code::CoaRequest => datagram.to.ip(),
-            _ => datagram.from.ip(),
+        let (there, server) = match packet.code() {
+            Code::DisconnectRequest | Code::CoaRequest => (datagram.to, datagram.from),
+            _ => (datagram.from, datagram.to),
         };
-        let (gate, proof) = self.judge(there, |secret| packet.verify_request(secret, true));
+        let (gate, proof) = self.judge((there, server), |secret| packet.verify_request(secret, true));
         let user = packet.text(attr::USER_NAME);
         let before = self.requests.get(&key);
         let is_copy = before.is_some_and(|before| before.authenticator == *packet.authenticator());
@@ -125,12 +127,12 @@ impl Trace {
 
     fn reply(&mut self, packet: Packet, datagram: &Datagram) -> Seen {
         let key = (datagram.to, datagram.from, packet.identifier());
-        let there = match packet.code() {
-            Code::DisconnectAck | Code::DisconnectNak | Code::CoaAck | Code::CoaNak => datagram.from.ip(),
-            _ => datagram.to.ip(),
+        let (there, server) = match packet.code() {
+            Code::DisconnectAck | Code::DisconnectNak | Code::CoaAck | Code::CoaNak => (datagram.from, datagram.to),
+            _ => (datagram.to, datagram.from),
         };
         let authenticator = self.requests.get(&key).map(|request| request.authenticator);
-        let (name, proof) = self.judge(there, |secret| match authenticator {
+        let (name, proof) = self.judge((there, server), |secret| match authenticator {
             Some(authenticator) => packet.verify_reply(&authenticator, secret, true),
             None => Err(Unverified::Authenticator),
         });
@@ -168,13 +170,16 @@ impl Trace {
     }
 
     /// Of the gates of the narrowest network there the one whose secret proves it. Where none does, the name is that of the only one.
-    fn judge(&self, address: IpAddr, verify: impl Fn(&[u8]) -> Result<(), Unverified>) -> (Option<String>, Proof) {
-        let address = address.to_canonical();
-        let mut there = self
-            .gates
-            .iter()
-            .filter(|gate| gate.source.contains(&address))
-            .peekable();
+    fn judge(
+        &self,
+        (there, server): (SocketAddr, SocketAddr),
+        verify: impl Fn(&[u8]) -> Result<(), Unverified>,
+    ) -> (Option<String>, Proof) {
+        let [there, server] = [there, server].map(|end| end.ip().to_canonical());
+        let is_between = |gate: &&KnownGate| {
+            gate.source.contains(&there) && gate.servers.is_none_or(|servers| servers.contains(&server))
+        };
+        let mut there = self.gates.iter().filter(is_between).peekable();
         let Some(first) = there.peek().copied() else {
             return (None, Proof::NoSecret);
         };
@@ -201,6 +206,7 @@ mod tests {
         Trace::new(vec![KnownGate {
             name: "gate-1".into(),
             source: "10.0.0.1/32".parse().unwrap(),
+            servers: None,
             secret: Secret::new(SECRET),
         }])
     }
@@ -210,6 +216,7 @@ mod tests {
         let gate = |name: &str, secret: &[u8]| KnownGate {
             name: name.into(),
             source: "10.0.0.1/32".parse().unwrap(),
+            servers: None,
             secret: Secret::new(secret),
         };
         let mut trace = Trace::new(vec![gate("gate-1", b"another secret"), gate("gate-2", SECRET)]);
@@ -222,6 +229,22 @@ mod tests {
         assert_eq!((seen.gate.as_deref(), seen.proof), (Some("gate-2"), Proof::Right));
         let seen = trace.see(&datagram(request(b"nobody's secret"), false, 0)).unwrap();
         assert!(seen.gate.is_none() && matches!(seen.proof, Proof::Wrong(_)));
+    }
+
+    #[test]
+    fn a_secret_for_some_servers_proves_nothing_of_what_passes_between_others() {
+        let known = |servers: &str| KnownGate {
+            name: "gate-1".into(),
+            source: "0.0.0.0/0".parse().unwrap(),
+            servers: Some(servers.parse().unwrap()),
+            secret: Secret::new(SECRET),
+        };
+        let mut trace = Trace::new(vec![known("10.0.0.2/32")]);
+        let seen = trace.see(&datagram(request(SECRET), false, 0)).unwrap();
+        assert_eq!((seen.gate.as_deref(), seen.proof), (Some("gate-1"), Proof::Right));
+        let mut trace = Trace::new(vec![known("10.0.0.1/32")]);
+        let seen = trace.see(&datagram(request(SECRET), false, 0)).unwrap();
+        assert_eq!((seen.gate, seen.proof), (None, Proof::NoSecret));
     }
 
     fn datagram(octets: Vec<u8>, is_reply: bool, at: i64) -> Datagram {

@@ -37,7 +37,8 @@ is shown, and not verified.
 
 Examples:
   kavadam radius sniff --nas stand-7
-  kavadam radius sniff --file trace.pcapng --code access-reject")]
+  kavadam radius sniff --file trace.pcapng --code access-reject"
+    )]
     Sniff(RadiusSniff),
     /// Live table of the gates: rates, refusals, latency, what is dropped and why
     #[command(after_help = "Examples:\n  kavadam radius top\n  kavadam radius top --once --json")]

@@ -1,7 +1,9 @@
-//! `kavadam radius test` where there is no centre.
+//! `kavadam radius test` and `sniff` where there is no centre.
+
+use std::process::Command;
 
 use crate::desk::{Desk, NUMBER, text};
-use crate::seen::{Service, says};
+use crate::seen::{Service, capture, says};
 
 /// A gateway's configuration, whose servers are at these ports.
 fn gateway(auth: u16, acct: u16, more: &str) -> Desk {
@@ -38,4 +40,45 @@ fn a_test_at_a_gateway_that_asks_over_tls_says_that_it_does_not() {
     let desk = gateway(1812, 1813, tls);
     desk.refused(&["radius", "test"], 1, "over TLS");
     assert!(!desk.dir.path().join("state").exists());
+}
+
+#[test]
+fn a_gateway_tells_what_passes_between_itself_and_its_servers() {
+    let desk = gateway(1812, 1813, "");
+    let file = desk.file("trace.pcap", capture(NUMBER));
+    let sniff = ["radius", "sniff", "--file", &file];
+    let said = desk.done(&sniff);
+    for words in ["Access-Request id 9", "[gate-1]", "NO Message-Authenticator"] {
+        assert!(said.contains(words), "`{words}` is not in\n{said}");
+    }
+    assert!(desk.done(&[&sniff[..], &["--nas", "gate-1"]].concat()).contains("id 9"));
+    assert_eq!(desk.done(&[&sniff[..], &["--nas", "10.0.0.0/8"]].concat()), "");
+    desk.refused(&[&sniff[..], &["--nas", "gate-2"]].concat(), 3, "gate-2");
+    let config = std::fs::read_to_string(desk.config()).unwrap();
+    let elsewhere = config
+        .replace("127.0.0.1:1812", "127.0.0.2:1812")
+        .replace("127.0.0.1:1813", "127.0.0.2:1813");
+    std::fs::write(desk.config(), elsewhere).unwrap();
+    assert!(desk.done(&sniff).contains("not verified: no gate of ours"));
+    assert!(!desk.dir.path().join("state").exists(), "a gateway has no database");
+}
+
+#[test]
+fn a_capture_from_elsewhere_is_told_without_database_and_without_configuration() {
+    let desk = Desk::new();
+    let file = desk.file("trace.pcap", capture(NUMBER));
+    let said = desk.done(&["radius", "sniff", "--file", &file]);
+    assert!(
+        said.contains("Access-Request id 9, not verified: no gate of ours"),
+        "{said}"
+    );
+    assert!(!said.contains(NUMBER) && !desk.dir.path().join("state").exists());
+    let nowhere = desk.dir.path().join("none.toml");
+    let bare = Command::new(env!("CARGO_BIN_EXE_kavadam"))
+        .arg("--config")
+        .arg(&nowhere)
+        .args(["radius", "sniff", "--file", &file])
+        .output()
+        .unwrap();
+    assert_eq!(text(&bare.stdout), said, "{}", text(&bare.stderr));
 }

@@ -351,7 +351,7 @@ fn the_socket_is_its_owners_alone_and_a_dead_ones_is_not_in_the_way() {
 }
 
 /// A capture with one Access-Request of `user`, made at the gate.
-fn capture(user: &str) -> Vec<u8> {
+pub fn capture(user: &str) -> Vec<u8> {
     let mut radius = vec![1, 9, 0, 0];
     radius.extend([7; 16]);
     radius.extend([1, u8::try_from(2 + user.len()).unwrap()]);

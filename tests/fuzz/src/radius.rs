@@ -50,6 +50,7 @@ pub fn capture(file: &[u8]) {
     let mut trace = Trace::new(vec![KnownGate {
         name: "gate-1".into(),
         source: IpNet::from(IpAddr::from([10, 0, 0, 1])),
+        servers: None,
         secret: Secret::new(SECRET),
     }]);
     // Each datagram takes 28 octets of headers at the least: there cannot be more of them.

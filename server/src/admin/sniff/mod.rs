@@ -1,30 +1,27 @@
 //! `kavadam radius sniff`: RADIUS packets as they pass, decoded.
 //!
 //! Root opens the socket and hands it to the owner of the state, who reads the gates' secrets and everything that comes from the
-//! network: octets of strangers are never parsed with root's rights.
+//! network: where kavadam runs, octets of strangers are never parsed with root's rights.
 
+mod known;
 mod wire;
 
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use anyhow::{Context as _, bail};
-use kavadam_access::Access;
+use anyhow::Context as _;
 use kavadam_domain::Timestamp;
-use kavadam_radius::capture::{CaptureFile, Datagram, KnownGate, Proof, Seen, Trace};
+use kavadam_radius::capture::{CaptureFile, Datagram, Proof, Seen, Trace};
 use kavadam_radius::tell;
-use kavadam_radius::wire::{Code, Malformed, Secret, Unverified};
+use kavadam_radius::wire::{Code, Malformed, Unverified};
 use serde_json::json;
 
 use super::say;
 use crate::cli::RadiusSniff;
 use crate::config::Config;
 use crate::owner::PACKETS_HANDED;
-use crate::{centre, clock, units};
-
-/// By convention: authentication, accounting, CoA and Disconnect.
-const PORTS: [u16; 3] = [1812, 1813, 3799];
+use known::Known;
 
 /// Opens what packets come from: the capture, or a socket that hears every interface.
 ///
@@ -46,20 +43,19 @@ pub(super) async fn run(config: &Config, wanted: &RadiusSniff) -> anyhow::Result
     } else {
         open(wanted)?
     };
-    let access = centre::must_look(config).await?;
-    let gates = access.gate_entries().await?;
-    let now = clock::now();
-    let known = gates.iter().flat_map(|gate| {
-        gate.secrets(now).map(|(_, secret)| KnownGate {
-            name: gate.name.clone(),
-            source: gate.source,
-            secret: Secret::new(secret),
-        })
-    });
-    let trace = Trace::new(known.collect());
+    show(input, wanted, Known::of(config, wanted.file.is_some()).await?)
+}
+
+/// Shows a capture where no gate is known; needs no configuration.
+pub(crate) fn run_bare(wanted: &RadiusSniff) -> anyhow::Result<()> {
+    show(open(wanted)?, wanted, Known::nobody())
+}
+
+fn show(input: OwnedFd, wanted: &RadiusSniff, known: Known) -> anyhow::Result<()> {
+    let filter = Filter::new(wanted, &known)?;
     let mut screen = Screen {
-        filter: Filter::new(config, wanted, &access).await?,
-        trace,
+        filter,
+        trace: Trace::new(known.gates),
         wanted,
         shown: 0,
     };
@@ -130,24 +126,13 @@ struct Filter {
 }
 
 impl Filter {
-    async fn new(config: &Config, wanted: &RadiusSniff, access: &Access) -> anyhow::Result<Self> {
-        let mut ports = wanted.port.clone();
-        if ports.is_empty() {
-            let (auth, acct) = config.radius_listen;
-            ports = PORTS.into_iter().chain([auth.port(), acct.port()]).collect();
-            ports.extend(access.gate_entries().await?.iter().map(|gate| gate.coa_port));
-        }
-        let nas = match &wanted.nas {
-            None => None,
-            Some(nas) => Some(match (access.nas_by_name(nas).await?, units::network(nas)) {
-                (Some(gate), _) => vec![gate.source],
-                (None, Ok(network)) => vec![network],
-                (None, Err(_)) => match nas.parse::<IpAddr>() {
-                    Ok(address) => vec![address.into()],
-                    Err(_) => bail!(super::missing("gate", nas)),
-                },
-            }),
+    fn new(wanted: &RadiusSniff, known: &Known) -> anyhow::Result<Self> {
+        let ports = if wanted.port.is_empty() {
+            known.ports.clone()
+        } else {
+            wanted.port.clone()
         };
+        let nas = wanted.nas.as_ref().map(|nas| known.networks(nas)).transpose()?;
         let code = match &wanted.code {
             None => None,
             Some(name) => Some(tell::code_named(name).with_context(|| {
