@@ -307,11 +307,14 @@ fn a_server_over_tls_is_named_by_host_and_port() {
         ("radius.example.org", false),
         ("radius.example.org:0", false),
         ("two words:2083", false),
+        (":2083", false),
     ] {
-        let tls = format!(
-            "gateway.radius.tls = {{ servers = ['{address}'], certificate_file = '/c', key_file = '/k', ca_file = '/a' }}"
-        );
-        let expected: &[&str] = if is_one { &[] } else { &["gateway.radius.tls.servers"] };
-        complains_of(&format!("{GATEWAY}{tls}"), expected);
+        for name in ["", "radius.example.org"] {
+            let tls = format!(
+                "gateway.radius.tls = {{ servers = ['{address}'], server_name = '{name}', certificate_file = '/c', key_file = '/k', ca_file = '/a' }}"
+            );
+            let expected: &[&str] = if is_one { &[] } else { &["gateway.radius.tls.servers"] };
+            complains_of(&format!("{GATEWAY}{tls}"), expected);
+        }
     }
 }

@@ -79,15 +79,18 @@ fn version(key: &str, text: &str, problems: &mut Problems) {
     }
 }
 
-/// The name in the certificate of the server at `HOST:PORT`.
+/// The name in the certificate of the server at `HOST:PORT`. The host is looked up whatever name is given, so that it must be one.
 fn server_name(address: &str, given: &str) -> anyhow::Result<ServerName<'static>> {
     let form = || format!("`{address}` is not of the form HOST:PORT");
     let (host, port) = address.rsplit_once(':').with_context(form)?;
     let port: Option<u16> = port.parse().ok();
     port.filter(|port| *port > 0).with_context(form)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = if given.is_empty() { host } else { given };
-    ServerName::try_from(name.to_owned()).with_context(|| format!("`{name}` is neither a DNS name nor an address"))
+    let read = |name: &str| {
+        ServerName::try_from(name.to_owned()).with_context(|| format!("`{name}` is neither a DNS name nor an address"))
+    };
+    let host = read(host)?;
+    if given.is_empty() { Ok(host) } else { read(given) }
 }
 
 /// Private keys, with their keys.
