@@ -27,7 +27,7 @@ pub(super) async fn run(socket: &Path, wanted: &RadiusTop) -> anyhow::Result<()>
         let now = ask::picture(socket)?;
         let since = Since::new(&before, &now);
         if wanted.output.json {
-            print(true, &since.json(), Vec::new)?;
+            print(true, &since.json(wanted.most), Vec::new)?;
         } else {
             let lines = since.lines(wanted.most).join("\n");
             let clear = if wanted.once { "" } else { CLEAR };
@@ -85,8 +85,8 @@ impl Since<'_> {
         lines
     }
 
-    fn json(&self) -> Value {
-        let gates = self.gates.iter().map(|row| {
+    fn json(&self, most: usize) -> Value {
+        let gates = self.gates.iter().take(most).map(|row| {
             json!({
                 "nas": row.gate.name, "site": row.gate.site, "sessions_online": row.gate.online,
                 "auth_per_sec": row.auth, "acct_per_sec": row.acct, "accepts_per_sec": row.accepts,
@@ -99,6 +99,7 @@ impl Since<'_> {
         });
         json!({
             "at": self.now.at, "began_at": self.now.began_at, "gates": gates.collect::<Vec<_>>(),
+            "gate_count": self.gates.len(),
             "rejects_per_sec": self.rejects, "drops_per_sec": self.drops,
             "unknown_sources": self.now.strangers, "unknown_source_datagrams": self.now.stranger_datagrams,
             "waiting_orders": self.now.waiting_orders, "waiting_messages": self.now.waiting_messages,
@@ -239,6 +240,19 @@ mod tests {
             // The line of sums alone may be longer when its figures are absurd.
             assert!(wide <= 80 || line.starts_with("orders waiting"), "{wide}: {line}");
         }
+    }
+
+    #[test]
+    fn both_forms_show_so_many_gates_and_say_how_many_there_are() {
+        let mut now = picture(1e6, 0, 0);
+        let gate = now.gates[0].clone();
+        now.gates = (1..=5).map(|id| Gate { id, ..gate.clone() }).collect();
+        let since = Since::new(&now, &now);
+        let json = since.json(2);
+        assert_eq!(json["gates"].as_array().unwrap().len(), 2);
+        assert_eq!(json["gate_count"], 5);
+        assert_eq!(since.json(20)["gates"].as_array().unwrap().len(), 5);
+        assert!(since.lines(2).iter().any(|line| line.starts_with("and 3 more gates")));
     }
 
     #[test]
