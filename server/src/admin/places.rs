@@ -80,7 +80,14 @@ impl Desk {
         match command {
             NasCommand::List(output) => {
                 let nases = self.access.nases().await?;
-                print(output.json, &nases.iter().map(nas_json).collect(), || {
+                // Counting reports takes its time, and the table has no column for it.
+                let unowned = if output.json {
+                    self.access.unowned_reports_kept().await?
+                } else {
+                    Vec::new()
+                };
+                let counted = |nas| counted(nas, &unowned).1;
+                print(output.json, &nases.iter().map(counted).collect(), || {
                     table(
                         ["GATE", "SITE", "SOURCE", "VENDOR", "ORDERS TO", "RENEWS", "LAST SEEN"],
                         nases.iter().map(|nas| self.nas_sides(nas)).collect(),
@@ -158,14 +165,14 @@ impl Desk {
     /// `is_new` where it was just set.
     async fn show_nas(&self, name: &str, is_new: Option<bool>, is_json: bool) -> anyhow::Result<()> {
         let nas = self.find_nas(name).await?.ok_or_else(|| missing("gate", name))?;
-        let unowned = self.access.unowned_reports_kept().await?;
-        let unowned = unowned.iter().find(|(of, _)| of == name).map_or(0, |(_, count)| *count);
-        let what = format!("gate {name}");
-        let lines = || self.nas_sheet(&nas, unowned);
-        match is_new {
-            Some(is_new) => print_set(is_json, (&what, is_new), nas_json(&nas), lines),
-            None => print(is_json, &nas_json(&nas), lines),
+        if let Some(is_new) = is_new {
+            // Not counting reports: that may take too long, and what was set is set.
+            let what = format!("gate {name}");
+            return print_set(is_json, (&what, is_new), nas_json(&nas), || self.nas_sheet(&nas, 0));
         }
+        let unowned = self.access.unowned_reports_kept().await?;
+        let (unowned, json) = counted(&nas, &unowned);
+        print(is_json, &json, || self.nas_sheet(&nas, unowned))
     }
 
     fn nas_sheet(&self, nas: &NasView, unowned: u64) -> Vec<String> {
@@ -256,4 +263,15 @@ fn nas_json(nas: &NasView) -> Value {
         "last_address": nas.last_seen.map(|(address, _)| address.to_string()),
         "last_seen_at": nas.last_seen.map(|(_, at)| at.as_secs()),
     })
+}
+
+/// With its reports of no session, and how many there are.
+fn counted(nas: &NasView, unowned: &[(String, u64)]) -> (u64, Value) {
+    let unowned = unowned.iter().find(|(of, _)| *of == nas.name);
+    let unowned = unowned.map_or(0, |(_, count)| *count);
+    let mut json = nas_json(nas);
+    if let Some(keys) = json.as_object_mut() {
+        keys.insert("unowned_reports".to_owned(), unowned.into());
+    }
+    (unowned, json)
 }

@@ -168,6 +168,13 @@ fn a_test_asks_every_kind_of_question_and_says_what_the_answer_means() {
     assert!(unowned.contains(line), "{unowned}");
     let sheet = service.desk.done(&["nas", "show", "gate-1"]);
     assert!(sheet.contains("reports of no session          3"), "{sheet}");
+    assert_eq!(service.desk.json(&["nas", "show", "gate-1"])["unowned_reports"], 3);
+    assert_eq!(service.desk.json(&["nas", "list"])[0]["unowned_reports"], 3);
+    let set = service.desk.done(&["nas", "set", "gate-1", "--coa-port", "3799"]);
+    assert!(
+        set.contains("last seen") && !set.contains("reports of no session"),
+        "who sets a gate waits for no counting: {set}"
+    );
     let checked = text(&service.desk.run(&["check"]).stdout);
     assert!(
         checked.contains("3 accounting reports of the gate `gate-1`"),
@@ -209,12 +216,6 @@ fn a_test_that_is_not_answered_is_told_why() {
 }
 
 #[test]
-fn the_table_and_the_metrics_tell_of_each_gate_what_happened() {
-    let service = Service::start();
-    service.test(&["mac", "--mac", MAC]);
-    UdpSocket::bind("127.0.0.7:0")
-        .unwrap()
-#[test]
 fn a_test_takes_the_mishaps_of_others_for_none_of_its_own() {
     let service = Service::start();
     let other = ["nas", "set", "gate-2", "--site", "Stand", "--source", "127.0.0.2"];
@@ -255,6 +256,12 @@ fn a_test_takes_the_mishaps_of_others_for_none_of_its_own() {
     says(&nobodys, 1, &["NO ANSWER", "knows no gate at the address"]);
 }
 
+#[test]
+fn the_table_and_the_metrics_tell_of_each_gate_what_happened() {
+    let service = Service::start();
+    service.test(&["mac", "--mac", MAC]);
+    UdpSocket::bind("127.0.0.7:0")
+        .unwrap()
         .send_to(b"hello", ("127.0.0.1", service.auth))
         .unwrap();
     let top = service.desk.json(&["radius", "top", "--once"]);
