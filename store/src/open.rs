@@ -189,19 +189,27 @@ async fn holder_of(carry: &mut Carry, server: &Server) -> Result<i64> {
 /// A URL fit for a message.
 #[must_use]
 pub fn without_password(url: &str) -> String {
-    let hidden = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            let (head, tail) = (url.get(..scheme + 3), url.get(at..));
-            format!("{}…{}", head.unwrap_or_default(), tail.unwrap_or_default())
-        }
-        _ => url.to_owned(),
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
     };
-    let Some((hidden, given)) = hidden.split_once('?') else {
-        return hidden;
+    // A parameter may hold an `@`. So may a password that is not written as in a URL, with a `?` before it: in doubt it is one.
+    let is_in_parameter = |at: &usize| {
+        let (front, given) = rest.get(..*at).and_then(|before| before.split_once('?'))?;
+        let is_past_server = front.contains(['/', '@']) || !front.contains(':');
+        Some(is_past_server && given.rsplit('&').next()?.contains('='))
     };
-    let is_shown = |part: &&str| !part.starts_with("password=");
-    let shown: Vec<&str> = given.split('&').filter(is_shown).collect();
-    format!("{hidden}?{}", shown.join("&"))
+    let mut ats = rest.rmatch_indices('@').map(|(at, _)| at);
+    let server = ats
+        .find(|at| is_in_parameter(at) != Some(true))
+        .and_then(|at| rest.get(at..));
+    let shown = server.map_or_else(|| rest.to_owned(), |server| format!("…{server}"));
+    let (front, given) = shown.split_once(['?', '&']).unwrap_or((shown.as_str(), ""));
+    let given = given
+        .split('&')
+        .filter(|part| !part.is_empty() && !part.starts_with("password="));
+    let given: Vec<&str> = given.collect();
+    let mark = if given.is_empty() { "" } else { "?" };
+    format!("{scheme}://{front}{mark}{}", given.join("&"))
 }
 
 #[cfg(test)]
@@ -221,5 +229,22 @@ mod tests {
             "postgres:///kavadam?host=/run/postgresql&user=kavadam"
         );
         assert_eq!(without_password("postgres://a:p?s3cret@db/x"), "postgres://…@db/x");
+        let tenant = "postgres://db/kavadam?user=kavadam@tenant&password=s3cret";
+        assert_eq!(without_password(tenant), "postgres://db/kavadam?user=kavadam@tenant");
+        let both = "postgres://a:s3cret@db/x?user=b@tenant&password=s3@cret&sslmode=require";
+        assert_eq!(
+            without_password(both),
+            "postgres://…@db/x?user=b@tenant&sslmode=require"
+        );
+        for odd in [
+            "postgres://a:b=s3cret&c=s3cret@db/x",
+            "postgres://a:p?q=s3cret@db/x",
+            "postgres://a:p@s3cret?q@db/x",
+            "postgres://db:5432?user=a@tenant&password=s3cret",
+            "postgres://db?password=s3cret@s3cret",
+            "postgres:///x?user=a&password=s3cret",
+        ] {
+            assert!(!without_password(odd).contains("s3cret"), "{}", without_password(odd));
+        }
     }
 }
