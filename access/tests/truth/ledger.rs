@@ -14,13 +14,11 @@ impl Model {
             }
             let gate = self.gates[session.gate];
             let granted = tx.session(session.id).await.unwrap().unwrap();
-            let by_name = match tx.session_at(gate, None, Some(&session.name)).await.unwrap() {
-                Some(live) => Some(live),
-                None => {
-                    let ended = tx.ended_session_named(gate, &session.name, granted.subscriber_id);
-                    ended.await.unwrap()
-                }
-            };
+            let mut by_name = tx.session_at(gate, None, Some(&session.name)).await.unwrap();
+            if by_name.is_none() {
+                let ended = tx.ended_session_named(gate, &session.name, granted.subscriber_id);
+                by_name = ended.await.unwrap();
+            }
             let is_known = by_name.is_some();
             // One that goes on under a new name stands and falls with the grant until the centre hears the name.
             let known = match by_name {
