@@ -158,7 +158,8 @@ impl Model {
             nas: self.gates[session.gate],
             kind,
             acct_session_id: session.name.clone(),
-            class: Some(session.class.clone()),
+            // One gives no Class back: what comes after a session's end is then known by its name and device alone.
+            class: (session.gate != NARROW).then(|| session.class.clone()),
             user_name: None,
             mac: Some(mac(session.device)),
             ip: None,
