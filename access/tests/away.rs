@@ -1,4 +1,4 @@
-//! A database that is away, or rows that somebody never lets go: what becomes of the questions of gates. On PostgreSQL.
+//! A database that is away or busy: what becomes of the questions of gates. On PostgreSQL.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,61 +16,12 @@ use std::time::Duration;
 
 use kavadam_access::api::*;
 use kavadam_access::batch::{Answer, Question};
-use kavadam_access::sweep::Round;
-use kavadam_access::{Access, AccessError, Settings};
-use kavadam_domain::{Language, Mac, Plan, SubscriberId};
-use kavadam_store::{NewSession, Patience, Store};
+use kavadam_access::{Access, Settings};
+use kavadam_domain::Mac;
+use kavadam_store::{NewSession, Store};
+use lab::others::{SOON, asked, known, patience, report};
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, plan};
 use relay::Relay;
-
-/// More than any patience here, and far less than one for each question of a batch.
-const SOON: Duration = Duration::from_secs(20);
-
-fn patience() -> Patience {
-    Patience {
-        statement: Duration::from_secs(1),
-        long_statement: Duration::from_secs(2),
-        lock: Duration::from_millis(500),
-    }
-}
-
-fn report(lab: &Lab, name: &str, octets: u64) -> Question {
-    Question::Account(AccountingReport {
-        nas: lab.nas,
-        kind: AccountingKind::Interim,
-        acct_session_id: name.to_owned(),
-        class: None,
-        user_name: None,
-        mac: None,
-        ip: None,
-        ports: None,
-        counters: Counters {
-            down_octets: octets,
-            session_secs: 1,
-            ..Counters::default()
-        },
-        free: None,
-        at: lab.now,
-    })
-}
-
-/// Somebody else, whose device is remembered.
-async fn known(lab: &Lab, person: u8, mac: Mac) -> SubscriberId {
-    let mut tx = lab.store.write().await.unwrap();
-    let number = format!("98765432{person:02}").parse().unwrap();
-    let alias = format!("other-{person}");
-    let found = tx.ensure_subscriber(&number, &alias, Language::En, lab.now);
-    let found = found.await.unwrap().id;
-    let until = lab.now + Duration::from_hours(1);
-    tx.remember_device(found, mac, Some(until), lab.now).await.unwrap();
-    tx.commit().await.unwrap();
-    found
-}
-
-async fn asked(access: &Access, lab: &Lab, questions: Vec<Question>) -> Vec<Result<Answer, AccessError>> {
-    let answers = tokio::time::timeout(SOON, access.answer(questions, lab.now)).await;
-    answers.expect("the questions wait still")
-}
 
 #[tokio::test]
 async fn a_batch_that_the_database_does_not_answer_is_not_asked_again_question_by_question() {
@@ -89,49 +40,6 @@ async fn a_batch_that_the_database_does_not_answer_is_not_asked_again_question_b
     let back = async { while asked(&access, &lab, all()).await.iter().any(Result::is_err) {} };
     tokio::time::timeout(SOON * 3, back).await.expect("it stays away");
     assert_eq!(lab.used_and_promised().await.0, 50_000);
-}
-
-#[tokio::test]
-async fn a_silent_session_of_somebody_held_keeps_no_other_from_its_end() {
-    let mut lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
-    let held = lab.online(MAC, "s1").await.session;
-    // The next in the order in which they are looked at.
-    let other = known(&lab, 99, OTHER_MAC).await;
-    lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
-    let mut forgotten = lab.store.write().await.unwrap();
-    let session = forgotten.session(held).await.unwrap().unwrap();
-    forgotten.lock_subscriber(session.subscriber_id).await.unwrap();
-    assert!(session.subscriber_id < other);
-
-    lab.pass(Duration::from_mins(3));
-    let mut round = Round::default();
-    let sweep = access.sweep(&mut round, lab.up_since, lab.now);
-    let ended = tokio::time::timeout(SOON, sweep).await.expect("it waits still");
-    assert_eq!(ended.unwrap(), 1);
-    drop(forgotten);
-    let again = access.sweep(&mut Round::default(), lab.up_since, lab.now).await;
-    assert_eq!(again.unwrap(), 1, "the held one, once it is let go");
-}
-
-#[tokio::test]
-async fn a_person_whom_somebody_never_lets_go_keeps_no_other_from_an_answer() {
-    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
-    let held = lab.online(MAC, "s1").await.session;
-    known(&lab, 99, OTHER_MAC).await;
-    lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
-
-    let mut forgotten = lab.store.write().await.unwrap();
-    let session = forgotten.session(held).await.unwrap().unwrap();
-    forgotten.lock_subscriber(session.subscriber_id).await.unwrap();
-    let questions = vec![report(&lab, "s1", 1000), report(&lab, "s2", 1000)];
-    let answers = asked(&access, &lab, questions).await;
-    assert!(answers[0].is_err() && answers[1].is_ok(), "{answers:?}");
-    drop(forgotten);
-    assert!(asked(&access, &lab, vec![report(&lab, "s1", 1000)]).await[0].is_ok());
 }
 
 #[tokio::test]
@@ -169,33 +77,6 @@ async fn gates_that_were_known_a_moment_ago_are_known_while_the_database_is_away
         }
     };
     tokio::time::timeout(SOON, is_gone).await.expect("it is known for ever");
-}
-
-#[tokio::test]
-async fn a_plan_that_is_changed_waits_for_nobody_and_reaches_all_but_who_is_held() {
-    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
-    let held = lab.online(MAC, "s1").await.session;
-    known(&lab, 99, OTHER_MAC).await;
-    let other = lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
-    let mut forgotten = lab.store.write().await.unwrap();
-    let session = forgotten.session(held).await.unwrap().unwrap();
-    forgotten.lock_subscriber(session.subscriber_id).await.unwrap();
-    let larger = Plan {
-        max_devices: 5,
-        ..plan(80 * MB)
-    };
-    let done = tokio::time::timeout(SOON, access.set_plan(&larger, "test", lab.now)).await;
-    let done = done.expect("it waits still");
-    assert!(matches!(done, Err(AccessError::HalfDone(_))), "{done:?}");
-    let due = lab.access.due_orders(lab.now).await.unwrap();
-    assert_eq!(due, [(other.session, lab.nas)]);
-    drop(forgotten);
-    access.set_plan(&larger, "test", lab.now).await.unwrap();
-    assert_eq!(lab.access.due_orders(lab.now).await.unwrap().len(), 2);
-    let mut tx = lab.store.read().await.unwrap();
-    assert_eq!(tx.plan_named("citizen").await.unwrap().unwrap().max_devices, 5);
 }
 
 #[tokio::test]

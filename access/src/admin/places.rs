@@ -40,17 +40,16 @@ impl Access {
         };
         let detail = difference(was.as_deref(), &of_site(is_open, &plan.name));
         let id = tx.save_site(name, is_open, plan.id).await?;
-        let kind = before.and_then(|before| order_for(&before, is_open, plan.id));
-        if let Some(kind) = kind
-            && self.is_embedded()
+        if self.is_embedded()
+            && let Some(kind) = before.as_ref().and_then(|before| order_for(before, is_open, plan.id))
         {
             order_at_site(&mut tx, id, kind, now).await?;
         }
         tx.record_audit(actor, "site.set", name, &detail, now).await?;
         tx.commit().await?;
-        if let Some(kind) = kind
-            && !self.is_embedded()
-        {
+        if !self.is_embedded() && before.is_some() {
+            // Also if it was so before: the command may be given once more, for those whom it did not reach.
+            let kind = if is_open { OrderKind::Change } else { OrderKind::End };
             self.bring(Concerned::AtSite(id, kind), now).await?;
         }
         self.wake_orders();
@@ -276,7 +275,7 @@ async fn find_site(tx: &mut Tx, name: &str) -> Result<SiteRow, AccessError> {
     tx.site_named(name).await?.ok_or_else(|| missing("site", name))
 }
 
-/// What a site's change means for those online.
+/// What a site's change means for those online, where it reaches all of them or nobody.
 fn order_for(before: &SiteRow, is_open: bool, plan: PlanId) -> Option<OrderKind> {
     match (before.is_open && !is_open, before.plan_id != plan) {
         (true, _) => Some(OrderKind::End),

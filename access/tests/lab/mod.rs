@@ -7,6 +7,8 @@
     reason = "each file of tests uses its own part"
 )]
 
+pub mod others;
+
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
