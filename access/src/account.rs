@@ -8,6 +8,7 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, PortNews, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
+use crate::ahead::{is_ahead, set_right};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
@@ -42,7 +43,9 @@ impl Access {
         let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
         let free = report.free.filter(|_| !is_vendors);
         match report.kind {
-            AccountingKind::On | AccountingKind::Off => Ok((Box::pin(end_all(tx, report, is_vendors)).await?, false)),
+            AccountingKind::On | AccountingKind::Off => {
+                Ok((Box::pin(end_all(tx, report, is_vendors, now)).await?, false))
+            }
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
                 match find(tx, report.into()).await? {
                     Found::Session(found) => {
@@ -77,6 +80,7 @@ async fn charge(
     now: Timestamp,
 ) -> Result<(Accounted, bool), AccessError> {
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
+    set_right(&mut session, now);
     take_name(tx, &mut session, report, now).await?;
     // A copy of what was heard before is no sign of life.
     let is_news = session.reported_at.is_none_or(|last| report.at > last);
@@ -261,8 +265,15 @@ fn is_of_before_restart(session: &SessionRow, report: &AccountingReport) -> bool
 
 /// The gate started or stops: every session it had by then is over, with the octets last reported. A vendor's record may stand for many access
 /// points, of which one started: whoever is reported after that was at another.
-async fn end_all(tx: &mut Tx, report: &AccountingReport, is_vendors: bool) -> Result<Accounted, AccessError> {
-    let mut live = tx.live_sessions_at(report.nas, report.at).await?;
+async fn end_all(
+    tx: &mut Tx,
+    report: &AccountingReport,
+    is_vendors: bool,
+    now: Timestamp,
+) -> Result<Accounted, AccessError> {
+    let mut live = tx.live_sessions_at(report.nas, Timestamp(i64::MAX)).await?;
+    // What is granted since was granted by the gate's new life, unless a clock that was ahead says so.
+    live.retain(|session| session.granted_at <= report.at || is_ahead(session.granted_at, now));
     live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
     tx.hold_all(live.iter().map(|session| session.subscriber_id).collect())
         .await?;
@@ -274,6 +285,7 @@ async fn end_all(tx: &mut Tx, report: &AccountingReport, is_vendors: bool) -> Re
             .filter(|session| session.state != SessionState::Ended)
         {
             let cause = terminate_cause::NAS_REBOOT;
+            set_right(&mut session, now);
             if is_vendors {
                 presume_ended_by(tx, &mut session, cause, report.at).await?;
             } else {

@@ -7,6 +7,7 @@ use kavadam_store::{NasRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow}
 
 use crate::account::without_nul;
 use crate::admit::{Asking, admit};
+use crate::ahead::set_right;
 use crate::api::{AuthorizeRequest, Decision, Grant, Proof, Seen, Service};
 use crate::batch::{Answer, Question};
 use crate::ending::reopen;
@@ -180,6 +181,7 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
     let Some(mut session) = tx.session(found.id).await? else {
         return unknown;
     };
+    set_right(&mut session, now);
     if reopen(tx, &mut session, now).await? {
         // Stands if the answer is no: whatever was decided meanwhile passed the session by.
         session.order(OrderKind::Change, now);

@@ -13,6 +13,7 @@ pub mod account;
 pub mod admin;
 mod admit;
 mod again;
+mod ahead;
 pub mod api;
 mod authenticator;
 mod authorize;

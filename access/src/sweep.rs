@@ -8,6 +8,7 @@ use kavadam_domain::time::CLOCKS_WITHIN;
 use kavadam_domain::{SubscriberId, Timestamp};
 use kavadam_store::{Heard, SessionRow};
 
+use crate::ahead::{is_ahead, set_right};
 use crate::ending::presume_ended;
 use crate::{Access, AccessError};
 
@@ -21,7 +22,7 @@ const KEPT: Duration = Duration::from_hours(24);
 const PORTION: u32 = 500;
 /// Live sessions looked at in one sweep, so that a round over 300,000 takes eight.
 const LOOKED_AT: u32 = 40_000;
-/// Sessions ended in one sweep.
+/// Sessions changed in one sweep.
 const MOST: u32 = 1_000;
 /// Sessions that cannot be ended, for somebody holds them, in one sweep: each was waited for five seconds.
 const MOST_HELD: u32 = 4;
@@ -56,7 +57,7 @@ impl Silence {
 
 impl Access {
     /// Takes sessions for ended that were never begun or fell silent, with the octets known, each in a transaction of its own, and forgets
-    /// what expired, in portions. A late report still adds its octets, and reopens what is alive after all. Silence counts from `up_since` at the
+    /// what expired, in portions. What a clock that was ahead has noted of sessions counts from now. A late report still adds its octets, and reopens what is alive after all. Silence counts from `up_since` at the
     /// earliest: the service hears the gates without a break since then. Of very many sessions some are looked at, from where `round` has come
     /// to. One who cannot be ended keeps no other from it. Tells how many were ended.
     ///
@@ -95,17 +96,21 @@ impl Access {
 
     /// Looks at the next live sessions and ends those that are silent. Tells how many.
     async fn end_some(&self, round: &mut Round, silence: Silence, now: Timestamp) -> Result<u32, AccessError> {
-        let (mut ended, mut held) = (0, 0);
+        let (mut ended, mut changed, mut held) = (0, 0, 0);
         for _ in 0..LOOKED_AT / PORTION {
             let from = round.from.unwrap_or(SubscriberId(0));
             let portion = self.read().await?.live_sessions_from(from, PORTION).await?;
-            for found in portion.iter().filter(|found| silence.is(found)) {
-                if ended == MOST {
+            let is_ahead = |found: &Heard| is_ahead(found.heard_at, now);
+            for found in portion.iter().filter(|found| silence.is(found) || is_ahead(found)) {
+                if changed == MOST {
                     round.from = Some(found.subscriber_id);
                     return Ok(ended);
                 }
-                match self.end_silent(found, now).await {
-                    Ok(is_ended) => ended += u32::from(is_ended),
+                match self.upkeep(found, now).await {
+                    Ok(done) => {
+                        ended += u32::from(done == Upkeep::Ended);
+                        changed += u32::from(done != Upkeep::Nothing);
+                    }
                     Err(error) if error.is_timeout() => return Err(error),
                     Err(error) => {
                         tracing::warn!(session.id = %found.id, %error, "cannot take a silent session for ended; the next round tries again");
@@ -128,16 +133,31 @@ impl Access {
         Ok(ended)
     }
 
-    /// Ends a session unless something was heard of it meanwhile.
-    async fn end_silent(&self, found: &Heard, now: Timestamp) -> Result<bool, AccessError> {
+    /// Ends a silent session unless something was heard of it meanwhile; of one that was heard of in time to come, that counts from now.
+    async fn upkeep(&self, found: &Heard, now: Timestamp) -> Result<Upkeep, AccessError> {
         let mut tx = self.write().await?;
         tx.lock_subscriber(found.subscriber_id).await?;
-        let silent = |session: &SessionRow| session.state != SessionState::Ended && session.heard_at == found.heard_at;
-        let Some(mut session) = tx.session(found.id).await?.filter(silent) else {
-            return Ok(false);
+        let unheard = |session: &SessionRow| session.state != SessionState::Ended && session.heard_at == found.heard_at;
+        let Some(mut session) = tx.session(found.id).await?.filter(unheard) else {
+            return Ok(Upkeep::Nothing);
         };
-        presume_ended(&mut tx, &mut session, now).await?;
+        let done = if is_ahead(session.heard_at, now) {
+            set_right(&mut session, now);
+            tx.save_session(&session).await?;
+            Upkeep::SetRight
+        } else {
+            presume_ended(&mut tx, &mut session, now).await?;
+            Upkeep::Ended
+        };
         tx.commit().await?;
-        Ok(true)
+        Ok(done)
     }
+}
+
+/// What became of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upkeep {
+    Nothing,
+    SetRight,
+    Ended,
 }

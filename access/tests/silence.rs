@@ -34,6 +34,11 @@ cases! {
     an_end_that_is_under_way_when_silence_is_presumed_is_ordered_again,
     a_newer_session_in_its_place_keeps_the_old_one_ended,
     a_stop_replaces_the_presumed_end_and_the_first_true_cause_stands,
+    a_session_that_a_clock_ahead_heard_of_is_silent_from_now_on,
+    a_restart_ends_what_a_clock_ahead_has_granted,
+    a_gate_that_is_retired_leaves_nothing_that_a_clock_ahead_has_granted,
+    counters_begin_anew_though_a_clock_ahead_took_the_report_before,
+    a_renewal_takes_back_what_a_clock_ahead_has_noted,
 }
 
 const LONG: Duration = Duration::from_mins(16);
@@ -297,4 +302,66 @@ async fn a_stop_replaces_the_presumed_end_and_the_first_true_cause_stands(databa
         (Some(4), Some(stopped_at)),
         "told twice"
     );
+}
+
+/// One session of 1 MB, all of it while the centre's clock was five hours ahead. It is right again.
+async fn after_a_clock_ahead(database: Database) -> Lab {
+    let mut lab = Lab::new(database, &plan(40 * MB)).await;
+    let right = lab.now;
+    lab.pass(Duration::from_hours(5));
+    lab.online(MAC, "s1").await;
+    lab.report(AccountingKind::Start, "s1", 0, 0).await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", MB, 60).await;
+    lab.now = right;
+    lab.pass(Duration::from_mins(3));
+    lab
+}
+
+async fn a_session_that_a_clock_ahead_heard_of_is_silent_from_now_on(database: Database) {
+    let mut lab = after_a_clock_ahead(database).await;
+    assert_eq!(lab.sweep().await, 0, "from now on");
+    lab.pass(LONG);
+    assert_eq!(lab.sweep().await, 1);
+    assert_eq!(lab.used_and_promised().await, (MB, 0));
+}
+
+async fn a_restart_ends_what_a_clock_ahead_has_granted(database: Database) {
+    let mut lab = after_a_clock_ahead(database).await;
+    let ended_at = lab.now;
+    assert_eq!(lab.report(AccountingKind::On, "", 0, 0).await, Accounted::Closed(1));
+    assert_eq!(lab.session(MAC).await.ended_at, Some(ended_at));
+    assert_eq!(lab.used_and_promised().await, (MB, 0));
+    // What the gate's new life was granted meanwhile, before its own word arrived, stays.
+    lab.pass(Duration::from_secs(30));
+    granted(lab.authorize(MAC, Service::CallCheck, "mac", "s2").await);
+    let late = lab.now;
+    lab.now = ended_at;
+    assert_eq!(lab.report(AccountingKind::On, "", 0, 0).await, Accounted::Closed(0));
+    lab.now = late;
+}
+
+async fn a_gate_that_is_retired_leaves_nothing_that_a_clock_ahead_has_granted(database: Database) {
+    let lab = after_a_clock_ahead(database).await;
+    assert_eq!(lab.access.end_nas("gate-1", "test", lab.now).await.unwrap(), 1);
+    assert_eq!(lab.used_and_promised().await, (MB, 0));
+}
+
+async fn counters_begin_anew_though_a_clock_ahead_took_the_report_before(database: Database) {
+    let mut lab = after_a_clock_ahead(database).await;
+    lab.report(AccountingKind::Interim, "s1", 2 * MB, 120).await;
+    lab.pass(Duration::from_mins(10));
+    let anew = lab.report(AccountingKind::Interim, "s1", MB, 60).await;
+    assert_eq!(anew, Accounted::Charged(MB));
+    lab.pass(LONG);
+    assert_eq!(lab.sweep().await, 1);
+    assert_eq!(lab.used_and_promised().await, (3 * MB, 0));
+}
+
+async fn a_renewal_takes_back_what_a_clock_ahead_has_noted(database: Database) {
+    let mut lab = after_a_clock_ahead(database).await;
+    granted(lab.renew(MAC, "s1").await);
+    lab.pass(Duration::from_mins(10));
+    let anew = lab.report(AccountingKind::Interim, "s1", MB / 2, 50).await;
+    assert_eq!(anew, Accounted::Charged(MB / 2));
 }

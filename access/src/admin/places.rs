@@ -8,6 +8,7 @@ use kavadam_store::{NasProof, NasRow, NewNas, OrderKind, SiteRow, Tx};
 use super::difference::{difference, of_certificate, of_nas, of_site};
 use super::proof::{check_range, proof_after};
 use super::{LEAST_SECRET_OCTETS, NasChange, NasSetting, Tie, check_name, missing};
+use crate::ahead::set_right;
 use crate::ending::end_session;
 use crate::reach::Concerned;
 use crate::{Access, AccessError};
@@ -200,7 +201,7 @@ impl Access {
         let nas = nases.iter().find(|nas| nas.name == name);
         let nas = nas.ok_or_else(|| missing("gate", name))?;
         tx.retire_nas(nas.id).await?;
-        let mut live = tx.live_sessions_at(nas.id, now).await?;
+        let mut live = tx.live_sessions_at(nas.id, Timestamp(i64::MAX)).await?;
         live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
         tx.hold_all(live.iter().map(|session| session.subscriber_id).collect())
             .await?;
@@ -208,6 +209,7 @@ impl Access {
         for found in live {
             let session = tx.session(found.id).await?;
             if let Some(mut session) = session.filter(|session| session.state != SessionState::Ended) {
+                set_right(&mut session, now);
                 end_session(&mut tx, &mut session, terminate_cause::NAS_REBOOT, now).await?;
                 ended += 1;
             }
