@@ -93,6 +93,32 @@ row! {
     }
 }
 
+/// What expired before `$1`, up to the time of the one after the oldest `$2`. That time is the only bound: of two, SQLite goes through all
+/// that the looser one leaves, in each portion anew.
+macro_rules! delete_oldest {
+    ($table:literal, $at:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE ",
+            $at,
+            " <= COALESCE((SELECT ",
+            $at,
+            " FROM ",
+            $table,
+            " WHERE ",
+            $at,
+            " < $1 ORDER BY ",
+            $at,
+            " LIMIT 1 OFFSET $2), $1 - 1)"
+        )
+    };
+}
+
+const DELETE_CHALLENGES: &str = delete_oldest!("challenge", "expires_at");
+const DELETE_TICKETS: &str = delete_oldest!("ticket", "expires_at");
+const DELETE_ATTEMPTS: &str = delete_oldest!("attempt", "at");
+
 impl Tx {
     /// The last code of a device at a site, whatever became of it.
     ///
@@ -307,27 +333,9 @@ impl Tx {
     pub async fn delete_expired(&mut self, before: Timestamp, most: u32) -> Result<u64> {
         self.be_patient();
         let others = most.saturating_sub(1);
-        let challenges = execute!(
-            self,
-            "DELETE FROM challenge WHERE expires_at < $1 AND expires_at <= COALESCE(
-                 (SELECT expires_at FROM challenge WHERE expires_at < $1 ORDER BY expires_at LIMIT 1 OFFSET $2), $1)",
-            before,
-            others,
-        )?;
-        let tickets = execute!(
-            self,
-            "DELETE FROM ticket WHERE expires_at < $1 AND expires_at <= COALESCE(
-                 (SELECT expires_at FROM ticket WHERE expires_at < $1 ORDER BY expires_at LIMIT 1 OFFSET $2), $1)",
-            before,
-            others,
-        )?;
-        let attempts = execute!(
-            self,
-            "DELETE FROM attempt WHERE at < $1 AND at <= COALESCE(
-                 (SELECT at FROM attempt WHERE at < $1 ORDER BY at LIMIT 1 OFFSET $2), $1)",
-            before,
-            others,
-        )?;
+        let challenges = execute!(self, DELETE_CHALLENGES, before, others)?;
+        let tickets = execute!(self, DELETE_TICKETS, before, others)?;
+        let attempts = execute!(self, DELETE_ATTEMPTS, before, others)?;
         Ok(challenges + tickets + attempts)
     }
 }
@@ -336,5 +344,47 @@ row! {
     /// The time of an attempt.
     pub struct At {
         pub at: Timestamp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use sqlx::sqlite::SqliteConnection;
+    use sqlx::{Connection as _, Executor as _};
+
+    use super::*;
+
+    /// What SQLite does to delete the oldest `others + 1` of so many attempts.
+    async fn steps_among(attempts: u32, others: u32) -> u64 {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        crate::sqlite::MIGRATIONS.run(&mut connection).await.unwrap();
+        let many = format!(
+            "WITH RECURSIVE n (at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < {attempts})
+             INSERT INTO attempt (kind, key, at) SELECT 'number', x'00', at FROM n"
+        );
+        connection.execute(sqlx::AssertSqlSafe(many)).await.unwrap();
+        let steps = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&steps);
+        connection
+            .lock_handle()
+            .await
+            .unwrap()
+            .set_progress_handler(1, move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                true
+            });
+        let delete = sqlx::query(DELETE_ATTEMPTS).bind(i64::from(attempts)).bind(others);
+        let deleted = delete.execute(&mut connection).await.unwrap().rows_affected();
+        assert_eq!(deleted, u64::from(others) + 1);
+        steps.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn to_delete_a_portion_is_the_same_work_however_much_has_expired() {
+        let (of_few, of_many) = (steps_among(1_000, 99).await, steps_among(20_000, 99).await);
+        assert!(of_many < of_few * 2, "{of_few} of a thousand, {of_many} of twenty");
     }
 }
