@@ -19,6 +19,8 @@ use crate::{Access, AccessError};
 
 /// Questions decided in one transaction. More would make those who asked first wait for those who asked last.
 const MOST: usize = 1024;
+/// For somebody who is held, by a question that is decided alone: a batch with it has waited long already, and many may be held.
+const HELD_STILL: Duration = Duration::from_millis(50);
 
 /// What a gate asks.
 #[derive(Clone)]
@@ -160,14 +162,16 @@ impl Access {
             }
             Err(error) => {
                 tracing::debug!(%error, "a batch failed: its questions are decided each by itself, if the database answers");
-                self.decide_each_alone(batches, lane, error.is_timeout()).await;
+                self.decide_each_alone(batches, lane, &error).await;
             }
         }
     }
 
-    /// Once the database does not answer, the rest stay unanswered at once: each would wait as long again, while gates that ask again wait
-    /// behind them.
-    async fn decide_each_alone(&self, batches: Vec<Batch>, lane: usize, mut is_away: bool) {
+    /// After a batch failed for that reason. Once the database does not answer, the rest stay unanswered at once: each would wait as long
+    /// again, while gates that ask again wait behind them. Likewise nobody waits long again for those whom somebody holds.
+    async fn decide_each_alone(&self, batches: Vec<Batch>, lane: usize, reason: &AccessError) {
+        let mut is_away = reason.is_timeout();
+        let patience = reason.is_held().then_some(HELD_STILL);
         for batch in batches {
             let mut answers = Vec::with_capacity(batch.questions.len());
             for question in batch.questions {
@@ -175,7 +179,7 @@ impl Access {
                     answers.push(Err(AccessError::Lost));
                     continue;
                 }
-                let answer = self.decide_alone(&question, batch.now, lane).await;
+                let answer = self.decide_alone(&question, batch.now, lane, patience).await;
                 is_away = answer.as_ref().is_err_and(AccessError::is_timeout);
                 answers.push(answer);
             }
@@ -205,9 +209,18 @@ impl Access {
         Ok(answers)
     }
 
-    async fn decide_alone(&self, question: &Question, now: Timestamp, lane: usize) -> Result<Answer, AccessError> {
+    async fn decide_alone(
+        &self,
+        question: &Question,
+        now: Timestamp,
+        lane: usize,
+        patience: Option<Duration>,
+    ) -> Result<Answer, AccessError> {
         let mut tx = self.write_many(lane).await?;
         tx.begin().await?;
+        if let Some(patience) = patience {
+            tx.wait_for_held(patience).await?;
+        }
         let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
         self.commit(tx, 1).await?;
         if has_orders {

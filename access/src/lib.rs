@@ -116,6 +116,11 @@ impl AccessError {
             error => matches!(error, Self::Late),
         }
     }
+
+    /// Whether somebody's row was held by another for too long.
+    fn is_held(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_held())
+    }
 }
 
 impl Access {

@@ -11,8 +11,8 @@ use crate::{Access, AccessError};
 
 /// Sessions brought to in one transaction.
 const PORTION: u32 = 500;
-/// People who cannot be brought to, for somebody holds them, before it is given up: each was waited for five seconds.
-const MOST_HELD: u32 = 4;
+/// Once somebody was held for as long as anybody is waited for, others are waited for only so long: many may be held.
+const HELD_STILL: Duration = Duration::from_millis(100);
 /// A login that was decided by what was before the change is committed by then.
 const UNDER_WAY: Duration = Duration::from_millis(200);
 
@@ -29,7 +29,8 @@ pub enum Concerned {
 #[derive(Default)]
 struct Round {
     reached: HashSet<SessionId>,
-    held: u32,
+    /// Somebody was held for long.
+    is_hurried: bool,
 }
 
 impl Access {
@@ -51,7 +52,6 @@ impl Access {
         let mut round = Round::default();
         self.reach_once(whom, &mut round, now).await?;
         tokio::time::sleep(UNDER_WAY).await;
-        round.held = 0;
         match self.reach_once(whom, &mut round, now).await? {
             Some(held) => Err(held),
             None => Ok(()),
@@ -84,7 +84,7 @@ impl Access {
         Ok(failed)
     }
 
-    /// Together; one by one if somebody is held.
+    /// Together; one by one if somebody is held, who keeps it from no other.
     async fn reach_portion(
         &self,
         whom: Concerned,
@@ -92,7 +92,7 @@ impl Access {
         round: &mut Round,
         now: Timestamp,
     ) -> Result<Option<AccessError>, AccessError> {
-        match self.order_all(whom, &people, now).await {
+        match self.order_all(whom, &people, round, now).await {
             Ok(ordered) => {
                 round.reached.extend(ordered);
                 return Ok(None);
@@ -100,14 +100,14 @@ impl Access {
             Err(error) if error.is_timeout() => return Err(error),
             Err(error) => tracing::debug!(%error, "somebody is held: one by one"),
         }
+        round.is_hurried = true;
         let mut failed = None;
         for person in people {
-            match self.order_all(whom, &[person], now).await {
+            match self.order_all(whom, &[person], round, now).await {
                 Ok(ordered) => round.reached.extend(ordered),
-                Err(error) if error.is_timeout() || round.held + 1 == MOST_HELD => return Err(error),
+                Err(error) if error.is_timeout() => return Err(error),
                 Err(error) => {
                     tracing::warn!(subscriber.id = %person, %error, "a change does not reach somebody yet");
-                    round.held += 1;
                     failed = Some(error);
                 }
             }
@@ -119,6 +119,7 @@ impl Access {
         &self,
         whom: Concerned,
         people: &[SubscriberId],
+        round: &Round,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, AccessError> {
         let mut ordered = Vec::new();
@@ -126,6 +127,9 @@ impl Access {
             return Ok(ordered);
         }
         let mut tx = self.write().await?;
+        if round.is_hurried {
+            tx.wait_for_held(HELD_STILL).await?;
+        }
         tx.hold_all(people.to_vec()).await?;
         for person in people {
             let subscriber = tx.lock_subscriber(*person).await?;

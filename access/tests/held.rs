@@ -14,10 +14,22 @@ use std::time::Duration;
 use kavadam_access::api::*;
 use kavadam_access::sweep::Round;
 use kavadam_access::{Access, AccessError, Settings};
-use kavadam_domain::Plan;
-use kavadam_store::{OrderKind, Store};
+use kavadam_domain::{Mac, Plan, SessionId};
+use kavadam_store::{OrderKind, Patience, Store};
 use lab::others::{SOON, asked, hold, known, ordered, patience, report};
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, plan};
+
+/// As many people online, in the order of their identifiers; the session of the n-th is called `sN`.
+async fn crowd(lab: &Lab, people: u8) -> Vec<SessionId> {
+    let mut sessions = Vec::new();
+    for person in 0..people {
+        let mac = Mac([2, 0, 0, 0, 1, person]);
+        known(lab, person, mac).await;
+        let grant = lab.authorize(mac, Service::CallCheck, "", &format!("s{person}")).await;
+        sessions.push(lab::granted(grant).session);
+    }
+    sessions
+}
 
 #[tokio::test]
 async fn a_silent_session_of_somebody_held_keeps_no_other_from_its_end() {
@@ -103,4 +115,39 @@ async fn a_site_that_was_closed_for_some_is_closed_for_the_rest_by_the_same_comm
     close().await.unwrap();
     assert_eq!(ordered(&lab, held).await, (Some(OrderKind::End), 1));
     assert_eq!(ordered(&lab, other.session).await, (Some(OrderKind::End), 1), "once");
+}
+
+#[tokio::test]
+async fn however_many_are_held_the_others_wait_for_one_of_them_and_not_for_each() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let patience = Patience {
+        lock: Duration::from_secs(2),
+        statement: Duration::from_secs(5),
+        ..patience()
+    };
+    let store = Store::open_with(&lab.url, patience).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let sessions = crowd(&lab, 21).await;
+    let _forgotten = hold(&lab, &sessions[..20]).await;
+    let questions = (0..21).map(|person| report(&lab, &format!("s{person}"), 1000));
+    let began = tokio::time::Instant::now();
+    let answers = asked(&access, &lab, questions.collect()).await;
+    assert!(began.elapsed() < patience.lock * 3, "{:?}", began.elapsed());
+    assert!(answers[..20].iter().all(Result::is_err), "{answers:?}");
+    assert!(answers[20].is_ok(), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_change_reaches_whoever_is_behind_many_who_are_held() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let sessions = crowd(&lab, 6).await;
+    let _forgotten = hold(&lab, &sessions[..5]).await;
+    let larger = plan(80 * MB);
+    let done = access.set_plan(&larger, "test", lab.now);
+    let done = tokio::time::timeout(SOON, done).await.expect("it waits still");
+    assert!(matches!(done, Err(AccessError::HalfDone(_))), "{done:?}");
+    assert_eq!(ordered(&lab, sessions[4]).await, (None, 0));
+    assert_eq!(ordered(&lab, sessions[5]).await, (Some(OrderKind::Change), 1));
 }

@@ -68,6 +68,12 @@ impl Error {
         }
     }
 
+    /// Whether another transaction held somebody for longer than it was waited for (`lock_not_available`).
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(inner)) if inner.code().as_deref() == Some("55P03"))
+    }
+
     /// Whether something of that unique name or key is there already.
     #[must_use]
     pub fn is_conflict(&self) -> bool {

@@ -16,6 +16,7 @@ mod tx;
 mod working;
 
 mod audit;
+mod held;
 mod login;
 mod many;
 mod overview;
