@@ -13,8 +13,6 @@ use crate::{Access, AccessError};
 const PORTION: u32 = 500;
 /// Once somebody was held for as long as anybody is waited for, others are waited for only so long: many may be held.
 const HELD_STILL: Duration = Duration::from_millis(100);
-/// A login that was decided by what was before the change is committed by then.
-const UNDER_WAY: Duration = Duration::from_millis(200);
 
 /// Whom a change concerns.
 #[derive(Clone, Copy)]
@@ -50,8 +48,12 @@ impl Access {
     /// The service is out of order, or somebody is held for too long. The others were brought to; call again for the rest.
     async fn reach(&self, whom: Concerned, now: Timestamp) -> Result<(), AccessError> {
         let mut round = Round::default();
+        let before = self.0.store.under_way().await?;
         self.reach_once(whom, &mut round, now).await?;
-        tokio::time::sleep(UNDER_WAY).await;
+        // A login that was decided by what was before the change: it may have been committed since, behind those who were reached.
+        if !self.0.store.outwait(before).await? {
+            tracing::debug!("something has been under way since before a change for longer than anybody waits");
+        }
         match self.reach_once(whom, &mut round, now).await? {
             Some(held) => Err(held),
             None => Ok(()),

@@ -105,7 +105,7 @@ async fn a_plan_that_is_changed_reaches_who_logs_in_at_that_instant() {
     login.add_session(&new).await.unwrap();
     let larger = plan(80 * MB);
     let (done, ()) = tokio::join!(lab.access.set_plan(&larger, "test", lab.now), async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         login.commit().await.unwrap();
     });
     done.unwrap();

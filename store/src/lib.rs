@@ -31,6 +31,7 @@ mod site;
 mod sms;
 mod subscriber;
 mod together;
+mod under_way;
 mod vendor;
 mod voucher;
 
@@ -56,6 +57,7 @@ pub use site::{NasProof, NasRow, NewNas, SiteRow};
 pub use sms::{SmsFate, SmsRow};
 pub use subscriber::{DeviceRow, SubscriberRow};
 pub use tx::Tx;
+pub use under_way::UnderWay;
 pub use vendor::VendorRow;
 pub use voucher::{NewVoucher, VoucherRow};
 

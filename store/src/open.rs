@@ -74,6 +74,14 @@ impl Store {
         matches!(self.pool, Pool::Sqlite(_))
     }
 
+    /// How long the server is waited for.
+    pub(crate) fn patience(&self) -> Patience {
+        match &self.pool {
+            Pool::Sqlite(_) => Patience::default(),
+            Pool::Postgres { server, .. } => server.patience,
+        }
+    }
+
     /// Begins a transaction that only reads.
     ///
     /// # Errors
