@@ -13,6 +13,7 @@ use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
 use crate::find::{Found, find, follow_on};
+use crate::unknown::Unowned;
 use crate::{Access, AccessError};
 
 /// A gate that renews has asked by then, which settles the order to it.
@@ -38,6 +39,7 @@ impl Access {
         &self,
         tx: &mut Tx,
         report: &AccountingReport,
+        unowned: &mut Unowned,
         now: Timestamp,
     ) -> Result<(Accounted, bool), AccessError> {
         let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
@@ -54,15 +56,15 @@ impl Access {
                         if is_vendors && found.state == SessionState::Granted {
                             note_name(tx, report, found.id).await?;
                         }
-                        charge(self, tx, (report, free), found.id, now).await
+                        charge(self, tx, (report, free), found.id, unowned, now).await
                     }
                     Found::Renamed(found) => {
                         tx.hold(found.subscriber).await?;
                         let follower = Box::pin(follow_on(tx, found.id, report, now)).await?;
-                        charge(self, tx, (report, free), follower, now).await
+                        charge(self, tx, (report, free), follower, unowned, now).await
                     }
                     Found::Nothing => {
-                        self.keep_unknown(tx, report, "", now).await?;
+                        self.keep_unknown(tx, report, "", unowned, now).await?;
                         Ok((Accounted::Unknown, false))
                     }
                 }
@@ -77,6 +79,7 @@ async fn charge(
     tx: &mut Tx,
     (report, free): (&AccountingReport, Option<FreeOctets>),
     id: SessionId,
+    unowned: &mut Unowned,
     now: Timestamp,
 ) -> Result<(Accounted, bool), AccessError> {
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
@@ -91,7 +94,7 @@ async fn charge(
     let read = read_meters(&mut session, report, now);
     if read.is_none() {
         tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
-        access.keep_unknown(tx, report, "implausible ", now).await?;
+        access.keep_unknown(tx, report, "implausible ", unowned, now).await?;
     } else if let Some(free) = free {
         note_free(tx, free, &session, now).await?;
     }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::account::received;
 use crate::api::{Accounted, AccountingReport, AuthorizeRequest, Decision, Service};
 use crate::latency::Latency;
+use crate::unknown::Unowned;
 use crate::{Access, AccessError};
 
 /// Questions decided in one transaction. More would make those who asked first wait for those who asked last.
@@ -80,6 +81,14 @@ struct Batch {
     questions: Vec<Question>,
     now: Timestamp,
     answers: oneshot::Sender<Answers>,
+}
+
+/// What comes of questions besides their answers, once they are committed.
+#[derive(Default)]
+struct Besides {
+    /// Gates are to be asked for something.
+    has_orders: bool,
+    unowned: Unowned,
 }
 
 type Answers = Vec<Result<Answer, AccessError>>;
@@ -194,18 +203,13 @@ impl Access {
         }
         tx.gather(&wanted(batches)).await?;
         let mut answers = Vec::new();
-        let mut has_orders = false;
+        let mut besides = Besides::default();
         for batch in batches {
             for question in &batch.questions {
-                let (answer, orders) = self.decide_one(&mut tx, question, batch.now).await?;
-                answers.push(answer);
-                has_orders |= orders;
+                answers.push(self.decide_one(&mut tx, question, &mut besides, batch.now).await?);
             }
         }
-        self.commit(tx, answers.len()).await?;
-        if has_orders {
-            self.wake_orders();
-        }
+        self.commit(tx, answers.len(), besides).await?;
         Ok(answers)
     }
 
@@ -221,37 +225,40 @@ impl Access {
         if let Some(patience) = patience {
             tx.wait_for_held(patience).await?;
         }
-        let (answer, has_orders) = self.decide_one(&mut tx, question, now).await?;
-        self.commit(tx, 1).await?;
-        if has_orders {
-            self.wake_orders();
-        }
+        let mut besides = Besides::default();
+        let answer = self.decide_one(&mut tx, question, &mut besides, now).await?;
+        self.commit(tx, 1, besides).await?;
         Ok(answer)
     }
 
-    async fn commit(&self, tx: Tx, questions: usize) -> Result<(), AccessError> {
+    async fn commit(&self, tx: Tx, questions: usize, besides: Besides) -> Result<(), AccessError> {
         let began = Instant::now();
         tx.commit().await?;
         self.0.commits.add(began.elapsed(), questions);
+        self.count_unowned(besides.unowned);
+        if besides.has_orders {
+            self.wake_orders();
+        }
         Ok(())
     }
 
-    /// Tells also whether gates are to be asked for something.
     async fn decide_one(
         &self,
         tx: &mut Tx,
         question: &Question,
+        besides: &mut Besides,
         now: Timestamp,
-    ) -> Result<(Answer, bool), AccessError> {
+    ) -> Result<Answer, AccessError> {
         match question {
             Question::Authorize(request) => {
                 // A report need not be moved with room for it.
                 let decision = Box::pin(self.decide_request(tx, request.clone(), now)).await?;
-                Ok((Answer::Decision(decision), false))
+                Ok(Answer::Decision(decision))
             }
             Question::Account(report) => {
-                let (accounted, has_orders) = self.take_report(tx, report, now).await?;
-                Ok((Answer::Accounted(accounted), has_orders))
+                let (accounted, has_orders) = self.take_report(tx, report, &mut besides.unowned, now).await?;
+                besides.has_orders |= has_orders;
+                Ok(Answer::Accounted(accounted))
             }
         }
     }

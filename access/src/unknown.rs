@@ -20,6 +20,18 @@ const PRUNED_EVERY: u32 = 200;
 #[derive(Default)]
 pub struct Unknown(Mutex<HashMap<NasId, Tally>>);
 
+/// What came of each gate within a transaction. It counts once that is committed: one that fails is decided anew, and its reports with it.
+#[derive(Default)]
+pub struct Unowned(HashMap<NasId, Arrived>);
+
+#[derive(Clone, Copy)]
+struct Arrived {
+    all: u32,
+    kept: u32,
+    /// The last.
+    at: Timestamp,
+}
+
 #[derive(Default)]
 struct Tally {
     minute_began: Option<Timestamp>,
@@ -29,27 +41,40 @@ struct Tally {
     total: u64,
 }
 
+impl Tally {
+    fn is_of_the_minute(&self, now: Timestamp) -> bool {
+        self.minute_began
+            .is_some_and(|began| now >= began && now.since(began) < Duration::from_mins(1))
+    }
+
+    fn kept_in_minute(&self, now: Timestamp) -> u32 {
+        if self.is_of_the_minute(now) { self.in_minute } else { 0 }
+    }
+}
+
 impl Unknown {
     fn lock(&self) -> MutexGuard<'_, HashMap<NasId, Tally>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one; whether there is room for it.
-    fn take(&self, nas: NasId, now: Timestamp) -> bool {
+    /// Whether there is room for one more, beside so many that are kept and not counted yet.
+    fn has_room(&self, nas: NasId, besides: u32, now: Timestamp) -> bool {
+        let kept = self.lock().get(&nas).map_or(0, |tally| tally.kept_in_minute(now));
+        kept.saturating_add(besides) < MOST_A_MINUTE
+    }
+
+    fn count(&self, unowned: Unowned) {
         let mut tallies = self.lock();
-        let tally = tallies.entry(nas).or_default();
-        let is_of_the_minute = |began: Timestamp| now >= began && now.since(began) < Duration::from_mins(1);
-        if !tally.minute_began.is_some_and(is_of_the_minute) {
-            tally.minute_began = Some(now);
-            tally.in_minute = 0;
+        for (nas, arrived) in unowned.0 {
+            let tally = tallies.entry(nas).or_default();
+            if !tally.is_of_the_minute(arrived.at) {
+                tally.minute_began = Some(arrived.at);
+                tally.in_minute = 0;
+            }
+            tally.total += u64::from(arrived.all);
+            tally.in_minute += arrived.kept;
+            tally.unpruned += arrived.kept;
         }
-        tally.total += 1;
-        let has_room = tally.in_minute < MOST_A_MINUTE;
-        if has_room {
-            tally.in_minute += 1;
-            tally.unpruned += 1;
-        }
-        has_room
     }
 
     /// The gates of which many came since they were last among these.
@@ -84,18 +109,33 @@ impl Access {
         Ok(nases.filter_map(|nas| Some((nas.name, of(nas.id)?))).collect())
     }
 
-    /// Keeps a report, unless its gate sent too many; `remark` comes before its kind.
+    /// Keeps a report, unless its gate sent too many, and notes that it came; `remark` comes before its kind.
     pub(crate) async fn keep_unknown(
         &self,
         tx: &mut Tx,
         report: &AccountingReport,
         remark: &str,
+        unowned: &mut Unowned,
         now: Timestamp,
     ) -> Result<(), AccessError> {
-        if self.0.unknown.take(report.nas, now) {
+        let none = Arrived {
+            all: 0,
+            kept: 0,
+            at: now,
+        };
+        let arrived = unowned.0.entry(report.nas).or_insert(none);
+        arrived.all += 1;
+        arrived.at = now;
+        if self.0.unknown.has_room(report.nas, arrived.kept, now) {
+            arrived.kept += 1;
             tx.keep_unknown_report(&row(report, remark), now).await?;
         }
         Ok(())
+    }
+
+    /// Of a transaction that is committed.
+    pub(crate) fn count_unowned(&self, unowned: Unowned) {
+        self.0.unknown.count(unowned);
     }
 
     /// Deletes the oldest where there are more than are to be kept.

@@ -12,6 +12,7 @@ mod lab;
 use std::time::Duration;
 
 use kavadam_access::api::*;
+use kavadam_access::batch::{Answer, Question};
 use kavadam_access::sweep::Round;
 use kavadam_access::{Access, AccessError, Settings};
 use kavadam_domain::{Mac, Plan, SessionId};
@@ -150,4 +151,23 @@ async fn a_change_reaches_whoever_is_behind_many_who_are_held() {
     assert!(matches!(done, Err(AccessError::HalfDone(_))), "{done:?}");
     assert_eq!(ordered(&lab, sessions[4]).await, (None, 0));
     assert_eq!(ordered(&lab, sessions[5]).await, (Some(OrderKind::Change), 1));
+}
+
+#[tokio::test]
+async fn a_report_of_nobody_counts_once_however_often_it_is_decided() {
+    let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let held = lab.online(MAC, "s1").await.session;
+    let _forgotten = hold(&lab, &[held]).await;
+    let mut restart = report(&lab, "", 0);
+    if let Question::Account(report) = &mut restart {
+        report.kind = AccountingKind::On;
+    }
+    let answers = asked(&access, &lab, vec![report(&lab, "nobody's", 1000), restart]).await;
+    assert!(
+        matches!(answers[..], [Ok(Answer::Accounted(Accounted::Unknown)), Err(_)]),
+        "{answers:?}"
+    );
+    assert_eq!(access.unowned_reports().get(&lab.nas), Some(&1));
 }
