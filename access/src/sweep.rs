@@ -73,7 +73,10 @@ impl Access {
         if silence.granted.is_some() {
             ended = self.end_some(round, silence, now).await;
         }
-        self.delete_expired(now).await?;
+        if let Err(error) = self.delete_expired(now).await {
+            // Else whoever sweeps would think that nobody was looked at, and silence begins anew.
+            tracing::error!(%error, "cannot delete what expired; the next sweep tries again");
+        }
         ended
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use kavadam_access::api::*;
 use kavadam_access::batch::{Answer, Question};
+use kavadam_access::sweep::Round;
 use kavadam_access::{Access, Settings};
 use kavadam_domain::Mac;
 use kavadam_store::{NewSession, Store};
@@ -40,6 +41,19 @@ async fn a_batch_that_the_database_does_not_answer_is_not_asked_again_question_b
     let back = async { while asked(&access, &lab, all()).await.iter().any(Result::is_err) {} };
     tokio::time::timeout(SOON * 3, back).await.expect("it stays away");
     assert_eq!(lab.used_and_promised().await.0, 50_000);
+}
+
+#[tokio::test]
+async fn silent_sessions_end_though_nothing_that_expired_can_be_deleted() {
+    let mut lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    lab.online(MAC, "s1").await;
+    let broken = std::process::Command::new("psql")
+        .args([&lab.url, "-qc", "ALTER TABLE attempt RENAME TO damaged"])
+        .status();
+    assert!(broken.unwrap().success());
+    lab.pass(Duration::from_mins(3));
+    let swept = lab.access.sweep(&mut Round::default(), lab.up_since, lab.now).await;
+    assert_eq!(swept.unwrap(), 1);
 }
 
 #[tokio::test]
