@@ -13,6 +13,7 @@ use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
 use crate::find::{Found, find, follow_on};
+use crate::orders::hasten;
 use crate::unknown::Unowned;
 use crate::{Access, AccessError};
 
@@ -124,6 +125,7 @@ async fn charge(
             session.order(OrderKind::Change, due_at);
             has_orders = true;
         }
+        has_orders |= hasten(&mut session, now);
         tx.save_session(&session).await?;
     }
     Ok((read.map_or(Accounted::Implausible, Accounted::Charged), has_orders))

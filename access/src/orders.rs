@@ -138,6 +138,17 @@ fn postpone(session: &mut SessionRow, now: Timestamp) {
     session.order_next_at = Some(now + wait);
 }
 
+/// A report came, so that what could not be sent for want of one can be: not only once its wait is over. Whether there is such an order.
+pub(crate) fn hasten(session: &mut SessionRow, now: Timestamp) -> bool {
+    let waits = matches!(session.trouble.as_deref(), Some(NOT_BEGUN | NEVER_HEARD));
+    let waits = waits && session.state != SessionState::Ended && session.order_action.is_some();
+    if waits {
+        session.trouble = None;
+        session.order_next_at = Some(now);
+    }
+    waits
+}
+
 /// What is left to do about an order.
 enum Todo {
     /// Nothing: it is done, or the gate is told at the next login.

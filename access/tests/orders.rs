@@ -31,6 +31,8 @@ cases! {
     a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day,
     an_order_that_cannot_be_sent_yet_is_told_with_its_reason,
     an_order_that_a_clock_ahead_put_off_goes_out_now,
+    an_order_that_waits_for_a_start_goes_out_with_it,
+    an_order_whose_gate_was_never_heard_goes_out_with_its_first_report,
 }
 
 async fn online(database: Database) -> Lab {
@@ -212,7 +214,8 @@ async fn a_session_past_its_end_is_ended_and_not_drawn_into_the_next_day(databas
     assert_eq!(lab.used_and_promised().await, (0, 0), "it flowed yesterday");
 }
 
-async fn an_order_that_cannot_be_sent_yet_is_told_with_its_reason(database: Database) {
+/// Somebody online at a gate that names no visits when it asks, and who is to be ended before there was a Start.
+async fn ended_before_the_start(database: Database) -> (Lab, Grant) {
     let lab = Lab::new(database, &plan(40 * MB)).await;
     lab.ticket(MAC).await;
     let nameless = AuthorizeRequest {
@@ -226,9 +229,14 @@ async fn an_order_that_cannot_be_sent_yet_is_told_with_its_reason(database: Data
         wants_cui: false,
         seen: Seen::default(),
     };
-    granted(lab.access.authorize(nameless, lab.now).await.unwrap());
+    let grant = granted(lab.access.authorize(nameless, lab.now).await.unwrap());
     lab.block().await;
     assert_eq!(lab.orders().await, []);
+    (lab, grant)
+}
+
+async fn an_order_that_cannot_be_sent_yet_is_told_with_its_reason(database: Database) {
+    let (lab, _) = ended_before_the_start(database).await;
     let trouble = lab.session(MAC).await.trouble.unwrap();
     assert!(trouble.starts_with("its Start has not come yet"), "{trouble}");
 
@@ -254,4 +262,51 @@ async fn an_order_that_a_clock_ahead_put_off_goes_out_now(database: Database) {
     let orders = lab.orders().await;
     assert_eq!(orders.len(), 1);
     assert!(lab.orders().await.is_empty(), "once");
+}
+
+/// Whether somebody who sends orders is told to look at once.
+async fn is_awake(access: &Access) -> bool {
+    let woken = tokio::time::timeout(Duration::from_millis(10), access.orders_changed());
+    woken.await.is_ok()
+}
+
+async fn an_order_that_waits_for_a_start_goes_out_with_it(database: Database) {
+    let (mut lab, grant) = ended_before_the_start(database).await;
+    for _ in 0..4 {
+        lab.pass(Duration::from_mins(1));
+        assert_eq!(lab.orders().await, []);
+    }
+    while is_awake(&lab.access).await {}
+    let start = AccountingReport {
+        nas: lab.nas,
+        kind: AccountingKind::Start,
+        acct_session_id: "s1".to_owned(),
+        class: Some(grant.class),
+        user_name: None,
+        mac: Some(MAC),
+        ip: None,
+        ports: None,
+        free: None,
+        counters: Counters::default(),
+        at: lab.now,
+    };
+    lab.access.account(start, lab.now).await.unwrap();
+    assert!(is_awake(&lab.access).await);
+    assert_eq!(lab.orders().await[0].action, OrderAction::End);
+    lab.report(AccountingKind::Interim, "s1", MB, 1).await;
+    assert_eq!(lab.orders().await, [], "it is under way");
+}
+
+async fn an_order_whose_gate_was_never_heard_goes_out_with_its_first_report(database: Database) {
+    let mut lab = online(database).await;
+    lab.block().await;
+    lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), Settings::default());
+    for _ in 0..4 {
+        lab.pass(Duration::from_mins(1));
+        assert_eq!(lab.orders().await, []);
+    }
+    lab.access.nas_seen(lab.nas, lab::SEEN_AT.parse().unwrap(), lab.now);
+    lab.report(AccountingKind::Interim, "s1", MB, 240).await;
+    assert!(is_awake(&lab.access).await);
+    assert_eq!(lab.orders().await[0].action, OrderAction::End);
 }
