@@ -119,6 +119,21 @@ async fn a_site_that_was_closed_for_some_is_closed_for_the_rest_by_the_same_comm
 }
 
 #[tokio::test]
+async fn a_sweep_goes_on_behind_those_who_are_held_where_the_last_one_stopped() {
+    let mut lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let sessions = crowd(&lab, 5).await;
+    let _forgotten = hold(&lab, &sessions[..4]).await;
+    lab.pass(Duration::from_mins(3));
+    let mut round = Round::default();
+    let ended = access.sweep(&mut round, lab.up_since, lab.now).await;
+    assert_eq!(ended.unwrap(), 0, "enough was waited for");
+    let ended = access.sweep(&mut round, lab.up_since, lab.now).await;
+    assert_eq!(ended.unwrap(), 1, "whoever is behind them");
+}
+
+#[tokio::test]
 async fn however_many_are_held_the_others_wait_for_one_of_them_and_not_for_each() {
     let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
     let patience = Patience {
