@@ -77,6 +77,9 @@ impl Access {
             // Else whoever sweeps would think that nobody was looked at, and silence begins anew.
             tracing::error!(%error, "cannot delete what expired; the next sweep tries again");
         }
+        if let Err(error) = self.forget_orders(now).await {
+            tracing::warn!(%error, "cannot forget the orders to sessions that are long over; the next sweep tries again");
+        }
         ended
     }
 
@@ -92,6 +95,23 @@ impl Access {
             tx.commit().await?;
             if deleted < u64::from(DELETED_AT_ONCE) {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// An end that was ordered stands while its session is taken for ended, should that be heard of. Nobody hears of one that was over for so long:
+    /// who looks for what is to be sent need not pass by it for ever.
+    async fn forget_orders(&self, now: Timestamp) -> Result<(), AccessError> {
+        let kept = self.read().await?.orders_kept(now - KEPT, MOST).await?;
+        for order in kept {
+            let mut tx = self.write().await?;
+            tx.lock_subscriber(order.subscriber_id).await?;
+            let session = tx.session(order.id).await?;
+            if let Some(mut session) = session.filter(|session| session.state == SessionState::Ended) {
+                session.settle_order();
+                tx.save_session(&session).await?;
+                tx.commit().await?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ use kavadam_access::api::*;
 use kavadam_access::sweep::Round;
 use kavadam_domain::session::terminate_cause;
 use kavadam_domain::{EntitlementId, Language, Reason};
-use kavadam_store::NewSession;
+use kavadam_store::{NewSession, OrderKind};
 use lab::{Database, Lab, MAC, MB, cases, granted, plan, refused};
 
 cases! {
@@ -31,6 +31,7 @@ cases! {
     a_block_reaches_a_session_taken_for_ended_once_it_is_heard_of,
     a_block_reaches_a_session_taken_for_ended_that_asks_again,
     an_end_that_was_ordered_is_not_forgotten_in_the_silence,
+    an_end_that_was_ordered_is_forgotten_once_its_session_was_silent_for_a_day,
     an_end_that_is_under_way_when_silence_is_presumed_is_ordered_again,
     a_newer_session_in_its_place_keeps_the_old_one_ended,
     a_stop_replaces_the_presumed_end_and_the_first_true_cause_stands,
@@ -256,6 +257,20 @@ async fn an_end_that_was_ordered_is_not_forgotten_in_the_silence(database: Datab
     assert_eq!(refused(lab.renew(MAC, "s1").await), Reason::UnknownSession);
     lab.report(AccountingKind::Interim, "s1", 2 * MB, 900).await;
     assert_eq!(orders(&lab).await, [OrderAction::End]);
+}
+
+async fn an_end_that_was_ordered_is_forgotten_once_its_session_was_silent_for_a_day(database: Database) {
+    let mut lab = online(database).await;
+    let id = granted(lab.renew(MAC, "s1").await).session;
+    assert!(lab.access.disconnect(&lab.visit(MAC), lab.now).await.unwrap());
+    lab.pass(LONG);
+    assert_eq!(lab.sweep().await, 1);
+    lab.pass(Duration::from_hours(23));
+    lab.sweep().await;
+    assert_eq!(lab::others::ordered(&lab, id).await.0, Some(OrderKind::End));
+    lab.pass(Duration::from_hours(2));
+    lab.sweep().await;
+    assert_eq!(lab::others::ordered(&lab, id).await.0, None);
 }
 
 async fn an_end_that_is_under_way_when_silence_is_presumed_is_ordered_again(database: Database) {

@@ -47,7 +47,7 @@ pub use gather::Wanted;
 pub use login::{ChallengeRow, NewChallenge, TicketRow};
 pub use look::Found;
 pub use open::{Store, without_password};
-pub use overview::OnlineRow;
+pub use overview::{KeptOrder, OnlineRow};
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use server::Patience;

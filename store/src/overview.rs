@@ -1,6 +1,6 @@
 //! What is there just now, in figures; and what belongs to one person or device, for whoever asks why.
 
-use kavadam_domain::{Mac, NasId, SubscriberId};
+use kavadam_domain::{Mac, NasId, SessionId, SubscriberId, Timestamp};
 
 use crate::sql::{Figure, row, rows};
 use crate::{DeviceRow, Result, TicketRow, Tx};
@@ -12,6 +12,16 @@ row! {
         pub nas_id: NasId,
         /// Sessions not ended.
         pub figure: u64,
+    }
+}
+
+row! {
+    /// A session that is taken for ended, with an end that was ordered of its gate.
+    pub struct KeptOrder {
+        /// Which.
+        pub id: SessionId,
+        /// Whose.
+        pub subscriber_id: SubscriberId,
     }
 }
 
@@ -54,6 +64,22 @@ impl Tx {
             "SELECT COUNT(*) AS figure FROM session WHERE order_action IS NOT NULL AND ended_at IS NULL",
         )?;
         Ok(found.figure)
+    }
+
+    /// Orders kept for sessions that have been taken for ended since before `before`, at most `most`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn orders_kept(&mut self, before: Timestamp, most: u32) -> Result<Vec<KeptOrder>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT id, subscriber_id FROM session
+             WHERE order_action IS NOT NULL AND order_next_at IS NULL AND ended_at < $1 LIMIT $2",
+            before,
+            most,
+        )
     }
 
     /// Everybody with whom a device was seen, remembered or not, the last first.
