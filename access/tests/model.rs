@@ -47,6 +47,8 @@ enum Event {
     /// The gate's On overtakes the Stops of its sessions.
     Restart(u8),
     Sweep,
+    /// Nothing is heard for so long that whoever is online is taken for ended.
+    Silence,
     /// Orders go out; the gate obeys and says so, obeys in silence, hears nothing, or refuses.
     Order(u8),
     /// An answer comes at last.
@@ -89,6 +91,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<u8>().prop_map(Event::Reset),
         1 => (0..4_u8).prop_map(Event::Restart),
         2 => Just(Event::Sweep),
+        2 => Just(Event::Silence),
         4 => any::<u8>().prop_map(Event::Order),
         3 => any::<u8>().prop_map(Event::Answer),
         1 => (any::<bool>(), MB..20 * MB).prop_map(|(p, octets)| Event::TopUp(p, octets)),
@@ -115,6 +118,10 @@ impl Model {
             Event::Reset(pick) => self.reset(pick).await,
             Event::Restart(gate) => self.restart(usize::from(gate)).await,
             Event::Sweep => _ = self.lab.sweep().await,
+            Event::Silence => {
+                self.pass(16 * 60);
+                self.lab.sweep().await;
+            }
             Event::Order(whim) => self.send_orders(whim).await,
             Event::Answer(pick) => self.answer(pick).await,
             Event::TopUp(person, octets) => self.top_up(usize::from(person), octets * self.world.scale).await,

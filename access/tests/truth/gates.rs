@@ -34,6 +34,21 @@ impl Model {
         Some(granted.saturating_sub(passed))
     }
 
+    /// Likewise, had each gate heard what it was answered and ordered: what the centre has promised, and may give to others.
+    pub fn promised(&self, index: usize) -> u64 {
+        let session = &self.sessions[index];
+        if session.gate != SHARING {
+            return session.offered.saturating_sub(session.passed);
+        }
+        let (mut offered, mut passed) = self.retired[session.person];
+        offered += self.unheard[session.person];
+        for other in self.pool(session.person) {
+            offered += other.offered;
+            passed += other.passed;
+        }
+        offered.saturating_sub(passed)
+    }
+
     fn pool(&self, person: usize) -> impl Iterator<Item = &Session> {
         let sessions = self.sessions.iter();
         sessions.filter(move |session| session.is_online && session.gate == SHARING && session.person == person)
@@ -90,6 +105,7 @@ impl Model {
             name,
             class: grant.class,
             limits: grant.limits,
+            offered: grant.limits.max_total_octets.unwrap_or(0),
             passed: 0,
             passed_before: 0,
             counted_from: self.lab.now,
@@ -242,7 +258,11 @@ impl Model {
         let session = &self.sessions[index];
         let class = Some(session.class.clone());
         let request = self.request(session.device, session.gate, Service::Renewal, &session.name, class);
-        match self.lab.access.authorize(request, self.lab.now).await.unwrap() {
+        let decision = self.lab.access.authorize(request, self.lab.now).await.unwrap();
+        if let Decision::Accept(grant) = &decision {
+            self.sessions[index].note_offer(&grant.limits);
+        }
+        match decision {
             _ if is_lost => {}
             Decision::Accept(grant) => self.sessions[index].limits = grant.limits,
             Decision::Reject { .. } if self.free(index) == Some(0) => self.end(index, 10),
@@ -270,11 +290,14 @@ impl Model {
         let session = &mut self.sessions[index];
         session.is_online = false;
         let (person, gate, granted, passed) = (session.person, session.gate, session.limit(), session.passed);
+        let unheard = session.offered.saturating_sub(granted.unwrap_or(0));
         if gate == SHARING {
             let retired = &mut self.retired[person];
             *retired = (retired.0 + granted.unwrap_or(0), retired.1 + passed);
+            self.unheard[person] += unheard;
             if self.pool(person).next().is_none() {
                 self.retired[person] = (0, 0);
+                self.unheard[person] = 0;
             }
         }
     }
@@ -301,6 +324,7 @@ impl Model {
                 session_secs: Some(u32::try_from(left.as_secs()).unwrap()),
                 ..old.limits
             },
+            offered: old.offered.saturating_sub(old.passed),
             passed: 0,
             passed_before: 0,
             counted_from: self.lab.now,
@@ -385,6 +409,9 @@ impl Model {
                 self.answers.push((order, OrderAnswer::SessionGone));
                 continue;
             };
+            if let OrderAction::Change(limits) = &order.action {
+                self.sessions[index].note_offer(limits);
+            }
             let (obeys, answer) = match whim % 5 {
                 0 => (true, OrderAnswer::Silence),
                 1 => (false, OrderAnswer::Silence),

@@ -9,9 +9,6 @@ impl Model {
         let mut tx = self.lab.store.read().await.unwrap();
         for index in 0..self.sessions.len() {
             let session = &self.sessions[index];
-            if session.is_written_off {
-                continue;
-            }
             let gate = self.gates[session.gate];
             let granted = tx.session(session.id).await.unwrap().unwrap();
             let mut by_name = tx.session_at(gate, None, Some(&session.name)).await.unwrap();
@@ -26,14 +23,17 @@ impl Model {
                 None => granted,
             };
             if known.state != SessionState::Ended {
+                // Promised again.
+                self.sessions[index].is_written_off = false;
+                continue;
+            }
+            if session.is_written_off {
                 continue;
             }
             let charged = if is_known { known.meter().total_octets() } else { 0 };
             let of_its_day = (session.person, self.day_of(session.began));
-            *self.debt.entry(of_its_day).or_default() += session.passed - charged;
-            if session.is_online {
-                self.overdrawn.insert(of_its_day);
-            }
+            let held = if session.is_online { self.promised(index) } else { 0 };
+            *self.debt.entry(of_its_day).or_default() += session.passed - charged + held;
             self.sessions[index].is_written_off = true;
         }
     }
@@ -46,14 +46,12 @@ impl Model {
             let of_today = |octets: &HashMap<_, u64>| octets.get(&today).copied().unwrap_or(0);
             let passed = of_today(&self.passed);
             let free = self.free_of(person);
-            if !self.overdrawn.contains(&today) {
-                let most = self.quota + of_today(&self.topped_up) + of_today(&self.debt);
-                let at_full_speed = passed - of_today(&self.slowed);
-                assert!(
-                    at_full_speed + free <= most,
-                    "{at_full_speed} passed, {free} free, of {most}"
-                );
-            }
+            let most = self.quota + of_today(&self.topped_up) + of_today(&self.debt);
+            let at_full_speed = passed - of_today(&self.slowed);
+            assert!(
+                at_full_speed + free <= most,
+                "{at_full_speed} passed, {free} free, of {most}"
+            );
             self.check_charges(person).await;
         }
     }

@@ -34,6 +34,8 @@ pub struct Session {
     pub name: String,
     pub class: Vec<u8>,
     pub limits: Limits,
+    /// The most that the centre ever answered or ordered, whether the gate heard of it or not.
+    pub offered: u64,
     pub passed: u64,
     /// Of that, before the gate's counters last began at zero.
     pub passed_before: u64,
@@ -43,7 +45,7 @@ pub struct Session {
     pub is_online: bool,
     /// As the furthest report had it that arrived.
     pub reported: u64,
-    /// The centre was seen to hold it for ended.
+    /// The centre was seen to hold it for ended, and has not taken that back.
     pub is_written_off: bool,
 }
 
@@ -51,6 +53,10 @@ impl Session {
     /// `None`: not metered, since the quota is used up and the plan slows.
     pub fn limit(&self) -> Option<u64> {
         self.limits.max_total_octets
+    }
+
+    pub fn note_offer(&mut self, limits: &Limits) {
+        self.offered = self.offered.max(limits.max_total_octets.unwrap_or(0));
     }
 
     pub fn ends_at(&self) -> Timestamp {
@@ -79,6 +85,8 @@ pub struct Model {
     pub sessions: Vec<Session>,
     /// What ended sessions of a person left in the pool at the gate that shares: granted, passed.
     pub retired: [(u64, u64); 2],
+    /// Beyond that, what was offered to those.
+    pub unheard: [u64; 2],
     pub reports: Vec<Sent>,
     pub answers: Vec<(Order, OrderAnswer)>,
     pub quota: u64,
@@ -88,10 +96,9 @@ pub struct Model {
     pub slowed: HashMap<(usize, Timestamp), u64>,
     pub topped_up: HashMap<(usize, Timestamp), u64>,
     /// Octets that the centre could not know of when it gave their lease to others: let through and not reported when their session was
-    /// held for ended (by its gate's next login, its On, its word that the session is gone), or beyond every limit.
+    /// held for ended (by its gate's next login, its On, its word that the session is gone), or beyond every limit; and of a session that
+    /// was alive all that its gate held of the lease.
     pub debt: HashMap<(usize, Timestamp), u64>,
-    /// A session of theirs was taken for ended while it was alive: all of its lease may have gone to others as well.
-    pub overdrawn: BTreeSet<(usize, Timestamp)>,
     /// Charged, as last seen.
     pub charged: HashMap<(usize, Timestamp), u64>,
     pub names: u32,
@@ -123,6 +130,7 @@ impl Model {
             owners: [0, 1, 0, 1, 0, 1],
             sessions: Vec::new(),
             retired: [(0, 0); 2],
+            unheard: [0; 2],
             reports: Vec::new(),
             answers: Vec::new(),
             quota,
@@ -130,7 +138,6 @@ impl Model {
             slowed: HashMap::new(),
             topped_up: HashMap::new(),
             debt: HashMap::new(),
-            overdrawn: BTreeSet::new(),
             charged: HashMap::new(),
             names: 0,
         };
