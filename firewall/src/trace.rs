@@ -7,6 +7,8 @@ mod state;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use kavadam_domain::Mac;
+
 pub use state::DeviceState;
 
 use crate::gate::{SeenDevice, SeenSession, Stay};
@@ -67,6 +69,7 @@ impl Trace {
                 }
             }
         };
+        steps.extend(held(device));
         Self {
             state,
             steps,
@@ -207,6 +210,25 @@ fn before_login(device: &SeenDevice, is_strict: bool) -> Vec<Step> {
         steps.push(step("stranger", fact.to_owned()));
     }
     steps
+}
+
+/// Over IPv6: from where nobody else is heard, and from where it is not.
+fn held(device: &SeenDevice) -> Vec<Step> {
+    let own = device.holds.iter().map(|(address, stay)| Step {
+        rule: "held6",
+        fact: format!(
+            "it holds {address}{}: nobody else is heard from there",
+            for_another(*stay)
+        ),
+    });
+    let of_others = device.held_by_others.iter().map(|(address, holder)| Step {
+        rule: "held6",
+        fact: format!(
+            "{address} is held by {}: what it sends from there is dropped",
+            holder.map_or_else(|| "another device".to_owned(), Mac::masked)
+        ),
+    });
+    own.chain(of_others).collect()
 }
 
 fn for_another(stay: Stay) -> String {

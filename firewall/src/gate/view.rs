@@ -1,14 +1,16 @@
 //! The gate as people look at it. Nothing is changed, whoever holds the table.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use kavadam_domain::Mac;
 
 use super::State;
 use super::sessions::key4;
-use crate::netlink::{Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
+use crate::lan::none_if_gone;
+use crate::netlink::{Channel, Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, lan};
 use crate::ruleset::arp::UNHEARD;
 use crate::ruleset::impostors;
 use crate::ruleset::link::ROGUES;
@@ -61,6 +63,10 @@ pub struct SeenDevice {
     pub auth4: Option<(Slot, Stay)>,
     /// Which session its IPv6 packets are taken for.
     pub auth6: Option<(Slot, Stay)>,
+    /// IPv6 addresses that it holds: nobody else is heard from them.
+    pub holds: Vec<(Ipv6Addr, Stay)>,
+    /// IPv6 addresses that the kernel knows it by as a neighbour, and that others hold, each with one of them, if it is still known who.
+    pub held_by_others: Vec<(Ipv6Addr, Option<Mac>)>,
     /// Its session, be it one whose time is up.
     pub session: Option<SeenSession>,
 }
@@ -136,12 +142,15 @@ impl View {
             Ok((leases, may_use_ipv6, auth4, auth6))
         };
         let (leases, may_use_ipv6, auth4, auth6) = look().map_err(FirewallError::kernel("look for a device"))?;
+        let (holds, held_by_others) = state.held(mac).map_err(FirewallError::kernel("look for a device"))?;
         Ok(SeenDevice {
             mac,
             leases,
             may_use_ipv6,
             auth4,
             auth6,
+            holds,
+            held_by_others,
             session,
         })
     }
@@ -195,6 +204,40 @@ impl View {
             .map(|(slot, meter)| (slot, (meter.up_octets, meter.down_octets)))
             .collect())
     }
+}
+
+impl State {
+    /// The IPv6 addresses that a device holds, and those where it is the kernel's neighbour while others hold them.
+    fn held(&mut self, mac: Mac) -> io::Result<Held> {
+        let interface = self.neighbours.interface();
+        let known = none_if_gone(Channel::route().and_then(|mut channel| lan::neighbours(&mut channel, interface)))?;
+        let holders = self.nft.all_elements(impostors::HOLDERS)?;
+        let holders: Vec<(Ipv6Addr, Mac)> = holders.iter().filter_map(|one| holder(&one.key)).collect();
+        let mut held = |address: Ipv6Addr| -> io::Result<Option<Stay>> {
+            let found = self.nft.elements(impostors::HELD, &[&address.octets()])?;
+            Ok(found.first().map(stay))
+        };
+        let (mut holds, mut by_others) = (Vec::new(), Vec::new());
+        for (address, _) in holders.iter().filter(|one| one.1 == mac) {
+            holds.extend(held(*address)?.map(|stay| (*address, stay)));
+        }
+        for (_, address) in known.iter().filter(|one| one.0 == mac) {
+            let of_this = || holders.iter().filter(|one| one.0 == *address);
+            if of_this().all(|one| one.1 != mac) && held(*address)?.is_some() {
+                by_others.push((*address, of_this().map(|one| one.1).next()));
+            }
+        }
+        holds.sort_unstable();
+        by_others.sort_unstable();
+        Ok((holds, by_others))
+    }
+}
+
+type Held = (Vec<(Ipv6Addr, Stay)>, Vec<(Ipv6Addr, Option<Mac>)>);
+
+fn holder(key: &[u8]) -> Option<(Ipv6Addr, Mac)> {
+    let (address, rest) = key.split_first_chunk::<16>()?;
+    Some(((*address).into(), Mac(*rest.first_chunk()?)))
 }
 
 fn stay(element: &Element) -> Stay {

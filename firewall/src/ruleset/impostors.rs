@@ -15,8 +15,8 @@ pub(crate) const COUNTER: &str = "impostors";
 pub(crate) const LEASE_OWNERS: &str = "lease_owners";
 
 /// Addresses that somebody holds, and who.
-const HELD: &str = "held6";
-const HOLDERS: &str = "holders6";
+pub(crate) const HELD: &str = "held6";
+pub(crate) const HOLDERS: &str = "holders6";
 /// The same for less time: what is in here needs no look at the others, and takes them on when it is made anew.
 const KNOWN: &str = "known6";
 /// How many addresses a device takes.

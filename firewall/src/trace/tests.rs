@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use kavadam_domain::Mac;
 use kavadam_domain::accounting::FreeOctets;
@@ -13,6 +13,8 @@ fn unknown() -> SeenDevice {
         may_use_ipv6: None,
         auth4: None,
         auth6: None,
+        holds: Vec::new(),
+        held_by_others: Vec::new(),
         session: None,
     }
 }
@@ -185,6 +187,25 @@ fn a_session_for_another_address_is_not_called_online_or_expired() {
         DeviceState::Online,
         "an address of its own choice is no other one"
     );
+}
+
+#[test]
+fn addresses_that_are_held_are_told_whoever_holds_them() {
+    let address = |last| Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, last);
+    let seen = SeenDevice {
+        holds: vec![(address(0x11), Some(Duration::from_secs(3700)))],
+        held_by_others: vec![(address(0x12), Some(Mac([2, 0, 0, 0, 0, 2]))), (address(0x13), None)],
+        ..with_session(0, ONLINE)
+    };
+    let (state, steps) = facts(&seen);
+    assert_eq!(state, DeviceState::Online, "it has other addresses");
+    for told in [
+        "held6: it holds fd00:80::11, for another 1 h 1 min: nobody else is heard from there",
+        "held6: fd00:80::12 is held by 02-00-00-xx-xx-xx: what it sends from there is dropped",
+        "held6: fd00:80::13 is held by another device",
+    ] {
+        assert!(steps.contains(told), "{told}: {steps}");
+    }
 }
 
 #[test]
