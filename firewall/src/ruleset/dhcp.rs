@@ -40,10 +40,15 @@ pub(crate) fn bay(number: u16) -> String {
     format!("dhcp_{number}")
 }
 
+/// How long a device is counted after its last request, minutes.
+pub(super) const fn stay_minutes(pool: DhcpPool) -> u64 {
+    (pool.lease.as_secs() + GRACE.as_secs()).div_ceil(60)
+}
+
 /// The set of devices with a lease, and those that the kernel itself fills.
 pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     let pool = layout.dhcp;
-    let minutes = (pool.lease + GRACE).as_secs().div_ceil(60);
+    let minutes = stay_minutes(pool);
     let of_devices = |size, rest: &str| format!("typeof {DEVICE}; size {size}; flags {rest};");
     let mut sets = vec![
         (NUMBERS.into(), "type mark; size 32;".to_owned()),

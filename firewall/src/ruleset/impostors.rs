@@ -1,12 +1,12 @@
 //! Devices that speak in another's name: in DHCP, in neighbour discovery, and by an IPv6 address that another has.
 //!
 //! Who a device is, is the hardware address of its frames, for which access point and bridge vouch. Over IPv4 each has the addresses of its leases.
-//! Over IPv6 whoever uses an address first **holds** it, as long as he does (RFC 6620, without asking the last holder): a device makes its addresses
-//! itself, and nobody gives them out.
+//! Over IPv6 whoever uses an address first **holds** it, as long as he does and for a lease's time after (RFC 6620, without asking the last holder): a
+//! device makes its addresses itself, and nobody gives them out. Phones sleep for longer than a few minutes, and would find their address taken.
 
 use std::borrow::Cow;
 
-use super::set;
+use super::{dhcp, set};
 use crate::layout::Layout;
 
 /// Counter of what was dropped as said in another's name.
@@ -17,7 +17,7 @@ pub(crate) const LEASE_OWNERS: &str = "lease_owners";
 /// Addresses that somebody holds, and who.
 pub(crate) const HELD: &str = "held6";
 pub(crate) const HOLDERS: &str = "holders6";
-/// The same for less time: what is in here needs no look at the others, and takes them on when it is made anew.
+/// The same for minutes: what is in here needs no look at the others, and takes them on when it is made anew.
 const KNOWN: &str = "known6";
 /// How many addresses a device takes.
 const TAKING: &str = "taking6";
@@ -35,9 +35,10 @@ const OF_NEIGHBOUR: &str = "@th,208,48";
 pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     let twice = layout.max_sessions.saturating_mul(2);
     let addresses = layout.max_sessions.saturating_mul(4);
-    let of_holders = |minutes: u8| {
+    let of_holders = |minutes: u64| {
         format!("typeof {SOURCE} . ether saddr; size {addresses}; flags dynamic,timeout; timeout {minutes}m;")
     };
+    let held = dhcp::stay_minutes(layout.dhcp);
     vec![
         (
             LEASE_OWNERS.into(),
@@ -45,9 +46,10 @@ pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
         ),
         (
             HELD.into(),
-            format!("typeof {SOURCE}; size {addresses}; flags dynamic,timeout; timeout 4m;"),
+            format!("typeof {SOURCE}; size {addresses}; flags dynamic,timeout; timeout {held}m;"),
         ),
-        (HOLDERS.into(), of_holders(4)),
+        // Longer, as an address that is held by nobody would be kept from everybody.
+        (HOLDERS.into(), of_holders(held + 1)),
         (KNOWN.into(), of_holders(2)),
         (
             TAKING.into(),
@@ -107,18 +109,19 @@ pub(super) fn stranger(layout: &Layout, own: Option<&str>) -> Option<String> {
     ))
 }
 
-/// A chain to be jumped to: the packet comes back if its sender holds the address, or takes it.
+/// A chain to be jumped to: the packet comes back if its sender holds the address, or takes it. Who does is written down first: where there is no room
+/// for that the address is nobody's, and anybody may use it.
 pub(super) fn holder() -> Vec<String> {
     let add = |set: &str| format!("add @{set} {{ {SOURCE} . ether saddr }}");
     vec![
         format!(
-            "{SOURCE} . ether saddr @{HOLDERS} update @{HELD} {{ {SOURCE} }} update @{HOLDERS} {{ {SOURCE} . ether saddr }}"
+            "{SOURCE} . ether saddr @{HOLDERS} update @{HOLDERS} {{ {SOURCE} . ether saddr }} update @{HELD} {{ {SOURCE} }}"
         ),
         anothers(SOURCE, ""),
         format!(
-            "{SOURCE} != @{HELD} add @{TAKING} {{ ether saddr limit rate over 120/hour burst 32 packets }} counter name \"{COUNTER}\" drop"
+            "{SOURCE} != @{HELD} update @{TAKING} {{ ether saddr limit rate over 120/hour burst 32 packets }} counter name \"{COUNTER}\" drop"
         ),
-        format!("{SOURCE} != @{HELD} add @{HELD} {{ {SOURCE} }} {}", add(HOLDERS)),
+        format!("{SOURCE} != @{HELD} {} add @{HELD} {{ {SOURCE} }}", add(HOLDERS)),
         add(KNOWN),
     ]
 }

@@ -7,12 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use kavadam_domain::Mac;
-use kavadam_firewall::{Gate, View};
+use kavadam_firewall::{Gate, Layout, View};
 
 use crate::Case;
 use crate::addresses::Server;
 use crate::frames::{self, ADVERTISEMENT, ROUTER_SOLICITATION, SOLICITATION};
-use crate::lab::{GATEWAY_WAN4, Inside, WEB4, WEB6};
+use crate::lab::{GATEWAY_WAN4, Inside, Phone, WEB4, WEB6, layout};
 
 pub const CASES: &[Case] = &[
     (
@@ -28,6 +28,18 @@ pub const CASES: &[Case] = &[
     (
         "lets_nobody_use_an_ipv6_address_that_another_holds",
         lets_nobody_use_an_ipv6_address_that_another_holds,
+    ),
+    (
+        "leaves_a_sleeping_phone_its_ipv6_address_for_a_leases_time",
+        leaves_a_sleeping_phone_its_ipv6_address,
+    ),
+    (
+        "holds_an_ipv6_address_for_as_long_as_it_is_used",
+        holds_an_ipv6_address_for_as_long_as_it_is_used,
+    ),
+    (
+        "leaves_an_ipv6_address_to_all_where_there_is_no_room_to_hold_it",
+        leaves_an_ipv6_address_to_all_where_there_is_no_room,
     ),
     (
         "lets_a_device_take_a_few_ipv6_addresses",
@@ -78,7 +90,7 @@ fn is_at(address: &str, mac: Mac) -> bool {
 }
 
 fn impostors() -> u64 {
-    let told = View::open(&crate::lab::layout()).unwrap().rogues().unwrap();
+    let told = View::open(&layout()).unwrap().rogues().unwrap();
     told.into_iter().find(|(what, _)| *what == "impostors").unwrap().1
 }
 
@@ -212,6 +224,78 @@ fn lets_nobody_use_an_ipv6_address_that_another_holds(lab: &Inside) {
     assert!(is_at("fd00:80::11", lab.phone.mac()), "{}", neighbour("fd00:80::11"));
     assert_eq!(lab.phone.node.download(WEB6, 5, 100), 5, "it has its answers");
     assert_eq!(lab.other.node.upload(WEB6, 5, 100), 5, "from an address of its own");
+}
+
+fn nft(words: &str) {
+    assert!(Command::new("nft").arg(words).status().unwrap().success(), "{words}");
+}
+
+/// A datagram to the internet from any address.
+fn from(phone: &Phone, address: Ipv6Addr) -> Vec<u8> {
+    let web = WEB6.parse().unwrap();
+    frames::udp6((phone.mac(), gateway()), (address, web), (4000, 7000), b"hello")
+}
+
+fn leaves_a_sleeping_phone_its_ipv6_address(lab: &Inside) {
+    let (gate, pool, _) = lab.online_shared();
+    let others = gate.open(&lab.other.session(pool)).unwrap();
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    let seen = View::open(&layout()).unwrap().device(lab.phone.mac()).unwrap();
+    let (address, stay) = seen.holds[0];
+    assert_eq!(address, made(0x11));
+    assert!(stay.unwrap() > layout().dhcp.lease, "{stay:?}");
+    // It says nothing for some minutes.
+    nft("flush set inet kavadam known6");
+    lab.other.node.send("eth0", &[from(&lab.other, address)]);
+    assert_eq!(impostors(), 1);
+    assert_eq!(gate.read(&[others]).unwrap()[0].1.up_packets, 0);
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5, "it wakes");
+}
+
+fn holds_an_ipv6_address_for_as_long_as_it_is_used(lab: &Inside) {
+    /// Seconds, of the only element.
+    fn left(set: &str) -> u64 {
+        let words = ["-j", "list", "set", "inet", "kavadam", set];
+        let listed = Command::new("nft").args(words).output().unwrap();
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let elements = listed["nftables"][1]["set"]["elem"].as_array().unwrap();
+        assert_eq!(elements.len(), 1, "{listed}");
+        elements[0]["elem"]["expires"].as_u64().unwrap()
+    }
+    let (_gate, _, _) = lab.online_shared();
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    thread::sleep(Duration::from_millis(2100));
+    let before = ["held6", "holders6"].map(left);
+    assert!(before[1] > before[0], "who holds it is known for longer: {before:?}");
+    nft("flush set inet kavadam known6");
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    let after = ["held6", "holders6"].map(left);
+    assert!(
+        after[0] > before[0] && after[1] > before[1],
+        "{after:?} after {before:?}"
+    );
+}
+
+fn leaves_an_ipv6_address_to_all_where_there_is_no_room(lab: &Inside) {
+    nft("add table inet kavadam");
+    let small = Layout {
+        max_sessions: 4,
+        ..layout()
+    };
+    let gate = Gate::load(&small).unwrap();
+    let pool = gate.create_pool(None).unwrap();
+    let slot = gate.open(&lab.phone.session(pool)).unwrap();
+    gate.open(&lab.other.session(pool)).unwrap();
+    // Room for sixteen, and it is full of holders.
+    let many: Vec<_> = (0x1000..0x1010).map(|last| from(&lab.other, made(last))).collect();
+    lab.other.node.send("eth0", &many);
+    nft("flush set inet kavadam held6");
+    for passed in 1..=3 {
+        nft("flush set inet kavadam known6");
+        lab.phone.node.send("eth0", &[from(&lab.phone, made(0x2000))]);
+        assert_eq!(gate.read(&[slot]).unwrap()[0].1.up_packets, passed);
+    }
+    assert_eq!(impostors(), 0);
 }
 
 fn lets_a_device_take_a_few_ipv6_addresses(lab: &Inside) {
