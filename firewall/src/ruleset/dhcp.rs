@@ -18,6 +18,13 @@ pub(crate) const BAYS: u16 = 16;
 pub(crate) const REFUSED: &str = "dhcp_requests";
 /// Those that got one of the last addresses, where all come by one port.
 const LAST: &str = "dhcp_last";
+/// Chain, and set with what each may ask, of those at a bay without room for another.
+const ELSEWHERE: &str = "dhcp_elsewhere";
+/// Those that stay counted in another bay because they asked; a look once a minute will do, and takes little of what they may ask there.
+const KEPT: &str = "dhcp_kept";
+/// Chains: stay counted; be counted nowhere.
+const KEEP: &str = "dhcp_keep";
+const NEW: &str = "dhcp_new";
 /// The set of the bays' numbers.
 const NUMBERS: &str = "dhcp_bays";
 /// The client's hardware address in a request, in octets 28 to 33 after the header of UDP.
@@ -61,6 +68,11 @@ pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
             of_devices(65_536, "dynamic,timeout") + " timeout 1m;",
         ),
     ];
+    let for_a_minute = [ELSEWHERE, KEPT].map(|name| {
+        let definition = of_devices(65_536, "dynamic,timeout");
+        (name.into(), definition + " timeout 1m;")
+    });
+    sets.extend(for_a_minute);
     let mut counting = |name: String, most: u32| {
         let definition = of_devices(most, "dynamic,timeout");
         sets.push((name.into(), format!("{definition} timeout {minutes}m;")));
@@ -84,8 +96,24 @@ pub(super) fn numbers() -> (Cow<'static, str>, Vec<String>) {
     (NUMBERS.into(), (0..=BAYS).map(|number| number.to_string()).collect())
 }
 
+/// The chains that a request may come to.
+pub(super) fn chains(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
+    vec![
+        ("dhcp", asked(layout)),
+        (ELSEWHERE, asked_elsewhere()),
+        (KEEP, (1..=BAYS).map(kept).collect()),
+        (NEW, asked_anew(layout)),
+        ("dhcp_online", asked_online(layout)),
+    ]
+}
+
+/// What begins the end of a rule: the device is let in, as often as it may ask.
+fn counted(set: &str) -> String {
+    format!("update @{set} {{ {DEVICE} {EACH} }} meta mark set 0 accept")
+}
+
 /// The chain of those who are not online. The packet's mark is the bay of the port; it came with it from the bridge.
-pub(super) fn asked(layout: &Layout) -> Vec<String> {
+fn asked(layout: &Layout) -> Vec<String> {
     let mut rules = vec![
         format!("meta mark != @{NUMBERS} meta mark set 0  # one that somebody else has set"),
         "fib daddr type unicast drop  # for another than us".to_owned(),
@@ -94,17 +122,38 @@ pub(super) fn asked(layout: &Layout) -> Vec<String> {
         ),
     ];
     rules.extend(impostors::of_dhcp(layout));
-    let counted = |set: &str| format!("update @{set} {{ {DEVICE} {EACH} }} meta mark set 0 accept");
     rules.extend((0..=BAYS).map(|number| format!("meta mark {number} {}", counted(&bay(number)))));
-    // Where there is no room left for another.
-    rules.extend((1..=BAYS).map(|number| {
-        let bay = bay(number);
-        format!("{DEVICE} @{bay} {}", counted(&bay))
-    }));
+    // An inverted look-up spends nothing of what the device may ask, a plain one does.
+    rules.extend((0..=BAYS).map(|number| format!("meta mark {number} {DEVICE} != @{} goto {ELSEWHERE}", bay(number))));
+    rules.push(format!("counter name \"{REFUSED}\" drop  # counted here, and too fast"));
+    rules
+}
+
+/// The chain of those at a bay where there is no room left for another. Whoever says here that he is a device of another bay must not spend what that
+/// may ask there.
+fn asked_elsewhere() -> Vec<String> {
+    let nowhere: Vec<String> = (1..=BAYS)
+        .map(|number| format!("{DEVICE} != @{}", bay(number)))
+        .collect();
+    vec![
+        format!("{} goto {NEW}", nowhere.join(" ")),
+        format!("{DEVICE} != @{KEPT} add @{KEPT} {{ {DEVICE} }} jump {KEEP}"),
+        counted(ELSEWHERE),
+        format!("counter name \"{REFUSED}\" drop"),
+    ]
+}
+
+fn kept(number: u16) -> String {
+    let bay = bay(number);
+    format!("{DEVICE} @{bay} update @{bay} {{ {DEVICE} {EACH} }}")
+}
+
+/// The chain of those that no bay counts.
+fn asked_anew(layout: &Layout) -> Vec<String> {
+    let mut rules = Vec::new();
     if is_slow_at_last(layout.dhcp) {
-        let new = format!("meta mark 0 {DEVICE} != @{}", bay(0));
-        rules.push(slowly(layout.dhcp, &new));
-        rules.push(format!("{new} {}", counted(LAST)));
+        rules.push(slowly(layout.dhcp));
+        rules.push(format!("meta mark 0 {}", counted(LAST)));
     }
     rules.push(format!(
         "{DEVICE} @{} add @dhcp_leased {{ {DEVICE} {EACH} }} meta mark set 0 accept  # a lease of another bay, or from before a boot",
@@ -128,18 +177,18 @@ const fn is_slow_at_last(pool: DhcpPool) -> bool {
     pool.share_percent < 100 && pool.addresses > 1
 }
 
-/// Of those that the rule's beginning is about and that have no lease nor one of the last addresses.
-fn slowly(pool: DhcpPool, new: &str) -> String {
+/// Of those that have no lease nor one of the last addresses.
+fn slowly(pool: DhcpPool) -> String {
     let last = u64::from(pool.addresses - at_once(pool));
     let an_hour = (last * 3600 / pool.lease.as_secs().max(1)).max(1);
     format!(
-        "{new} {DEVICE} != @{LAST} {DEVICE} != @{} limit rate over {an_hour}/hour burst 5 packets counter name \"{REFUSED}\" drop",
+        "meta mark 0 {DEVICE} != @{LAST} {DEVICE} != @{} limit rate over {an_hour}/hour burst 5 packets counter name \"{REFUSED}\" drop",
         set::LEASE_CLIENTS
     )
 }
 
 /// The chain of those online, who ask for themselves. Whoever is online and has no lease any longer asks as a stranger does, without an address.
-pub(super) fn asked_online(layout: &Layout) -> Vec<String> {
+fn asked_online(layout: &Layout) -> Vec<String> {
     let mut rules = impostors::of_dhcp(layout);
     rules.extend([
         format!(
@@ -180,10 +229,11 @@ mod tests {
 
     #[test]
     fn all_that_come_by_one_port_get_the_last_tenth_slowly_unless_it_may_take_all() {
-        let slow = |layout: &Layout| asked(layout).iter().find(|rule| rule.contains("over")).cloned();
+        let all = |layout: &Layout| chains(layout).into_iter().flat_map(|chain| chain.1).collect::<Vec<_>>();
+        let slow = |layout: &Layout| all(layout).into_iter().find(|rule| rule.contains("over"));
         let text = slow(&with(250, 50)).unwrap();
         assert!(text.contains("over 25/hour"), "{text}");
-        let rules = asked(&with(250, 50));
+        let rules = all(&with(250, 50));
         let at = |word: &str| rules.iter().position(|rule| rule.contains(word)).unwrap();
         assert!(
             at("update @dhcp_0 ") < at("over"),

@@ -18,11 +18,10 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         rules,
     };
     let mut chains = hooked(layout);
+    chains.extend(dhcp::chains(layout).into_iter().map(|(name, rules)| plain(name, rules)));
     chains.extend([
         plain("lan_raw", lan_raw(layout)),
         plain("lan_raw6", lan_raw6(layout)),
-        plain("dhcp", dhcp::asked(layout)),
-        plain("dhcp_online", dhcp::asked_online(layout)),
         plain("citizen6", owned(&["jump holder", "accept"])),
         plain("holder", impostors::holder()),
         plain("stranger", stranger(layout)),

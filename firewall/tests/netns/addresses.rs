@@ -12,7 +12,7 @@ use kavadam_firewall::{DhcpPool, Gate, Layout};
 
 use crate::Case;
 use crate::frames;
-use crate::lab::{Inside, Node, layout};
+use crate::lab::{Inside, Node, Phone, layout};
 
 pub const CASES: &[Case] = &[
     (
@@ -24,6 +24,14 @@ pub const CASES: &[Case] = &[
         counts_who_renews_for_as_long_as_he_does,
     ),
     ("hears_each_device_ask_a_few_times", hears_each_device_ask_a_few_times),
+    (
+        "spends_nothing_of_what_a_device_may_ask_at_its_port_by_requests_at_another",
+        spends_nothing_of_what_a_device_may_ask_at_its_port,
+    ),
+    (
+        "hears_and_keeps_who_is_counted_at_another_port_where_there_is_no_room",
+        hears_and_keeps_who_is_counted_at_another_port,
+    ),
     (
         "lets_those_online_ask_for_themselves",
         lets_those_online_ask_for_themselves,
@@ -130,6 +138,61 @@ fn hears_each_device_ask_a_few_times(lab: &Inside) {
     gate.admit_lease(INVENTED, "10.80.1.1".parse().unwrap(), None).unwrap();
     let heard = server.hears(lab, INVENTED, (200, 6, 0));
     assert!(heard <= 30, "{heard}, with a lease");
+}
+
+/// As the bridge does with requests that come by one of its ports, by the device that sends the frame.
+fn at_ports(phones: &[(&Phone, u16)]) {
+    let mut rules =
+        "add table inet marking; add chain inet marking raw { type filter hook prerouting priority -310; }".to_owned();
+    for (phone, bay) in phones {
+        let mac = phone.mac().to_string().replace('-', ":");
+        rules += &format!("; add rule inet marking raw ether saddr {mac} meta mark set {bay}");
+    }
+    assert!(Command::new("nft").arg(rules).status().unwrap().success());
+}
+
+fn spends_nothing_of_what_a_device_may_ask_at_its_port(lab: &Inside) {
+    let (_gate, server) = (gate_of(100), Server::start());
+    let (own, liar) = (&lab.other, &lab.phone);
+    at_ports(&[(liar, 1), (own, 2)]);
+    let said_by = |phone: &Phone, count| vec![frames::dhcp(phone.mac(), own.mac(), 6); count];
+    assert_eq!(server.hears_of(&own.node, &said_by(own, 1)), 1);
+    let heard = server.hears_of(&liar.node, &said_by(liar, 500));
+    assert!(heard <= 30, "{heard}");
+    assert_eq!(server.hears_of(&own.node, &said_by(own, 10)), 10);
+}
+
+fn hears_and_keeps_who_is_counted_at_another_port(lab: &Inside) {
+    /// Seconds, of each that is counted at the second port.
+    fn left() -> Vec<u64> {
+        let words = ["-j", "list", "set", "inet", "kavadam", "dhcp_2"];
+        let listed = Command::new("nft").args(words).output().unwrap();
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let elements = listed["nftables"][1]["set"]["elem"].as_array().unwrap();
+        elements
+            .iter()
+            .map(|one| one["elem"]["expires"].as_u64().unwrap())
+            .collect()
+    }
+    let (_gate, server) = (gate_of(20), Server::start());
+    let (own, other) = (&lab.other, &lab.phone);
+    at_ports(&[(other, 1), (own, 2)]);
+    let said_by = |phone: &Phone, count| vec![frames::dhcp(phone.mac(), own.mac(), 6); count];
+    assert_eq!(server.hears_of(&own.node, &said_by(own, 1)), 1);
+    let invented = (0..50).map(|last| frames::dhcp(other.mac(), Mac([0x0a, 0, 0, 0, 0, last]), 6));
+    let heard = server.hears_of(&other.node, &invented.collect::<Vec<_>>());
+    assert_eq!(heard, 10, "all that one port may have");
+    thread::sleep(Duration::from_millis(2100));
+    let before = left();
+    assert_eq!(server.hears_of(&other.node, &said_by(other, 5)), 5, "it has walked");
+    assert!(left()[0] > before[0], "{:?} after {before:?}", left());
+    let heard = server.hears_of(&other.node, &said_by(other, 500));
+    assert!((10..=30).contains(&heard), "{heard}");
+    assert_eq!(
+        server.hears_of(&own.node, &said_by(own, 15)),
+        15,
+        "and has what it may ask there"
+    );
 }
 
 fn lets_those_online_ask_for_themselves(lab: &Inside) {
