@@ -11,8 +11,7 @@ use super::sessions::{key4, millis};
 use crate::FirewallError;
 use crate::netlink::{Entry, FAMILY_ARP};
 use crate::ruleset::arp::{LEASED, PAIRS};
-use crate::ruleset::impostors::LEASE_OWNERS;
-use crate::ruleset::set;
+use crate::ruleset::{impostors, set};
 
 const DNS: u16 = 53;
 
@@ -31,6 +30,7 @@ impl State {
             .map_err(FirewallError::kernel("admit a lease"))?;
         let until = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
         self.leases.entry(mac).or_default().insert(ipv4, until);
+        self.leased.insert(ipv4, mac);
         Ok(())
     }
 
@@ -41,6 +41,9 @@ impl State {
             addresses.retain(|_, until| until.is_none_or(|until| until > now));
         }
         self.leases.retain(|_, addresses| !addresses.is_empty());
+        let leases = &self.leases;
+        self.leased
+            .retain(|ipv4, mac| leases.get(mac).is_some_and(|addresses| addresses.contains_key(ipv4)));
         let known: Vec<_> = self
             .leases
             .iter()
@@ -77,31 +80,31 @@ impl State {
 
     fn renew(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> io::Result<()> {
         let pair = key4(mac, ipv4);
-        let known: [(&str, &[u8]); 4] = [
+        let known: [(&str, &[u8]); 5] = [
             (set::LEASES, &pair),
             (set::LEASE_MACS, &mac.0),
             (set::LEASE_CLIENTS, &mac.0),
-            (LEASE_OWNERS, &owner(mac)),
+            (impostors::LEASE_OWNERS, &owner(mac)),
+            (impostors::LEASED, &ipv4.octets()),
         ];
         self.put(&known, ttl.map(millis))?;
         let heard = Entry {
             timeout_ms: ttl.map(millis),
             ..Entry::default()
         };
-        self.hear_arp(&pair, ipv4, Some(&heard));
+        self.hear_arp(&[(PAIRS, &pair), (LEASED, &ipv4.octets())], Some(&heard));
         Ok(())
     }
 
     /// Of the address this device alone, always, as long as `stay` says; or no more than others, and others too. Should this fail, it does no great
     /// harm.
-    fn hear_arp(&mut self, pair: &[u8], ipv4: Ipv4Addr, stay: Option<&Entry>) {
+    fn hear_arp(&mut self, elements: &[(&str, &[u8])], stay: Option<&Entry>) {
         if !self.beside.contains_key(&FAMILY_ARP) {
             return;
         }
-        let address = ipv4.octets();
         let mut change = || {
             let mut batch = self.nft.batch();
-            for (set, key) in [(PAIRS, pair), (LEASED, &address[..])] {
+            for (set, key) in elements {
                 if !self.nft.elements_in(FAMILY_ARP, set, &[key])?.is_empty() {
                     batch.delete_of_arp(set, key);
                 }
@@ -147,13 +150,21 @@ impl State {
             addresses.remove(&ipv4);
             addresses.is_empty()
         });
-        let mut gone: Vec<(&str, Vec<u8>)> = vec![(set::LEASES, key4(mac, ipv4).to_vec())];
+        let (pair, address) = (key4(mac, ipv4), ipv4.octets());
+        let mut gone: Vec<(&str, Vec<u8>)> = vec![(set::LEASES, pair.to_vec())];
+        let mut unheard: Vec<(&str, &[u8])> = vec![(PAIRS, &pair)];
+        // Somebody else may have got it before we hear that it was given back.
+        if self.leased.get(&ipv4).is_none_or(|holder| *holder == mac) {
+            self.leased.remove(&ipv4);
+            gone.push((impostors::LEASED, address.to_vec()));
+            unheard.push((LEASED, &address));
+        }
         if is_last {
             self.leases.remove(&mac);
             gone.extend([set::LEASE_MACS, set::LEASE_CLIENTS].map(|set| (set, mac.0.to_vec())));
-            gone.push((LEASE_OWNERS, owner(mac).to_vec()));
+            gone.push((impostors::LEASE_OWNERS, owner(mac).to_vec()));
         }
-        self.hear_arp(&key4(mac, ipv4), ipv4, None);
+        self.hear_arp(&unheard, None);
         self.delete_if_there(gone)
             .map_err(FirewallError::kernel("revoke a lease"))
     }

@@ -92,6 +92,8 @@ struct State {
     counts_free: bool,
     /// Addresses leased to a device, and until when: its MAC stays known until the last one ends.
     leases: HashMap<Mac, BTreeMap<Ipv4Addr, Option<Instant>>>,
+    /// Whose each of them is, by who got it last.
+    leased: HashMap<Ipv4Addr, Mac>,
 }
 
 #[derive(Clone)]
@@ -146,6 +148,7 @@ impl State {
             classes: Classes::of(&layout.classes),
             counts_free: false,
             leases: HashMap::new(),
+            leased: HashMap::new(),
         })
     }
 }

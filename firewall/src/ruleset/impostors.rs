@@ -13,6 +13,8 @@ use crate::layout::Layout;
 pub(crate) const COUNTER: &str = "impostors";
 /// Devices that hold a lease, as in their frames and in their requests. Filled with the leases.
 pub(crate) const LEASE_OWNERS: &str = "lease_owners";
+/// Addresses that are leased to somebody, likewise.
+pub(crate) const LEASED: &str = "leased";
 
 /// Addresses that somebody holds, and who.
 pub(crate) const HELD: &str = "held6";
@@ -44,6 +46,7 @@ pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
             LEASE_OWNERS.into(),
             format!("typeof ether saddr . {CLIENT}; size {twice}; flags timeout;"),
         ),
+        (LEASED.into(), format!("type ipv4_addr; size {twice}; flags timeout;")),
         (
             HELD.into(),
             format!("typeof {SOURCE}; size {addresses}; flags dynamic,timeout; timeout {held}m;"),
@@ -61,8 +64,9 @@ pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
     ]
 }
 
-/// At the head of what is asked of DHCP: nobody gives back or declines another's lease, and who has an address asks from that, or from none. A device
-/// that speaks through another's hardware, as some repeaters have it, is not heard in strict mode in any case.
+/// At the head of what is asked of DHCP: nobody gives back or declines another's lease, nor asks from another's address. Who believes in a lease that
+/// is over, or that the kernel does not know yet, asks from an address that is nobody's. A device that speaks through another's hardware, as some
+/// repeaters have it, is not heard in strict mode in any case.
 pub(super) fn of_dhcp(layout: &Layout) -> Vec<String> {
     if !layout.strict {
         return Vec::new();
@@ -70,7 +74,7 @@ pub(super) fn of_dhcp(layout: &Layout) -> Vec<String> {
     let leases = set::LEASES;
     vec![
         forged(CLIENT),
-        format!("ip saddr != 0.0.0.0 ether saddr . ip saddr != @{leases} counter name \"{COUNTER}\" drop"),
+        format!("ip saddr @{LEASED} ether saddr . ip saddr != @{leases} counter name \"{COUNTER}\" drop"),
     ]
 }
 

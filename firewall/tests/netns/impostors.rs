@@ -19,6 +19,10 @@ pub const CASES: &[Case] = &[
         "hears_nobody_give_up_anothers_lease",
         hears_nobody_give_up_anothers_lease,
     ),
+    (
+        "hears_who_asks_from_an_address_that_is_nobodys_any_longer",
+        hears_who_asks_from_an_address_that_is_nobodys,
+    ),
     ("hears_only_clients_ask_for_addresses", hears_only_clients_ask),
     ("answers_dhcp_of_ipv6_slowly", answers_dhcp_of_ipv6_slowly),
     (
@@ -115,6 +119,32 @@ fn hears_nobody_give_up_anothers_lease(lab: &Inside) {
     let from = |ipv4| frames::udp4((lab.other.mac(), gateway()), (ipv4, GATEWAY4), (68, 67), payload);
     assert_eq!(server.hears_of(&lab.other.node, &[from(lab.phone.ipv4())]), 0);
     assert_eq!(server.hears_of(&lab.other.node, &[from(lab.other.ipv4())]), 1);
+}
+
+fn hears_who_asks_from_an_address_that_is_nobodys(lab: &Inside) {
+    let (gate, server) = (leased(lab), Server::start());
+    let (mac, ipv4) = (lab.phone.mac(), lab.phone.ipv4());
+    let payload = &frames::dhcp(mac, mac, 6)[14 + 20 + 8..];
+    let heard_by = |to| {
+        server.hears_of(
+            &lab.phone.node,
+            &[frames::udp4((mac, gateway()), (ipv4, to), (68, 67), payload)],
+        )
+    };
+    // It slept over the end of its lease, and renews it, or asks whoever may be there.
+    gate.revoke_lease(mac, ipv4).unwrap();
+    assert_eq!(heard_by(GATEWAY4), 1);
+    assert_eq!(heard_by(Ipv4Addr::BROADCAST), 1);
+    assert_eq!(impostors(), 0);
+    gate.admit_lease(lab.other.mac(), ipv4, None).unwrap();
+    assert_eq!(heard_by(GATEWAY4), 0, "it is another's");
+    gate.admit_lease(mac, ipv4, None).unwrap();
+    gate.revoke_lease(lab.other.mac(), ipv4).unwrap();
+    assert_eq!(heard_by(GATEWAY4), 1);
+    gate.admit_lease(lab.other.mac(), ipv4, None).unwrap();
+    gate.revoke_lease(mac, ipv4).unwrap();
+    assert_eq!(heard_by(GATEWAY4), 0, "it was another's before it was given back");
+    assert_eq!(impostors(), 2);
 }
 
 fn hears_only_clients_ask(lab: &Inside) {
