@@ -130,7 +130,8 @@ pub(crate) fn content(layout: &Layout) -> String {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {table} {name} {{ {definition} }}"));
     }
-    for name in COUNTERS.into_iter().chain([dhcp::REFUSED, impostors::COUNTER]) {
+    let others = [dhcp::REFUSED, dhcp::RELAYED, impostors::COUNTER];
+    for name in COUNTERS.into_iter().chain(others) {
         line(&mut out, &format!("add counter inet {table} {name}"));
     }
     let chains = chains(layout);

@@ -64,7 +64,12 @@ fn meaning(kind: &str) -> &'static str {
         "unheard_arp" => {
             "more ARP came of unknown devices, or of addresses that are others', than is heard: devices are being invented or imitated"
         }
-        _ => "a device spoke in another's name (DHCP, neighbour discovery or IPv6 address), and was not heard",
+        "dhcp_relays" => {
+            "a relay asked DHCP for others (from port 67), and was not heard: devices ask for themselves here. Remedy: have the controller or switch pass DHCP on as it is (bridged, option 82 if wanted)"
+        }
+        _ => {
+            "a device spoke in another's name (DHCP, neighbour discovery or IPv6 address), and was not heard; one with a new hardware address and its old IPv6 address means no harm"
+        }
     }
 }
 

@@ -12,9 +12,9 @@ use super::sessions::key4;
 use crate::lan::none_if_gone;
 use crate::netlink::{Channel, Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, lan};
 use crate::ruleset::arp::UNHEARD;
-use crate::ruleset::impostors;
 use crate::ruleset::link::ROGUES;
 use crate::ruleset::{COUNTERS, set, share};
+use crate::ruleset::{dhcp, impostors};
 use crate::session::{AdoptedSession, PoolKey, Slot};
 use crate::{FirewallError, Layout};
 
@@ -156,7 +156,7 @@ impl View {
     }
 
     /// Frames that were refused on layer 2, what they were and how many: what no device may send to others between the ports of the LAN's bridge,
-    /// ARP of unknown devices beyond what is heard, and what was said in another's name.
+    /// ARP of unknown devices beyond what is heard, what was said in another's name, and what relays have asked of DHCP.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
@@ -165,9 +165,11 @@ impl View {
         let unheard = self.0.nft.counter(FAMILY_ARP, UNHEARD);
         let unheard = unheard.map_err(FirewallError::kernel("read a counter"))?;
         told.extend(unheard.map(|counter| ("unheard_arp", counter.packets)));
-        let impostors = self.0.nft.counter(FAMILY_INET, impostors::COUNTER);
-        let impostors = impostors.map_err(FirewallError::kernel("read a counter"))?;
-        told.extend(impostors.map(|counter| (impostors::COUNTER, counter.packets)));
+        for name in [impostors::COUNTER, dhcp::RELAYED] {
+            let counter = self.0.nft.counter(FAMILY_INET, name);
+            let counter = counter.map_err(FirewallError::kernel("read a counter"))?;
+            told.extend(counter.map(|counter| (name, counter.packets)));
+        }
         for name in ROGUES {
             let counter = self.0.nft.counter(FAMILY_BRIDGE, name);
             let counter = counter.map_err(FirewallError::kernel("read a counter"))?;

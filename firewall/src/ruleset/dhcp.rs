@@ -16,6 +16,9 @@ use crate::layout::{DhcpPool, Layout};
 pub(crate) const BAYS: u16 = 16;
 /// Counter of requests that were not let in.
 pub(crate) const REFUSED: &str = "dhcp_requests";
+/// Counter of what relays have asked for others (RFC 2131 §4.1), from a server's port and in frames of their own: in whose name cannot be held against
+/// them.
+pub(crate) const RELAYED: &str = "dhcp_relays";
 /// Those that got one of the last addresses, where all come by one port.
 const LAST: &str = "dhcp_last";
 /// Chain, and set with what each may ask, of those at a bay without room for another.

@@ -185,6 +185,10 @@ fn lan_raw(layout: &Layout) -> Vec<String> {
         ),
         "udp sport 68 udp dport 67 goto dhcp".to_owned(),
         "meta mark set 0".to_owned(),
+        format!(
+            "udp sport 67 udp dport 67 counter name \"{}\" drop  # a relay's",
+            dhcp::RELAYED
+        ),
         "udp dport 67 drop  # no client's".to_owned(),
         "goto stranger".to_owned(),
     ]

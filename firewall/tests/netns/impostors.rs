@@ -94,8 +94,12 @@ fn is_at(address: &str, mac: Mac) -> bool {
 }
 
 fn impostors() -> u64 {
+    refused("impostors")
+}
+
+fn refused(kind: &str) -> u64 {
     let told = View::open(&layout()).unwrap().rogues().unwrap();
-    told.into_iter().find(|(what, _)| *what == "impostors").unwrap().1
+    told.into_iter().find(|(what, _)| *what == kind).unwrap().1
 }
 
 /// A gate where both phones hold a lease.
@@ -148,26 +152,31 @@ fn hears_who_asks_from_an_address_that_is_nobodys(lab: &Inside) {
 }
 
 fn hears_only_clients_ask(lab: &Inside) {
-    let (_gate, server) = (lab.gate(), Server::start());
+    let (gate, server) = (lab.gate(), Server::start());
+    let other_server = Server::of(UdpSocket::bind("0.0.0.0:547").unwrap());
+    // Of a stranger more is heard than of who has no lease.
+    gate.admit_lease(lab.phone.mac(), lab.phone.ipv4(), None).unwrap();
     let from = lab.phone.mac();
     let payload = &frames::dhcp(from, from, 6)[14 + 20 + 8..];
     let ask = |ends, ports| frames::udp4((from, gateway()), ends, ports, payload);
-    let (nowhere, all) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
-    for (odd, port) in [(9, 67), (67, 67), (68, 547)] {
-        assert_eq!(server.hears_of(&lab.phone.node, &[ask((nowhere, all), (odd, port))]), 0);
+    let (own, nowhere, all) = (lab.phone.ipv4(), Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+    for ends in [(nowhere, all), (own, GATEWAY4)] {
+        for source in [9, 67] {
+            assert_eq!(server.hears_of(&lab.phone.node, &[ask(ends, (source, 67))]), 0);
+        }
+        assert_eq!(other_server.hears_of(&lab.phone.node, &[ask(ends, (68, 547))]), 0);
     }
+    assert_eq!(refused("dhcp_relays"), 2);
     // Through the gate to a garden: nobody's connection.
     let garden = crate::lab::GARDEN4.parse().unwrap();
-    lab.phone.node.send(
-        "eth0",
-        &[
-            ask((nowhere, garden), (68, 67)),
-            ask((lab.phone.ipv4(), garden), (68, 547)),
-        ],
-    );
-    let known = fs::read_to_string("/proc/net/nf_conntrack").unwrap_or_default();
+    let through = [(68, 67), (68, 547), (68, 1547)].map(|ports| ask((own, garden), ports));
+    lab.phone.node.send("eth0", &through);
+    thread::sleep(Duration::from_millis(50));
+    let known = fs::read_to_string("/proc/net/nf_conntrack").expect("a kernel that shows its connections");
+    assert!(known.contains("dport=1547 "), "the garden is open: {known}");
     assert!(!known.contains("dport=67 ") && !known.contains("dport=547 "), "{known}");
     assert_eq!(server.hears_of(&lab.phone.node, &[ask((nowhere, all), (68, 67))]), 1);
+    assert_eq!(server.hears_of(&lab.phone.node, &[ask((own, GATEWAY4), (68, 67))]), 1);
 }
 
 fn answers_dhcp_of_ipv6_slowly(lab: &Inside) {
