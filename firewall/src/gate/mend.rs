@@ -7,9 +7,11 @@
 //! **Nobody waits long.** Everything is read without holding up the gate, and so is out of date; whoever seems wrong is looked at again, a few at a time
 //! and alone with the kernel, before anything is done about it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod leases;
+
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kavadam_domain::Mac;
 
@@ -58,7 +60,8 @@ impl Gate {
             }
         }
         differences.extend(self.heeding(|| self.state().mend_numbers()).unwrap_or_default());
-        differences.extend(self.heeding(|| self.state().mend_leases()).flatten());
+        differences.extend(self.heeding(|| self.mend_leases(layout)).unwrap_or_default());
+        differences.extend(self.heeding(|| self.free_held(layout)).flatten());
         // What is in these sets is known without a look.
         self.heeding(|| self.state().fill_all(layout));
         let more = differences.len().saturating_sub(MOST_NAMED);
@@ -290,22 +293,6 @@ impl State {
         self.nft.commit(batch).map_err(action())?;
         self.numbers.committed(reserved);
         Ok(differences)
-    }
-
-    fn mend_leases(&mut self) -> Result<Option<String>, FirewallError> {
-        let shown = self
-            .nft
-            .all_elements(set::LEASES)
-            .map_err(FirewallError::kernel("list leases"))?;
-        let now = Instant::now();
-        let addresses = self.leases.values().flat_map(BTreeMap::values);
-        let known = addresses.filter(|until| until.is_none_or(|until| until > now)).count();
-        let missing = known.saturating_sub(shown.len());
-        if missing == 0 {
-            return Ok(None);
-        }
-        self.admit_known()?;
-        Ok(Some(format!("{missing} leases were gone")))
     }
 }
 

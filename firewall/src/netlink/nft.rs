@@ -160,8 +160,8 @@ impl Table {
     }
 
     /// Asks for the whole set.
-    pub fn dump_elements(&self, set: &str, sequence: u32) -> Writer {
-        self.request(GET_ELEMENT, wire::DUMP, sequence, |w| w.string(2, set))
+    pub fn dump_elements(&self, family: u8, set: &str, sequence: u32) -> Writer {
+        self.request_in(family, GET_ELEMENT, wire::DUMP, sequence, |w| w.string(2, set))
     }
 
     /// Asks for one quota object.

@@ -205,9 +205,14 @@ impl Channel {
 
     /// Reads a whole set. Slow when there are many: for the start of the process only.
     pub fn all_elements(&mut self, set: &str) -> io::Result<Vec<Element>> {
+        self.all_elements_in(nft::FAMILY_INET, set)
+    }
+
+    /// The same of our table of this family.
+    pub fn all_elements_in(&mut self, family: u8, set: &str) -> io::Result<Vec<Element>> {
         let table = self.table.clone();
         self.dump(
-            |sequence| table.dump_elements(set, sequence),
+            |sequence| table.dump_elements(family, set, sequence),
             |all, body| all.extend(nft::read_elements(body)),
         )
     }

@@ -142,12 +142,12 @@ fn hears_each_device_ask_a_few_times(lab: &Inside) {
 
 /// As the bridge does with requests that come by one of its ports, by the device that sends the frame.
 fn at_ports(phones: &[(&Phone, u16)]) {
-    let mut rules =
-        "add table inet marking; add chain inet marking raw { type filter hook prerouting priority -310; }".to_owned();
-    for (phone, bay) in phones {
+    let made = "add table inet marking; add chain inet marking raw { type filter hook prerouting priority -310; }";
+    let marked = phones.iter().map(|(phone, bay)| {
         let mac = phone.mac().to_string().replace('-', ":");
-        rules += &format!("; add rule inet marking raw ether saddr {mac} meta mark set {bay}");
-    }
+        format!("; add rule inet marking raw ether saddr {mac} meta mark set {bay}")
+    });
+    let rules = made.to_owned() + &marked.collect::<String>();
     assert!(Command::new("nft").arg(rules).status().unwrap().success());
 }
 

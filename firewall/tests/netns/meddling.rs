@@ -1,5 +1,6 @@
 //! Somebody else changes the gate's tables.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -34,10 +35,63 @@ pub const CASES: &[Case] = &[
         repairs_the_rules_of_bridges_and_arp,
     ),
     (
+        "puts_leases_back_from_whichever_set_others_have_removed_them",
+        puts_leases_back,
+    ),
+    (
+        "leaves_no_ipv6_address_held_by_nobody_after_others_have_removed_who_holds_it",
+        leaves_no_ipv6_address_to_nobody,
+    ),
+    (
         "repairs_sessions_that_others_changed_and_ends_what_lost_its_meters",
         repairs_sessions_that_others_changed,
     ),
 ];
+
+/// What `nft` lists of a set.
+fn listed(family: &str, set: &str) -> String {
+    let output = Command::new("nft")
+        .args(["list", "set", family, "kavadam", set])
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+fn puts_leases_back(lab: &Inside) {
+    nft(&["add", "table", "arp", "kavadam"]);
+    let gate = lab.shared_gate();
+    for phone in [&lab.phone, &lab.other] {
+        gate.admit_lease(phone.mac(), phone.ipv4(), None).unwrap();
+    }
+    gate.suspect();
+    assert_eq!(gate.restore(&layout()).unwrap(), None);
+    let sets = ["leases", "lease_macs", "lease_clients", "lease_owners", "leased"].map(|set| ("inet", set));
+    for (family, set) in sets.into_iter().chain([("arp", "pairs"), ("arp", "leased")]) {
+        let whole = listed(family, set);
+        assert!(whole.contains("elements"), "{whole}");
+        nft(&["flush", "set", family, "kavadam", set]);
+        gate.suspect();
+        let restored = gate.restore(&layout()).unwrap().expect(set);
+        let told = restored.differences.join("; ");
+        assert!(
+            told.starts_with("2 leases were gone from") && told.ends_with(set),
+            "{told}"
+        );
+        let words = |text: String| text.split([' ', ',', '\n']).map(str::to_owned).collect::<BTreeSet<_>>();
+        assert_eq!(words(whole), words(listed(family, set)), "{family} {set}");
+    }
+}
+
+fn leaves_no_ipv6_address_to_nobody(lab: &Inside) {
+    let (gate, _, _) = lab.online_shared();
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    gate.suspect();
+    assert_eq!(gate.restore(&layout()).unwrap(), None);
+    nft(&["flush set inet kavadam holders6; flush set inet kavadam known6"]);
+    gate.suspect();
+    let restored = gate.restore(&layout()).unwrap().unwrap();
+    assert_eq!(restored.differences, ["1 IPv6 addresses were held by nobody"]);
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5, "it has it again");
+}
 
 fn repairs_the_rules_of_bridges_and_arp(lab: &Inside) {
     for family in ["bridge", "arp"] {
@@ -316,14 +370,8 @@ fn repairs_sessions_that_others_changed(lab: &Inside) {
 
     // What is in these is known without a look, so nobody tells of it.
     nft(&["flush set inet kavadam free4; flush set inet kavadam local_ports"]);
-    let listed = |set| {
-        let output = Command::new("nft")
-            .args(["list", "set", "inet", "kavadam", set])
-            .output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    };
     eventually("the configuration's sets are filled again", || {
-        listed("local_ports").contains("8080")
+        listed("inet", "local_ports").contains("8080")
     });
 
     nft(&[&format!("delete element inet kavadam cnt_up {{ {:#x} }}", other.0)]);
