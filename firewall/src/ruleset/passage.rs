@@ -190,14 +190,20 @@ pub(super) fn downlink(layout: &Layout) -> Vec<String> {
 pub(super) fn garden_up() -> Vec<String> {
     let mut rules = owned(&[
         "ct status & confirmed == 0 jump newcomer",
-        "ct state invalid meta l4proto tcp reject with tcp reset  # what is no connection is not counted, nor translated",
-        "ct state invalid drop",
+        "ct state invalid goto garden_odd  # what is no connection is not counted, nor translated",
     ]);
     rules.extend(garden("daddr", "goto free_up"));
     rules.extend(owned(&[
         "meta l4proto tcp reject with tcp reset  # also ends connections of a closed session",
         "drop",
     ]));
+    rules
+}
+
+/// A segment out of its window must not end the connection that it is said to be of. Elsewhere there is none that may go on.
+pub(super) fn garden_odd() -> Vec<String> {
+    let mut rules = garden("daddr", "drop");
+    rules.extend(owned(&["meta l4proto tcp reject with tcp reset", "drop"]));
     rules
 }
 

@@ -3,8 +3,8 @@
 use kavadam_domain::PortMapping;
 
 use super::passage::{
-    NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_up, refused, shared, uplink, uplink_errors,
-    uplink_known, uplink_unmarked,
+    NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_odd, garden_up, refused, shared, uplink,
+    uplink_errors, uplink_known, uplink_unmarked,
 };
 use super::{COUNTERS, Chain, Hook, dhcp, filters, impostors, set, unleased};
 use crate::layout::{Layout, OtherLan};
@@ -33,6 +33,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("uplink_known", uplink_known(layout)),
         plain("uplink_unmarked", uplink_unmarked(layout)),
         plain("garden_up", garden_up()),
+        plain("garden_odd", garden_odd()),
         plain("downlink", downlink(layout)),
         plain("garden_down", garden_down()),
         plain("free_up", free_up(layout, up)),

@@ -129,6 +129,7 @@ fn forwards_nothing_by_default_and_ends_every_side_chain_in_a_verdict() {
         "uplink_unmarked",
         "downlink",
         "garden_up",
+        "garden_odd",
         "garden_down",
         "refused",
         "lan_in",

@@ -1,10 +1,16 @@
 //! A stranger: what is captured, what is refused at once, what is not heard at all.
 
+use std::fs;
 use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use crate::Case;
-use crate::lab::{GARDEN4, GARDEN6, GATEWAY_WAN4, Inside, SINK, TCP, WEB4, WEB6, eventually, layout};
+use crate::frames;
+use crate::lab::{
+    GARDEN4, GARDEN6, GATEWAY_WAN4, Inside, SINK, TCP, WEB4, WEB6, eventually, first_line, go_on, layout,
+};
 use kavadam_firewall::{Gate, Layout, View};
 
 pub const CASES: &[Case] = &[
@@ -24,6 +30,10 @@ pub const CASES: &[Case] = &[
         lets_strangers_ping_the_gateway_only,
     ),
     ("opens_the_garden_to_strangers", opens_the_garden_to_strangers),
+    (
+        "ends_no_garden_connection_for_a_segment_out_of_its_window",
+        ends_no_garden_connection_for_an_odd_segment,
+    ),
     (
         "does_not_hear_devices_without_a_lease",
         does_not_hear_devices_without_a_lease,
@@ -66,6 +76,50 @@ fn answer_udp(port: u16) {
             }
         });
     }
+}
+
+fn ends_no_garden_connection_for_an_odd_segment(lab: &Inside) {
+    const ACK: u8 = 0x10;
+    const SYN_AND_FIN: u8 = 3;
+    fn nft(words: &str) -> String {
+        let output = Command::new("nft").args(words.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+    let _gate = leased(lab);
+    nft("add table inet watching");
+    nft("add chain inet watching out { type filter hook output priority 0; }");
+    nft("add counter inet watching resets");
+    nft("add rule inet watching out oifname lan0 tcp flags & rst == rst counter name resets");
+    let resets = || nft("list counter inet watching resets");
+    let mut held = lab.phone.node.spawn(&["tcp-hold", GARDEN4, TCP]);
+    assert_eq!(first_line(&mut held), "ready");
+    let known = fs::read_to_string("/proc/net/nf_conntrack").expect("a kernel that shows its connections");
+    let line = known.lines().find(|line| line.contains("dport=5001 ")).unwrap();
+    let source = line.split(' ').find_map(|word| word.strip_prefix("sport=")).unwrap();
+    let odd = |host: &str, ports, place| {
+        let gateway = fs::read_to_string("/sys/class/net/lan0/address").unwrap();
+        let macs = (lab.phone.mac(), gateway.trim().parse().unwrap());
+        frames::tcp4(macs, (lab.phone.ipv4(), host.parse().unwrap()), ports, place)
+    };
+    let ports = (source.parse().unwrap(), 5001);
+    // One of each two is out of any window.
+    let places = [
+        (0, ACK),
+        (1 << 30, ACK),
+        (1 << 31, ACK),
+        (3 << 30, ACK),
+        (0, SYN_AND_FIN),
+    ];
+    lab.phone
+        .node
+        .send("eth0", &places.map(|place| odd(GARDEN4, ports, place)));
+    thread::sleep(Duration::from_millis(50));
+    assert!(resets().contains("packets 0 "), "{}", resets());
+    assert_eq!(go_on(held), "alive");
+    lab.phone.node.send("eth0", &[odd(WEB4, (4000, 80), (0, SYN_AND_FIN))]);
+    thread::sleep(Duration::from_millis(50));
+    assert!(resets().contains("packets 1 "), "elsewhere: {}", resets());
 }
 
 fn captures_http_to_anywhere(lab: &Inside) {

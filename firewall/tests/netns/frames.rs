@@ -11,6 +11,7 @@ use nix::sys::socket::{
 
 const BROADCAST: Mac = Mac([0xff; 6]);
 const UDP: u8 = 17;
+const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 pub const ROUTER_SOLICITATION: u8 = 133;
@@ -65,6 +66,22 @@ pub fn dhcp(from: Mac, client: Mac, length: u8) -> Vec<u8> {
 pub fn udp4(macs: (Mac, Mac), ends: (Ipv4Addr, Ipv4Addr), ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     // Without a checksum, which IPv4 allows.
     ipv4(macs, ends, UDP, &udp(ports, 0, payload))
+}
+
+/// A segment without data, of a connection at this place.
+pub fn tcp4(
+    macs: (Mac, Mac),
+    ends: (Ipv4Addr, Ipv4Addr),
+    (source, destination): (u16, u16),
+    (at, flags): (u32, u8),
+) -> Vec<u8> {
+    let mut segment = [source, destination].map(u16::to_be_bytes).concat();
+    segment.extend([at, at].map(u32::to_be_bytes).concat());
+    segment.extend([5 << 4, flags, 1, 0, 0, 0, 0, 0]);
+    let pseudo = [&ends.0.octets()[..], &ends.1.octets(), &[0, TCP, 0, 20]].concat();
+    let sum = checksum(&[&pseudo[..], &segment].concat()).to_be_bytes();
+    segment[16..18].copy_from_slice(&sum);
+    ipv4(macs, ends, TCP, &segment)
 }
 
 /// An ICMP error that says that a port cannot be reached, about the datagram of which `about` is the IP packet.
