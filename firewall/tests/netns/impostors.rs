@@ -12,7 +12,7 @@ use kavadam_firewall::{Gate, Layout, View};
 use crate::Case;
 use crate::addresses::Server;
 use crate::frames::{self, ADVERTISEMENT, ROUTER_SOLICITATION, SOLICITATION};
-use crate::lab::{GATEWAY_WAN4, Inside, Phone, WEB4, WEB6, layout};
+use crate::lab::{GATEWAY_WAN4, Inside, Phone, WEB4, WEB6, eventually, layout};
 
 pub const CASES: &[Case] = &[
     (
@@ -36,6 +36,10 @@ pub const CASES: &[Case] = &[
     (
         "leaves_a_sleeping_phone_its_ipv6_address_for_a_leases_time",
         leaves_a_sleeping_phone_its_ipv6_address,
+    ),
+    (
+        "tells_who_holds_the_ipv6_address_that_a_device_is_known_by",
+        tells_who_holds_the_ipv6_address,
     ),
     (
         "holds_an_ipv6_address_for_as_long_as_it_is_used",
@@ -289,6 +293,32 @@ fn leaves_a_sleeping_phone_its_ipv6_address(lab: &Inside) {
     assert_eq!(impostors(), 1);
     assert_eq!(gate.read(&[others]).unwrap()[0].1.up_packets, 0);
     assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5, "it wakes");
+}
+
+fn tells_who_holds_the_ipv6_address(lab: &Inside) {
+    let (gate, pool, _) = lab.online_shared();
+    gate.open(&lab.other.session(pool)).unwrap();
+    let held_by = |phone: &Phone| {
+        let seen = View::open(&layout()).unwrap().device(phone.mac()).unwrap();
+        let holds: Vec<_> = seen.holds.iter().map(|one| one.0).collect();
+        (holds, seen.held_by_others)
+    };
+    let (own, address) = (lab.other.mac(), made(0x73));
+    let solicitation = frames::discovery(
+        (own, gateway()),
+        (address, GATEWAY6),
+        (SOLICITATION, Some(GATEWAY6)),
+        &[(SENDER, own)],
+    );
+    lab.other.node.send("eth0", &[solicitation]);
+    eventually("it is a neighbour", || is_at("fd00:80::73", own));
+    assert_eq!(held_by(&lab.other), (vec![address], vec![]));
+    // It says nothing for longer than a lease, and somebody else takes the address.
+    nft("flush set inet kavadam held6; flush set inet kavadam holders6; flush set inet kavadam known6");
+    assert_eq!(held_by(&lab.other), (vec![], vec![]));
+    lab.phone.node.send("eth0", &[from(&lab.phone, address)]);
+    assert_eq!(held_by(&lab.phone), (vec![address], vec![]));
+    assert_eq!(held_by(&lab.other), (vec![], vec![(address, Some(lab.phone.mac()))]));
 }
 
 fn holds_an_ipv6_address_for_as_long_as_it_is_used(lab: &Inside) {
