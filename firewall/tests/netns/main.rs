@@ -22,6 +22,7 @@ mod endings;
 mod filters;
 mod frames;
 mod free;
+mod holders;
 mod impostors;
 mod lab;
 mod meddling;
@@ -68,6 +69,7 @@ fn cases() -> Vec<Case> {
         compiled::CASES,
         shut::CASES,
         impostors::CASES,
+        holders::CASES,
     ]
     .concat()
 }
