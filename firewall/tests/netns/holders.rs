@@ -30,6 +30,10 @@ pub const CASES: &[Case] = &[
         holds_an_ipv6_address_for_as_long_as_it_is_used,
     ),
     (
+        "asks_no_stranger_whose_ipv6_address_it_is_where_everybody_is_heard",
+        asks_no_stranger_whose_ipv6_address_it_is,
+    ),
+    (
         "leaves_an_ipv6_address_to_all_where_there_is_no_room_to_hold_it",
         leaves_an_ipv6_address_to_all_where_there_is_no_room,
     ),
@@ -141,6 +145,32 @@ fn holds_an_ipv6_address_for_as_long_as_it_is_used(lab: &Inside) {
         after[0] > before[0] && after[1] > before[1],
         "{after:?} after {before:?}"
     );
+}
+
+fn asks_no_stranger_whose_ipv6_address_it_is(lab: &Inside) {
+    let open = Layout {
+        strict: false,
+        ..layout()
+    };
+    let gate = Gate::load(&open).unwrap();
+    gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+    assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
+    let (own, victims) = (lab.other.mac(), made(0x11));
+    let garden = crate::lab::GARDEN6.parse().unwrap();
+    let macs = (own, gateway());
+    let free = || View::open(&open).unwrap().uncharged().unwrap().up_octets;
+    let before = free();
+    let datagram = frames::udp6(macs, (victims, garden), (4000, 7000), b"stolen");
+    lab.other.node.send("eth0", &[datagram]);
+    assert!(free() > before, "a stranger is not asked");
+    let ends = (victims, GATEWAY6);
+    let solicitation = frames::discovery(macs, ends, (SOLICITATION, Some(GATEWAY6)), &[(SENDER, own)]);
+    lab.other.node.send("eth0", &[solicitation]);
+    assert_eq!(impostors(), 1, "but is no neighbour there");
+    // Whoever is online is asked.
+    gate.open(&lab.other.session(gate.create_pool(None).unwrap())).unwrap();
+    lab.other.node.send("eth0", &[from(&lab.other, victims)]);
+    assert_eq!(impostors(), 2);
 }
 
 fn leaves_an_ipv6_address_to_all_where_there_is_no_room(lab: &Inside) {
