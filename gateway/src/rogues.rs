@@ -89,5 +89,8 @@ mod tests {
         assert_eq!(news(&before, &now), [("impostors", 10), ("redirects", 1)]);
         assert_eq!(news(&now, &Counts::from([("impostors", 12)])), [("impostors", 12)]);
         assert_eq!(news(&now, &Counts::from([("impostors", 24)])), [], "an accident");
+        let relayed = Counts::from([("dhcp_relays", 1)]);
+        assert_eq!(news(&now, &relayed), [("dhcp_relays", 1)], "none is an accident");
+        assert!(meaning("dhcp_relays").starts_with("a relay asked DHCP for others"));
     }
 }
