@@ -8,7 +8,7 @@ use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, PortNews, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
-use crate::ahead::{is_ahead, set_right};
+use crate::ahead::{is_ahead, set_right, set_right_for};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
@@ -84,7 +84,7 @@ async fn charge(
     now: Timestamp,
 ) -> Result<(Accounted, bool), AccessError> {
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
-    set_right(&mut session, now);
+    set_right_for(&mut session, report.at, now);
     take_name(tx, &mut session, report, now).await?;
     // A copy of what was heard before is no sign of life.
     let is_news = session.reported_at.is_none_or(|last| report.at > last);

@@ -110,10 +110,30 @@ async fn find_ended(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Option<SessionRow
     let Some(name) = spoken.acct_session_id else {
         return Ok(None);
     };
-    let mac = spoken.mac.or_else(|| spoken.user_name?.parse().ok());
+    if let Some(user_name) = spoken.user_name {
+        let called = tx.subscribers_called(user_name).await?;
+        if let Some(found) = last_of(tx, spoken.nas, name, called).await? {
+            return Ok(Some(found));
+        }
+    }
+    match spoken.mac.or_else(|| spoken.user_name?.parse().ok()) {
+        Some(mac) => {
+            let owners = tx.owners_of_device(mac).await?;
+            last_of(tx, spoken.nas, name, owners).await
+        }
+        None => Ok(None),
+    }
+}
+
+async fn last_of(
+    tx: &mut Tx,
+    nas: NasId,
+    name: &str,
+    owners: Vec<SubscriberId>,
+) -> Result<Option<SessionRow>, AccessError> {
     let mut last: Option<SessionRow> = None;
-    for owner in tx.subscribers_meant(spoken.user_name, mac).await? {
-        let found = tx.ended_session_named(spoken.nas, name, owner).await?;
+    for owner in owners {
+        let found = tx.ended_session_named(nas, name, owner).await?;
         last = last.into_iter().chain(found).max_by_key(|session| session.id);
     }
     Ok(last)

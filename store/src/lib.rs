@@ -19,6 +19,7 @@ mod audit;
 mod held;
 mod login;
 mod many;
+mod meant;
 mod overview;
 mod plan;
 mod quota;

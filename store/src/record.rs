@@ -89,8 +89,9 @@ impl Tx {
     /// The database failed.
     pub async fn live_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
         self.settle().await?;
+        // `+`: SQLite would else go through all that ever was in the order of the identifiers, and not through the index of what is live.
         let Some(site) = site else {
-            let text = listing!("WHERE s.ended_at IS NULL ORDER BY s.id DESC LIMIT $1");
+            let text = listing!("WHERE s.ended_at IS NULL ORDER BY +s.id DESC LIMIT $1");
             return rows!(self, fetch_all, text, most);
         };
         rows!(
@@ -98,7 +99,7 @@ impl Tx {
             fetch_all,
             listing!(
                 "WHERE s.nas_id IN (SELECT id FROM nas WHERE site_id = $1) AND s.ended_at IS NULL
-                 ORDER BY s.id DESC LIMIT $2"
+                 ORDER BY +s.id DESC LIMIT $2"
             ),
             site,
             most,

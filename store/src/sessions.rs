@@ -1,22 +1,25 @@
-//! Finding and keeping sessions.
+//! Keeping sessions, and those that something concerns.
 
 use std::collections::BTreeSet;
 
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{LeaseId, Mac, MobileNumber, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp};
+use kavadam_domain::{LeaseId, Mac, NasId, PlanId, SessionId, SiteId, SubscriberId, Timestamp};
 
 use crate::gather::Numbered;
 use crate::many;
-use crate::session::session_in;
 use crate::sql::{execute, row, rows};
-use crate::{Error, NewSession, Result, SessionRow, Tx};
+use crate::{NewSession, Result, SessionRow, Tx};
 
 /// Sessions that are over, looked at for whose a device was: of a day, whatever moves about.
 const LAST_ENDED: u32 = 256;
-/// Sessions of one person that are over, looked at for one that a gate names: of a week, whoever comes and goes every ten minutes.
-const LAST_NAMED: u32 = 1024;
-/// People who may be meant by one User-Name and one device: more were never at one.
-const MOST_MEANT: u32 = 16;
+/// Live sessions changed by one statement.
+const CHANGED_AT_ONCE: u32 = 4096;
+
+row! {
+    struct Portion {
+        last: Option<SubscriberId>,
+    }
+}
 
 row! {
     /// A session whose gate is to be asked for something.
@@ -25,13 +28,6 @@ row! {
         pub id: SessionId,
         /// Its gate.
         pub nas_id: NasId,
-    }
-}
-
-row! {
-    /// Somebody who may be meant.
-    struct Meant {
-        id: SubscriberId,
     }
 }
 
@@ -72,136 +68,6 @@ impl Tx {
             return Ok(Some(row.clone()));
         }
         rows!(self, fetch_optional, "SELECT * FROM session WHERE id = $1", id)
-    }
-
-    /// The session a gate means: the one granted with that Class, if it is this gate's; else the live one of that Acct-Session-Id, or one
-    /// that ended in this transaction. [`Tx::ended_session_named`] finds the others.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn session_at(
-        &mut self,
-        nas: NasId,
-        class: Option<&[u8]>,
-        acct_session_id: Option<&str>,
-    ) -> Result<Option<SessionRow>> {
-        if let Some(class) = class
-            && let Some(found) = self.session_of_class(class).await?
-            && found.nas_id == nas
-        {
-            return Ok(Some(found));
-        }
-        let Some(name) = acct_session_id else {
-            return Ok(None);
-        };
-        if let Some(live) = self.live_session_named(nas, name).await? {
-            return Ok(Some(live));
-        }
-        Ok(self.working.session_named(nas, name).cloned())
-    }
-
-    /// The last session of that Acct-Session-Id at a gate, of those that are over and were somebody's last. There is no index over the names
-    /// of what is over: of all that a session's end writes, its entry would cost most.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn ended_session_named(
-        &mut self,
-        nas: NasId,
-        name: &str,
-        owner: SubscriberId,
-    ) -> Result<Option<SessionRow>> {
-        let found: Option<SessionRow> = rows!(
-            self,
-            fetch_optional,
-            "SELECT * FROM
-                 (SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NOT NULL ORDER BY granted_at DESC LIMIT $4) AS s
-             WHERE nas_id = $2 AND acct_session_id = $3 ORDER BY id DESC LIMIT 1",
-            owner,
-            nas,
-            name,
-            LAST_NAMED,
-        )?;
-        Ok(found
-            .map(|row| self.working.session(row.id).cloned().unwrap_or(row))
-            .filter(|row| row.acct_session_id.as_deref() == Some(name)))
-    }
-
-    /// Whoever a gate may mean by a User-Name, which is a subscriber's alias or number, and by a device.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn subscribers_meant(&mut self, user_name: Option<&str>, mac: Option<Mac>) -> Result<Vec<SubscriberId>> {
-        if user_name.is_none() && mac.is_none() {
-            return Ok(Vec::new());
-        }
-        let number: Option<MobileNumber> = user_name.and_then(|name| name.parse().ok());
-        let meant: Vec<Meant> = rows!(
-            self,
-            fetch_all,
-            "SELECT id FROM subscriber WHERE alias = $1 UNION SELECT id FROM subscriber WHERE number = $2
-             UNION SELECT subscriber_id FROM device WHERE mac = $3 LIMIT $4",
-            user_name.map(str::to_owned),
-            number,
-            mac,
-            MOST_MEANT,
-        )?;
-        Ok(meant.into_iter().map(|row| row.id).collect())
-    }
-
-    /// On SQLite, where no index does, sees to it that no live session goes by a name that another takes.
-    async fn claim_name(&mut self, own: Option<SessionId>, nas: NasId, name: Option<&str>) -> Result<()> {
-        let Some(name) = name.filter(|_| self.is_sqlite()) else {
-            return Ok(());
-        };
-        match self.live_session_named(nas, name).await? {
-            Some(other) if Some(other.id) != own => Err(Error::NameTaken),
-            _ => Ok(()),
-        }
-    }
-
-    async fn session_of_class(&mut self, class: &[u8]) -> Result<Option<SessionRow>> {
-        let Some(id) = session_in(class) else { return Ok(None) };
-        if self.is_sqlite()
-            && self.working.session(id).is_none()
-            && let Some(owner) = self.carried.get().owner_of_session(id)
-            && !self.working.holds(owner)
-        {
-            self.hold_carried(owner);
-        }
-        Ok(self.session(id).await?.filter(|row| row.class == class))
-    }
-
-    /// The live session of that Acct-Session-Id at a gate.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn live_session_named(&mut self, nas: NasId, name: &str) -> Result<Option<SessionRow>> {
-        if let Some(found) = self.working.live_session_named(nas, name) {
-            return Ok(Some(found.clone()));
-        }
-        if self.is_sqlite()
-            && let Some(owner) = self.carried.get().owner_of_name(nas, name)
-        {
-            self.hold(owner).await?;
-            let found = self.working.live_session_named(nas, name);
-            // One that is here goes by that name no more.
-            if found.is_some() || self.working.had_name(owner, nas, name) {
-                return Ok(found.cloned());
-            }
-        }
-        if self.absent_names.contains(&(nas, name.to_owned())) || self.carried.get().lacks_name(nas, name) {
-            return Ok(None);
-        }
-        let found: Option<SessionRow> = rows!(
-            self,
-            fetch_optional,
-            "SELECT * FROM session WHERE nas_id = $1 AND acct_session_id = $2 AND ended_at IS NULL",
-            nas,
-            name,
-        )?;
-        // One that is here goes by that name no more.
-        Ok(found.filter(|row| self.working.session(row.id).is_none()))
     }
 
     /// The last session of a device at a site, of whoever it is known to have been with. Of what is over, the last of each owner are looked at,
@@ -282,16 +148,39 @@ impl Tx {
                   WHERE s.ended_at IS NULL AND COALESCE(u.plan_id, p.plan_id) = $1)",
             plan,
         )?;
-        execute!(
+        let mut from = SubscriberId(0);
+        let mut ordered = 0;
+        // SQLite keeps each page that a statement changes in memory, should its last row fail.
+        while let Some(next) = self.portion_of_live(from).await? {
+            ordered += execute!(
+                self,
+                "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
+                     trouble = NULL
+                 WHERE ended_at IS NULL AND (order_action IS NULL OR order_action <> 'end') AND id IN
+                     (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
+                      WHERE s.ended_at IS NULL AND s.subscriber_id > $3 AND s.subscriber_id <= $4
+                          AND COALESCE(u.plan_id, p.plan_id) = $1)",
+                plan,
+                now,
+                from,
+                next,
+            )?;
+            from = next;
+        }
+        Ok(ordered)
+    }
+
+    /// Up to whom those who are online behind somebody are changed in one statement.
+    async fn portion_of_live(&mut self, from: SubscriberId) -> Result<Option<SubscriberId>> {
+        let last: Portion = rows!(
             self,
-            "UPDATE session SET order_action = 'change', order_number = order_number + 1, order_attempts = 0, order_next_at = $2,
-                 trouble = NULL
-             WHERE ended_at IS NULL AND (order_action IS NULL OR order_action <> 'end') AND id IN
-                 (SELECT s.id FROM session s JOIN subscriber u ON u.id = s.subscriber_id JOIN site p ON p.id = s.site_id
-                  WHERE s.ended_at IS NULL AND COALESCE(u.plan_id, p.plan_id) = $1)",
-            plan,
-            now,
-        )
+            fetch_one,
+            "SELECT MAX(subscriber_id) AS last FROM
+                 (SELECT subscriber_id FROM session WHERE ended_at IS NULL AND subscriber_id > $1 ORDER BY subscriber_id LIMIT $2) AS s",
+            from,
+            CHANGED_AT_ONCE,
+        )?;
+        Ok(last.last)
     }
 
     /// The sessions of a gate that were granted up to `at` and are not over: what a restart of the gate at `at` ends.
@@ -313,7 +202,7 @@ impl Tx {
         rows!(
             self,
             fetch_all,
-            "SELECT * FROM session WHERE nas_id = $1 AND ended_at IS NULL AND granted_at <= $2 ORDER BY id",
+            "SELECT * FROM session WHERE nas_id = $1 AND ended_at IS NULL AND granted_at <= $2 ORDER BY +id",
             nas,
             at,
         )
@@ -416,7 +305,8 @@ impl Tx {
     pub async fn save_session(&mut self, row: &SessionRow) -> Result<()> {
         self.hold(row.subscriber_id).await?;
         let was = self.working.session(row.id);
-        let is_named_anew = was.is_none_or(|was| was.acct_session_id != row.acct_session_id);
+        let is_named_anew =
+            was.is_none_or(|was| was.state == SessionState::Ended || was.acct_session_id != row.acct_session_id);
         if is_named_anew && row.state != SessionState::Ended {
             let name = row.acct_session_id.as_deref();
             self.claim_name(Some(row.id), row.nas_id, name).await?;

@@ -90,6 +90,7 @@ cases! {
     promises_are_summed_over_open_leases_without_their_debts,
     two_live_sessions_at_a_gate_never_share_a_name,
     no_live_session_is_given_the_name_of_another,
+    what_comes_back_finds_its_name_taken,
     what_is_over_is_found_by_its_name_with_whoever_had_it,
     a_gates_live_sessions_are_all_told_those_of_this_transaction_too,
     a_session_is_found_by_class_at_its_own_gate_only,

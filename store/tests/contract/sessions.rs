@@ -43,6 +43,20 @@ pub async fn no_live_session_is_given_the_name_of_another(world: World) {
     assert_eq!(tx.live_session_named(world.nas, "0003").await.unwrap(), Some(session));
 }
 
+pub async fn what_comes_back_finds_its_name_taken(world: World) {
+    let mut tx = world.write().await;
+    let mut session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    (session.state, session.ended_at) = (SessionState::Ended, Some(NOW));
+    tx.save_session(&session).await.unwrap();
+    tx.add_session(&world.session(2, "0001")).await.unwrap();
+    (session.state, session.ended_at) = (SessionState::Open, None);
+    let back = match tx.save_session(&session).await {
+        Ok(()) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    assert!(back.unwrap_err().is_conflict());
+}
+
 pub async fn what_is_over_is_found_by_its_name_with_whoever_had_it(world: World) {
     let mut tx = world.write().await;
     let number = "9876500001".parse().unwrap();
@@ -74,7 +88,14 @@ pub async fn what_is_over_is_found_by_its_name_with_whoever_had_it(world: World)
         (None, None),
     ] {
         let mut last = None;
-        for owner in tx.subscribers_meant(user_name, mac).await.unwrap() {
+        let mut meant = match user_name {
+            Some(user_name) => tx.subscribers_called(user_name).await.unwrap(),
+            None => Vec::new(),
+        };
+        if let Some(mac) = mac {
+            meant.extend(tx.owners_of_device(mac).await.unwrap());
+        }
+        for owner in meant {
             let session = tx.ended_session_named(world.nas, "0001", owner).await.unwrap();
             last = last.max(session.map(|session| session.id));
         }
