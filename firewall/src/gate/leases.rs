@@ -24,6 +24,9 @@ pub enum Opening {
     Free,
 }
 
+/// Who has an address, and until when.
+pub(super) type Known = (Mac, Ipv4Addr, Option<Instant>);
+
 impl State {
     pub(super) fn admit_lease(&mut self, mac: Mac, ipv4: Ipv4Addr, ttl: Option<Duration>) -> Result<(), FirewallError> {
         self.renew(mac, ipv4, ttl)
@@ -36,6 +39,12 @@ impl State {
 
     /// Admits again every lease we know of, after the kernel has lost them.
     pub(super) fn admit_known(&mut self) -> Result<(), FirewallError> {
+        let known = self.known_leases();
+        self.admit_again(&known)
+    }
+
+    /// Every lease that is not over.
+    pub(super) fn known_leases(&mut self) -> Vec<Known> {
         let now = Instant::now();
         for addresses in self.leases.values_mut() {
             addresses.retain(|_, until| until.is_none_or(|until| until > now));
@@ -44,12 +53,18 @@ impl State {
         let leases = &self.leases;
         self.leased
             .retain(|ipv4, mac| leases.get(mac).is_some_and(|addresses| addresses.contains_key(ipv4)));
-        let known: Vec<_> = self
-            .leases
-            .iter()
-            .flat_map(|(mac, addresses)| addresses.iter().map(|(ipv4, until)| (*mac, *ipv4, *until)))
-            .collect();
-        for (mac, ipv4, until) in known {
+        let each = self.leases.iter();
+        each.flat_map(|(mac, addresses)| addresses.iter().map(|(ipv4, until)| (*mac, *ipv4, *until)))
+            .collect()
+    }
+
+    /// Those that are still as they were known.
+    pub(super) fn admit_again(&mut self, known: &[Known]) -> Result<(), FirewallError> {
+        let now = Instant::now();
+        for &(mac, ipv4, until) in known {
+            if self.leases.get(&mac).and_then(|addresses| addresses.get(&ipv4)) != Some(&until) {
+                continue;
+            }
             self.renew(mac, ipv4, until.map(|until| until.saturating_duration_since(now)))
                 .map_err(FirewallError::kernel("admit a lease"))?;
         }

@@ -15,7 +15,7 @@ use crate::{FirewallError, Layout};
 type Wanted = (u8, &'static str, usize);
 
 impl Gate {
-    /// Counts every set that a lease is in, and admits all again if some have gone from one. Only then does anybody wait.
+    /// Counts every set that a lease is in, and admits all again if some have gone from one: not at once, so that nobody waits long.
     pub(super) fn mend_leases(&self, layout: &Layout) -> Result<Vec<String>, FirewallError> {
         let action = || FirewallError::kernel("list leases");
         let wanted = self.state().leases_wanted();
@@ -28,8 +28,15 @@ impl Gate {
         let mut state = self.state();
         let wanted = state.leases_wanted();
         let differences = lacking(&mut state.nft, &wanted).map_err(action())?;
-        if !differences.is_empty() {
-            state.admit_known()?;
+        let known = if differences.is_empty() {
+            Vec::new()
+        } else {
+            state.known_leases()
+        };
+        drop(state);
+        for leases in known.chunks(TOGETHER) {
+            self.state().admit_again(leases)?;
+            std::thread::sleep(PAUSE);
         }
         Ok(differences)
     }
@@ -41,9 +48,6 @@ impl Gate {
         // In this order, as who takes one meanwhile is written down first.
         let held = nft.all_elements(impostors::HELD).map_err(action())?;
         let holders = nft.all_elements(impostors::HOLDERS).map_err(action())?;
-        if holders.len() >= held.len() {
-            return Ok(None);
-        }
         let is_by: HashSet<&[u8]> = holders.iter().filter_map(|one| one.key.get(..16)).collect();
         let by_nobody = held.iter().map(|one| &one.key);
         let by_nobody: Vec<_> = by_nobody.filter(|key| !is_by.contains(key.as_slice())).collect();
