@@ -169,6 +169,8 @@ impl<G: Admission> LeaseKeeper<G> {
         let mut buffer = [0; MOST_EVENT_OCTETS];
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut pace = tokio::time::interval(PACE);
+        // Nothing is owed for the time in which there was nobody to tell of.
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut absent = tokio::time::interval(ABSENT_EVERY);
         absent.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

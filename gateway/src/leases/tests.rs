@@ -261,3 +261,36 @@ async fn who_appears_and_asks_for_nothing_is_asked_after_at_once() {
     cancel.cancel();
     keeper.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_crowd_that_appears_at_once_is_told_of_at_the_same_pace_as_others() {
+    static ARE_THERE: AtomicBool = AtomicBool::new(false);
+    let mut text = String::new();
+    for n in 0..640_u32 {
+        let [_, _, high, low] = n.to_be_bytes();
+        let _ = writeln!(text, "0 02:00:00:00:{high:02x}:{low:02x} 10.80.{high}.{low} * *");
+    }
+    let mut scene = scene(&text);
+    scene.keeper.seen = |_, mut macs| {
+        macs.retain(|_| ARE_THERE.load(Ordering::Relaxed));
+        macs
+    };
+    let socket = crate::lease::listen(&scene.dir.path().join("socket")).unwrap();
+    let cancel = CancellationToken::new();
+    let keeper = tokio::spawn(scene.keeper.run(socket, cancel.clone()));
+    for _ in 0..640 {
+        assert!(matches!(scene.messages.recv().await, Some(Message::Address(..))));
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ARE_THERE.store(true, Ordering::Relaxed);
+    let (mut knocks, mut began) = (0, None);
+    while knocks < 640 {
+        let message = scene.messages.recv().await.unwrap();
+        began.get_or_insert_with(tokio::time::Instant::now);
+        knocks += usize::from(matches!(message, Message::Knock(..)));
+    }
+    let took = began.unwrap().elapsed();
+    assert!(took >= Duration::from_millis(300), "no flood: {took:?}");
+    cancel.cancel();
+    keeper.await.unwrap();
+}
