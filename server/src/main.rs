@@ -112,7 +112,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             return runtime()?.block_on(admin::probe::run_against(server, &test, &owner::Secrets::default()));
         }
         // A capture is brought to wherever somebody looks at it.
-        Command::Radius(RadiusCommand::Sniff(sniff)) if sniff.file.is_some() && !cli.config.exists() => {
+        Command::Radius(RadiusCommand::Sniff(sniff)) if sniff.file.is_some() && is_absent(&cli.config) => {
             admin::sniff::run_bare(&sniff)?;
         }
         command => {
@@ -184,6 +184,11 @@ fn gate(command: &GateCommand, config: &Config) -> anyhow::Result<ExitCode> {
         GateCommand::Trace(wanted) => admin::gate::trace(&layout, &config.gate_socket(), wanted)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Not one that is there and cannot be read.
+fn is_absent(config: &Path) -> bool {
+    matches!(config.try_exists(), Ok(false))
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

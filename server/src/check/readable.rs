@@ -1,5 +1,6 @@
 //! Whether the user that kavadam runs as can read what root can: `check` is run by root, mostly.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,18 +19,27 @@ pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) -> Vec
         return Vec::new();
     }
     let service = Service::new(state.uid(), state.gid());
+    // Where it cannot be tried nothing is claimed.
+    if !service.does(&["true"]) {
+        return Vec::new();
+    }
     let mut unreadable = Vec::new();
     let named = config.named_files().into_iter();
     for (key, file) in named.chain([("the configuration".to_owned(), path.to_owned())]) {
         // What is not there is told elsewhere.
-        let Ok(real) = file.canonicalize() else { continue };
-        if service.may("-r", &real) {
+        let (Ok(named), Ok(real)) = (std::path::absolute(&file), file.canonicalize()) else {
+            continue;
+        };
+        if service.may("-r", &named) {
             continue;
         }
         let (shown, owner) = (file.display(), state_dir.display());
         // Below a directory that lets nobody through, modes of the file say nothing.
-        let closed = real.ancestors().skip(1).filter(|dir| !service.may("-x", dir)).last();
-        let (at, mode) = closed.map_or((real.as_path(), "g+r"), |dir| (dir, "g+x"));
+        let above = |path: &Path| path.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>();
+        // Those on the way to where a link leads too.
+        let dirs = [above(&real), above(&named)].concat();
+        let closed = dirs.iter().rev().find(|dir| !service.may("-x", dir));
+        let (at, mode) = closed.map_or((real.as_path(), "g+r"), |dir| (dir.as_path(), "g+x"));
         findings.bad(
             &format!(
                 "{key}: {shown} cannot be read by the user kavadam runs as, whose {owner} is (uid {})",
@@ -70,6 +80,11 @@ impl Service {
     }
 
     fn may(&self, what: &str, path: &Path) -> bool {
+        self.does(&[OsStr::new("test"), OsStr::new(what), path.as_os_str()])
+    }
+
+    /// Whether a command succeeds when this user runs it.
+    fn does(&self, words: &[impl AsRef<OsStr>]) -> bool {
         let mut test = Command::new("setpriv");
         test.arg(format!("--reuid={}", self.uid))
             .arg(format!("--regid={}", self.gid));
@@ -77,8 +92,6 @@ impl Service {
             Some(groups) => test.arg(format!("--groups={groups}")),
             None => test.arg("--clear-groups"),
         };
-        let test = test.args(["test", what]).arg(path).status();
-        // Where it cannot be tried nothing is claimed.
-        test.map_or(true, |status| status.success())
+        test.args(words).status().is_ok_and(|status| status.success())
     }
 }
