@@ -32,11 +32,16 @@ async fn crowd(lab: &Lab, people: u8) -> Vec<SessionId> {
     sessions
 }
 
+/// Another process of the centre, which waits for nobody for long.
+async fn impatient(lab: &Lab) -> Access {
+    let store = Store::open_with(&lab.url, patience()).await.unwrap();
+    Access::new(store, lab.sealer.clone(), Settings::default())
+}
+
 #[tokio::test]
 async fn a_silent_session_of_somebody_held_keeps_no_other_from_its_end() {
     let mut lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let held = lab.online(MAC, "s1").await.session;
     // The next in the order in which they are looked at.
     let other = known(&lab, 99, OTHER_MAC).await;
@@ -57,8 +62,7 @@ async fn a_silent_session_of_somebody_held_keeps_no_other_from_its_end() {
 #[tokio::test]
 async fn a_person_whom_somebody_never_lets_go_keeps_no_other_from_an_answer() {
     let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let held = lab.online(MAC, "s1").await.session;
     known(&lab, 99, OTHER_MAC).await;
     lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
@@ -74,8 +78,7 @@ async fn a_person_whom_somebody_never_lets_go_keeps_no_other_from_an_answer() {
 #[tokio::test]
 async fn a_plan_that_is_changed_waits_for_nobody_and_reaches_all_but_who_is_held() {
     let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let held = lab.online(MAC, "s1").await.session;
     known(&lab, 99, OTHER_MAC).await;
     let other = lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
@@ -99,8 +102,7 @@ async fn a_plan_that_is_changed_waits_for_nobody_and_reaches_all_but_who_is_held
 #[tokio::test]
 async fn a_site_that_was_closed_for_some_is_closed_for_the_rest_by_the_same_command() {
     let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let held = lab.online(MAC, "s1").await.session;
     known(&lab, 99, OTHER_MAC).await;
     let other = lab::granted(lab.authorize(OTHER_MAC, Service::CallCheck, "", "s2").await);
@@ -121,8 +123,7 @@ async fn a_site_that_was_closed_for_some_is_closed_for_the_rest_by_the_same_comm
 #[tokio::test]
 async fn a_sweep_goes_on_behind_those_who_are_held_where_the_last_one_stopped() {
     let mut lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let sessions = crowd(&lab, 5).await;
     let _forgotten = hold(&lab, &sessions[..4]).await;
     lab.pass(Duration::from_mins(3));
@@ -156,8 +157,7 @@ async fn however_many_are_held_the_others_wait_for_one_of_them_and_not_for_each(
 #[tokio::test]
 async fn a_change_reaches_whoever_is_behind_many_who_are_held() {
     let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let sessions = crowd(&lab, 6).await;
     let _forgotten = hold(&lab, &sessions[..5]).await;
     let larger = plan(80 * MB);
@@ -171,8 +171,7 @@ async fn a_change_reaches_whoever_is_behind_many_who_are_held() {
 #[tokio::test]
 async fn a_report_of_nobody_counts_once_however_often_it_is_decided() {
     let lab = Lab::new(Database::Postgres, &plan(40 * MB)).await;
-    let store = Store::open_with(&lab.url, patience()).await.unwrap();
-    let access = Access::new(store, lab.sealer.clone(), Settings::default());
+    let access = impatient(&lab).await;
     let held = lab.online(MAC, "s1").await.session;
     let _forgotten = hold(&lab, &[held]).await;
     let mut restart = report(&lab, "", 0);
