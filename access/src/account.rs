@@ -276,7 +276,7 @@ async fn end_all(
     is_vendors: bool,
     now: Timestamp,
 ) -> Result<Accounted, AccessError> {
-    let mut live = tx.live_sessions_at(report.nas, Timestamp(i64::MAX)).await?;
+    let mut live = tx.live_sessions_at(report.nas).await?;
     // What is granted since was granted by the gate's new life, unless a clock that was ahead says so.
     live.retain(|session| session.granted_at <= report.at || is_ahead(session.granted_at, now));
     live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));

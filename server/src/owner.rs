@@ -1,6 +1,7 @@
 //! An administrator's command run by root works as the user whose state it is, so that no file of root's is left in the way.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -108,12 +109,9 @@ pub fn become_owner(state_dir: &Path, command: &Command) -> anyhow::Result<Secre
     if std::env::var_os(PACKETS_HANDED).is_some() {
         return Ok(Secrets::default());
     }
-    let (Ok(own), Ok(state)) = (std::fs::metadata("/proc/self"), std::fs::metadata(state_dir)) else {
+    let Some(state) = other_owner(state_dir) else {
         return Ok(Secrets::default());
     };
-    if own.uid() != 0 || state.uid() == 0 {
-        return Ok(Secrets::default());
-    }
     let (handed, input): (_, OwnedFd) = match command {
         // What only root may open, it opens; what is read from it is no business of root's.
         Command::Radius(RadiusCommand::Sniff(sniff)) => (PACKETS_HANDED, sniff::open(sniff)?),
@@ -128,4 +126,13 @@ pub fn become_owner(state_dir: &Path, command: &Command) -> anyhow::Result<Secre
         .gid(state.gid())
         .exec();
     Err(failed).with_context(|| format!("cannot work as the owner of {}", state_dir.display()))
+}
+
+/// Who has the state, if this is root and it is another's.
+pub fn other_owner(state_dir: &Path) -> Option<Metadata> {
+    let (own, state) = (
+        std::fs::metadata("/proc/self").ok()?,
+        std::fs::metadata(state_dir).ok()?,
+    );
+    (own.uid() == 0 && state.uid() != 0).then_some(state)
 }

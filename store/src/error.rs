@@ -1,5 +1,6 @@
 //! What goes wrong with a database, in words for whoever runs it.
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
 /// What the database could not do.
@@ -71,7 +72,7 @@ impl Error {
     /// Whether another transaction held somebody for longer than it was waited for (`lock_not_available`).
     #[must_use]
     pub fn is_held(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::Database(inner)) if inner.code().as_deref() == Some("55P03"))
+        matches!(self, Self::Database(sqlx::Error::Database(inner)) if is_held(&**inner))
     }
 
     /// Whether something of that unique name or key is there already.
@@ -102,6 +103,11 @@ impl Error {
             _ => "look at its own log",
         }
     }
+}
+
+/// See [`Error::is_held`].
+pub(crate) fn is_held(error: &dyn DatabaseError) -> bool {
+    error.code().as_deref() == Some("55P03")
 }
 
 /// PostgreSQL's codes have five characters; of SQLite's the lowest octet says what it is.

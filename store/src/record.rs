@@ -21,6 +21,13 @@ macro_rules! listing {
     };
 }
 
+// `+`: SQLite would else go through all that ever was in the order of the identifiers, and not through the index of what is live.
+const LIVE: &str = listing!("WHERE s.ended_at IS NULL ORDER BY +s.id DESC LIMIT $1");
+const LIVE_AT_SITE: &str = listing!(
+    "WHERE s.nas_id IN (SELECT id FROM nas WHERE site_id = $1) AND s.ended_at IS NULL
+     ORDER BY +s.id DESC LIMIT $2"
+);
+
 impl Tx {
     /// A subscriber's last session, live or ended.
     ///
@@ -89,21 +96,10 @@ impl Tx {
     /// The database failed.
     pub async fn live_sessions(&mut self, site: Option<SiteId>, most: u32) -> Result<Vec<SessionListing>> {
         self.settle().await?;
-        // `+`: SQLite would else go through all that ever was in the order of the identifiers, and not through the index of what is live.
         let Some(site) = site else {
-            let text = listing!("WHERE s.ended_at IS NULL ORDER BY +s.id DESC LIMIT $1");
-            return rows!(self, fetch_all, text, most);
+            return rows!(self, fetch_all, LIVE, most);
         };
-        rows!(
-            self,
-            fetch_all,
-            listing!(
-                "WHERE s.nas_id IN (SELECT id FROM nas WHERE site_id = $1) AND s.ended_at IS NULL
-                 ORDER BY +s.id DESC LIMIT $2"
-            ),
-            site,
-            most,
-        )
+        rows!(self, fetch_all, LIVE_AT_SITE, site, most)
     }
 
     /// Lists sessions, live or ended, everywhere or at a site, the newest first.
@@ -154,5 +150,25 @@ impl Tx {
     pub async fn session_listing(&mut self, id: SessionId) -> Result<Option<SessionListing>> {
         self.settle().await?;
         rows!(self, fetch_optional, listing!("WHERE s.id = $1"), id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnection;
+    use sqlx::{AssertSqlSafe, Connection as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_live_is_found_without_going_through_all_that_ever_was() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        crate::sqlite::MIGRATIONS.run(&mut connection).await.unwrap();
+        for text in [LIVE, LIVE_AT_SITE] {
+            let plan = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}")));
+            let plan: Vec<(i64, i64, i64, String)> = plan.fetch_all(&mut connection).await.unwrap();
+            let is_quick = |step: &(i64, i64, i64, String)| step.3.contains("session_live_of_subscriber");
+            assert!(plan.iter().any(is_quick), "{plan:?}");
+        }
     }
 }

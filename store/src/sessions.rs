@@ -183,11 +183,11 @@ impl Tx {
         Ok(last.last)
     }
 
-    /// The sessions of a gate that were granted up to `at` and are not over: what a restart of the gate at `at` ends.
+    /// The sessions of a gate that are not over.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn live_sessions_at(&mut self, nas: NasId, at: Timestamp) -> Result<Vec<SessionRow>> {
+    pub async fn live_sessions_at(&mut self, nas: NasId) -> Result<Vec<SessionRow>> {
         self.begin().await?;
         self.settle().await?;
         let live: Option<BTreeSet<SessionId>> = self.carried.get().live_at(nas).map(Iterator::collect);
@@ -195,16 +195,15 @@ impl Tx {
             ids.extend(self.working.sessions_at(nas));
             let ids: Vec<SessionId> = ids.into_iter().collect();
             let mut found = many::sessions(&mut self.db, &ids).await?;
-            found.retain(|row| row.nas_id == nas && row.ended_at.is_none() && row.granted_at <= at);
+            found.retain(|row| row.nas_id == nas && row.ended_at.is_none());
             found.sort_unstable_by_key(|row| row.id);
             return Ok(found);
         }
         rows!(
             self,
             fetch_all,
-            "SELECT * FROM session WHERE nas_id = $1 AND ended_at IS NULL AND granted_at <= $2 ORDER BY +id",
+            "SELECT * FROM session WHERE nas_id = $1 AND ended_at IS NULL ORDER BY +id",
             nas,
-            at,
         )
     }
 

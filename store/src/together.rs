@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
-use sqlx::error::{BoxDynError, DatabaseError};
+use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::{Arguments as _, AssertSqlSafe};
 
 use kavadam_domain::SubscriberId;
 
 use crate::column::Bind;
+use crate::error::is_held;
 use crate::server::{Served, within};
 use crate::sqlite::Statements;
 use crate::{Error, Result};
@@ -157,9 +158,4 @@ impl Together {
         let parts: Vec<String> = numbered.map(|(at, text)| format!("w{at} AS ({text})")).collect();
         parts.join(",\n")
     }
-}
-
-/// Whether somebody else held a row for longer than it was waited for (`lock_not_available`).
-fn is_held(error: &dyn DatabaseError) -> bool {
-    error.code().as_deref() == Some("55P03")
 }

@@ -201,7 +201,7 @@ impl Access {
         let nas = nases.iter().find(|nas| nas.name == name);
         let nas = nas.ok_or_else(|| missing("gate", name))?;
         tx.retire_nas(nas.id).await?;
-        let mut live = tx.live_sessions_at(nas.id, Timestamp(i64::MAX)).await?;
+        let mut live = tx.live_sessions_at(nas.id).await?;
         live.sort_unstable_by_key(|session| (session.subscriber_id, session.id));
         tx.hold_all(live.iter().map(|session| session.subscriber_id).collect())
             .await?;

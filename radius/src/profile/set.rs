@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kavadam_domain::gate::{Abilities, OWN_PROFILE, STANDARD_PROFILE};
@@ -70,6 +71,19 @@ impl Default for Profiles {
 }
 
 impl Profiles {
+    /// Profiles and dictionaries of a directory.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let is_ours = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| is_dictionary(name) || is_profile(name))
+        };
+        let all = fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path()));
+        Ok(all.filter(is_ours).collect())
+    }
+
     /// Those built in.
     ///
     /// # Errors
@@ -179,19 +193,16 @@ fn read_directory(directory: &Path) -> Result<Vec<(String, String)>, Vec<FilePro
         line: 0,
         text,
     };
-    let entries = fs::read_dir(directory).map_err(|error| {
+    let paths = Profiles::files_in(directory).map_err(|error| {
         let text = format!("cannot be read: {error}; make the directory, or leave radius.profiles empty");
         vec![failed(directory, text)]
     })?;
     let mut files = Vec::new();
     let mut problems = Vec::new();
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+    for path in paths {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if !is_dictionary(name) && !is_profile(name) {
-            continue;
-        }
         let size = fs::metadata(&path).map_or(0, |found| found.len());
         if size > MAX_DICTIONARY_OCTETS as u64 {
             problems.push(failed(

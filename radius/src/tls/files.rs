@@ -146,8 +146,13 @@ impl TlsFiles {
 
     fn changed_at(&self) -> Vec<Option<SystemTime>> {
         let changed = |path: &PathBuf| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        self.paths().map(changed).collect()
+    }
+
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let files = [&self.certificate, &self.key, &self.authorities];
-        files.into_iter().chain(self.revoked.as_ref()).map(changed).collect()
+        files.into_iter().chain(&self.revoked)
     }
 }
 

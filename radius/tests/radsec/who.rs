@@ -165,10 +165,6 @@ async fn a_gate_whose_certificate_is_taken_back_hears_no_order_any_more() {
     let asked = orders.send_down_a_link(NasId(7), Code::DisconnectRequest, order());
     assert_eq!(asked.await, DynamicReply::NoAnswer);
     assert!(call.hear().await.is_some(), "it hears what is meant for it");
-    // An unknown code, so that it was heard of lately, and nothing that is answered.
-    let mut odd = status(1);
-    odd[0] = 200;
-    call.send(&odd).await;
     scene.centre.gates.lock().unwrap().clear();
     let asked = orders.send_down_a_link(NasId(7), Code::DisconnectRequest, order());
     assert_eq!(asked.await, DynamicReply::NoAnswer);

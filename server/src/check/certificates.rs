@@ -18,12 +18,7 @@ pub(super) fn look(config: &Config, unreadable: &[PathBuf], findings: &mut Findi
     for (section, files) in config.tls_files() {
         match files.examine() {
             Ok(expiries) => {
-                let own = [&files.certificate, &files.key, &files.authorities];
-                if !own
-                    .into_iter()
-                    .chain(&files.revoked)
-                    .any(|path| unreadable.contains(path))
-                {
+                if !files.paths().any(|path| unreadable.contains(path)) {
                     findings.good(&format!("the certificates of {section} can be used"));
                 }
                 for expiry in &expiries {

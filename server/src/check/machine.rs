@@ -116,7 +116,7 @@ fn by_chrony() -> Option<bool> {
     Some(!leap.contains("Not synchronised"))
 }
 
-fn said(program: &str, words: &[&str]) -> Option<String> {
+pub(super) fn said(program: &str, words: &[&str]) -> Option<String> {
     let output = Command::new(program).args(words).output().ok()?;
     output
         .status

@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::Findings;
+use super::machine::said;
 use crate::config::Config;
+use crate::owner::other_owner;
 
 /// Looks at every file that the configuration names, and at itself; those that cannot be read. Nothing is looked at unless this is root, and the
 /// state another's: otherwise reading a file shows it.
 pub(super) fn look(config: &Config, path: &Path, findings: &mut Findings) -> Vec<PathBuf> {
     let state_dir = &config.file.state_dir;
-    let (Ok(own), Ok(state)) = (std::fs::metadata("/proc/self"), std::fs::metadata(state_dir)) else {
+    let Some(state) = other_owner(state_dir) else {
         return Vec::new();
     };
-    if own.uid() != 0 || state.uid() == 0 {
-        return Vec::new();
-    }
     let service = Service::new(state.uid(), state.gid());
     // Where it cannot be tried nothing is claimed.
     if !service.does(&["true"]) {
@@ -64,18 +63,13 @@ struct Service {
 
 impl Service {
     fn new(uid: u32, gid: u32) -> Self {
-        let said = |words: &[&str]| {
-            let output = Command::new(words.first()?).args(words.get(1..)?).output().ok()?;
-            let text = String::from_utf8(output.stdout).ok()?;
-            (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
-        };
-        let group = said(&["getent", "group", &gid.to_string()]);
+        let group = said("getent", &["group", &gid.to_string()]);
         let group = group.and_then(|line| Some(line.split_once(':')?.0.to_owned()));
         Self {
             uid,
             gid,
             group: group.unwrap_or_else(|| gid.to_string()),
-            groups: said(&["id", "-G", &uid.to_string()]).map(|groups| groups.replace(' ', ",")),
+            groups: said("id", &["-G", &uid.to_string()]).map(|groups| groups.trim().replace(' ', ",")),
         }
     }
 

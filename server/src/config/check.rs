@@ -261,12 +261,16 @@ pub(super) fn named_files(file: &File) -> Vec<(String, PathBuf)> {
             "secrets.master_key_file".to_owned(),
             file.secrets.master_key_file.clone(),
         ));
+        let profiles = &file.radius.profiles;
+        let inside = Profiles::files_in(profiles).unwrap_or_default().into_iter();
+        let all = std::iter::once(profiles.clone()).chain(inside);
+        files.extend(all.map(|path| ("radius.profiles".to_owned(), path)));
     }
     for (section, tls) in tls::files(file) {
         let named = |key: &str| format!("{section}.{key}");
         files.push((named("certificate_file"), tls.certificate));
         files.push((named("key_file"), tls.key));
-        files.push((format!("the authorities of {section}"), tls.authorities));
+        files.push((named(tls::authorities_key(section)), tls.authorities));
         files.extend(tls.revoked.map(|path| (named("crl_file"), path)));
     }
     if file.role.has_gateway() {

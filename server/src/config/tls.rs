@@ -15,6 +15,11 @@ use super::{File, Role};
 const SERVER: &str = "radius.tls";
 const GATEWAY: &str = "gateway.radius.tls";
 
+/// Names whom a section trusts to sign.
+pub(super) fn authorities_key(section: &str) -> &'static str {
+    if section == SERVER { "client_ca_file" } else { "ca_file" }
+}
+
 /// Whether gates may come over TLS.
 pub(super) fn is_served(file: &File) -> bool {
     file.role.has_radius() && !file.radius.tls.certificate_file.as_os_str().is_empty()

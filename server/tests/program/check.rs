@@ -211,15 +211,20 @@ fn a_check_by_root_speaks_of_files_that_the_owner_of_the_state_cannot_read() {
     std::os::unix::fs::symlink("../keys/secure", dir.join("live/secure")).unwrap();
     let key = dir.join("live/secure");
     let sms = "route = \"mobile-seva\"\nusername = \"u\"\ntemplate_id_en = \"1\"\ntemplate_id_ml = \"2\"\n";
+    let own = format!("{own}[radius]\nprofiles = \"{}\"\n", dir.join("profiles").display());
     let named = format!("{own}[sms]\n{sms}password_file = \"{password}\"\nsecure_key_file = {key:?}\n");
     std::fs::write(desk.config(), named).unwrap();
     mode(&desk.config(), 0o640);
+    std::fs::create_dir(dir.join("profiles")).unwrap();
+    mode(&dir.join("profiles"), 0o755);
+    desk.file("profiles/dictionary.acme", "");
+    mode(&dir.join("profiles/dictionary.acme"), 0o600);
     mode(&dir.join("keys"), 0o700);
     mode(&dir.join("live"), 0o700);
 
     // Each remedy is followed as it is told, until there is none.
     let mut told = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         let said = text(&desk.run(&["check"]).stdout);
         let mut lines = said
             .lines()

@@ -95,6 +95,7 @@ cases! {
     a_gates_live_sessions_are_all_told_those_of_this_transaction_too,
     a_session_is_found_by_class_at_its_own_gate_only,
     an_end_once_ordered_is_not_softened,
+    a_plan_that_changes_reaches_more_than_one_portion_of_those_online,
     an_order_kept_for_a_session_that_is_over_waits_for_nobody,
     a_device_is_looked_for_among_the_last_sessions_of_its_owner,
     of_each_gate_the_orders_due_longest_are_told_whatever_is_due_at_others,

@@ -253,10 +253,7 @@ impl<C: Centre> Line<C> {
     }
 
     const fn of_this_gate(&self, reason: DropReason) -> Unanswered {
-        Unanswered {
-            nas: Some(self.nas),
-            reason,
-        }
+        Unanswered::by(self.nas, reason)
     }
 
     async fn answer(&self, is_accounting: bool, packet: &[u8]) -> Result<Vec<u8>, Unanswered> {
