@@ -1,9 +1,11 @@
 //! The IPv6 addresses of a LAN's interface, and of which prefixes devices make theirs.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 
 use ipnet::Ipv6Net;
+use kavadam_domain::Mac;
 
 use crate::netlink::{Channel, lan};
 use crate::{FirewallError, Layout};
@@ -53,6 +55,11 @@ impl LanAddress {
     pub(crate) fn is_delegated(&self) -> bool {
         !self.is_link_local() && LENGTHS.contains(&self.net.prefix_len())
     }
+}
+
+/// Devices on an interface by their global IPv6 addresses; none where it is not there.
+pub(crate) fn neighbours(interface: &str) -> io::Result<Vec<(Mac, Ipv6Addr)>> {
+    none_if_gone(Channel::route().and_then(|mut channel| lan::neighbours(&mut channel, interface)))
 }
 
 pub(crate) fn none_if_gone<T>(found: io::Result<Vec<T>>) -> io::Result<Vec<T>> {

@@ -54,15 +54,15 @@ pub(crate) fn mac_of(interface: &str, ip: IpAddr) -> io::Result<Option<Mac>> {
     Ok(find(answer.get(NEIGHBOUR_OCTETS..), NEIGHBOUR_HARDWARE).and_then(hardware))
 }
 
-/// Whether a bridge, which has no VLANs of its own, has learnt this address from a frame.
+/// Whether a bridge of that index, which has no VLANs of its own, has learnt this address from a frame.
 ///
 /// # Errors
 /// As [`mac_of`], or it is no bridge.
-pub(crate) fn has_learnt(bridge: &str, mac: Mac) -> io::Result<bool> {
+pub(crate) fn has_learnt(bridge: u32, mac: Mac) -> io::Result<bool> {
     let mut body = vec![BRIDGE];
     body.resize(NEIGHBOUR_OCTETS, 0);
     attribute(&mut body, NEIGHBOUR_HARDWARE, &mac.0);
-    attribute(&mut body, NEIGHBOUR_MASTER, &link(bridge)?.index.to_ne_bytes());
+    attribute(&mut body, NEIGHBOUR_MASTER, &bridge.to_ne_bytes());
     match ask(GET_NEIGHBOUR, NEW_NEIGHBOUR, &body) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         answer => answer.map(|_| true),
@@ -205,7 +205,7 @@ mod tests {
         let stranger = mac_of("lo", "127.0.0.9".parse().unwrap());
         assert!(!matches!(stranger, Ok(Some(mac)) if mac != Mac([0; 6])));
         assert!(own_mac("no-such-if").is_err());
-        assert!(has_learnt("lo", Mac([2; 6])).is_err(), "no bridge");
+        assert!(has_learnt(link("lo").unwrap().index, Mac([2; 6])).is_err(), "no bridge");
         assert!(!is_full("lo").unwrap(), "nor has it a bound");
     }
 

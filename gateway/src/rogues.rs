@@ -44,7 +44,8 @@ fn news(before: &Counts, now: &Counts) -> Vec<(&'static str, u64)> {
     grown.filter(|(kind, frames)| *frames >= many(kind)).collect()
 }
 
-/// Fewer in a minute are an accident: a device that has a new hardware address and an old IPv6 one, or that has slept over its lease.
+/// Fewer in a minute are an accident: a device that has a new hardware address and an old IPv6 one, or that slept until its
+/// address was leased to another.
 fn many(kind: &str) -> u64 {
     match kind {
         "unheard_arp" => 1_000,

@@ -157,9 +157,13 @@ pub(crate) fn seen(bridge: &str, macs: Vec<Mac>) -> Vec<Mac> {
             None => learnt(bridge, macs),
         }
     };
-    // Somebody has invented so many addresses that it learns no newcomer's.
-    let is_full = seen.len() < asked.len() && neighbours::is_full(bridge).unwrap_or_default();
-    if is_full { asked } else { seen }
+    unless_full(asked, seen, || neighbours::is_full(bridge))
+}
+
+/// Somebody may have invented so many addresses that the bridge learns no newcomer's: then nobody can tell.
+fn unless_full(asked: Vec<Mac>, seen: Vec<Mac>, is_full: impl FnOnce() -> io::Result<bool>) -> Vec<Mac> {
+    let hides = seen.len() < asked.len() && is_full().unwrap_or_default();
+    if hides { asked } else { seen }
 }
 
 /// Those that are in a bridge's table; all if there is none.
@@ -176,10 +180,11 @@ fn learnt(bridge: &str, mut macs: Vec<Mac>) -> Vec<Mac> {
         macs.rotate_left(first);
         macs.truncate(MOST_ASKED_FOR);
     }
-    let asked: io::Result<Vec<(Mac, bool)>> = macs
-        .iter()
-        .map(|mac| Ok((*mac, neighbours::has_learnt(bridge, *mac)?)))
-        .collect();
+    let asked = neighbours::link(bridge).and_then(|link| {
+        let each = macs.iter();
+        each.map(|mac| Ok((*mac, neighbours::has_learnt(link.index, *mac)?)))
+            .collect::<io::Result<Vec<_>>>()
+    });
     match asked {
         Ok(asked) => asked.into_iter().filter_map(|(mac, has)| has.then_some(mac)).collect(),
         Err(error) => {
@@ -238,6 +243,16 @@ mod tests {
     use proptest::prelude::*;
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 1]);
+
+    #[test]
+    fn nobody_counts_as_absent_where_a_bridge_learns_no_newcomer() {
+        let other = Mac([2, 0, 0, 0, 0, 2]);
+        let asked = || vec![MAC, other];
+        assert_eq!(unless_full(asked(), vec![MAC], || Ok(true)), asked());
+        assert_eq!(unless_full(asked(), vec![MAC], || Ok(false)), [MAC]);
+        let unknown = || Err(io::ErrorKind::NotFound.into());
+        assert_eq!(unless_full(asked(), vec![MAC], unknown), [MAC]);
+    }
 
     /// Told of at each of these looks, a second apart.
     fn told(ports: &[u16]) -> Vec<bool> {

@@ -8,7 +8,7 @@ use kavadam_domain::Mac;
 
 use super::{Gate, State};
 use crate::compile::range_of;
-use crate::lan::none_if_gone;
+use crate::lan::{neighbours, none_if_gone};
 use crate::netlink::{Channel, FAMILY_INET, SetEntry, lan};
 use crate::ruleset::set;
 use crate::{FirewallError, Layout};
@@ -49,8 +49,7 @@ impl Gate {
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn lan_neighbours(layout: &Layout) -> Result<Vec<(Mac, Ipv6Addr)>, FirewallError> {
-        let found = Channel::route().and_then(|mut channel| lan::neighbours(&mut channel, &layout.lan_if));
-        none_if_gone(found).map_err(FirewallError::kernel("look at the LAN's neighbours"))
+        neighbours(&layout.lan_if).map_err(FirewallError::kernel("look at the LAN's neighbours"))
     }
 }
 

@@ -9,8 +9,8 @@ use kavadam_domain::Mac;
 
 use super::State;
 use super::sessions::key4;
-use crate::lan::none_if_gone;
-use crate::netlink::{Channel, Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET, lan};
+use crate::lan::neighbours;
+use crate::netlink::{Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
 use crate::ruleset::arp::UNHEARD;
 use crate::ruleset::link::ROGUES;
 use crate::ruleset::{COUNTERS, set, share};
@@ -211,8 +211,7 @@ impl View {
 impl State {
     /// The IPv6 addresses that a device holds, and those where it is the kernel's neighbour while others hold them.
     fn held(&mut self, mac: Mac) -> io::Result<Held> {
-        let interface = self.neighbours.interface();
-        let known = none_if_gone(Channel::route().and_then(|mut channel| lan::neighbours(&mut channel, interface)))?;
+        let known = neighbours(self.neighbours.interface())?;
         let holders = self.nft.all_elements(impostors::HOLDERS)?;
         let holders: Vec<(Ipv6Addr, Mac)> = holders.iter().filter_map(|one| holder(&one.key)).collect();
         let mut held = |address: Ipv6Addr| -> io::Result<Option<Stay>> {

@@ -66,12 +66,8 @@ pub(super) fn sets(layout: &Layout) -> Vec<(Cow<'static, str>, String)> {
             set::LEASE_CLIENTS.into(),
             of_devices(layout.max_sessions.saturating_mul(2), "timeout"),
         ),
-        (
-            "dhcp_leased".into(),
-            of_devices(65_536, "dynamic,timeout") + " timeout 1m;",
-        ),
     ];
-    let for_a_minute = [ELSEWHERE, KEPT].map(|name| {
+    let for_a_minute = ["dhcp_leased", ELSEWHERE, KEPT].map(|name| {
         let definition = of_devices(65_536, "dynamic,timeout");
         (name.into(), definition + " timeout 1m;")
     });
@@ -110,7 +106,7 @@ pub(super) fn chains(layout: &Layout) -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// What begins the end of a rule: the device is let in, as often as it may ask.
+/// The end of a rule: the device is counted in this set and let in, as often as it may ask.
 fn counted(set: &str) -> String {
     format!("update @{set} {{ {DEVICE} {EACH} }} meta mark set 0 accept")
 }

@@ -88,7 +88,7 @@ fn leaves_no_ipv6_address_to_nobody(lab: &Inside) {
     assert_eq!(gate.restore(&layout()).unwrap(), None);
     nft(&["flush set inet kavadam holders6; flush set inet kavadam known6"]);
     // Holders stay a minute longer than what they hold: one who does must not stand for another who is missing.
-    nft(&["add element inet kavadam holders6 { fd80::99 . 02:00:00:00:00:99 timeout 1m }"]);
+    nft(&["add element inet kavadam holders6 { 0xfd800000000000000000000000000099 . 02:00:00:00:00:99 timeout 1m }"]);
     gate.suspect();
     let restored = gate.restore(&layout()).unwrap().unwrap();
     assert_eq!(restored.differences, ["1 IPv6 addresses were held by nobody"]);

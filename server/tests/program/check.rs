@@ -243,6 +243,7 @@ fn a_check_by_root_speaks_of_files_that_the_owner_of_the_state_cannot_read() {
             key,
             key,
             key,
+            "PROBLEM  radius.profiles",
             "PROBLEM  the configuration"
         ]
     );

@@ -1,9 +1,7 @@
 //! Putting right what somebody else did to who is heard before login, and to who holds which IPv6 address.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
-use std::net::Ipv4Addr;
-use std::time::Instant;
 
 use super::{PAUSE, TOGETHER};
 use crate::gate::{Gate, State};
@@ -11,7 +9,7 @@ use crate::netlink::{Channel, FAMILY_ARP, FAMILY_INET};
 use crate::ruleset::{arp, impostors, set};
 use crate::{FirewallError, Layout};
 
-/// How many elements a set of a table should have.
+/// How many elements a set of a table should have, or lacks.
 type Wanted = (u8, &'static str, usize);
 
 impl Gate {
@@ -19,15 +17,15 @@ impl Gate {
     pub(super) fn mend_leases(&self, layout: &Layout) -> Result<Vec<String>, FirewallError> {
         let action = || FirewallError::kernel("list leases");
         let wanted = self.state().leases_wanted();
-        if lacking(&mut glance(layout).map_err(action())?, &wanted)
-            .map_err(action())?
-            .is_empty()
-        {
+        let suspects = lacking(&mut glance(layout).map_err(action())?, &wanted).map_err(action())?;
+        if suspects.is_empty() {
             return Ok(Vec::new());
         }
         let mut state = self.state();
-        let wanted = state.leases_wanted();
-        let differences = lacking(&mut state.nft, &wanted).map_err(action())?;
+        let mut wanted = state.leases_wanted();
+        wanted.retain(|(family, set, _)| suspects.iter().any(|lacks| (lacks.0, lacks.1) == (*family, *set)));
+        let lacks = lacking(&mut state.nft, &wanted).map_err(action())?;
+        let differences: Vec<String> = lacks.iter().map(told).collect();
         let known = if differences.is_empty() {
             Vec::new()
         } else {
@@ -45,14 +43,22 @@ impl Gate {
     pub(super) fn free_held(&self, layout: &Layout) -> Result<Option<String>, FirewallError> {
         let action = || FirewallError::kernel("list who holds IPv6 addresses");
         let mut nft = glance(layout).map_err(action())?;
-        // In this order, as who takes one meanwhile is written down first.
-        let held = nft.all_elements(impostors::HELD).map_err(action())?;
-        let holders = nft.all_elements(impostors::HOLDERS).map_err(action())?;
-        let is_by: HashSet<&[u8]> = holders.iter().filter_map(|one| one.key.get(..16)).collect();
-        let by_nobody = held.iter().map(|one| &one.key);
-        let by_nobody: Vec<_> = by_nobody.filter(|key| !is_by.contains(key.as_slice())).collect();
+        let mut look = || -> io::Result<HashSet<Vec<u8>>> {
+            // In this order, as who takes one meanwhile is written down first.
+            let held = nft.all_elements(impostors::HELD)?;
+            let holders = nft.all_elements(impostors::HOLDERS)?;
+            let is_by: HashSet<&[u8]> = holders.iter().filter_map(|one| one.key.get(..16)).collect();
+            let keys = held.into_iter().map(|one| one.key);
+            Ok(keys.filter(|key| !is_by.contains(key.as_slice())).collect())
+        };
+        let mut by_nobody: Vec<_> = look().map_err(action())?.into_iter().collect();
+        if !by_nobody.is_empty() {
+            // A look may have been broken off, so that it lacks holders.
+            let again = look().map_err(action())?;
+            by_nobody.retain(|key| again.contains(key));
+        }
         for keys in by_nobody.chunks(TOGETHER) {
-            let keys = keys.iter().map(|key| (impostors::HELD, (*key).clone()));
+            let keys = keys.iter().map(|key| (impostors::HELD, key.clone()));
             let freed = self.state().delete_if_there(keys);
             freed.map_err(FirewallError::kernel("free IPv6 addresses"))?;
             std::thread::sleep(PAUSE);
@@ -63,21 +69,14 @@ impl Gate {
 }
 
 impl State {
-    fn leases_wanted(&self) -> Vec<Wanted> {
-        let now = Instant::now();
-        let is_valid = |until: &Option<Instant>| until.is_none_or(|until| until > now);
-        let valid = |addresses: &BTreeMap<Ipv4Addr, Option<Instant>>| -> Vec<Ipv4Addr> {
-            let valid = addresses.iter().filter(|one| is_valid(one.1));
-            valid.map(|one| *one.0).collect()
-        };
-        let devices: Vec<_> = self.leases.values().map(valid).filter(|one| !one.is_empty()).collect();
-        let pairs = devices.iter().map(Vec::len).sum();
-        let addresses = devices.iter().flatten().collect::<HashSet<_>>().len();
+    fn leases_wanted(&mut self) -> Vec<Wanted> {
+        let pairs = self.known_leases().len();
+        let (devices, addresses) = (self.leases.len(), self.leased.len());
         let mut wanted = vec![
             (FAMILY_INET, set::LEASES, pairs),
-            (FAMILY_INET, set::LEASE_MACS, devices.len()),
-            (FAMILY_INET, set::LEASE_CLIENTS, devices.len()),
-            (FAMILY_INET, impostors::LEASE_OWNERS, devices.len()),
+            (FAMILY_INET, set::LEASE_MACS, devices),
+            (FAMILY_INET, set::LEASE_CLIENTS, devices),
+            (FAMILY_INET, impostors::LEASE_OWNERS, devices),
             (FAMILY_INET, impostors::LEASED, addresses),
         ];
         if self.beside.contains_key(&FAMILY_ARP) {
@@ -92,14 +91,19 @@ fn glance(layout: &Layout) -> io::Result<Channel> {
     Ok(Channel::netfilter(layout.table())?.at_a_glance())
 }
 
-fn lacking(nft: &mut Channel, wanted: &[Wanted]) -> io::Result<Vec<String>> {
-    let mut differences = Vec::new();
+/// Those sets that lack elements, and how many.
+fn lacking(nft: &mut Channel, wanted: &[Wanted]) -> io::Result<Vec<Wanted>> {
+    let mut lacks = Vec::new();
     for &(family, set, wanted) in wanted {
         let missing = wanted.saturating_sub(nft.all_elements_in(family, set)?.len());
         if missing > 0 {
-            let table = if family == FAMILY_ARP { "arp's " } else { "" };
-            differences.push(format!("{missing} leases were gone from {table}{set}"));
+            lacks.push((family, set, missing));
         }
     }
-    Ok(differences)
+    Ok(lacks)
+}
+
+fn told(&(family, set, missing): &Wanted) -> String {
+    let table = if family == FAMILY_ARP { "arp's " } else { "" };
+    format!("{missing} leases were gone from {table}{set}")
 }

@@ -87,7 +87,7 @@ fn who_asks_for_an_address_in_a_remembered_devices_name_lets_nobody_in_and_the_d
     world.gateway.stop().unwrap();
     std::fs::remove_file(world.dir().join("dnsmasq/dnsmasq.leases")).unwrap();
     let World { gateway, gate, .. } = &mut world;
-    for set in ["leases", "lease_macs", "lease_clients", "lease_owners"] {
+    for set in ["leases", "lease_macs", "lease_clients", "lease_owners", "leased"] {
         gate.run("nft", &["flush", "set", "inet", "kavadam", set]).unwrap();
     }
     gateway.start(gate).unwrap();
