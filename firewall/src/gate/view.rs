@@ -162,18 +162,15 @@ impl View {
     /// [`FirewallError::Kernel`].
     pub fn rogues(&mut self) -> Result<Vec<(&'static str, u64)>, FirewallError> {
         let mut told = Vec::new();
-        let unheard = self.0.nft.counter(FAMILY_ARP, UNHEARD);
-        let unheard = unheard.map_err(FirewallError::kernel("read a counter"))?;
-        told.extend(unheard.map(|counter| ("unheard_arp", counter.packets)));
-        for name in [impostors::COUNTER, dhcp::RELAYED] {
-            let counter = self.0.nft.counter(FAMILY_INET, name);
+        let here = [impostors::COUNTER, dhcp::RELAYED].map(|name| (FAMILY_INET, name, name));
+        let between = ROGUES.map(|name| (FAMILY_BRIDGE, name, name));
+        let all = std::iter::once((FAMILY_ARP, UNHEARD, "unheard_arp"))
+            .chain(here)
+            .chain(between);
+        for (family, name, shown) in all {
+            let counter = self.0.nft.counter(family, name);
             let counter = counter.map_err(FirewallError::kernel("read a counter"))?;
-            told.extend(counter.map(|counter| (name, counter.packets)));
-        }
-        for name in ROGUES {
-            let counter = self.0.nft.counter(FAMILY_BRIDGE, name);
-            let counter = counter.map_err(FirewallError::kernel("read a counter"))?;
-            told.extend(counter.map(|counter| (name, counter.packets)));
+            told.extend(counter.map(|counter| (shown, counter.packets)));
         }
         Ok(told)
     }

@@ -13,6 +13,7 @@ use kavadam_firewall::{DhcpPool, Gate, Layout};
 use crate::Case;
 use crate::frames;
 use crate::lab::{Inside, Node, Phone, layout};
+use crate::nft;
 
 pub const CASES: &[Case] = &[
     (
@@ -114,12 +115,10 @@ fn gives_the_last_addresses_slowly(lab: &Inside) {
 fn counts_who_renews_for_as_long_as_he_does(lab: &Inside) {
     /// Seconds, of the only one who is counted.
     fn left() -> u64 {
-        let words = ["-j", "list", "set", "inet", "kavadam", "dhcp_0"];
-        let listed = Command::new("nft").args(words).output().unwrap();
-        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-        let elements = listed["nftables"][1]["set"]["elem"].as_array().unwrap();
-        assert_eq!(elements.len(), 1, "{listed}");
-        elements[0]["elem"]["expires"].as_u64().unwrap()
+        let [secs] = nft::left("dhcp_0")[..] else {
+            panic!("one is counted")
+        };
+        secs
     }
     let (gate, server) = (gate_of(100), Server::start());
     assert_eq!(server.hears(lab, INVENTED, (1, 6, 0)), 1);
@@ -165,14 +164,7 @@ fn spends_nothing_of_what_a_device_may_ask_at_its_port(lab: &Inside) {
 fn hears_and_keeps_who_is_counted_at_another_port(lab: &Inside) {
     /// Seconds, of each that is counted at the second port.
     fn left() -> Vec<u64> {
-        let words = ["-j", "list", "set", "inet", "kavadam", "dhcp_2"];
-        let listed = Command::new("nft").args(words).output().unwrap();
-        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-        let elements = listed["nftables"][1]["set"]["elem"].as_array().unwrap();
-        elements
-            .iter()
-            .map(|one| one["elem"]["expires"].as_u64().unwrap())
-            .collect()
+        nft::left("dhcp_2")
     }
     let (_gate, server) = (gate_of(20), Server::start());
     let (own, other) = (&lab.other, &lab.phone);

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::frames;
 use crate::lab::{
     GARDEN4, GARDEN6, GATEWAY_WAN4, Inside, SINK, TCP, WEB4, WEB6, eventually, first_line, go_on, layout,
 };
+use crate::nft::nft;
 use kavadam_firewall::{Gate, Layout, View};
 
 pub const CASES: &[Case] = &[
@@ -81,11 +81,6 @@ fn answer_udp(port: u16) {
 fn ends_no_garden_connection_for_an_odd_segment(lab: &Inside) {
     const ACK: u8 = 0x10;
     const SYN_AND_FIN: u8 = 3;
-    fn nft(words: &str) -> String {
-        let output = Command::new("nft").args(words.split(' ')).output().unwrap();
-        assert!(output.status.success(), "{words}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
     let _gate = leased(lab);
     nft("add table inet watching");
     nft("add chain inet watching out { type filter hook output priority 0; }");

@@ -8,6 +8,7 @@ use kavadam_firewall::{Gate, Layout, OpenSession, Portion, SessionLimits, Shapin
 
 use crate::Case;
 use crate::lab::{Inside, Phone, TCP, WEB4, first_line, go_on, layout, limit};
+use crate::nft::nft;
 use crate::shares::{BITS_PER_SEC, end, queue_of, queued, shared, tc};
 
 pub const CASES: &[Case] = &[
@@ -312,11 +313,6 @@ fn follows_the_configuration(lab: &Inside) {
     assert_eq!(count_of_queues("wan0"), 0);
     assert_eq!(lab.phone.node.upload(WEB4, 20, 100), 20);
     gate.close(slot).unwrap();
-}
-
-fn nft(arguments: &str) {
-    let done = std::process::Command::new("nft").args(arguments.split(' ')).status();
-    assert!(done.unwrap().success(), "{arguments}");
 }
 
 fn mends(lab: &Inside) {

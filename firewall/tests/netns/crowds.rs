@@ -10,6 +10,7 @@ use kavadam_firewall::{FirewallError, Gate, OpenSession, PoolKey, SessionLimits,
 
 use crate::Case;
 use crate::lab::{Inside, WEB4, WEB6, eventually, octets4, octets6};
+use crate::nft::nft;
 
 pub const CASES: &[Case] = &[
     (
@@ -49,12 +50,6 @@ fn many(lab: &Inside, gate: &Gate) -> Vec<Slot> {
         sessions.push(one_of_many(lab, number, pool));
     }
     gate.open_all(&sessions).into_iter().map(Result::unwrap).collect()
-}
-
-fn nft(command: &str) -> String {
-    let output = Command::new("nft").arg(command).output().unwrap();
-    assert!(output.status.success(), "{command}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// As `nft` writes the key of a slot.

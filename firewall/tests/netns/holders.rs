@@ -1,7 +1,6 @@
 //! Who holds an IPv6 address: whoever used it first, for as long as he does and for a while after.
 
 use std::net::Ipv6Addr;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::Case;
 use crate::frames::{self, ADVERTISEMENT, SOLICITATION};
 use crate::impostors::{GATEWAY6, SENDER, TARGET, gateway, impostors, is_at, made, neighbour};
 use crate::lab::{Inside, Phone, WEB6, eventually, layout};
+use crate::nft::{left, nft};
 
 pub const CASES: &[Case] = &[
     (
@@ -43,10 +43,6 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-fn nft(words: &str) {
-    assert!(Command::new("nft").arg(words).status().unwrap().success(), "{words}");
-}
-
 /// A datagram to the internet from any address.
 fn from(phone: &Phone, address: Ipv6Addr) -> Vec<u8> {
     let web = WEB6.parse().unwrap();
@@ -59,11 +55,7 @@ fn lets_nobody_use_an_ipv6_address_that_another_holds(lab: &Inside) {
     assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
     assert_eq!(lab.other.node.upload(WEB6, 5, 100), 5);
     let (own, victims) = (lab.other.mac(), made(0x11));
-    let web: Ipv6Addr = WEB6.parse().unwrap();
-    lab.other.node.send(
-        "eth0",
-        &[frames::udp6((own, gateway()), (victims, web), (4000, 7000), b"stolen")],
-    );
+    lab.other.node.send("eth0", &[from(&lab.other, victims)]);
     assert_eq!(impostors(), 1);
     for (from, kind, option) in [(victims, SOLICITATION, SENDER), (made(0x12), ADVERTISEMENT, TARGET)] {
         let about = if kind == ADVERTISEMENT { victims } else { GATEWAY6 };
@@ -124,19 +116,11 @@ fn tells_who_holds_the_ipv6_address(lab: &Inside) {
 }
 
 fn holds_an_ipv6_address_for_as_long_as_it_is_used(lab: &Inside) {
-    /// Seconds, of the only element.
-    fn left(set: &str) -> u64 {
-        let words = ["-j", "list", "set", "inet", "kavadam", set];
-        let listed = Command::new("nft").args(words).output().unwrap();
-        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-        let elements = listed["nftables"][1]["set"]["elem"].as_array().unwrap();
-        assert_eq!(elements.len(), 1, "{listed}");
-        elements[0]["elem"]["expires"].as_u64().unwrap()
-    }
     let (_gate, _, _) = lab.online_shared();
     assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
     thread::sleep(Duration::from_millis(2100));
     let before = ["held6", "holders6"].map(left);
+    assert_eq!(before.each_ref().map(Vec::len), [1, 1]);
     assert!(before[1] > before[0], "who holds it is known for longer: {before:?}");
     nft("flush set inet kavadam known6");
     assert_eq!(lab.phone.node.upload(WEB6, 5, 100), 5);
@@ -197,9 +181,7 @@ fn leaves_an_ipv6_address_to_all_where_there_is_no_room(lab: &Inside) {
 
 fn lets_a_device_take_a_few_ipv6_addresses(lab: &Inside) {
     let (gate, _, slot) = lab.online();
-    let web: Ipv6Addr = WEB6.parse().unwrap();
-    let from = |last| frames::udp6((lab.phone.mac(), gateway()), (made(last), web), (4000, 7000), b"hello");
-    let many: Vec<_> = (0x1000..0x1100).map(from).collect();
+    let many: Vec<_> = (0x1000..0x1100).map(|last| from(&lab.phone, made(last))).collect();
     lab.phone.node.send("eth0", &many);
     let passed = gate.read(&[slot]).unwrap()[0].1.up_packets;
     assert!((32..40).contains(&passed), "{passed}");

@@ -26,6 +26,7 @@ mod holders;
 mod impostors;
 mod lab;
 mod meddling;
+mod nft;
 mod quotas;
 mod restarts;
 mod sessions;
