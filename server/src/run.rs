@@ -13,7 +13,7 @@ use kavadam_access::{Access, Sealer, sms};
 use kavadam_portal::{Peers, PerLanguage, PortalConfig, TokenKey};
 use kavadam_radius::Retry;
 use kavadam_radius::dynamic::DynamicClient;
-use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig, run_orders};
+use kavadam_radius::server::{Centre, RadiusServer, ServerConfig, run_orders};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -112,7 +112,8 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
             parts.stop.clone(),
         );
         parts.add("orders", forever(orders));
-        start_watch(config, &access, server.counts(), parts)?;
+        let watch = Watch::new(access.clone(), server.counts(), server.tap());
+        start_watch(config, watch, parts)?;
         parts.add("radius", forever(server.run(parts.stop.clone())));
         // Only who hears the gates can tell who fell silent.
         parts.add("sweep", sweep(access.clone(), parts.stop.clone()));
@@ -136,8 +137,7 @@ fn with_radsec<C: Centre>(config: &Config, server: RadiusServer<C>) -> anyhow::R
 }
 
 /// Lets the command line and a metrics collector look on.
-fn start_watch(config: &Config, access: &Access, counts: Arc<Counts>, parts: &mut Parts) -> anyhow::Result<()> {
-    let watch = Watch::new(access.clone(), counts);
+fn start_watch(config: &Config, watch: Watch, parts: &mut Parts) -> anyhow::Result<()> {
     // Nobody online depends on it, and a second RADIUS process may share the state.
     match watch::socket::bind(&config.watch_socket()) {
         Ok(socket) => parts.add(

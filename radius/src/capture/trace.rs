@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 
 use super::Datagram;
+use crate::server::Overheard;
+use crate::wire::token::{reply_of_token, request_of_token, token_of};
 use crate::wire::{Code, Malformed, Packet, Secret, Unverified, attr};
 
 /// Requests remembered, to tell their answers by.
@@ -35,6 +37,8 @@ pub enum Proof {
     NoSecret,
     /// An answer whose request was not seen.
     NoRequest,
+    /// It came over a connection that proves its ends, by TLS.
+    Connection,
 }
 
 /// A packet that passed.
@@ -61,8 +65,8 @@ struct Request {
     is_answered: bool,
 }
 
-/// Who asked, whom, with which identifier.
-type Key = (SocketAddr, SocketAddr, u8);
+/// Who asked, whom, with which identifier, or Token (RFC 9765).
+type Key = (SocketAddr, SocketAddr, u32);
 
 /// Follows requests to their answers. Bounded: the oldest requests are forgotten first.
 pub struct Trace {
@@ -89,27 +93,67 @@ impl Trace {
     /// It is no RADIUS packet.
     pub fn see(&mut self, datagram: &Datagram) -> Result<Seen, Malformed> {
         let packet = Packet::parse(&datagram.octets)?;
-        if packet.code().is_request() {
-            return Ok(self.request(packet, datagram));
-        }
-        Ok(self.reply(packet, datagram))
+        let number = u32::from(packet.identifier());
+        Ok(if packet.code().is_request() {
+            self.datagram_of_a_request(packet, number, datagram)
+        } else {
+            self.datagram_of_a_reply(packet, number, datagram)
+        })
     }
 
-    fn request(&mut self, packet: Packet, datagram: &Datagram) -> Seen {
-        let key = (datagram.from, datagram.to, packet.identifier());
+    /// Takes in what passed over TLS, at that gate. What was signed there with the secret that everybody knows (RFC 6614 §2.3) is not looked at:
+    /// whoever is wrong in that has no connection for long.
+    ///
+    /// # Errors
+    /// It is no RADIUS packet.
+    pub fn overhear(&mut self, passed: &Overheard, gate: Option<String>) -> Result<Seen, Malformed> {
+        let Overheard { from, to, octets, .. } = passed;
+        let is_request = octets.first().and_then(|octet| Code::from_octet(*octet));
+        let is_request = is_request.is_some_and(Code::is_request);
+        let plain = match (passed.has_token, is_request) {
+            (true, true) => request_of_token(octets)?,
+            (true, false) => reply_of_token(octets)?,
+            (false, _) => octets.clone(),
+        };
+        let packet = Packet::parse(&plain)?;
+        let number = if passed.has_token {
+            token_of(octets).unwrap_or_default()
+        } else {
+            u32::from(packet.identifier())
+        };
+        let (at, judged) = (Some(passed.at_micros), (gate, Proof::Connection));
+        Ok(if is_request {
+            self.request(packet, (*from, *to, number), at, judged)
+        } else {
+            self.reply(packet, &(*to, *from, number), at, judged)
+        })
+    }
+
+    fn datagram_of_a_request(&mut self, packet: Packet, number: u32, datagram: &Datagram) -> Seen {
+        let key = (datagram.from, datagram.to, number);
         // Orders go to the gate, all else comes from it.
         let (there, server) = match packet.code() {
             Code::DisconnectRequest | Code::CoaRequest => (datagram.to, datagram.from),
             _ => (datagram.from, datagram.to),
         };
-        let (gate, proof) = self.judge((there, server), |secret| packet.verify_request(secret, true));
+        let judged = self.judge((there, server), |secret| packet.verify_request(secret, true));
+        self.request(packet, key, datagram.at_micros, judged)
+    }
+
+    fn request(
+        &mut self,
+        packet: Packet,
+        key: Key,
+        at_micros: Option<i64>,
+        (gate, proof): (Option<String>, Proof),
+    ) -> Seen {
         let user = packet.text(attr::USER_NAME);
         let before = self.requests.get(&key);
         let is_copy = before.is_some_and(|before| before.authenticator == *packet.authenticator());
         if !is_copy {
             let request = Request {
                 authenticator: *packet.authenticator(),
-                at_micros: datagram.at_micros,
+                at_micros,
                 user: user.clone(),
                 is_answered: false,
             };
@@ -125,32 +169,47 @@ impl Trace {
         }
     }
 
-    fn reply(&mut self, packet: Packet, datagram: &Datagram) -> Seen {
-        let key = (datagram.to, datagram.from, packet.identifier());
+    fn datagram_of_a_reply(&mut self, packet: Packet, number: u32, datagram: &Datagram) -> Seen {
+        let key = (datagram.to, datagram.from, number);
         let (there, server) = match packet.code() {
             Code::DisconnectAck | Code::DisconnectNak | Code::CoaAck | Code::CoaNak => (datagram.from, datagram.to),
             _ => (datagram.to, datagram.from),
         };
         let authenticator = self.requests.get(&key).map(|request| request.authenticator);
-        let (name, proof) = self.judge((there, server), |secret| match authenticator {
+        let (gate, proof) = self.judge((there, server), |secret| match authenticator {
             Some(authenticator) => packet.verify_reply(&authenticator, secret, true),
             None => Err(Unverified::Authenticator),
         });
-        let Some(request) = self.requests.get_mut(&key) else {
+        let proof = if authenticator.is_some() {
+            proof
+        } else {
+            Proof::NoRequest
+        };
+        self.reply(packet, &key, datagram.at_micros, (gate, proof))
+    }
+
+    fn reply(
+        &mut self,
+        packet: Packet,
+        key: &Key,
+        at_micros: Option<i64>,
+        (gate, proof): (Option<String>, Proof),
+    ) -> Seen {
+        let Some(request) = self.requests.get_mut(key) else {
             return Seen {
                 packet,
-                proof: Proof::NoRequest,
-                gate: name,
+                proof,
+                gate,
                 user: None,
                 is_copy: false,
                 after_micros: None,
             };
         };
-        let after = datagram.at_micros.zip(request.at_micros);
+        let after = at_micros.zip(request.at_micros);
         Seen {
             packet,
             proof,
-            gate: name,
+            gate,
             user: request.user.clone(),
             is_copy: std::mem::replace(&mut request.is_answered, true),
             after_micros: after.and_then(|(now, then)| now.checked_sub(then)),
@@ -198,7 +257,8 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Draft;
+    use crate::wire::token::with_token;
+    use crate::wire::{Draft, RADSEC_SECRET};
 
     const SECRET: &[u8] = b"a-secret-of-sixteen";
 
@@ -283,6 +343,41 @@ mod tests {
         assert_eq!((seen.proof, seen.user.as_deref()), (Proof::Right, Some("somebody")));
         assert_eq!(seen.after_micros, Some(2000));
         assert!(trace.see(&datagram(reply(&asked, SECRET), true, 3500)).unwrap().is_copy);
+    }
+
+    #[test]
+    fn over_tls_a_token_ties_an_answer_to_its_request() {
+        let [gate, server] = ["192.0.2.7:40000", "192.0.2.1:2083"].map(|end| end.parse().unwrap());
+        let passed = |at_micros, [from, to]: [SocketAddr; 2], octets: &[u8], token| Overheard {
+            at_micros,
+            nas: 1,
+            from,
+            to,
+            has_token: true,
+            octets: with_token(octets, token).unwrap(),
+        };
+        let (first, second) = (request(RADSEC_SECRET), request(RADSEC_SECRET));
+        let answer = reply(&second, RADSEC_SECRET);
+        let mut trace = Trace::new(Vec::new());
+        let mut see = |at, ends, octets: &[u8], token| {
+            let seen = trace.overhear(&passed(at, ends, octets, token), Some("stand-7".into()));
+            seen.unwrap()
+        };
+        // Tokens that end alike: an identifier would not tell them apart.
+        let seen = see(1000, [gate, server], &first, 0x0100);
+        assert_eq!((seen.proof, seen.gate.as_deref()), (Proof::Connection, Some("stand-7")));
+        assert!(!see(2000, [gate, server], &second, 0x0200).is_copy);
+        assert!(see(2500, [gate, server], &second, 0x0200).is_copy);
+        let seen = see(3000, [server, gate], &answer, 0x0100);
+        assert_eq!(
+            (seen.user.as_deref(), seen.after_micros),
+            (Some("somebody"), Some(2000))
+        );
+        let seen = see(3000, [server, gate], &answer, 0x0300);
+        assert_eq!(
+            (seen.user, seen.after_micros, seen.proof),
+            (None, None, Proof::Connection)
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod intake;
 mod orders;
 mod radsec;
 mod sender;
+mod tap;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use counts::{
 };
 pub use orders::{OrderBook, run_orders};
 pub use radsec::{RadsecConfig, RadsecCounts, RadsecError, RadsecLimits};
+pub use tap::{Listening, Overheard, Tap};
 
 /// Between lines about what was dropped.
 const SUMMARY: Duration = Duration::from_mins(1);
@@ -55,6 +57,7 @@ pub struct RadiusServer<C> {
     acct: UdpSocket,
     radsec: Option<Radsec>,
     links: Arc<GateLinks>,
+    tap: Arc<Tap>,
     centre: Arc<C>,
     counts: Arc<Counts>,
     profiles: Arc<Profiles>,
@@ -71,6 +74,7 @@ impl<C: Centre> RadiusServer<C> {
             acct: listener::bind(config.acct)?,
             radsec: None,
             links: Arc::default(),
+            tap: Arc::default(),
             centre: Arc::new(centre),
             counts: Arc::default(),
             profiles: Arc::default(),
@@ -110,6 +114,12 @@ impl<C: Centre> RadiusServer<C> {
         Arc::clone(&self.links)
     }
 
+    /// What passes over TLS, for who looks on.
+    #[must_use]
+    pub fn tap(&self) -> Arc<Tap> {
+        Arc::clone(&self.tap)
+    }
+
     /// Where it listens for authentication.
     ///
     /// # Errors
@@ -146,6 +156,7 @@ impl<C: Centre> RadiusServer<C> {
             acct: Arc::clone(&acct),
             counts: Arc::clone(&self.counts),
             links: self.links,
+            tap: self.tap,
             under_way: UnderWay::new(),
         };
         let radsec_counts = self.radsec.as_ref().map(Radsec::counts);

@@ -8,6 +8,7 @@ use kavadam_gateway::{Known, Onlooker, Standing};
 use serde::{Deserialize, Serialize};
 
 use super::ask::{ask, is_answered};
+use super::socket::Reply;
 
 /// What is asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,13 +31,14 @@ enum Told {
 ///
 /// # Errors
 /// It has no form in JSON.
-pub async fn answer(onlooker: Onlooker, line: Vec<u8>) -> serde_json::Result<Vec<u8>> {
+pub async fn answer(onlooker: Onlooker, line: Vec<u8>) -> serde_json::Result<Reply> {
     let told = match serde_json::from_slice(&line) {
         Ok(Question::Sessions) => onlooker.sessions().await.map(Told::Sessions),
         Ok(Question::Device { mac }) => onlooker.device(mac).await.map(Told::Device),
         Err(error) => Some(Told::Failed(error.to_string())),
     };
-    serde_json::to_vec(&told.unwrap_or_else(|| Told::Failed("the gateway is stopping".to_owned())))
+    let told = told.unwrap_or_else(|| Told::Failed("the gateway is stopping".to_owned()));
+    serde_json::to_vec(&told).map(Reply::Whole)
 }
 
 /// Its sessions; `None` if no gateway runs on that state.

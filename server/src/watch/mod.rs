@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kavadam_access::overview::Overview;
 use kavadam_access::{Access, AccessError};
-use kavadam_radius::server::{Counts, DropReason, GateFigures};
+use kavadam_radius::server::{Counts, DropReason, GateFigures, Tap};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -27,6 +27,7 @@ pub struct Watch(Arc<Inner>);
 struct Inner {
     access: Access,
     counts: Arc<Counts>,
+    tap: Arc<Tap>,
     began_at: i64,
     overview: Mutex<Option<(Instant, Arc<Overview>)>>,
 }
@@ -86,11 +87,12 @@ pub struct Gate {
 }
 
 impl Watch {
-    /// Looks on at these counters, and asks that centre for names.
-    pub fn new(access: Access, counts: Arc<Counts>) -> Self {
+    /// Looks on at these counters and at what passes over TLS, and asks that centre for names.
+    pub fn new(access: Access, counts: Arc<Counts>, tap: Arc<Tap>) -> Self {
         Self(Arc::new(Inner {
             access,
             counts,
+            tap,
             began_at: clock::now().as_secs(),
             overview: Mutex::default(),
         }))
@@ -99,6 +101,11 @@ impl Watch {
     /// The last answers among the counters.
     pub fn counts(&self) -> &Counts {
         &self.0.counts
+    }
+
+    /// What passes over TLS.
+    pub fn tap(&self) -> &Tap {
+        &self.0.tap
     }
 
     /// Everything as it is now.

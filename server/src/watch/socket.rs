@@ -1,4 +1,5 @@
-//! The socket in the state directory: one question, a line of JSON, and one answer. Only the owner of the state can open it.
+//! The socket in the state directory: one question, a line of JSON, and one answer, or a line for each packet from then on. Only the owner of the
+//! state can open it.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use kavadam_domain::{Language, Mac, MobileNumber};
-use kavadam_radius::server::{Answer, Outcome};
+use kavadam_radius::server::{Answer, Listening, Outcome, Overheard};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Picture, Watch};
@@ -39,6 +42,8 @@ pub enum Question {
         /// Devices.
         macs: Vec<String>,
     },
+    /// Whatever passes over TLS from now on.
+    Packets,
 }
 
 /// What is told.
@@ -50,8 +55,20 @@ pub enum Told {
     Picture(Picture),
     /// To [`Question::Answers`], the newest first.
     Answers(Vec<Line>),
+    /// To [`Question::Packets`], the next.
+    Passed(Overheard),
+    /// So many more have passed than could be told in time.
+    Missed(u64),
     /// It cannot be told, and why.
     Failed(String),
+}
+
+/// What a question leads to.
+pub enum Reply {
+    /// An answer.
+    Whole(Vec<u8>),
+    /// A line for each packet.
+    Packets(Listening),
 }
 
 /// An answer that a gate was given.
@@ -108,8 +125,8 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 /// Answers until told to stop: `answer` makes an answer of a question's line.
 pub async fn serve<F, A>(listener: UnixListener, answer: F, stop: CancellationToken)
 where
-    F: Fn(Vec<u8>) -> A + Clone + Send + 'static,
-    A: Future<Output = serde_json::Result<Vec<u8>>> + Send,
+    F: Fn(Vec<u8>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = serde_json::Result<Reply>> + Send,
 {
     let places = Arc::new(Semaphore::new(CONCURRENCY));
     let work = async {
@@ -120,7 +137,7 @@ where
                     tokio::spawn(async move {
                         let _place = place;
                         // Whoever asks and goes away learns nothing.
-                        _ = tokio::time::timeout(PATIENCE, converse(stream, answer)).await;
+                        _ = converse(stream, answer).await;
                     });
                 }
                 Err(error) => {
@@ -135,31 +152,68 @@ where
 
 async fn converse<A>(stream: UnixStream, answer: impl Fn(Vec<u8>) -> A) -> anyhow::Result<()>
 where
-    A: Future<Output = serde_json::Result<Vec<u8>>>,
+    A: Future<Output = serde_json::Result<Reply>>,
 {
     let (reader, mut writer) = stream.into_split();
-    let mut line = Vec::new();
-    BufReader::new(reader.take(MOST_OCTETS))
-        .read_until(b'\n', &mut line)
-        .await?;
-    writer.write_all(&answer(line).await?).await?;
-    Ok(writer.shutdown().await?)
+    let mut reader = BufReader::new(reader.take(MOST_OCTETS));
+    let exchange = async {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line).await?;
+        match answer(line).await? {
+            Reply::Packets(listening) => return anyhow::Ok(Some(listening)),
+            Reply::Whole(told) => writer.write_all(&told).await?,
+        }
+        writer.shutdown().await?;
+        Ok(None)
+    };
+    match timeout(PATIENCE, exchange).await?? {
+        Some(listening) => pass_on(listening, reader, writer).await,
+        None => Ok(()),
+    }
+}
+
+/// Until the server ends, or whoever asked is gone or takes nothing.
+async fn pass_on(
+    mut listening: Listening,
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: OwnedWriteHalf,
+) -> anyhow::Result<()> {
+    let mut nothing = [0];
+    loop {
+        let passed = tokio::select! {
+            passed = listening.next() => passed,
+            // Nothing more is asked: it was closed.
+            _ = reader.read(&mut nothing) => return Ok(()),
+        };
+        let told = match passed {
+            Some(Ok(packet)) => Told::Passed(Overheard::clone(&packet)),
+            Some(Err(missed)) => Told::Missed(missed),
+            None => return Ok(()),
+        };
+        let mut line = serde_json::to_vec(&told)?;
+        line.push(b'\n');
+        timeout(PATIENCE, writer.write_all(&line)).await??;
+    }
 }
 
 /// The answer of a centre.
 ///
 /// # Errors
 /// It has no form in JSON.
-pub async fn answer(watch: Watch, line: Vec<u8>) -> serde_json::Result<Vec<u8>> {
+pub async fn answer(watch: Watch, line: Vec<u8>) -> serde_json::Result<Reply> {
     let told = match serde_json::from_slice(&line) {
         Ok(Question::Picture) => match watch.picture().await {
             Ok(picture) => Told::Picture(picture),
             Err(error) => Told::Failed(error.to_string()),
         },
         Ok(Question::Answers { names, macs }) => Told::Answers(answers(&watch, &names, &macs)),
+        Ok(Question::Packets) => match watch.tap().listen() {
+            Some(listening) => return Ok(Reply::Packets(listening)),
+            None => Told::Failed("four look on already".to_owned()),
+        },
         Err(error) => Told::Failed(error.to_string()),
     };
-    serde_json::to_vec(&told)
+    serde_json::to_vec(&told).map(Reply::Whole)
 }
 
 fn answers(watch: &Watch, names: &[String], macs: &[String]) -> Vec<Line> {

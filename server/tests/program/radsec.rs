@@ -96,6 +96,32 @@ fn is_answered(dir: &Path, port: u16) -> bool {
     read.is_ok() && answer[..2] == [2, 5]
 }
 
+/// What the wire carries sealed, as `radius sniff` shows it.
+fn is_shown_opened(desk: &Desk, port: u16) {
+    let mut sniff = Command::new(env!("CARGO_BIN_EXE_kavadam"));
+    sniff.arg("--config").arg(desk.config());
+    sniff.args(["radius", "sniff", "--nas", "stand-7", "--count", "2"]);
+    let mut sniff = Running(sniff.stdout(Stdio::piped()).spawn().unwrap());
+    // It looks on from some moment on.
+    for _ in 0..100 {
+        assert!(is_answered(desk.dir.path(), port));
+        if sniff.0.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    assert!(sniff.0.try_wait().unwrap().is_some_and(|status| status.success()));
+    let mut said = String::new();
+    sniff.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    for words in [
+        "[stand-7]",
+        "Status-Server id 5, over TLS",
+        "Access-Accept id 5, after ",
+        " ms, over TLS",
+    ] {
+        assert!(said.contains(words), "`{words}` is not in\n{said}");
+    }
+}
+
 #[test]
 fn a_gate_tied_to_its_certificate_is_answered_before_and_after_a_hangup() {
     let (desk, port) = centre();
@@ -156,6 +182,7 @@ fn a_gate_tied_to_its_certificate_is_answered_before_and_after_a_hangup() {
     std::thread::sleep(Duration::from_millis(500));
     assert!(running.0.try_wait().unwrap().is_none(), "it goes on");
     assert!(is_answered(dir, port));
+    is_shown_opened(&desk, port);
     // It is written a moment later, with that of others.
     let is_seen = || desk.json(&["nas", "show", "stand-7"])["last_address"] == "127.0.0.1";
     assert!((0..50).any(|_| {

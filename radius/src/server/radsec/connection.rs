@@ -22,7 +22,7 @@ use super::{Hall, RadsecCounts, RadsecLimits, refused};
 use crate::server::authentication::failed;
 use crate::server::counts::Unanswered;
 use crate::server::intake::Origin;
-use crate::server::{Centre, DropReason};
+use crate::server::{Centre, DropReason, Overheard};
 use crate::tls::names::names_of;
 use crate::tls::pipe::{End, Inbox, write_all};
 use crate::tls::{GateLink, Version};
@@ -38,6 +38,8 @@ const COPY_WAITS: u32 = 50;
 pub(super) struct Connection<C> {
     pub(super) hall: Arc<Hall<C>>,
     pub(super) from: SocketAddr,
+    /// Our end.
+    pub(super) own: SocketAddr,
     pub(super) version: Version,
     pub(super) limits: RadsecLimits,
     pub(super) counts: Arc<RadsecCounts>,
@@ -180,8 +182,7 @@ impl<C: Centre> Line<C> {
                 (Ok(Err(Unanswered { nas: None, .. })), _) => {
                     return "no record of this gate names its certificate any more".to_owned();
                 }
-                // A writer that is gone has ended the connection.
-                (Ok(Ok(_)), Ok(Some(order))) => _ = self.outbox.send(order).await,
+                (Ok(Ok(_)), Ok(Some(order))) => self.say(order).await,
                 // Not to be learnt now: the order comes again.
                 _ => {}
             }
@@ -189,6 +190,8 @@ impl<C: Centre> Line<C> {
     }
 
     async fn take(self: &Arc<Self>, packet: Vec<u8>) -> ControlFlow<()> {
+        let Connection { from, own, .. } = self.connection;
+        self.tell_of([from, own], &packet);
         let code = match packet.first().and_then(|octet| Code::from_octet(*octet)) {
             Some(code @ (Code::AccessRequest | Code::StatusServer | Code::AccountingRequest)) => code,
             Some(code) if !code.is_request() => {
@@ -229,10 +232,23 @@ impl<C: Centre> Line<C> {
         // Who does not read keeps no other gate waiting.
         drop(turn);
         match answered {
-            // A writer that is gone has ended the connection.
-            Ok(reply) => _ = self.outbox.send(reply).await,
+            Ok(reply) => self.say(reply).await,
             Err(unanswered) => self.dropped(unanswered),
         }
+    }
+
+    async fn say(&self, packet: Vec<u8>) {
+        let Connection { from, own, .. } = self.connection;
+        self.tell_of([own, from], &packet);
+        // A writer that is gone has ended the connection.
+        _ = self.outbox.send(packet).await;
+    }
+
+    /// To who looks on.
+    fn tell_of(&self, ends: [SocketAddr; 2], packet: &[u8]) {
+        let has_token = self.connection.version == Version::V1_1;
+        let tap = &self.connection.hall.tap;
+        tap.hear(|| Overheard::new(self.nas, ends, has_token, packet));
     }
 
     /// What was not answered is silence, as over UDP; but what no honest client sends ends the connection (RFC 6613 §2.6.4).

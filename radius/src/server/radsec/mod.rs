@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accounting::AccountingDoor;
 use super::authentication::AuthenticationDoor;
-use super::{Centre, Counts};
+use super::{Centre, Counts, Tap};
 use crate::clock;
 use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, UNACKNOWLEDGED, Versions};
 use connection::Connection;
@@ -151,6 +151,7 @@ pub(super) struct Hall<C> {
     pub(super) acct: Arc<AccountingDoor<C>>,
     pub(super) counts: Arc<Counts>,
     pub(super) links: Arc<GateLinks>,
+    pub(super) tap: Arc<Tap>,
     pub(super) under_way: UnderWay,
 }
 
@@ -265,9 +266,11 @@ impl Guest {
             return self.no_handshake(from, &"no common version of RADIUS");
         };
         self.counts.connected.fetch_add(1, Ordering::Relaxed);
+        let own = stream.get_ref().0.local_addr();
         let connection = Connection {
             hall,
             from,
+            own: own.unwrap_or(SocketAddr::from(([0; 4], 0))),
             version,
             limits: self.limits,
             counts: self.counts,

@@ -1,5 +1,6 @@
 //! Whose packets can be told apart and verified.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
@@ -20,6 +21,8 @@ const PORTS: [u16; 3] = [1812, 1813, 3799];
 pub(super) struct Known {
     pub(super) gates: Vec<KnownGate>,
     pub(super) ports: Vec<u16>,
+    /// Of gates, by number.
+    pub(super) names: HashMap<i64, String>,
 }
 
 impl Known {
@@ -28,6 +31,7 @@ impl Known {
         Self {
             gates: Vec::new(),
             ports: PORTS.to_vec(),
+            names: HashMap::new(),
         }
     }
 
@@ -39,6 +43,7 @@ impl Known {
         let (auth, acct) = config.radius_listen;
         let mut known = Self::nobody();
         known.ports.extend([auth.port(), acct.port()]);
+        known.ports.extend(config.radsec().map(|radsec| radsec.listen.port()));
         if is_capture {
             if let Looked::Here(access) = centre::look(config).await? {
                 known.add_gates(&access).await?;
@@ -53,6 +58,7 @@ impl Known {
         let now = clock::now();
         for gate in access.gate_entries().await? {
             self.ports.push(gate.coa_port);
+            self.names.insert(gate.id.0, gate.name.clone());
             self.gates.extend(gate.secrets(now).map(|(_, secret)| KnownGate {
                 name: gate.name.clone(),
                 source: gate.source,

@@ -1,18 +1,22 @@
-//! `kavadam radius sniff`: RADIUS packets as they pass, decoded.
+//! `kavadam radius sniff`: RADIUS packets as they pass, decoded; what passes over TLS is told by the running server.
 //!
 //! Root opens the socket and hands it to the owner of the state, who reads the gates' secrets and everything that comes from the
 //! network: where kavadam runs, octets of strangers are never parsed with root's rights.
 
 mod known;
+mod live;
 mod wire;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 
 use anyhow::Context as _;
 use kavadam_domain::Timestamp;
 use kavadam_radius::capture::{CaptureFile, Datagram, Proof, Seen, Trace};
+use kavadam_radius::server::Overheard;
 use kavadam_radius::tell;
 use kavadam_radius::wire::{Code, Malformed, Unverified};
 use serde_json::json;
@@ -22,6 +26,7 @@ use crate::cli::RadiusSniff;
 use crate::config::Config;
 use crate::owner::PACKETS_HANDED;
 use known::Known;
+use live::Passed;
 
 /// Opens what packets come from: the capture, or a socket that hears every interface.
 ///
@@ -43,32 +48,38 @@ pub(super) async fn run(config: &Config, wanted: &RadiusSniff) -> anyhow::Result
     } else {
         open(wanted)?
     };
-    show(input, wanted, Known::of(config, wanted.file.is_some()).await?)
+    let known = Known::of(config, wanted.file.is_some()).await?;
+    let has_tls = config.file.role.has_radius() && config.radsec().is_some();
+    let server = has_tls.then(|| config.watch_socket());
+    show(input, wanted, known, server.as_deref())
 }
 
 /// Shows a capture where no gate is known; needs no configuration.
 pub(crate) fn run_bare(wanted: &RadiusSniff) -> anyhow::Result<()> {
-    show(open(wanted)?, wanted, Known::nobody())
+    show(open(wanted)?, wanted, Known::nobody(), None)
 }
 
-fn show(input: OwnedFd, wanted: &RadiusSniff, known: Known) -> anyhow::Result<()> {
+fn show(input: OwnedFd, wanted: &RadiusSniff, known: Known, server: Option<&Path>) -> anyhow::Result<()> {
     let filter = Filter::new(wanted, &known)?;
     let mut screen = Screen {
         filter,
         trace: Trace::new(known.gates),
+        names: known.names,
         wanted,
         shown: 0,
     };
     // Packets come one by one from a socket or file that blocks: nothing else is to be done meanwhile.
     tokio::task::block_in_place(|| match wanted.file {
         Some(_) => screen.show_file(input),
-        None => screen.show_wire(input),
+        None => screen.show_live(input, server),
     })
 }
 
 struct Screen<'a> {
     filter: Filter,
     trace: Trace,
+    /// Of gates, by number.
+    names: HashMap<i64, String>,
     wanted: &'a RadiusSniff,
     shown: u64,
 }
@@ -89,9 +100,20 @@ impl Screen<'_> {
         Ok(())
     }
 
-    fn show_wire(&mut self, input: OwnedFd) -> anyhow::Result<()> {
-        let mut wire = wire::Wire::new(input);
-        while self.show(&wire.next()?)? {}
+    fn show_live(&mut self, input: OwnedFd, server: Option<&Path>) -> anyhow::Result<()> {
+        for passed in live::listen(input, server)? {
+            let goes_on = match passed? {
+                Passed::Datagram(datagram) => self.show(&datagram)?,
+                Passed::OverTls(packet) => self.show_overheard(packet)?,
+                Passed::Missed(many) => {
+                    eprintln!("{many} packets over TLS came faster than they were shown.");
+                    true
+                }
+            };
+            if !goes_on {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -101,13 +123,32 @@ impl Screen<'_> {
             return Ok(true);
         }
         let seen = self.trace.see(datagram);
+        self.present(datagram, &seen)
+    }
+
+    fn show_overheard(&mut self, packet: Overheard) -> anyhow::Result<bool> {
+        let gate = self.names.get(&packet.nas).cloned();
+        let seen = self.trace.overhear(&packet, gate);
+        let datagram = Datagram {
+            at_micros: Some(packet.at_micros),
+            from: packet.from,
+            to: packet.to,
+            octets: packet.octets,
+        };
+        if !self.filter.takes_ports(&datagram) {
+            return Ok(true);
+        }
+        self.present(&datagram, &seen)
+    }
+
+    fn present(&mut self, datagram: &Datagram, seen: &Result<Seen, Malformed>) -> anyhow::Result<bool> {
         if !self.filter.takes(datagram, seen.as_ref().ok()) {
             return Ok(true);
         }
         if self.wanted.output.json {
-            say(&json_of(datagram, &seen, self.wanted.show_personal).to_string())?;
+            say(&json_of(datagram, seen, self.wanted.show_personal).to_string())?;
         } else {
-            for line in lines_of(datagram, &seen, self.wanted.show_personal) {
+            for line in lines_of(datagram, seen, self.wanted.show_personal) {
                 say(&line)?;
             }
         }
@@ -119,8 +160,8 @@ impl Screen<'_> {
 /// What is to be shown.
 struct Filter {
     ports: Vec<u16>,
-    /// Networks of the gate.
-    nas: Option<Vec<ipnet::IpNet>>,
+    /// Name of the gate, or an address, and its networks.
+    nas: Option<(String, Vec<ipnet::IpNet>)>,
     user: Option<String>,
     code: Option<Code>,
 }
@@ -132,7 +173,11 @@ impl Filter {
         } else {
             wanted.port.clone()
         };
-        let nas = wanted.nas.as_ref().map(|nas| known.networks(nas)).transpose()?;
+        let nas = wanted
+            .nas
+            .as_ref()
+            .map(|nas| anyhow::Ok((nas.clone(), known.networks(nas)?)));
+        let nas = nas.transpose()?;
         let code = match &wanted.code {
             None => None,
             Some(name) => Some(tell::code_named(name).with_context(|| {
@@ -153,9 +198,11 @@ impl Filter {
     }
 
     fn takes(&self, datagram: &Datagram, seen: Option<&Seen>) -> bool {
-        let is_at = |networks: &Vec<ipnet::IpNet>| {
+        // A gate may connect by TLS from anywhere.
+        let is_at = |(name, networks): &(String, Vec<ipnet::IpNet>)| {
             let at = |address: IpAddr| networks.iter().any(|network| network.contains(&address.to_canonical()));
-            at(datagram.from.ip()) || at(datagram.to.ip())
+            let is_named = seen.and_then(|seen| seen.gate.as_ref()) == Some(name);
+            is_named || at(datagram.from.ip()) || at(datagram.to.ip())
         };
         let is_of = |user: &String| seen.and_then(|seen| seen.user.as_ref()) == Some(user);
         let is_code = |code: Code| seen.is_some_and(|seen| seen.packet.code() == code);
@@ -232,5 +279,6 @@ const fn proof_text(proof: Proof) -> &'static str {
         Proof::Wrong(Unverified::NoMessageAuthenticator) => "NO Message-Authenticator",
         Proof::NoSecret => "not verified: no gate of ours",
         Proof::NoRequest => "not verified: its request was not seen",
+        Proof::Connection => "over TLS",
     }
 }
