@@ -1,7 +1,7 @@
 //! Group commit: questions of gates that come at once are decided one after the other in one transaction, whose commit answers them all.
 //!
-//! Questions wait in a queue that one task clears. While one batch is committed the next gathers, so the batches grow with the load, and a
-//! lone question waits for nobody. A batch that fails is undone, and its questions are then decided
+//! Questions wait in a queue that one task clears. While one batch is committed the next gathers, and goes on gathering until it may be decided: so
+//! the batches grow with the load, and a lone question waits for nobody. A batch that fails is undone, and its questions are then decided
 //! each by itself: one that cannot be answered takes no other along. Unless the database does not answer at all: gates ask again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -93,13 +93,6 @@ struct Besides {
 
 type Answers = Vec<Result<Answer, AccessError>>;
 
-/// Whether what is remembered is believed until the commit proves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    Given,
-    Withheld,
-}
-
 impl Access {
     /// Decides questions in their order; those of one gate together, since it is its gate that puts a question into a queue. When this
     /// returns, whatever was decided is committed. Needs a Tokio runtime.
@@ -144,21 +137,24 @@ impl Access {
                 duty.is_begun = true;
                 // What is asked at this moment comes along.
                 tokio::task::yield_now().await;
-                loop {
+                while duty.queue().is_some_and(|queue| !queue.lock().is_empty()) {
+                    let tx = duty.access.write_many(duty.lane).await;
+                    // What came while that was waited for comes along.
                     let batches = duty.queue().map(Queue::take).unwrap_or_default();
-                    if batches.is_empty() {
-                        break;
-                    }
-                    duty.access.clear(batches, duty.lane).await;
+                    duty.access.clear(batches, duty.lane, tx).await;
                 }
             });
         }
     }
 
-    async fn clear(&self, batches: Vec<Batch>, lane: usize) {
-        let mut decided = self.decide_together(&batches, lane, Trust::Given).await;
+    /// In a transaction that was made for it, if there could be one.
+    async fn clear(&self, batches: Vec<Batch>, lane: usize, tx: Result<Tx, AccessError>) {
+        let mut decided = match tx {
+            Ok(tx) => self.decide_together(&batches, tx).await,
+            Err(error) => Err(error),
+        };
         if let Err(AccessError::Store(kavadam_store::Error::Stale)) = decided {
-            decided = self.decide_together(&batches, lane, Trust::Withheld).await;
+            decided = self.decide_in_doubt(&batches, lane).await;
         }
         match decided {
             Ok(decided) => {
@@ -196,11 +192,15 @@ impl Access {
         }
     }
 
-    async fn decide_together(&self, batches: &[Batch], lane: usize, trust: Trust) -> Result<Vec<Answer>, AccessError> {
+    /// Nothing that is remembered is believed before it is proven.
+    async fn decide_in_doubt(&self, batches: &[Batch], lane: usize) -> Result<Vec<Answer>, AccessError> {
         let mut tx = self.write_many(lane).await?;
-        if trust == Trust::Withheld {
-            tx.begin().await?;
-        }
+        tx.begin().await?;
+        self.decide_together(batches, tx).await
+    }
+
+    /// What is remembered is believed until the commit proves it, unless the transaction has begun.
+    async fn decide_together(&self, batches: &[Batch], mut tx: Tx) -> Result<Vec<Answer>, AccessError> {
         tx.gather(&wanted(batches)).await?;
         let mut answers = Vec::new();
         let mut besides = Besides::default();
