@@ -130,7 +130,14 @@ pub(crate) fn content(layout: &Layout) -> String {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {table} {name} {{ {definition} }}"));
     }
-    let others = [dhcp::REFUSED, dhcp::RELAYED, impostors::COUNTER];
+    let [advertisements, _, servers] = link::ROGUES;
+    let others = [
+        dhcp::REFUSED,
+        dhcp::RELAYED,
+        impostors::COUNTER,
+        advertisements,
+        servers,
+    ];
     for name in COUNTERS.into_iter().chain(others) {
         line(&mut out, &format!("add counter inet {table} {name}"));
     }
@@ -302,7 +309,9 @@ fn bounds(max_sessions: u32) -> Vec<(&'static str, String)> {
     vec![
         ("nd_rate", per_device()),
         ("dhcp6_rate", per("ether_addr")),
+        ("echo_rate", per_device()),
         ("stranger_dns", per("ether_addr")),
+        ("stranger_refused", per("ether_addr")),
         ("stranger_tcp", per("ether_addr")),
         ("citizen_dns", per_device()),
         ("dns_answers4", per("ipv4_addr")),

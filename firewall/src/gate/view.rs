@@ -155,14 +155,15 @@ impl View {
         })
     }
 
-    /// Frames that were refused on layer 2, what they were and how many: what no device may send to others between the ports of the LAN's bridge,
-    /// ARP of unknown devices beyond what is heard, what was said in another's name, and what relays have asked of DHCP.
+    /// Frames that were refused on layer 2, what they were and how many: what no device may send to others, between the ports of the LAN's bridge
+    /// (counted once for each port that it would have gone to) and to the gateway itself, ARP of unknown devices beyond what is heard, what was said in another's name, and what relays have asked of DHCP.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn rogues(&mut self) -> Result<Vec<(&'static str, u64)>, FirewallError> {
-        let mut told = Vec::new();
-        let here = [impostors::COUNTER, dhcp::RELAYED].map(|name| (FAMILY_INET, name, name));
+        let mut told: Vec<(&'static str, u64)> = Vec::new();
+        let [advertisements, _, servers] = ROGUES;
+        let here = [impostors::COUNTER, dhcp::RELAYED, advertisements, servers].map(|name| (FAMILY_INET, name, name));
         let between = ROGUES.map(|name| (FAMILY_BRIDGE, name, name));
         let all = std::iter::once((FAMILY_ARP, UNHEARD, "unheard_arp"))
             .chain(here)
@@ -170,7 +171,11 @@ impl View {
         for (family, name, shown) in all {
             let counter = self.0.nft.counter(family, name);
             let counter = counter.map_err(FirewallError::kernel("read a counter"))?;
-            told.extend(counter.map(|counter| (shown, counter.packets)));
+            let Some(counter) = counter else { continue };
+            match told.iter_mut().find(|(known, _)| *known == shown) {
+                Some((_, packets)) => *packets = packets.saturating_add(counter.packets),
+                None => told.push((shown, counter.packets)),
+            }
         }
         Ok(told)
     }

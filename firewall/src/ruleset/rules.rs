@@ -6,7 +6,7 @@ use super::passage::{
     NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_odd, garden_up, refused, shared, uplink,
     uplink_errors, uplink_known, uplink_unmarked,
 };
-use super::{COUNTERS, Chain, Hook, dhcp, filters, impostors, set, unleased};
+use super::{COUNTERS, Chain, Hook, dhcp, filters, impostors, link, set, unleased};
 use crate::layout::{Layout, OtherLan};
 
 /// Every chain with its rules, as the kernel must show them after loading.
@@ -40,6 +40,7 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("free_down", free_down(layout, down)),
         plain("refused", refused(blocked)),
         plain("lan_in", lan_in(layout)),
+        plain("echo", owned(&ECHO)),
         plain("lan_dns", owned(&LAN_DNS)),
         plain("dns_out", owned(&DNS_OUT)),
         plain("other_in", other_in(layout)),
@@ -176,10 +177,13 @@ pub(super) fn owned(rules: &[&str]) -> Vec<String> {
 
 /// Who is it? A slot becomes the packet's mark; 0 is a stranger. A session's address is one of the LAN, so only others' are looked at.
 fn lan_raw(layout: &Layout) -> Vec<String> {
+    let [_, _, servers] = link::ROGUES;
     vec![
         // The family is asked for first, or the frame would be looked at for it, which takes longer.
         "meta nfproto ipv4 meta mark set ether saddr . ip saddr map @auth4 accept".to_owned(),
         "meta nfproto ipv6 goto lan_raw6".to_owned(),
+        // Whatever address it gives itself.
+        format!("udp sport 67 udp dport 68 counter name \"{servers}\" drop  # the DHCP server is ours"),
         format!(
             "ip saddr != {} ip saddr != 0.0.0.0 drop  # not from here",
             layout.lan4.trunc()
@@ -205,6 +209,10 @@ fn lan_raw6(layout: &Layout) -> Vec<String> {
         own = format!("ip6 saddr != {lan6} ");
     }
     rules.push("meta mark set 0".to_owned());
+    let [advertisements, _, _] = link::ROGUES;
+    rules.push(format!(
+        "icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"
+    ));
     rules.push(format!(
         "{own}ip6 saddr != fe80::/10 ip6 saddr != :: drop  # not from here"
     ));
@@ -241,8 +249,11 @@ fn stranger(layout: &Layout) -> Vec<String> {
         "udp dport 53 accept  # redirected to our resolver",
         "tcp dport 53 accept",
         "tcp dport 80 accept  # redirected to the capture listener",
-        "meta l4proto tcp limit rate 2000/second burst 500 packets reject with tcp reset  # fail at once, not by timeout",
-        "meta l4proto udp limit rate 500/second burst 200 packets reject with icmpx admin-prohibited",
+        // Bounded by device first, so that one which asks for all of them takes none from the others.
+        "meta l4proto tcp add @stranger_refused { ether saddr limit rate 20/second burst 100 packets } \
+         limit rate 5000/second burst 2000 packets reject with tcp reset  # fail at once, not by timeout",
+        "meta l4proto udp add @stranger_refused { ether saddr limit rate 20/second burst 100 packets } \
+         limit rate 1000/second burst 500 packets reject with icmpx admin-prohibited",
         "drop",
     ]));
     rules
@@ -342,16 +353,13 @@ fn lan_in(layout: &Layout) -> Vec<String> {
         "meta mark != 0 udp dport 67 goto dhcp_online",
         "meta nfproto ipv4 udp sport 68 udp dport 67 accept  # judged before",
         "ip6 saddr fe80::/10 ip6 daddr ff02::1:2 udp dport 547 accept  # likewise",
+        "udp sport 67 udp dport 68 counter name \"dhcp_servers\" drop",
         "meta mark != 0 icmpv6 type @nd_types goto nd",
         "icmpv6 type @nd_types accept  # heard before",
-        "icmp type echo-request limit rate 200/second accept",
-        "icmpv6 type echo-request limit rate 200/second accept",
+        "icmp type echo-request goto echo",
+        "icmpv6 type echo-request goto echo",
     ]);
-    if let Some(port) = layout.citizen_names_port {
-        rules.push(format!(
-            "meta mark 0 th dport {port} drop  # strangers are answered elsewhere"
-        ));
-    }
+    rules.extend(not_for_strangers(layout));
     for port in dns_ports(layout) {
         rules.extend(["udp", "tcp"].map(|proto| format!("{proto} dport {port} goto lan_dns")));
     }
@@ -364,6 +372,20 @@ fn lan_in(layout: &Layout) -> Vec<String> {
         "drop",
     ]));
     rules
+}
+
+/// Each device is answered so often that it takes nothing from the others.
+const ECHO: [&str; 2] = [
+    "add @echo_rate { ether saddr limit rate 10/second burst 50 packets } limit rate 200/second burst 200 packets accept",
+    "drop  # before `established`, or only the first would be counted",
+];
+
+/// What strangers ask was led to the door for names before. What comes to the resolver itself began while its device was online, or was sent to an
+/// address from which nothing is led there: in either case it would be answered without that door's bounds.
+fn not_for_strangers(layout: &Layout) -> impl Iterator<Item = String> {
+    let resolver = (layout.names_port != 53).then_some(53);
+    let ports = resolver.into_iter().chain(layout.citizen_names_port);
+    ports.map(|port| format!("meta mark 0 th dport {port} drop  # strangers are answered elsewhere"))
 }
 
 const LAN_DNS: [&str; 4] = [

@@ -20,6 +20,7 @@ mod compiled;
 mod crowds;
 mod endings;
 mod filters;
+mod floods;
 mod frames;
 mod free;
 mod holders;
@@ -28,6 +29,7 @@ mod lab;
 mod meddling;
 mod nft;
 mod quotas;
+mod resolver;
 mod restarts;
 mod sessions;
 mod shares;
@@ -56,6 +58,8 @@ const BESIDE: usize = 3;
 fn cases() -> Vec<Case> {
     [
         before_login::CASES,
+        resolver::CASES,
+        floods::CASES,
         addresses::CASES,
         sessions::CASES,
         crowds::CASES,

@@ -1,7 +1,7 @@
 //! What phones and servers do on the wire. Each prints one word or number.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ pub fn run(words: &[&str]) {
         ["tcp-many", host, port, count] => println!("{}", tcp_many(address(host, port), number(count))),
         ["udp-ask", host, port, question] => println!("{}", udp_ask(address(host, port), question)),
         ["udp-try", host, port] => println!("{}", udp_try(address(host, port))),
+        ["udp-try-from", own, host, port] => {
+            println!("{}", udp_try_from(own.parse().expect("a port"), address(host, port)));
+        }
         ["tcp-try", host, port] => println!("{}", tcp_try(address(host, port))),
         ["tcp-get", host, port, octets] => println!("{}", tcp_get(address(host, port), octets)),
         ["tcp-put", host, port, octets] => println!("{}", tcp_put(address(host, port), number(octets))),
@@ -27,11 +30,15 @@ pub fn run(words: &[&str]) {
     }
 }
 
+/// A link-local address is said with its interface, as in `fe80::1%eth0`.
 fn address(host: &str, port: &str) -> SocketAddr {
-    SocketAddr::new(
-        host.parse::<IpAddr>().expect("an address"),
-        port.parse().expect("a port"),
-    )
+    let port = port.parse().expect("a port");
+    let Some((host, interface)) = host.split_once('%') else {
+        return SocketAddr::new(host.parse::<IpAddr>().expect("an address"), port);
+    };
+    let index = std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).expect("the interface");
+    let index = index.trim().parse().expect("a number");
+    SocketAddrV6::new(host.parse().expect("an address"), port, 0, index).into()
 }
 
 fn number(text: &str) -> usize {
@@ -164,7 +171,13 @@ fn udp_ask(peer: SocketAddr, question: &str) -> u32 {
 
 /// What becomes of one datagram.
 fn udp_try(peer: SocketAddr) -> String {
-    let socket = UdpSocket::bind(any(peer)).expect("socket");
+    udp_try_from(0, peer)
+}
+
+/// The same from this port.
+fn udp_try_from(own: u16, peer: SocketAddr) -> String {
+    let own = SocketAddr::new(any(peer).parse::<SocketAddr>().expect("an address").ip(), own);
+    let socket = UdpSocket::bind(own).expect("socket");
     socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
     socket.connect(peer).expect("connect");
     let mut answer = [0; 512];
