@@ -105,26 +105,25 @@ pub(super) fn uplink_unmarked(layout: &Layout) -> Vec<String> {
     rules
 }
 
-/// Counted for its session, by whose slot the connection is marked as free, and for the gate as a whole. A stranger has no session, and one's that
-/// has ended has no counter any more.
+/// Counted for its session, by whose slot the connection is marked as free, and for the gate as a whole. A stranger has no session; one from before
+/// anything was free has no meter yet, and its answers pass by the mark alone.
 pub(super) fn free_up(layout: &Layout, counter: &str) -> Vec<String> {
     let mut rules = Vec::new();
     if layout.counts_free() {
         let own = set::CNT_FREE_UP;
         rules.push(format!(
-            "meta mark @{own} ct mark set meta mark | {FREE_MARK:#x}  # so that its answers are counted too"
+            "meta mark != 0 ct mark set meta mark | {FREE_MARK:#x} meta mark @{own}  # so that its answers are known, and counted"
         ));
     }
     rules.extend(counted(layout, counter));
     rules
 }
 
-/// Likewise; the packet has the mark of its connection.
+/// Likewise; the packet has the slot of its connection, if any. One whose session has ended has no counter any more.
 pub(super) fn free_down(layout: &Layout, counter: &str) -> Vec<String> {
     let mut rules = Vec::new();
     if layout.counts_free() {
-        let own = set::CNT_FREE_DOWN;
-        rules.push(format!("meta mark set meta mark & {:#x} meta mark @{own}", !FREE_MARK));
+        rules.push(format!("meta mark @{}", set::CNT_FREE_DOWN));
     }
     rules.extend(counted(layout, counter));
     rules
@@ -164,7 +163,7 @@ pub(super) fn refused(counter: &str) -> Vec<String> {
     rules
 }
 
-/// What cannot be told by its connection has no mark, and falls through.
+/// What cannot be told by its connection has no mark, and falls through. Whether anything is free now or not, connections may have been marked so.
 pub(super) fn downlink(layout: &Layout) -> Vec<String> {
     let mut rules = vec![metered(
         layout,
@@ -174,11 +173,9 @@ pub(super) fn downlink(layout: &Layout) -> Vec<String> {
         set::CNT_DOWN,
     )];
     rules.push("ct state invalid drop".to_owned());
-    if layout.counts_free() {
-        rules.push(format!(
-            "meta mark & {FREE_MARK:#x} != 0 goto garden_down  # free, if it still is"
-        ));
-    }
+    rules.push(format!(
+        "meta mark & {FREE_MARK:#x} != 0 goto downlink_free  # free, if it still is"
+    ));
     rules.extend(owned(&[
         "meta mark 0 goto garden_down",
         "meta mark != @lim_down meta l4proto tcp reject with tcp reset  # the session is over: stop the sender",
@@ -186,6 +183,27 @@ pub(super) fn downlink(layout: &Layout) -> Vec<String> {
     ]));
     rules
 }
+
+/// Its way up was free when it was last gone. The garden is open to those whose session is over too; what else is free is not, and what is free no
+/// longer is charged, as it would be on its way up.
+pub(super) fn downlink_free(layout: &Layout) -> Vec<String> {
+    let mut rules = vec![format!("meta mark set meta mark & {:#x}", !FREE_MARK)];
+    rules.extend(garden("saddr", "goto free_down"));
+    rules.push(format!("meta mark != @{} goto session_over", set::LIM_DOWN));
+    rules.extend(free_of_charge("saddr", "goto free_down"));
+    rules.push(metered(
+        layout,
+        "",
+        set::LIM_DOWN,
+        "ct mark set meta mark ",
+        set::CNT_DOWN,
+    ));
+    rules.push("drop  # too fast, or used up".to_owned());
+    rules
+}
+
+/// Of a session that is over.
+pub(super) const SESSION_OVER: [&str; 2] = ["meta l4proto tcp reject with tcp reset  # stop the sender", "drop"];
 
 pub(super) fn garden_up() -> Vec<String> {
     let mut rules = owned(&[
@@ -207,10 +225,10 @@ pub(super) fn garden_odd() -> Vec<String> {
     rules
 }
 
+/// A stranger's: what is free for those online alone has its mark.
 pub(super) fn garden_down() -> Vec<String> {
     let mut rules = owned(&["ct state new drop"]);
     rules.extend(garden("saddr", "goto free_down"));
-    rules.extend(free_of_charge("saddr", "goto free_down"));
     rules.extend(owned(&["meta l4proto tcp reject with tcp reset", "drop"]));
     rules
 }

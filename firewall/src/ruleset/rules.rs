@@ -3,8 +3,8 @@
 use kavadam_domain::PortMapping;
 
 use super::passage::{
-    NEWCOMER, downlink, free_down, free_up, garden, garden_down, garden_odd, garden_up, refused, shared, uplink,
-    uplink_errors, uplink_known, uplink_unmarked,
+    NEWCOMER, SESSION_OVER, downlink, downlink_free, free_down, free_up, garden, garden_down, garden_odd, garden_up,
+    refused, shared, uplink, uplink_errors, uplink_known, uplink_unmarked,
 };
 use super::{COUNTERS, Chain, Hook, dhcp, filters, impostors, link, set, unleased};
 use crate::layout::{Layout, OtherLan};
@@ -35,6 +35,8 @@ pub(crate) fn chains(layout: &Layout) -> Vec<Chain> {
         plain("garden_up", garden_up()),
         plain("garden_odd", garden_odd()),
         plain("downlink", downlink(layout)),
+        plain("downlink_free", downlink_free(layout)),
+        plain("session_over", owned(&SESSION_OVER)),
         plain("garden_down", garden_down()),
         plain("free_up", free_up(layout, up)),
         plain("free_down", free_down(layout, down)),

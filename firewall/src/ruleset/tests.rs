@@ -128,6 +128,8 @@ fn forwards_nothing_by_default_and_ends_every_side_chain_in_a_verdict() {
         "uplink_known",
         "uplink_unmarked",
         "downlink",
+        "downlink_free",
+        "session_over",
         "garden_up",
         "garden_odd",
         "garden_down",

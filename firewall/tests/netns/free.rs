@@ -7,7 +7,9 @@ use kavadam_domain::accounting::FreeOctets;
 use kavadam_firewall::{Gate, Layout, Meter, Opening, Slot, View};
 
 use crate::Case;
-use crate::lab::{GARDEN4, GARDEN6, Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4, octets6};
+use crate::lab::{
+    GARDEN4, GARDEN6, Inside, SOURCE, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, octets4, octets6,
+};
 
 pub const CASES: &[Case] = &[
     (
@@ -24,6 +26,11 @@ pub const CASES: &[Case] = &[
         counts_for_the_session_of_now,
     ),
     ("charges_what_is_free_no_longer", charges_what_is_free_no_longer),
+    (
+        "lets_what_flows_flow_on_when_it_is_free_no_longer",
+        lets_what_flows_flow_on,
+    ),
+    ("ends_what_is_free_with_the_session", ends_what_is_free_with_the_session),
     (
         "ends_nobody_whose_free_meters_others_have_removed",
         ends_nobody_whose_meters_are_gone,
@@ -234,6 +241,51 @@ fn charges_what_is_free_no_longer(lab: &Inside) {
     assert!(meter.up_octets > 0 && meter.down_octets > 0, "{meter:?}");
     assert_eq!(free.up + meter.up_octets, 15 * 84);
     assert_eq!(free.down + meter.down_octets, 15 * 84);
+}
+
+/// These addresses are free, and nothing else.
+fn free4(addresses: &[&str]) -> Layout {
+    Layout {
+        free4: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        ..nothing_free()
+    }
+}
+
+fn lets_what_flows_flow_on(lab: &Inside) {
+    let gate = Gate::load(&free4(&[WEB4])).unwrap();
+    let pool = gate.create_pool(None).unwrap();
+    let slot = gate.open(&lab.phone.session(pool)).unwrap();
+    let down = || {
+        let meter = meter(&gate, slot);
+        (meter.free.unwrap().down, meter.down_octets)
+    };
+    for after in [nothing_free(), free4(&[GARDEN4])] {
+        gate.reload(&free4(&[WEB4, GARDEN4])).unwrap();
+        let before = down();
+        // The device says nothing more, by which its connection could be known anew.
+        let asking = lab.phone.node.spawn(&["udp-ask", WEB4, SOURCE, "20000 100"]);
+        eventually("it flows", || down().0 > before.0);
+        gate.reload(&after).unwrap();
+        asking.wait_with_output().unwrap();
+        let (free, charged) = down();
+        assert!(charged > before.1, "what came after is charged");
+        let all = (free - before.0) + (charged - before.1);
+        assert_eq!(all, octets4(20_000, 100), "and nothing was lost");
+    }
+}
+
+fn ends_what_is_free_with_the_session(lab: &Inside) {
+    let layout = free4(&[WEB4]);
+    let gate = Gate::load(&layout).unwrap();
+    let slot = gate.open(&lab.phone.session(gate.create_pool(None).unwrap())).unwrap();
+    let passed = || View::open(&layout).unwrap().uncharged().unwrap().down_octets;
+    let asking = lab.phone.node.spawn(&["udp-ask", WEB4, SOURCE, "20000 100"]);
+    eventually("it flows", || passed() > 0);
+    gate.close(slot).unwrap();
+    let until_then = passed();
+    assert!(until_then < octets4(20_000, 100));
+    asking.wait_with_output().unwrap();
+    assert_eq!(passed(), until_then);
 }
 
 fn ends_nobody_whose_meters_are_gone(lab: &Inside) {
