@@ -126,4 +126,9 @@ impl FirewallError {
             _ => Self::Kernel { action, source },
         }
     }
+
+    /// Whether the kernel lacks what we took to be there.
+    pub(crate) fn is_of_missing(&self) -> bool {
+        matches!(self, Self::Kernel { source, .. } if source.raw_os_error() == Some(libc::ENOENT))
+    }
 }

@@ -114,10 +114,6 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
     let mut events = Gate::events(&config.layout())?;
     let (gate, found) = load(&config).await?;
     events.hear_others_than(&gate)?;
-    if !gate.is_owned() {
-        // What others did before we listened to them nobody has told.
-        gate.suspect();
-    }
     let spool = open_spool(&config.state_dir).await?;
     let now = clock::both();
 
@@ -152,6 +148,8 @@ pub async fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
         engine: handle.clone(),
         changed: Arc::default(),
     };
+    // What others have done to the sessions while no gateway ran is looked for at once.
+    guard.changed.notify_one();
     let engine_handle = handle.clone();
     // dnsmasq.
     let resolver = SocketAddr::new(config.lan4.addr().into(), 53);

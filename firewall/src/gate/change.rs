@@ -73,6 +73,7 @@ impl Gate {
             }
             failed.extend(state.change_together(changes));
         }
+        self.heed_missing(failed.iter().map(|(_, error)| error));
         failed
     }
 
@@ -91,7 +92,9 @@ impl Gate {
     /// [`FirewallError::UnknownSlot`], [`FirewallError::Expired`], [`FirewallError::AddressTaken`],
     /// [`FirewallError::Kernel`].
     pub fn set_ipv4(&self, slot: Slot, ipv4: Option<Ipv4Addr>) -> Result<(), FirewallError> {
-        self.state().set_ipv4(slot, ipv4)
+        let moved = self.state().set_ipv4(slot, ipv4);
+        self.heed_missing(moved.as_ref().err());
+        moved
     }
 }
 

@@ -21,7 +21,9 @@ impl Gate {
     pub fn close_all(&self, slots: &BTreeSet<Slot>) -> Vec<(Slot, Result<Meter, FirewallError>)> {
         let slots: Vec<Slot> = slots.iter().copied().collect();
         let some = slots.chunks(MOST_TOGETHER);
-        some.flat_map(|some| self.state().close_together(some)).collect()
+        let closed: Vec<_> = some.flat_map(|some| self.state().close_together(some)).collect();
+        self.heed_missing(closed.iter().filter_map(|(_, result)| result.as_ref().err()));
+        closed
     }
 
     /// Ends one session.

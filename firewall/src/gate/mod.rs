@@ -54,7 +54,7 @@ const MOST_TOGETHER: usize = 128;
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
     state: Mutex<State>,
-    /// Somebody else has changed elements.
+    /// Somebody else may have changed elements.
     is_suspect: AtomicBool,
     filtered: Arc<Filtered>,
 }
@@ -155,7 +155,8 @@ impl State {
 
 impl Gate {
     /// Loads the rule set, keeping sessions that are in the kernel, and verifies it. The interfaces need not exist yet.
-    /// Then [`Gate::adopt`] tells which sessions there are. Where the kernel can (Linux 6.9), nobody else may change the table from then
+    /// Then [`Gate::adopt`] tells which sessions there are; the first [`Gate::restore`] compares them with what is in the kernel, as after
+    /// [`Gate::suspect`]. Where the kernel can (Linux 6.9), nobody else may change the table from then
     /// on, for as long as the gate lives.
     ///
     /// # Errors
@@ -177,7 +178,8 @@ impl Gate {
         Ok(Self {
             filtered: Arc::clone(&state.filtered),
             state: Mutex::new(state),
-            is_suspect: AtomicBool::new(false),
+            // What others did while the table was nobody's, or before they were listened to, nobody has told.
+            is_suspect: AtomicBool::new(true),
         })
     }
 
@@ -246,6 +248,13 @@ impl Gate {
             return Ok(None);
         };
         Ok(Some(state.restore(layout, vec![difference])?))
+    }
+
+    /// That an element of a session is missing which should be there has everything looked at again.
+    fn heed_missing<'a>(&self, errors: impl IntoIterator<Item = &'a FirewallError>) {
+        if errors.into_iter().any(FirewallError::is_of_missing) {
+            self.suspect();
+        }
     }
 
     /// Has the next [`Gate::restore`] compare every session with what is remembered of it: some seconds with very many, while the gate goes on.

@@ -9,6 +9,7 @@ use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, SessionS
 
 use crate::Case;
 use crate::lab::{Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4};
+use crate::nft::nft;
 
 pub const CASES: &[Case] = &[
     (
@@ -28,6 +29,14 @@ pub const CASES: &[Case] = &[
     (
         "outlives_its_process_and_belongs_to_the_next",
         outlives_its_process_and_belongs_to_the_next,
+    ),
+    (
+        "mends_what_others_did_to_sessions_while_the_table_was_nobodys",
+        mends_what_others_did_meanwhile,
+    ),
+    (
+        "looks_at_its_sessions_again_when_the_kernel_misses_an_element",
+        looks_again_at_what_is_missing,
     ),
     ("stands_before_the_interfaces_do", stands_before_the_interfaces_do),
     ("can_be_read_by_nft_itself", can_be_read_by_nft_itself),
@@ -199,6 +208,44 @@ fn outlives_its_process_and_belongs_to_the_next(lab: &Inside) {
     assert_eq!(successor.is_owned(), is_owned);
     assert_eq!(successor.adopt().unwrap().len(), 1);
     assert_eq!(successor.close(slot).unwrap().up_octets, octets4(5, 100));
+}
+
+fn mends_what_others_did_meanwhile(lab: &Inside) {
+    let (gate, _, slot) = lab.online();
+    drop(gate);
+    let device = lab.phone.mac().to_string().replace('-', ":");
+    let stray = lab.other.mac().to_string().replace('-', ":");
+    nft(&format!(
+        "delete element inet kavadam auth4 {{ {device} . 10.80.0.11 }}"
+    ));
+    nft(&format!("add element inet kavadam auth6 {{ {stray} : {:#x} }}", slot.0));
+    assert_eq!(lab.other.node.upload(WEB6, 5, 100), 5, "by another's session");
+
+    let gate = lab.gate();
+    let restored = gate.restore(&layout()).unwrap().expect("something to mend");
+    assert_eq!(restored.lost, []);
+    let told = restored.differences.join("; ");
+    for part in ["auth6 had an element of no session", "was not as it should be in auth4"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(lab.other.node.upload(WEB6, 5, 100), 0);
+    assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
+    gate.set_timeout(slot, Some(Duration::from_mins(10))).unwrap();
+    assert_eq!(gate.restore(&layout()).unwrap(), None);
+    gate.close(slot).unwrap();
+}
+
+fn looks_again_at_what_is_missing(lab: &Inside) {
+    let (gate, _, slot) = lab.online_shared();
+    assert_eq!(gate.restore(&layout()).unwrap(), None);
+    nft("flush map inet kavadam auth6");
+    let timeout = Some(Duration::from_mins(10));
+    gate.set_timeout(slot, timeout)
+        .expect_err("what is not there cannot be replaced");
+    let restored = gate.restore(&layout()).unwrap().expect("something to mend");
+    assert!(restored.differences[0].contains("auth6"), "{restored:?}");
+    gate.set_timeout(slot, timeout).unwrap();
+    gate.close(slot).unwrap();
 }
 
 fn can_be_read_by_nft_itself(lab: &Inside) {
