@@ -21,7 +21,8 @@ pub(super) enum Holding {
 }
 
 impl State {
-    /// Loads the rules and looks whether the kernel shows them. Sessions stay; if the rules are refused the ones before still hold.
+    /// Loads the rules and looks whether the kernel shows them. Sessions stay; if the rules are refused the ones before still hold, those for bridges
+    /// and ARP too.
     pub(super) fn load_rules(&mut self, layout: &Layout) -> Result<(), FirewallError> {
         self.holding = take_table(&mut self.nft, FAMILY_INET)?;
         // The rules come first, whatever else may fail.
@@ -36,14 +37,13 @@ impl State {
         let mut text = ruleset::content(layout);
         // In the same transaction: with these sets empty there would be no IPv6, and nobody on the other LANs, for a moment.
         text.push_str(&ruleset::followed(layout, &others, &prefixes));
-        let applied = apply::apply(&mut self.nft, &text, Part::Whole);
-        self.structure = applied.is_ok().then(|| ruleset::structure(layout));
-        if applied.is_ok() {
-            (self.others, self.prefixes) = (others, prefixes);
-            self.filters = layout.filters.keys().copied().collect();
-            self.counts_free = layout.counts_free();
-        }
-        let loaded = applied.and_then(|()| apply::verify(layout));
+        self.structure = None;
+        apply::apply(&mut self.nft, &text, Part::Whole)?;
+        self.structure = Some(ruleset::structure(layout));
+        (self.others, self.prefixes) = (others, prefixes);
+        self.filters = layout.filters.keys().copied().collect();
+        self.counts_free = layout.counts_free();
+        let loaded = apply::verify(layout);
         // The gate stands without it, between the LAN and the internet.
         if let Err(error) = self.load_link_rules(layout) {
             tracing::warn!(%error, "nothing keeps the ports of a bridge apart");

@@ -184,8 +184,12 @@ fn keeps_the_rules_before_when_new_ones_are_refused(lab: &Inside) {
     let beyond_its_size = (0..70_000)
         .map(|number| Ipv4Addr::from_bits(0x2000_0000 + number))
         .collect();
+    let between = || nft("list chain bridge kavadam between");
+    let before = between();
+    assert!(before.contains("nd-router-advert"), "{before}");
     let refused = gate.reload(&Layout {
         garden4: beyond_its_size,
+        isolate: false,
         ..layout()
     });
     let said = refused.unwrap_err().to_string();
@@ -195,6 +199,7 @@ fn keeps_the_rules_before_when_new_ones_are_refused(lab: &Inside) {
     );
     assert_eq!(gate.is_owned(), is_owned);
     Gate::verify(&layout()).unwrap();
+    assert_eq!(between(), before, "those of bridges too");
     assert_eq!(lab.phone.node.upload(WEB4, 5, 100), 5);
     assert_eq!(lab.other.node.upload(WEB6, 5, 100), 0);
 }
