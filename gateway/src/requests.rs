@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kavadam_firewall::{DhcpPool, FirewallError, Gate, Layout, SeenAddresses};
+use kavadam_firewall::{FirewallError, Gate, Layout, SeenAddresses, View};
 use tokio::task::spawn_blocking;
 
 use crate::sightings::ports_of;
@@ -65,11 +65,9 @@ pub(crate) async fn watch(gate: &Arc<Gate>, layout: &Arc<Mutex<Layout>>) {
         };
         match refusals.news(count, Instant::now()) {
             Some(News::Refused(count)) => {
-                let gate = Arc::clone(gate);
-                tell(
-                    count,
-                    &full_now(Arc::clone(layout), move |pool| gate.addresses(pool)).await,
-                );
+                // By a way of its own: a look at tens of thousands of leases holds up nobody who logs in.
+                let look = |layout: &Layout| View::open(layout)?.addresses(layout.dhcp);
+                tell(count, &full_now(Arc::clone(layout), look).await);
             }
             Some(News::Over) => tracing::info!("no more requests for an address are refused"),
             None => {}
@@ -87,11 +85,11 @@ async fn count(gate: &Arc<Gate>) -> Option<u64> {
 
 async fn full_now(
     layout: Arc<Mutex<Layout>>,
-    addresses: impl FnOnce(DhcpPool) -> Result<SeenAddresses, FirewallError> + Send + 'static,
+    addresses: impl FnOnce(&Layout) -> Result<SeenAddresses, FirewallError> + Send + 'static,
 ) -> Vec<String> {
     let look = move || {
         let layout = layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(full_ports(&layout.lan_if, &addresses(layout.dhcp)?))
+        Ok(full_ports(&layout.lan_if, &addresses(&layout)?))
     };
     let looked = spawn_blocking(look).await.unwrap_or_else(|_| Ok(Vec::new()));
     looked.unwrap_or_else(|error: FirewallError| {

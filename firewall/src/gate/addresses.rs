@@ -38,14 +38,6 @@ impl View {
 }
 
 impl Gate {
-    /// As [`View::addresses`].
-    ///
-    /// # Errors
-    /// [`FirewallError::Kernel`].
-    pub fn addresses(&self, pool: DhcpPool) -> Result<SeenAddresses, FirewallError> {
-        self.state().addresses(pool)
-    }
-
     /// Requests for an address that were refused since the table was made.
     ///
     /// # Errors

@@ -7,13 +7,18 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
+use kavadam_domain::Mac;
+
 use super::numbers::Numbers;
 use super::pools::limit_from_kernel;
 use super::{Pool, Session, State};
 use crate::FirewallError;
-use crate::netlink::Element;
+use crate::netlink::{Element, Quota};
 use crate::ruleset::set;
 use crate::session::{AdoptedSession, Meter, PoolKey, Remembered, SessionState, Slot, recall};
+
+/// Sessions for which to ask one by one is not dearer than to read a whole set.
+const FEW: usize = 64;
 
 impl State {
     pub(super) fn adopt(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
@@ -25,6 +30,17 @@ impl State {
     /// Changes nothing in the kernel.
     pub(super) fn list(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
         self.rebuild().map_err(FirewallError::kernel("list sessions"))?;
+        self.listed()
+    }
+
+    /// The session of this device and those that share its pool, and knows of no others then: for who looks on.
+    pub(super) fn list_pool_of(&mut self, mac: Mac) -> Result<Vec<AdoptedSession>, FirewallError> {
+        let rebuilt = self.rebuild_pool_of(mac);
+        rebuilt.map_err(FirewallError::kernel("look for a session"))?;
+        self.listed()
+    }
+
+    fn listed(&mut self) -> Result<Vec<AdoptedSession>, FirewallError> {
         let slots: Vec<Slot> = self.sessions.keys().copied().collect();
         let meters: HashMap<_, _> = self.read(&slots)?.into_iter().collect();
         let online = self
@@ -74,6 +90,37 @@ impl State {
         let quotas = self.nft.all_quotas()?;
         let spent = self.nft.all_elements(set::SPENT)?;
         let elements = self.nft.all_elements(set::TOTAL)?;
+        self.take_over(quotas, &spent, elements)
+    }
+
+    fn rebuild_pool_of(&mut self, mac: Mac) -> io::Result<()> {
+        let mut elements = self.nft.all_elements(set::TOTAL)?;
+        let pool_in = |one: &Element| one.object.as_deref().and_then(PoolKey::from_name);
+        let is_its = |one: &&Element| {
+            one.userdata
+                .as_deref()
+                .and_then(recall)
+                .is_some_and(|own| own.mac == mac)
+        };
+        let Some(pool) = elements.iter().find(is_its).and_then(pool_in) else {
+            return self.take_over(Vec::new(), &[], Vec::new());
+        };
+        elements.retain(|one| pool_in(one) == Some(pool));
+        let quotas = self.quota_of(pool)?;
+        let spent = self.nft.elements(set::SPENT, &[&pool.0.to_ne_bytes()])?;
+        self.take_over(quotas, &spent, elements)
+    }
+
+    /// A pool's quota, if it is there.
+    pub(super) fn quota_of(&mut self, pool: PoolKey) -> io::Result<Vec<Quota>> {
+        match self.nft.quota(&pool.name()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+            quota => Ok(vec![quota?]),
+        }
+    }
+
+    /// Quotas, what ended sessions have left, and who the sessions are for.
+    fn take_over(&mut self, quotas: Vec<Quota>, spent: &[Element], elements: Vec<Element>) -> io::Result<()> {
         let slots: Vec<Slot> = elements.iter().filter_map(|one| number(&one.key).map(Slot)).collect();
         let up = self.by_slot(set::LIM_UP, &slots)?;
         let down = self.by_slot(set::LIM_DOWN, &slots)?;
@@ -142,11 +189,8 @@ impl State {
         if self.classes.is_empty() {
             return Ok(());
         }
-        let elements = match self.nft.all_elements(set::CLASSED) {
-            // Who only looks may know of classes before the gate does.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),
-            elements => elements?,
-        };
+        // Who only looks may know of classes before the gate does.
+        let elements = self.of_sessions(set::CLASSED)?;
         for one in elements {
             let session = number(&one.key).and_then(|slot| self.sessions.get_mut(&Slot(slot)));
             if let Some(session) = session.filter(|session| session.class.is_some()) {
@@ -162,6 +206,18 @@ impl State {
             .by_slot(set::LIM_DOWN, &slots)
             .map_err(FirewallError::kernel("read sessions"))?;
         Ok(slots.into_iter().filter(|slot| !online.contains_key(slot)).collect())
+    }
+
+    /// The elements of a set, those of the sessions among them: of a few sessions theirs alone are read. There need be no such set.
+    pub(super) fn of_sessions(&mut self, set: &str) -> io::Result<Vec<Element>> {
+        if self.sessions.len() <= FEW {
+            let slots: Vec<Slot> = self.sessions.keys().copied().collect();
+            return Ok(self.by_slot(set, &slots)?.into_values().collect());
+        }
+        match self.nft.all_elements(set) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+            elements => elements,
+        }
     }
 
     /// Reads the elements of these slots; those without are left out.

@@ -52,11 +52,8 @@ impl State {
     pub(super) fn find_free(&mut self) -> io::Result<()> {
         let mut slots = METERS.map(|_| HashSet::new());
         for (set, slots) in METERS.into_iter().zip(&mut slots) {
-            let elements = match self.nft.all_elements(set) {
-                // A table of a gate where nothing is free, or of an older version.
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Vec::new(),
-                elements => elements?,
-            };
+            // There are none in the table of a gate where nothing is free, or of an older version.
+            let elements = self.of_sessions(set)?;
             slots.extend(elements.into_iter().map(|one| one.key));
         }
         for (slot, session) in &mut self.sessions {

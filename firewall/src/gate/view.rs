@@ -72,12 +72,15 @@ pub struct SeenDevice {
 }
 
 impl View {
-    /// Opens it. No table need be there: then there is nobody in it.
+    /// Opens it. No table need be there: then there is nobody in it. What changes while it is read may be in the answer or not: on a busy gate
+    /// nothing could be read at one moment.
     ///
     /// # Errors
     /// [`FirewallError::NotPermitted`] or [`FirewallError::Kernel`].
     pub fn open(layout: &Layout) -> Result<Self, FirewallError> {
-        State::new(layout).map(Self)
+        let mut state = State::new(layout)?;
+        state.nft = state.nft.at_a_glance();
+        Ok(Self(state))
     }
 
     /// Whether the gate stands: without it everybody would be let through.
@@ -100,24 +103,28 @@ impl View {
         let found = self.0.list()?;
         let used_up: BTreeSet<PoolKey> = self.0.pools_used_up()?.into_iter().collect();
         let seen = |session: AdoptedSession| {
-            let limits = self.0.sessions.get(&session.slot);
-            SeenSession {
-                up_octets_per_sec: limits.and_then(|one| one.up),
-                down_octets_per_sec: limits.and_then(|one| one.down),
-                queue: limits.and_then(|one| one.queue).map(share::written),
-                is_used_up: used_up.contains(&session.pool),
-                session,
-            }
+            let is_used_up = used_up.contains(&session.pool);
+            self.0.seen(session, is_used_up)
         };
         Ok(found.into_iter().map(seen).collect())
     }
 
-    /// One device.
+    fn session_of(&mut self, mac: Mac) -> Result<Option<SeenSession>, FirewallError> {
+        let Some(session) = self.0.list_pool_of(mac)?.into_iter().find(|one| one.mac == mac) else {
+            return Ok(None);
+        };
+        let quotas = self.0.quota_of(session.pool);
+        let quotas = quotas.map_err(FirewallError::kernel("read a quota"))?;
+        let is_used_up = quotas.iter().any(|quota| quota.used_octets >= quota.limit_octets);
+        Ok(Some(self.0.seen(session, is_used_up)))
+    }
+
+    /// One device. Of sessions only its own is read, and those that share its pool.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
     pub fn device(&mut self, mac: Mac) -> Result<SeenDevice, FirewallError> {
-        let session = self.sessions()?.into_iter().find(|one| one.session.mac == mac);
+        let session = self.session_of(mac)?;
         let state = &mut self.0;
         let mut look = || {
             let mut leases: Vec<(Ipv4Addr, Stay)> = state
@@ -211,6 +218,18 @@ impl View {
 }
 
 impl State {
+    /// A session that was listed.
+    fn seen(&self, session: AdoptedSession, is_used_up: bool) -> SeenSession {
+        let limits = self.sessions.get(&session.slot);
+        SeenSession {
+            up_octets_per_sec: limits.and_then(|one| one.up),
+            down_octets_per_sec: limits.and_then(|one| one.down),
+            queue: limits.and_then(|one| one.queue).map(share::written),
+            is_used_up,
+            session,
+        }
+    }
+
     /// The IPv6 addresses that a device holds, and those where it is the kernel's neighbour while others hold them.
     fn held(&mut self, mac: Mac) -> io::Result<Held> {
         let known = neighbours(self.neighbours.interface())?;

@@ -26,6 +26,7 @@ mod free;
 mod holders;
 mod impostors;
 mod lab;
+mod looks;
 mod meddling;
 mod nft;
 mod quotas;
@@ -69,6 +70,7 @@ fn cases() -> Vec<Case> {
         endings::CASES,
         restarts::CASES,
         meddling::CASES,
+        looks::CASES,
         shares::CASES,
         classes::CASES,
         compiled::CASES,
