@@ -18,6 +18,7 @@ use crate::{prefixes, requests, rogues};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const PORTS_EVERY: Duration = Duration::from_secs(1);
 const LANS_EVERY: Duration = Duration::from_secs(1);
+const PINS_EVERY: Duration = Duration::from_secs(1);
 const SHARES_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -74,6 +75,7 @@ impl Guard {
             () = self.watch_ports() => {}
             () = self.watch_shares() => {}
             () = self.watch_lans() => {}
+            () = self.watch_pins() => {}
             () = requests::watch(&self.gate, &self.layout) => {}
             () = rogues::watch(&self.layout) => {}
             () = prefixes::follow(&self.gate, &self.layout, &self.engine) => {}
@@ -133,6 +135,32 @@ impl Guard {
                 Err(panic) => tracing::error!(%panic, "the look for other gates ended unexpectedly"),
             }
             tokio::time::sleep(LANS_EVERY).await;
+        }
+    }
+
+    /// Addresses of those online are tied to their devices; a LAN interface that went down has forgotten which.
+    async fn watch_pins(&self) {
+        let mut said = None;
+        loop {
+            let gate = Arc::clone(&self.gate);
+            match tokio::task::spawn_blocking(move || gate.keep_pins()).await {
+                Ok(Ok(0)) => said = None,
+                Ok(Ok(addresses)) => {
+                    tracing::info!(
+                        addresses,
+                        "the LAN's interface was down or is another: addresses are tied to their devices again"
+                    );
+                }
+                Ok(Err(error)) => {
+                    let error = error.to_string();
+                    if said.as_ref() != Some(&error) {
+                        tracing::warn!(error, "addresses of those online may not be tied to their devices");
+                    }
+                    said = Some(error);
+                }
+                Err(panic) => tracing::error!(%panic, "the look at whose addresses are whose ended unexpectedly"),
+            }
+            tokio::time::sleep(PINS_EVERY).await;
         }
     }
 

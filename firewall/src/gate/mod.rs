@@ -20,6 +20,7 @@ mod mend;
 mod numbers;
 mod open;
 mod owner;
+mod pins;
 mod pools;
 mod prefixes;
 mod restore;

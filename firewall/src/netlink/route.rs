@@ -11,6 +11,7 @@ use super::wire::{self, Writer};
 const GET_LINK: u16 = 18;
 const NEW_NEIGHBOUR: u16 = 28;
 const DELETE_NEIGHBOUR: u16 = 29;
+const GET_NEIGHBOUR: u16 = 30;
 const FAMILY_INET: u8 = 2;
 const STATE_PERMANENT: u16 = 0x80;
 /// `IFLA_IFNAME`.
@@ -54,6 +55,28 @@ impl Neighbours {
             write(&mut request, (NEW_NEIGHBOUR, flags), sequence, index, *ipv4, Some(*mac));
         }
         errno_result(self.channel.ask(&request, sequence, |_| {})?)
+    }
+
+    /// Whether an address is tied to a device. An interface that is not there ties none.
+    pub fn is_pinned(&mut self, ipv4: Ipv4Addr) -> io::Result<bool> {
+        let index = link_index(&mut self.channel, &self.interface)?;
+        let sequence = self.channel.next_sequence();
+        let mut request = Writer::default();
+        request.message(GET_NEIGHBOUR, wire::REQUEST | wire::ACK, sequence, |w| {
+            w.raw(&[FAMILY_INET, 0, 0, 0]);
+            w.raw(&index.to_ne_bytes());
+            w.raw(&[0; 4]);
+            w.attribute(ADDRESS, &ipv4.octets());
+        });
+        let mut is_pinned = false;
+        let errno = self.channel.ask(&request, sequence, |body| {
+            let state = body.get(8..).and_then(<[u8]>::first_chunk);
+            is_pinned |= state.is_some_and(|state| u16::from_ne_bytes(*state) & STATE_PERMANENT != 0);
+        })?;
+        match errno {
+            libc::ENOENT => Ok(false),
+            errno => errno_result(errno).map(|()| is_pinned),
+        }
     }
 
     /// Unties addresses. That one was not tied, or that the interface has gone, is no error.

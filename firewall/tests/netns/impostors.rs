@@ -34,6 +34,10 @@ pub const CASES: &[Case] = &[
         leaves_a_leased_ipv4_address_to_its_device,
     ),
     (
+        "ties_addresses_to_their_devices_again_after_the_interface_was_down",
+        ties_addresses_again,
+    ),
+    (
         "leaves_a_connection_to_its_device_whoever_tells_of_an_error",
         leaves_a_connection_to_its_device,
     ),
@@ -276,4 +280,25 @@ fn leaves_a_connection_to_its_device(lab: &Inside) {
     lab.net.send("wan0", &[answer]);
     thread::sleep(Duration::from_millis(50));
     assert_eq!((down(victims), down(others)), (2, 0));
+}
+
+fn ties_addresses_again(lab: &Inside) {
+    let (gate, pool, _) = lab.online();
+    gate.open(&lab.other.session(pool)).unwrap();
+    let ip = |words: &str| {
+        let output = Command::new("ip").args(words.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let tied = || ip("neighbour show dev lan0").matches("PERMANENT").count();
+    assert_eq!((tied(), gate.keep_pins().unwrap()), (2, 0));
+    ip("link set lan0 down");
+    ip("link set lan0 up");
+    assert_eq!(tied(), 0, "the kernel forgets them");
+    assert_eq!((gate.keep_pins().unwrap(), tied()), (2, 2));
+    let shown = ip("neighbour show 10.80.0.11 dev lan0");
+    assert!(shown.contains("02:00:00:00:00:11 PERMANENT"), "{shown}");
+    assert_eq!(gate.keep_pins().unwrap(), 0);
+    ip("link set lan0 name lan9");
+    assert_eq!(gate.keep_pins().unwrap(), 0, "as long as there is no such interface");
 }
