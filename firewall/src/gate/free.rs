@@ -9,13 +9,35 @@ use std::io;
 
 use kavadam_domain::accounting::FreeOctets;
 
-use super::{Session, State};
+use super::{Gate, PAUSE, Session, State};
 use crate::FirewallError;
 use crate::netlink::{FAMILY_INET, SetEntry};
 use crate::ruleset::set;
 use crate::session::Slot;
 
 const METERS: [&str; 2] = [set::CNT_FREE_UP, set::CNT_FREE_DOWN];
+
+/// Sessions that get theirs while everybody else waits, some milliseconds.
+const TOGETHER: usize = 512;
+
+impl Gate {
+    /// Gives such meters to the sessions that have none, if the rules count by them, so many at a time: who logs in meanwhile has his at once, and waits
+    /// for no more than these.
+    pub(super) fn count_free(&self) {
+        let slots = self.state().uncounted();
+        told(slots.chunks(TOGETHER).try_for_each(|some| {
+            let counted = self.state().count_free_of(some);
+            std::thread::sleep(PAUSE);
+            counted
+        }));
+    }
+}
+
+fn told(counted: Result<(), FirewallError>) {
+    if let Err(error) = counted {
+        tracing::warn!(%error, "what sessions from before move free of charge is not counted for each");
+    }
+}
 
 impl Session {
     /// The sets that count what it moves.
@@ -68,13 +90,26 @@ impl State {
         session.map(|session| session.counts_free = false).is_some()
     }
 
-    /// Gives such meters to the sessions that have none, if the rules count by them. That this cannot be done is told, and no more: nobody is charged
-    /// by them.
-    pub(super) fn count_free(&mut self) {
+    /// Sessions that have no such meters, if the rules count by them.
+    fn uncounted(&self) -> Vec<Slot> {
         let without = self.sessions.iter().filter(|(_, session)| !session.counts_free);
-        let slots: Vec<Slot> = without.map(|(slot, _)| *slot).collect();
-        if !self.counts_free || slots.is_empty() {
-            return;
+        let without = without.map(|(slot, _)| *slot).filter(|_| self.counts_free);
+        without.collect()
+    }
+
+    /// Gives such meters to the sessions that have none, if the rules count by them, while everybody else waits. That this cannot be done is told, and
+    /// no more: nobody is charged by them.
+    pub(super) fn count_free(&mut self) {
+        let slots = self.uncounted();
+        told(slots.chunks(TOGETHER).try_for_each(|some| self.count_free_of(some)));
+    }
+
+    /// Gives such meters to these, those of them that are still there.
+    fn count_free_of(&mut self, slots: &[Slot]) -> Result<(), FirewallError> {
+        let mut slots = slots.to_vec();
+        slots.retain(|slot| self.sessions.get(slot).is_some_and(|session| !session.counts_free));
+        if slots.is_empty() {
+            return Ok(());
         }
         let entry = |slot: &Slot| SetEntry {
             key: slot.0.to_ne_bytes().to_vec(),
@@ -86,14 +121,12 @@ impl State {
         for set in METERS {
             batch.entries(FAMILY_INET, set, &entries);
         }
-        if let Err(error) = self.nft.commit(batch).map_err(FirewallError::kernel("add meters")) {
-            tracing::warn!(%error, "what sessions from before move free of charge is not counted for each");
-            return;
-        }
+        self.nft.commit(batch).map_err(FirewallError::kernel("add meters"))?;
         for slot in slots {
             if let Some(session) = self.sessions.get_mut(&slot) {
                 session.counts_free = true;
             }
         }
+        Ok(())
     }
 }

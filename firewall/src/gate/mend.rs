@@ -11,13 +11,12 @@ mod leases;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::time::Duration;
 
 use kavadam_domain::Mac;
 
 use super::pools::{keep_spent, kernel_limit, limit_from_kernel};
 use super::shown::{Finding, PASSAGE, Shown};
-use super::{Gate, Session, State};
+use super::{Gate, PAUSE, Session, State};
 use crate::netlink::Quota;
 use crate::ruleset::{members, set};
 use crate::session::{Meter, PoolKey, Slot};
@@ -27,8 +26,6 @@ use crate::{FirewallError, Layout, Restored};
 const MOST_NAMED: usize = 20;
 /// Sessions looked at again while everybody else waits.
 const TOGETHER: usize = 64;
-/// Between two such looks, or those who wait would hardly ever have their turn.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// What to look at again.
 struct Suspects {

@@ -51,6 +51,8 @@ pub use view::{SeenDevice, SeenSession, Stay, Uncharged, View};
 
 /// Sessions in one transaction.
 const MOST_TOGETHER: usize = 128;
+/// Between two portions of a long piece of work, or those who wait would hardly ever have their turn.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The gate of this machine. Dropping it changes nothing in the kernel.
 pub struct Gate {
@@ -197,11 +199,12 @@ impl Gate {
             state.fill_configured(layout)?;
         } else {
             state.load_rules(layout)?;
-            state.count_free();
         }
         if !state.has_classes_of(layout) {
             state.follow_classes(layout);
         }
+        drop(state);
+        self.count_free();
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::{PAUSE, TOGETHER};
-use crate::gate::{Gate, State};
+use super::TOGETHER;
+use crate::gate::{Gate, PAUSE, State};
 use crate::netlink::{Channel, FAMILY_ARP, FAMILY_INET};
 use crate::ruleset::{arp, impostors, set};
 use crate::{FirewallError, Layout};
