@@ -2,14 +2,15 @@
 //!
 //! `open_rate [PRESENT] [MEASURED] [free]`: opens PRESENT sessions (default 10,000), a hundred at a time as when many log in at once, then measures MEASURED more (1,000), one by
 //! one as logins come, each with its quota, speed, end and neighbour entry; then reads them, and as many of the others; renews and closes the ones one by one, the others
-//! a hundred at a time; and loads the rules anew, which everybody else waits for. With `free` something is free from the start, so that a session has
-//! meters of that too.
+//! a hundred at a time; and loads the rules anew, which everybody else waits for, twice so that every session changes by it: something is free, and
+//! at last the class of all is there. With `free` something is free from the start, so that a session has meters of that too.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kavadam_domain::Mac;
-use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, PoolKey, SessionLimits, Slot};
+use kavadam_domain::{ClassName, Mac};
+use kavadam_firewall::{FirewallError, Gate, Layout, OpenSession, PoolKey, SessionLimits, ShapingClass, Slot, Uplink};
 
 const RELOADS: u32 = 5;
 /// Who logs in at the same moment.
@@ -62,6 +63,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     crowd.chunks(TOGETHER).try_for_each(|some| close(&gate, some))?;
     let closing = start.elapsed();
+    // What changes every session, now and at last, and how long others wait for it at most.
+    let free = Layout {
+        garden4: vec![Ipv4Addr::new(203, 0, 113, 200)],
+        ..layout.clone()
+    };
+    let (to_free, waits_for_free) = beside(&gate, || gate.reload(&free))?;
     // Another address in the garden each time; then who is kept apart, which is a rule.
     let refills = each(1..=RELOADS, |number| {
         gate.reload(&Layout {
@@ -76,6 +83,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
     })?;
 
+    layout.uplink = Some(Uplink {
+        up_bits_per_sec: 1_000_000_000,
+        down_bits_per_sec: 1_000_000_000,
+    });
+    layout
+        .classes
+        .extend(class().map(|class| (class, ShapingClass::default())));
+    let (to_class, waits_for_class) = beside(&gate, || gate.reload(&layout))?;
+
     let line = [
         format!("\"sessions_present\": {present}"),
         format!("\"opened_per_sec\": {:.0}", per_sec(everybody.len(), filling)),
@@ -88,6 +104,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         format!("\"closed_per_sec\": {:.0}", per_sec(crowd.len(), closing)),
         format!("\"reload_of_addresses_p50_us\": {}", percentile(&refills, 50)),
         format!("\"reload_p50_ms\": {}", percentile(&reloads, 50) / 1000),
+        format!("\"reload_max_ms\": {}", percentile(&reloads, 100) / 1000),
+        format!("\"reload_to_free_ms\": {}", to_free.as_millis()),
+        format!("\"others_wait_for_free_max_ms\": {}", waits_for_free.as_millis()),
+        format!("\"reload_to_class_ms\": {}", to_class.as_millis()),
+        format!("\"others_wait_for_class_max_ms\": {}", waits_for_class.as_millis()),
         format!("\"meters_read\": {read}"),
         format!("\"meters_read_us\": {}", reading.as_micros()),
     ];
@@ -103,6 +124,36 @@ fn layout(max_sessions: u32) -> Result<Layout, Box<dyn std::error::Error>> {
     })
 }
 
+/// How long a piece of work takes, and how long somebody beside it waits at most who reads one counter.
+fn beside(
+    gate: &Gate,
+    work: impl FnOnce() -> Result<(), FirewallError>,
+) -> Result<(Duration, Duration), FirewallError> {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !is_over.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                _ = gate.refused_requests();
+                longest = longest.max(start.elapsed());
+            }
+            longest
+        });
+        let start = Instant::now();
+        let worked = work();
+        let took = start.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        worked?;
+        Ok((took, asker.join().unwrap_or_default()))
+    })
+}
+
+/// Everybody's, which the gate has at last.
+fn class() -> Option<ClassName> {
+    "crowd".parse().ok()
+}
+
 /// As a lease is renewed: more octets, and a later end.
 fn renew(gate: &Gate, some: &[(Slot, PoolKey)]) -> Result<(), FirewallError> {
     let limits = SessionLimits {
@@ -110,7 +161,7 @@ fn renew(gate: &Gate, some: &[(Slot, PoolKey)]) -> Result<(), FirewallError> {
         down_bits_per_sec: Some(10_000_000),
         timeout: Some(Duration::from_hours(2)),
         filter: None,
-        class: None,
+        class: class(),
     };
     let failed = gate.limit_all(&some.iter().map(|(slot, _)| (*slot, limits)).collect());
     failed.into_iter().try_for_each(|(_, error)| Err(error))?;
@@ -146,7 +197,7 @@ fn session(gate: &Gate, number: u32) -> Result<OpenSession, FirewallError> {
         down_bits_per_sec: Some(10_000_000),
         timeout: Some(Duration::from_hours(1)),
         filter: None,
-        class: None,
+        class: class(),
         label: number.to_string().into_bytes(),
     })
 }

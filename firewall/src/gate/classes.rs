@@ -1,16 +1,15 @@
 //! Which session is in which shaping class.
 //!
 //! What a session's class is called is remembered with the session. Which queue that puts it in is in a map of its own: there the kernel keeps it
-//! over a restart. When the classes of the configuration get other numbers the map is filled anew: a class that comes or goes moves sessions, and
-//! ends none.
+//! over a restart. When the classes of the configuration get other numbers the sessions of those are moved: a class that comes or goes ends none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 
 use kavadam_domain::ClassName;
 
-use super::{Gate, Session, State};
-use crate::netlink::{Batch, Entry, FAMILY_INET, SetEntry};
+use super::{Gate, PAUSE, Session, State};
+use crate::netlink::{Batch, Entry, FAMILY_INET};
 use crate::ruleset::{set, share};
 use crate::session::Slot;
 use crate::{FirewallError, Layout, ShapingClass};
@@ -21,7 +20,21 @@ impl Gate {
     pub fn has_class(&self, class: ClassName) -> bool {
         self.state().classes.0.contains_key(&class)
     }
+
+    /// Puts every session where it belongs, those that are there already stay: so many at a time, so that who logs in meanwhile, into the class that
+    /// is his now, waits for no more than these.
+    pub(super) fn place_sessions(&self) {
+        let misplaced = self.state().misplaced();
+        told(misplaced.chunks(TOGETHER).try_for_each(|some| {
+            let placed = self.state().place(some);
+            std::thread::sleep(PAUSE);
+            placed
+        }));
+    }
 }
+
+/// Sessions that are moved while everybody else waits, some milliseconds.
+const TOGETHER: usize = 256;
 
 /// The classes that the rules have.
 #[derive(Debug, Default)]
@@ -82,54 +95,101 @@ impl State {
         self.classes.0.keys().eq(layout.classes.keys())
     }
 
-    /// Takes over which classes there are, and puts every session where it belongs by them: those that are there already stay. That this cannot be
-    /// done is told, and no more: who is online by whatever share is online.
+    /// Puts every session where it belongs by the classes of this layout, while everybody else waits; what is left of others goes.
     pub(super) fn follow_classes(&mut self, layout: &Layout) {
-        let moved = self.move_sessions(Classes::of(&layout.classes));
-        if let Err(error) = moved.map_err(FirewallError::kernel("put sessions into their classes")) {
-            tracing::warn!(%error, "sessions share the uplink otherwise than by their classes");
+        self.classes = Classes::of(&layout.classes);
+        let misplaced = self.misplaced();
+        let placed = misplaced.chunks(TOGETHER).try_for_each(|some| self.place(some));
+        told(placed.and_then(|()| self.remove_leftovers()));
+    }
+
+    /// Takes over which classes there are; sessions stay where they are until [`Gate::place_sessions`].
+    pub(super) fn take_classes(&mut self, layout: &Layout) {
+        let are_first = self.classes.is_empty();
+        self.classes = Classes::of(&layout.classes);
+        if are_first {
+            // Nobody is in one: what the set holds was left behind by who ended while there were none.
+            told(self.empty_classed());
         }
     }
 
-    fn move_sessions(&mut self, mut classes: Classes) -> io::Result<()> {
-        let are_some = self.sessions.values().any(|session| session.queue.is_some());
-        if classes.is_empty() && !are_some {
-            self.classes = classes;
-            return Ok(());
+    fn empty_classed(&mut self) -> io::Result<()> {
+        for session in self.sessions.values_mut() {
+            session.queue = None;
         }
-        let mut queues = HashMap::new();
-        let mut has_moved = false;
-        for (slot, session) in &self.sessions {
-            let is_at = session.queue.and_then(share::class_of);
-            let stays = is_at == classes.number(session.class);
-            has_moved |= !stays;
-            let queue = if stays {
-                session.queue
-            } else {
-                classes.next_queue(session.class)
-            };
-            queues.insert(*slot, queue);
-        }
-        let entry = |(slot, queue): (&Slot, &Option<u32>)| {
-            Some(SetEntry {
-                key: slot.0.to_ne_bytes().to_vec(),
-                value: Some((*queue)?.to_ne_bytes().to_vec()),
-                ends_range: false,
-            })
+        let mut batch = self.nft.batch();
+        batch.empty(FAMILY_INET, set::CLASSED);
+        self.nft.commit(batch)
+    }
+
+    /// Sessions that do not wait in their class.
+    fn misplaced(&self) -> Vec<Slot> {
+        let is_elsewhere = |session: &Session| {
+            let class = session.queue.and_then(share::class_of);
+            class != self.classes.number(session.class)
         };
-        let entries: Vec<SetEntry> = queues.iter().filter_map(entry).collect();
-        // Some may have ended while there were no classes, and left theirs behind.
-        if has_moved || self.nft.all_elements(set::CLASSED)?.len() != entries.len() {
-            let mut batch = self.nft.batch();
-            batch
-                .empty(FAMILY_INET, set::CLASSED)
-                .entries(FAMILY_INET, set::CLASSED, &entries);
-            self.nft.commit(batch)?;
+        let elsewhere = self.sessions.iter().filter(|(_, session)| is_elsewhere(session));
+        elsewhere.map(|(slot, _)| *slot).collect()
+    }
+
+    /// Puts these into their classes, in one transaction; who has ended meanwhile is passed over.
+    fn place(&mut self, slots: &[Slot]) -> io::Result<()> {
+        let (mut placed, mut stale) = (Vec::new(), Vec::new());
+        for slot in slots {
+            if let Some(session) = self.sessions.get(slot) {
+                stale.extend(session.class_element(*slot));
+                let queue = self.classes.next_queue(session.class);
+                placed.push((
+                    *slot,
+                    Session {
+                        queue,
+                        ..session.clone()
+                    },
+                ));
+            }
         }
-        self.classes = classes;
-        for (slot, session) in &mut self.sessions {
-            session.queue = queues.get(slot).copied().flatten();
+        let stale = self.those_there(stale)?;
+        let mut batch = self.nft.batch();
+        batch.gather();
+        for (set, key) in &stale {
+            batch.delete(set, key);
+        }
+        for (slot, session) in &placed {
+            session.add_class(*slot, &mut batch);
+        }
+        self.nft.commit(batch)?;
+        for (slot, session) in placed {
+            self.sessions.insert(slot, session);
         }
         Ok(())
+    }
+
+    /// Sessions that ended while there were no classes have left theirs behind.
+    fn remove_leftovers(&mut self) -> io::Result<()> {
+        if self.classes.is_empty() {
+            return Ok(());
+        }
+        let mut left: Vec<Vec<u8>> = self
+            .nft
+            .all_elements(set::CLASSED)?
+            .into_iter()
+            .map(|one| one.key)
+            .collect();
+        left.retain(|key| {
+            let slot = key.as_slice().try_into().map(|mark| Slot(u32::from_ne_bytes(mark)));
+            let session = slot.ok().and_then(|slot| self.sessions.get(&slot));
+            session.is_none_or(|session| session.queue.is_none())
+        });
+        for keys in left.chunks(TOGETHER) {
+            self.delete_if_there(keys.iter().map(|key| (set::CLASSED, key.clone())))?;
+        }
+        Ok(())
+    }
+}
+
+/// That this cannot be done is told, and no more: who is online by whatever share is online.
+fn told(followed: io::Result<()>) {
+    if let Err(error) = followed.map_err(FirewallError::kernel("put sessions into their classes")) {
+        tracing::warn!(%error, "sessions share the uplink otherwise than by their classes");
     }
 }

@@ -201,9 +201,10 @@ impl Gate {
             state.load_rules(layout)?;
         }
         if !state.has_classes_of(layout) {
-            state.follow_classes(layout);
+            state.take_classes(layout);
         }
         drop(state);
+        self.place_sessions();
         self.count_free();
         Ok(())
     }

@@ -393,4 +393,10 @@ fn leaves_nothing_behind(lab: &Inside) {
     assert_eq!(elements(), 0, "at once, where it was known");
     gate.reload(&layout).unwrap();
     assert_waits_in(lab, &layout, 1, slot, "its class has returned");
+    drop(gate);
+    // Known to no session of the next one.
+    let gate = Gate::load(&without).unwrap();
+    gate.reload(&layout).unwrap();
+    assert_eq!(elements(), 1);
+    assert_waits_in(lab, &layout, 1, slot, "it has returned to the next gateway");
 }
