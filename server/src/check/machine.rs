@@ -72,27 +72,6 @@ pub(super) fn check_shut(findings: &mut Findings) {
     }
 }
 
-/// Where the machine keeps that it forwards.
-const SYSCTL_FILE: &str = "/etc/sysctl.d/60-kavadam.conf";
-
-/// Whether the kernel forwards, by what `read` finds at a path of /proc. One remedy for both families, since it writes the whole file: who
-/// follows it for the one does not lose the other at the next boot.
-pub(super) fn check_forwarding(has_ipv6: bool, read: impl Fn(&str) -> Option<String>, findings: &mut Findings) {
-    let mut keys = vec![("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward")];
-    if has_ipv6 {
-        keys.push(("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"));
-    }
-    let lines: Vec<String> = keys.iter().map(|(key, _)| format!("{key} = 1\\n")).collect();
-    let remedy = format!("printf '{}' > {SYSCTL_FILE} && sysctl --system", lines.concat());
-    for (key, path) in keys {
-        if read(path).is_some_and(|value| value.trim() == "1") {
-            findings.good(&format!("{key} is on"));
-        } else {
-            findings.bad(&format!("{key} is off: nothing will be forwarded"), &remedy);
-        }
-    }
-}
-
 /// Quotas and records need a clock that is right.
 pub(super) fn check_time(findings: &mut Findings) {
     match by_systemd().or_else(by_chrony) {
@@ -122,42 +101,4 @@ pub(super) fn said(program: &str, words: &[&str]) -> Option<String> {
         .status
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the file holds after every remedy was followed in turn, with `sysctl` itself left out.
-    fn after_remedies(has_ipv6: bool, read: impl Fn(&str) -> Option<String>) -> Option<String> {
-        let mut findings = Findings::default();
-        check_forwarding(has_ipv6, read, &mut findings);
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("60-kavadam.conf");
-        for line in findings.lines {
-            let Some((_, remedy)) = line.split_once("→ ") else {
-                continue;
-            };
-            let here = remedy.replace(SYSCTL_FILE, &file.display().to_string());
-            let script = format!("sysctl() {{ :; }}\n{here}");
-            assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
-        }
-        std::fs::read_to_string(file).ok()
-    }
-
-    #[test]
-    fn who_follows_every_remedy_for_forwarding_forwards_both_families_after_the_next_boot() {
-        let (four, six) = ("net.ipv4.ip_forward = 1\n", "net.ipv6.conf.all.forwarding = 1\n");
-        let both = Some(format!("{four}{six}"));
-        assert_eq!(after_remedies(true, |_| Some("0\n".into())), both);
-        let is_on =
-            |which: &'static str| move |path: &str| Some(if path.contains(which) { "1\n" } else { "0\n" }.into());
-        assert_eq!(
-            after_remedies(true, is_on("ipv4")),
-            both,
-            "what is on by hand alone is kept too"
-        );
-        assert_eq!(after_remedies(true, |_| Some("1\n".into())), None);
-        assert_eq!(after_remedies(false, |_| None), Some(four.into()));
-    }
 }

@@ -12,6 +12,7 @@ mod ports;
 mod prefixes;
 mod readable;
 
+mod settings;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -80,6 +81,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                     gateway.lan6.is_some(),
                     findings,
                 );
+                    gateway.max_sessions,
             }
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }
@@ -156,9 +158,14 @@ async fn look_at_gates(config: &Config, access: &Access, findings: &mut Findings
     }
 }
 
-/// Forwarding, and whether the kernel takes our rules (`nft --check` changes nothing).
-fn check_kernel(rules: &str, has_ipv6: bool, findings: &mut Findings) {
-    machine::check_forwarding(has_ipv6, |path| std::fs::read_to_string(path).ok(), findings);
+/// The kernel's settings, and whether it takes our rules (`nft --check` changes nothing).
+fn check_kernel(rules: &str, has_ipv6: bool, max_sessions: u32, findings: &mut Findings) {
+    settings::look(
+        has_ipv6,
+        max_sessions,
+        |path| std::fs::read_to_string(path).ok(),
+        findings,
+    );
     let nft = Command::new("nft")
         .args(["--check", "-f", "-"])
         .stdin(Stdio::piped())
