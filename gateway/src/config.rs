@@ -17,7 +17,8 @@ use rustls::pki_types::ServerName;
 use crate::advertise::Nat64Prefix;
 use crate::names::{Blocklist, Garden};
 
-/// Addresses that dnsmasq gives out at once, however wide the range is.
+/// Addresses that dnsmasq gives out at once: at each lease that it gives or renews it writes all of them anew, so that twice as many would cost it four
+/// times as much.
 pub const MOST_LEASES: u32 = 65_536;
 
 /// One gateway.

@@ -1,5 +1,6 @@
 //! Everything that would keep it from running, each with its remedy.
 
+mod addresses;
 mod advertised;
 mod blocklists;
 mod certificates;
@@ -11,8 +12,8 @@ mod portal;
 mod ports;
 mod prefixes;
 mod readable;
-
 mod settings;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -64,6 +65,7 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 }
                 ports::look_at_public_addresses(gateway, findings);
                 prefixes::look(&gateway.layout(), findings);
+                addresses::look(&gateway.dnsmasq, findings);
                 advertised::look(config, gateway, findings);
                 portal::look(config, gateway, findings);
                 if gateway.api.is_none() {
@@ -79,9 +81,9 @@ async fn look(config: &Config, path: &Path, findings: &mut Findings) {
                 check_kernel(
                     &kavadam_firewall::ruleset::text(&tried),
                     gateway.lan6.is_some(),
+                    gateway.max_sessions,
                     findings,
                 );
-                    gateway.max_sessions,
             }
             Err(error) => findings.bad(&format!("{error:#}"), "see [gateway]"),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, RadiusConfig};
+use kavadam_gateway::config::{ApiConfig, DnsmasqConfig, MOST_LEASES, RadiusConfig};
 use kavadam_gateway::{GatewayConfig, OtherLan, is_table_name};
 use kavadam_radius::Secret;
 use zeroize::Zeroizing;
@@ -208,6 +208,12 @@ fn addresses(file: &File, problems: &mut Problems) {
     let range: [Option<Ipv4Addr>; 2] = [first, last].map(|address| problems.read(key, address, "an IPv4 address"));
     if let [Some(first), Some(last)] = range {
         problems.require(first <= last, key, "the first address is beyond the last");
+        let addresses = u32::from(last).saturating_sub(u32::from(first)).saturating_add(1);
+        let text = format!(
+            "{addresses} addresses are more than dnsmasq can give out: {MOST_LEASES} at most; for more people give the machine several LANs, each with \
+             a gate of its own, or several machines"
+        );
+        problems.require(addresses <= MOST_LEASES, key, &text);
         if let Some(lan4) = lan4 {
             let is_inside = lan4.contains(&first) && lan4.contains(&last);
             problems.require(

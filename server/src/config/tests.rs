@@ -116,6 +116,10 @@ fn figures_that_cannot_work_are_refused() {
         ),
         ("gateway.max_sessions = 0", "gateway.max_sessions"),
         ("gateway.max_sessions = 2000000", "gateway.max_sessions"),
+        (
+            "gateway.lan4 = '10.80.0.1/15'\ngateway.dnsmasq.range4 = ['10.80.1.0', '10.81.1.0']",
+            "gateway.dnsmasq.range4",
+        ),
         ("gateway.interim_secs = 0", "gateway.interim_secs"),
         ("gateway.capture_port = 0", "gateway.capture_port"),
         ("gateway.radius.timeout_ms = 0", "gateway.radius.timeout_ms"),
@@ -170,7 +174,7 @@ fn figures_that_cannot_work_are_refused() {
             "gateway.dnsmasq.range4",
         ),
         (
-            "gateway.dnsmasq.range4 = ['10.80.1.0', '10.81.1.0']",
+            "gateway.dnsmasq.range4 = ['10.80.200.0', '10.81.1.0']",
             "gateway.dnsmasq.range4",
         ),
         ("gateway.dnsmasq.range4 = ['10.80.1.0', 'x']", "gateway.dnsmasq.range4"),
