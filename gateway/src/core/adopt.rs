@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kavadam_domain::Limits;
 use kavadam_domain::session::terminate_cause;
-use kavadam_firewall::{AdoptedSession, Meter, SessionState, Slot};
+use kavadam_firewall::{AdoptedSession, Meter, PoolKey, SessionState, Slot};
 
 use super::session::{Pool, SessionRow};
 use super::{Command, Core, Deed, HALT_TIMEOUT, Now};
@@ -34,9 +34,23 @@ impl<K: Kernel> Core<K> {
         let pools: Vec<_> = self.pools.keys().copied().collect();
         for key in pools {
             self.fit_pool(key);
+            self.recall_grant(key);
             self.judge(key, now);
+            self.spread_reads(key, now);
         }
         std::mem::take(&mut self.out)
+    }
+
+    /// What was free after the last grant, which low water goes by, follows from what had been used by then.
+    fn recall_grant(&mut self, key: PoolKey) {
+        let Some(pool) = self.pools.get_mut(&key) else { return };
+        let sessions = pool.slots.iter().filter_map(|slot| self.sessions.get(slot));
+        let used_by_then = sessions
+            .filter_map(|session| session.row.left)
+            .map(|left| left.at_used_octets);
+        if let (Some(used), Some(limit)) = (used_by_then.max(), pool.limit_octets) {
+            pool.granted_free_octets = limit.saturating_sub(used);
+        }
     }
 
     /// Its Stop is on its way: only the removal was left to do.

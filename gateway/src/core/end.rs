@@ -53,6 +53,8 @@ impl<K: Kernel> Core<K> {
             return;
         }
         session.phase = Phase::Halting { cause, final_at: None };
+        self.reads.strike(slot);
+        self.ends.strike(slot);
         self.mourners.entry(slot).or_default();
         self.out.push(Command::Halt(slot));
     }
@@ -95,9 +97,7 @@ impl<K: Kernel> Core<K> {
 
     /// Sessions whose time is over: the kernel has stopped them already.
     pub(super) fn end_overdue(&mut self, now: Now) {
-        let is_overdue = |session: &&Session| session.is_online() && session.is_overdue(now.mono);
-        let overdue: Vec<Slot> = self.sessions.values().filter(is_overdue).map(|one| one.slot).collect();
-        for slot in overdue {
+        for slot in self.ends.take(now.mono, usize::MAX) {
             self.halt(slot, terminate_cause::SESSION_TIMEOUT);
         }
     }

@@ -12,6 +12,9 @@ use super::{Answer, AskId, Command, Core, MOST_REFUSED, Now, REFUSAL_REMEMBERED,
 use crate::kernel::Kernel;
 use crate::report::Kind;
 
+/// After which a new session's meters are read for the first time.
+const FIRST_READ: Duration = Duration::from_secs(1);
+
 /// A question that is under way.
 #[derive(Debug)]
 pub(super) struct Login {
@@ -230,7 +233,6 @@ impl<K: Kernel> Core<K> {
             meter,
             reported: meter,
             active_at: now.mono,
-            next_poll: now.mono + Duration::from_secs(1),
             next_interim: now.mono,
             ordered_after: 0,
         };
@@ -242,6 +244,10 @@ impl<K: Kernel> Core<K> {
         let slot = session.slot;
         self.by_mac.insert(session.row.mac, slot);
         self.by_id.insert(session.row.id.clone(), slot);
+        self.reads.set(slot, session.base + FIRST_READ);
+        if let Some(at) = session.ends_at {
+            self.ends.set(slot, at);
+        }
         if let Some(ipv4) = session.row.ipv4 {
             self.by_ipv4.insert(ipv4, slot);
         }
@@ -252,8 +258,8 @@ impl<K: Kernel> Core<K> {
     }
 }
 
-/// The first report comes after half an interval to a whole one, so that sessions begun together do not report together.
-fn spread(interim: Duration, slot: Slot) -> Duration {
+/// Half an interval to a whole one: sessions begun together report apart, and those taken over together are read apart.
+pub(super) fn spread(interim: Duration, slot: Slot) -> Duration {
     // Multiplication by the golden ratio scatters consecutive slots.
     let scattered = slot.0.wrapping_mul(0x9E37_79B9) >> 16;
     interim / 2 + interim.mul_f64(f64::from(scattered) / f64::from(1_u32 << 17))

@@ -17,13 +17,14 @@
 //! two of these leaves a session that the next process finds and ends, or one that it only has to remove.
 //!
 //! **Quota.** A pool's limit in the kernel is the sum of what its sessions were granted. At low water (a quarter of the free
-//! octets of the last grant) the pool asks again; when used up it asks once more, and what is then refused, or not raised, ends
+//! octets of the last grant, half if it stands still) the pool asks again; when used up it asks once more, and what is then refused, or not raised, ends
 //! every session of the pool. While the server is silent, or raises nothing before it can know what was used, the pool stays closed, is asked for again, and ends
 //! after a minute.
 //! Acct-Terminate-Cause is then NAS-Request (10): RFC 2866 has no word for a quota.
 
 mod address;
 mod adopt;
+mod agenda;
 mod deeds;
 mod end;
 mod exchange;
@@ -47,6 +48,7 @@ use kavadam_domain::{ClassName, Mac};
 use kavadam_firewall::{FirewallError, PoolKey, Slot};
 
 use crate::kernel::Kernel;
+use agenda::Agenda;
 pub use deeds::Deeds;
 use deeds::{Obeyed, Opening};
 use login::Login;
@@ -84,6 +86,14 @@ pub struct Core<K> {
     /// Of the LAN, where they come and go.
     prefixes: Vec<Ipv6Net>,
     pools: HashMap<PoolKey, Pool>,
+    /// When the meters of those online are to be read.
+    reads: Agenda<Slot>,
+    /// More of them are due than were read.
+    is_behind: bool,
+    /// When the time of those online is over.
+    ends: Agenda<Slot>,
+    /// Pools that starve, or are to ask again.
+    waiting: BTreeSet<PoolKey>,
     by_cui: HashMap<Vec<u8>, PoolKey>,
     logins: HashMap<AskId, Login>,
     login_of: HashMap<Mac, AskId>,
@@ -124,6 +134,10 @@ impl<K: Kernel> Core<K> {
             unnumbered: BTreeSet::new(),
             prefixes: Vec::new(),
             pools: HashMap::new(),
+            reads: Agenda::default(),
+            is_behind: false,
+            ends: Agenda::default(),
+            waiting: BTreeSet::new(),
             by_cui: HashMap::new(),
             logins: HashMap::new(),
             login_of: HashMap::new(),
@@ -188,7 +202,8 @@ impl<K: Kernel> Core<K> {
     /// When a tick is due earlier than the next full second.
     pub fn wake_at(&self) -> Option<Instant> {
         let halting = self.mourners.keys().filter_map(|slot| self.sessions.get(slot));
-        halting.filter_map(Session::final_at).min()
+        let behind = self.reads.next().filter(|_| self.is_behind);
+        halting.filter_map(Session::final_at).chain(behind).min()
     }
 
     /// Whether the device has a session, ending or not.

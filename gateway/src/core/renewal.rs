@@ -7,7 +7,7 @@ use kavadam_domain::{ClassName, FilterName, Limits};
 use kavadam_firewall::{PoolKey, Slot};
 use kavadam_radius::{AccessRequest, Credential, Grant, ServiceType};
 
-use super::session::{Asking, Left, Session};
+use super::session::{Asking, Left, Pool, Session};
 use super::{Answer, AskId, Command, Core, Deed, Now, STARVED_AT_MOST, USED_UP_BELOW_OCTETS};
 use crate::kernel::Kernel;
 
@@ -120,6 +120,7 @@ impl<K: Kernel> Core<K> {
             Answer::Silent => {
                 if let Some(pool) = self.pools.get_mut(&key) {
                     pool.retry_at = Some(now.mono + RETRY);
+                    self.waiting.insert(key);
                 }
             }
         }
@@ -158,6 +159,7 @@ impl<K: Kernel> Core<K> {
             if !is_raised && unraised == Unraised::AskAgain {
                 pool.is_last = false;
                 pool.retry_at = Some(now.mono + RETRY);
+                self.waiting.insert(key);
                 // Low water stays where it was.
                 pool.granted_free_octets = free_before;
             }
@@ -167,6 +169,7 @@ impl<K: Kernel> Core<K> {
         } else {
             self.judge(key, now);
         }
+        self.plan_reads(key, now);
     }
 
     fn renew_others(&mut self, key: PoolKey, but: Slot) {
@@ -196,13 +199,16 @@ impl<K: Kernel> Core<K> {
 
     /// Pools that starve for want of an answer are asked for again, and given up after a while.
     pub(super) fn retry_renewals(&mut self, now: Now) {
-        let waiting: Vec<PoolKey> = self
-            .pools
-            .iter()
-            .filter(|(_, pool)| pool.starved_since.is_some() || pool.retry_at.is_some_and(|at| at <= now.mono))
-            .map(|(key, _)| *key)
+        let pools = &self.pools;
+        let is_waiting = |pool: &Pool| pool.starved_since.is_some() || pool.retry_at.is_some();
+        self.waiting.retain(|key| pools.get(key).is_some_and(is_waiting));
+        let is_due = |pool: &Pool| pool.starved_since.is_some() || pool.retry_at.is_some_and(|at| at <= now.mono);
+        let waiting = self.waiting.iter();
+        let due: Vec<PoolKey> = waiting
+            .filter(|key| pools.get(key).is_some_and(is_due))
+            .copied()
             .collect();
-        for key in waiting {
+        for key in due {
             let starved_since = self.pools.get(&key).and_then(|pool| pool.starved_since);
             let starved = starved_since.map(|since| now.mono.saturating_duration_since(since));
             if starved.is_some_and(|starved| starved >= STARVED_AT_MOST) {
@@ -230,6 +236,10 @@ impl<K: Kernel> Core<K> {
                 .session_secs
                 .map(|secs| Duration::from_secs(secs.into()).saturating_sub(age));
             session.ends_at = remaining.map(|remaining| now.mono + remaining);
+            match session.ends_at {
+                Some(at) => self.ends.set(slot, at),
+                None => self.ends.strike(slot),
+            }
         }
         let is_otherwise_changed = old.session_secs != limits.session_secs || named(&old) != named(&limits);
         if speeds(&old) != speeds(&limits) || is_otherwise_changed {
@@ -244,8 +254,8 @@ impl<K: Kernel> Core<K> {
             octets,
             at_used_octets: used,
         });
-        session.next_poll = now.mono;
         self.out.push(Command::Save(Box::new(session.row.clone())));
+        self.reads.set(slot, now.mono);
     }
 
     /// What was asked before now was decided before the order that has just come.

@@ -66,6 +66,9 @@ pub struct Left {
     pub at_used_octets: u64,
 }
 
+/// No device's radio is faster, in each direction.
+const UNLIMITED_BITS_PER_SEC: u64 = 1_000_000_000;
+
 /// How far an end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -90,7 +93,6 @@ pub(super) struct Session {
     pub meter: Meter,
     pub reported: Meter,
     pub active_at: Instant,
-    pub next_poll: Instant,
     pub next_interim: Instant,
     /// Questions up to this one were put before the last order about its limits.
     pub ordered_after: u64,
@@ -110,11 +112,11 @@ impl Session {
         self.ends_at.is_some_and(|end| end <= at)
     }
 
-    /// Octets per second at most, both directions; `None`: unknown.
-    pub fn top_octets_per_sec(&self) -> Option<u64> {
+    /// Octets per second at most, both directions.
+    pub fn top_octets_per_sec(&self) -> u64 {
         let limits = &self.row.limits;
-        let (up, down) = (limits.up_bits_per_sec?, limits.down_bits_per_sec?);
-        Some(up.saturating_add(down) / 8)
+        let of = |bits_per_sec: Option<u64>| bits_per_sec.unwrap_or(UNLIMITED_BITS_PER_SEC);
+        of(limits.up_bits_per_sec).saturating_add(of(limits.down_bits_per_sec)) / 8
     }
 
     pub fn report(&self, kind: Kind, now: Now) -> Report {

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod classes;
+mod crowd;
 mod endings;
 pub(crate) mod fake;
 mod filters;

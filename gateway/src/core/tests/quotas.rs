@@ -10,10 +10,10 @@ const SETTLED: Duration = Duration::from_millis(50);
 fn low_water_asks_for_more_after_reporting_what_was_used() {
     let mut scene = Scene::new();
     scene.online(1, lease(10 * MB));
-    scene.flow(1, 7 * MB);
+    scene.flow(1, 4 * MB);
     scene.pass(Duration::from_secs(30));
-    assert!(scene.asked.is_empty(), "three of ten are left");
-    scene.flow(1, MB);
+    assert!(scene.asked.is_empty(), "six of ten are left");
+    scene.flow(1, 4 * MB);
     scene.pass(Duration::from_secs(5));
     let (_, request) = &scene.asked[0];
     assert_eq!(request.service, ServiceType::AuthorizeOnly);
@@ -24,6 +24,22 @@ fn low_water_asks_for_more_after_reporting_what_was_used() {
     scene.accept(lease(20 * MB));
     assert_eq!(scene.pool_limit(scene.kernel.pool_of(mac(1))), Some(20 * MB));
     assert_eq!(scene.flow(1, 12 * MB), 12 * MB, "not one octet is refused on the way");
+}
+
+#[test]
+fn half_a_lease_that_stands_still_is_filled_up_and_one_that_flows_is_not() {
+    let mut scene = Scene::new();
+    scene.online(1, lease(40 * MB));
+    scene.flow(1, 21 * MB);
+    for _ in 0..20 {
+        scene.flow(1, MB / 4);
+        scene.pass(Duration::from_secs(1));
+        assert!(scene.asked.is_empty(), "as long as something flows");
+    }
+    scene.pass(Duration::from_secs(10));
+    scene.accept(lease(66 * MB));
+    scene.pass(Duration::from_mins(5));
+    assert!(scene.asked.is_empty(), "once");
 }
 
 #[test]
@@ -344,6 +360,10 @@ fn with_more_sessions_due_than_a_tick_reads_all_have_their_turn() {
     for _ in 0..2 {
         // All are due at each tick: what was read is due again at the next.
         scene.pass(Duration::from_secs(1));
+        assert!(
+            scene.core.wake_at().is_some_and(|at| at <= scene.now.mono),
+            "the rest at once"
+        );
     }
     assert_eq!(scene.kernel.state().reads.len(), most + 100);
 }
