@@ -57,10 +57,19 @@ impl Budget {
     }
 }
 
-/// The last two labels: what somebody registers, or more than that.
+/// Beneath these of a country's domain people register, as in `gov.in`. Whoever owns none of them shares none with strangers, and what is asked of it
+/// beneath one of its departments takes nothing from the others.
+const SHARED: [&str; 17] = [
+    "ac", "co", "com", "edu", "firm", "gen", "go", "gov", "ind", "ltd", "mil", "ne", "net", "nic", "or", "org", "res",
+];
+
+/// What somebody registers, or more than that: the last two labels, three where the second is one that many share.
 fn domain_of(name: &str) -> &str {
+    let mut labels = name.rsplit('.');
+    let (top, second) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
+    let is_shared = top.len() == 2 && SHARED.contains(&second);
     let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
-    let cut = dots.nth(1).map_or(0, |at| at + 1);
+    let cut = dots.nth(if is_shared { 2 } else { 1 }).map_or(0, |at| at + 1);
     name.get(cut..).unwrap_or(name)
 }
 
@@ -104,12 +113,33 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_the_last_two_labels() {
+    fn a_phone_that_asks_for_many_offices_of_one_state_takes_no_name_from_another() {
+        let (mut budget, now) = (Budget::default(), Instant::now());
+        for office in 0..50 {
+            let name = format!("www.office-{office}.gov.in");
+            assert!(budget.admits(DEVICE, &name, now), "{name}");
+        }
+        let piece = |number: u32| format!("{number:08x}.t.office-1.gov.in");
+        let passed = (0..1000).filter(|number| budget.admits(DEVICE, &piece(*number), now));
+        assert_eq!(
+            passed.count(),
+            NAMES - 1,
+            "beneath one of them a tunnel starves as ever"
+        );
+    }
+
+    #[test]
+    fn a_domain_is_what_somebody_registers() {
         for (name, domain) in [
             ("a.b.example.org", "example.org"),
             ("example.org", "example.org"),
             ("org", "org"),
             ("", ""),
+            ("a.b.kerala.gov.in", "kerala.gov.in"),
+            ("kerala.gov.in", "kerala.gov.in"),
+            ("gov.in", "gov.in"),
+            ("a.b.example.in", "example.in"),
+            ("a.co.example", "co.example"),
         ] {
             assert_eq!(domain_of(name), domain);
         }
