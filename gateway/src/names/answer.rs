@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::filtered::{Asker, Lists};
 use super::garden::Garden;
 use super::opened::{Due, MOST_OF_AN_ANSWER, Opened};
-use super::question::{Asked, addresses, denial, name, read, refusal};
+use super::question::{Asked, addresses, denial, name, nothing, read, refusal, served_host};
 use crate::config::GatewayConfig;
 use crate::devices::Devices;
 use crate::http::source::Source;
@@ -64,6 +64,19 @@ impl Rules {
             free: self.free.clone(),
             blocked: self.blocked.read()?,
         })
+    }
+
+    /// By which entry a name is open, or free for who may go there.
+    fn entry(&self, name: &str, audience: Audience) -> Option<(Opening, &str)> {
+        let garden = self.garden.entry(name).map(|entry| (Opening::Garden, entry));
+        let free = || self.free.entry(name).map(|entry| (Opening::Free, entry));
+        garden.or_else(|| (audience == Audience::Citizens).then(free).flatten())
+    }
+
+    /// Whether it is asked where a name is served that is open or free, with what may lead elsewhere: to addresses that the answer hints at and to other
+    /// names (RFC 9460), none of which is open. Who hears of none asks for the addresses, as every browser can.
+    fn would_lead_astray(&self, question: &[u8], name: &str, audience: Audience) -> bool {
+        served_host(question, name).is_some_and(|host| self.entry(host, audience).is_some())
     }
 
     /// What was opened on purpose stays open, whatever list it is on.
@@ -156,8 +169,11 @@ impl<G: Naming> Answerer<G> {
             Asked::Plain(question) => question.name,
         };
         let rules = self.rules();
+        if rules.would_lead_astray(question, &name, Audience::Strangers) {
+            return Ok(nothing(question));
+        }
         // Nobody can tunnel through a garden but its owner.
-        let entry = rules.garden.entry(&name);
+        let entry = rules.entry(&name, Audience::Strangers);
         let device = Source::of(from, self.devices.find(from).as_ref());
         if entry.is_none() && !self.lock().admits(device, &name, Instant::now()) {
             return Ok(refusal(question));
@@ -168,7 +184,7 @@ impl<G: Naming> Answerer<G> {
         }
         let answer = asking.await?;
         if let Some(entry) = entry {
-            self.open_for((Opening::Garden, entry), &answer);
+            self.open_for(entry, &answer);
         } else {
             let octets = u32::try_from(answer.len()).unwrap_or(u32::MAX);
             if !self.answers.admits_many(device, octets.into(), Instant::now()) {
@@ -189,13 +205,13 @@ impl<G: Naming> Answerer<G> {
         if name.as_ref().is_some_and(|name| rules.is_blocked(name, asker)) {
             return Ok(denial(question));
         }
+        let leads_astray = |name: &String| rules.would_lead_astray(question, name, Audience::Citizens);
+        if name.as_ref().is_some_and(leads_astray) {
+            return Ok(nothing(question));
+        }
         let answer = asking.await?;
-        if let Some(name) = name {
-            if let Some(entry) = rules.garden.entry(&name) {
-                self.open_for((Opening::Garden, entry), &answer);
-            } else if let Some(entry) = rules.free.entry(&name) {
-                self.open_for((Opening::Free, entry), &answer);
-            }
+        if let Some(entry) = name.as_ref().and_then(|name| rules.entry(name, Audience::Citizens)) {
+            self.open_for(entry, &answer);
         }
         Ok(Some(answer))
     }

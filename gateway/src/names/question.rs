@@ -99,6 +99,30 @@ pub(crate) fn refusal(datagram: &[u8]) -> Option<Vec<u8>> {
     closing(datagram, REFUSED)
 }
 
+/// The answer that there is such a name, and nothing of the kind that was asked for.
+pub(crate) fn nothing(datagram: &[u8]) -> Option<Vec<u8>> {
+    const NO_ERROR: u8 = 0;
+    closing(datagram, NO_ERROR)
+}
+
+/// The host about which it is asked where it is served (SVCB and HTTPS, RFC 9460), of `name` as it stands in the question: with a port of its own it has
+/// that and the protocol before it (§9.1). `None`: something else is asked.
+pub(crate) fn served_host<'a>(datagram: &[u8], name: &'a str) -> Option<&'a str> {
+    const SVCB: [u8; 2] = [0, 64];
+    const HTTPS: [u8; 2] = [0, 65];
+    let (kind, _class) = question(datagram)?.last_chunk::<4>()?.split_at(2);
+    if kind != SVCB && kind != HTTPS {
+        return None;
+    }
+    let mut host = name;
+    while host.starts_with('_')
+        && let Some((_, rest)) = host.split_once('.')
+    {
+        host = rest;
+    }
+    Some(host)
+}
+
 fn closing(datagram: &[u8], code: u8) -> Option<Vec<u8>> {
     const QUERY_RESPONSE: u8 = 0x80;
     const RECURSION_AVAILABLE: u8 = 0x80;
@@ -265,12 +289,30 @@ mod tests {
         assert_eq!(name(&[0; 12]), None);
     }
 
+    #[test]
+    fn who_asks_where_a_host_is_served_asks_about_the_host() {
+        for (name, kind, host) in [
+            ("help.example.org", TYPE::HTTPS, Some("help.example.org")),
+            ("help.example.org", TYPE::SVCB, Some("help.example.org")),
+            ("_8443._https.help.example.org", TYPE::HTTPS, Some("help.example.org")),
+            ("_", TYPE::HTTPS, Some("_")),
+            ("help.example.org", TYPE::A, None),
+            ("_8443._https.help.example.org", TYPE::TXT, None),
+        ] {
+            assert_eq!(served_host(&asked(name, kind), name), host, "{name} {kind:?}");
+        }
+        let empty = nothing(&asked("help.example.org", TYPE::HTTPS)).unwrap();
+        let packet = Packet::parse(&empty).unwrap();
+        assert_eq!((packet.rcode(), packet.answers.len()), (RCODE::NoError, 0));
+        assert!(packet.has_flags(PacketFlag::RESPONSE));
+    }
+
     proptest! {
         #[test]
         fn hostile_datagrams_never_panic_and_get_no_longer_answer(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = read(&bytes);
             let _ = addresses(&bytes);
-            let _ = (name(&bytes), denial(&bytes));
+            let _ = (name(&bytes), denial(&bytes), served_host(&bytes, "_"));
             prop_assert!(refusal(&bytes).is_none_or(|refused| refused.len() <= bytes.len()));
         }
     }

@@ -216,6 +216,27 @@ async fn a_gardens_addresses_are_open_when_the_answer_arrives_over_either_protoc
 }
 
 #[tokio::test]
+async fn where_an_open_name_is_served_nobody_is_led_to_what_is_not_open() {
+    let doors = doors(0).await;
+    for (door, name, is_empty) in [
+        (doors.strangers, "help.example.org", true),
+        (doors.strangers, "_8443._https.help.example.org", true),
+        (doors.citizens, "help.example.org", true),
+        (doors.citizens, "Free.example.net", true),
+        (doors.strangers, "free.example.net", false),
+        (doors.citizens, "www.example.net", false),
+    ] {
+        let question = asked(name, TYPE::HTTPS);
+        let answer = over_udp(door, &question).await;
+        let told = Packet::parse(&answer).unwrap();
+        assert_eq!(told.rcode(), RCODE::NoError, "{name}");
+        assert_eq!(told.answers.is_empty(), is_empty, "{name}");
+        assert_eq!(over_tcp(door, &question).await, answer);
+    }
+    assert!(doors.opened.addresses().is_empty());
+}
+
+#[tokio::test]
 async fn one_answer_opens_so_many_addresses_and_no_more() {
     let doors = doors(0).await;
     over_udp(doors.strangers, &asked("many.example.org", TYPE::A)).await;
