@@ -246,6 +246,7 @@ impl Resolver<'_, '_> {
             spelling: spelling.unwrap_or_default(),
             is_signed: written.message_authenticator,
             is_timed: written.event_timestamp,
+            is_bare_nak_gone: !written.error_cause,
         }
     }
 

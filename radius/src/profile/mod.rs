@@ -96,6 +96,7 @@ enum Value {
 
 /// How its gates take orders.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is so at a gate or not")]
 struct Orders {
     port: u16,
     is_cut: bool,
@@ -105,6 +106,8 @@ struct Orders {
     spelling: Spelling,
     is_signed: bool,
     is_timed: bool,
+    /// A NAK without Error-Cause says that there is no such session; else it says nothing.
+    is_bare_nak_gone: bool,
 }
 
 /// What a CoA-Request can change.
@@ -241,6 +244,7 @@ impl Profile {
                 },
                 is_signed: true,
                 is_timed: true,
+                is_bare_nak_gone: false,
             },
             seen: Seen::default(),
         }

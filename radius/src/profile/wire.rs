@@ -48,6 +48,11 @@ impl Profile {
         self.orders.names.len()
     }
 
+    /// Whether a NAK without Error-Cause says that there is no such session.
+    pub(crate) const fn is_bare_nak_gone(&self) -> bool {
+        self.orders.is_bare_nak_gone
+    }
+
     /// An order to a gate, the session named in the `way`th of its ways. `None` where too little is known of the session for that.
     pub(crate) fn order(&self, order: &Order, nas: &NasEntry, way: usize, now: Timestamp) -> Option<(Code, Draft)> {
         let orders = &self.orders;

@@ -66,6 +66,7 @@ pub(super) enum WrittenValue {
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "keys of a file, each yes or no")]
 pub(super) struct WrittenOrders {
     pub port: u16,
     pub disconnect: bool,
@@ -74,6 +75,7 @@ pub(super) struct WrittenOrders {
     pub mac: String,
     pub message_authenticator: bool,
     pub event_timestamp: bool,
+    pub error_cause: bool,
 }
 
 impl Default for WrittenOrders {
@@ -86,6 +88,7 @@ impl Default for WrittenOrders {
             mac: "AA-BB-CC-DD-EE-FF".to_owned(),
             message_authenticator: true,
             event_timestamp: true,
+            error_cause: true,
         }
     }
 }

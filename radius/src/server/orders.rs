@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Counts;
 use crate::clock;
 use crate::dynamic::{DynamicClient, DynamicReply};
-use crate::profile::Profiles;
+use crate::profile::{Profile, Profiles};
 use crate::wire::{Code, Draft, ErrorCause, Secret};
 
 /// Looked at again after so long even if nobody called.
@@ -275,7 +275,8 @@ impl<B> Hands<B> {
             let Some((code, draft)) = profile.order(order, nas, way, clock::now()) else {
                 continue;
             };
-            match answer_of(self.send(nas.id, road, code, draft).await) {
+            let reply = self.send(nas.id, road, code, draft).await;
+            match answer_of(reply, profile) {
                 OrderAnswer::SessionGone => answer = OrderAnswer::SessionGone,
                 // That it will not do by this name says nothing new.
                 OrderAnswer::Refused(_) if answer == OrderAnswer::SessionGone => {}
@@ -324,11 +325,12 @@ async fn resolve(to: &Destination) -> Option<SocketAddr> {
     None
 }
 
-const fn answer_of(reply: DynamicReply) -> OrderAnswer {
+fn answer_of(reply: DynamicReply, profile: &Profile) -> OrderAnswer {
     match reply {
         DynamicReply::Ack => OrderAnswer::Done,
         DynamicReply::Nak(Some(ErrorCause::SESSION_CONTEXT_NOT_FOUND)) => OrderAnswer::SessionGone,
         DynamicReply::Nak(Some(ErrorCause(cause))) => OrderAnswer::Refused(cause),
+        DynamicReply::Nak(None) if profile.is_bare_nak_gone() => OrderAnswer::SessionGone,
         DynamicReply::Nak(None) => OrderAnswer::Refused(0),
         DynamicReply::NoAnswer => OrderAnswer::Silence,
     }

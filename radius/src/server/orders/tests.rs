@@ -353,6 +353,16 @@ async fn a_session_is_gone_only_if_the_gate_knows_it_by_none_of_its_names() {
 }
 
 #[tokio::test]
+async fn a_gate_that_gives_no_causes_says_by_a_bare_refusal_that_the_session_is_gone() {
+    for (profile, ways) in [("coovachilli", 1), ("uspot", 2)] {
+        let (answer, heard) = asked(profile, vec![(NAK, None); ways]).await;
+        assert_eq!((answer, heard.len()), (OrderAnswer::SessionGone, ways), "{profile}");
+    }
+    let (answer, _) = asked("ruckus", vec![(NAK, None); 2]).await;
+    assert_eq!(answer, OrderAnswer::Refused(0), "of others it says nothing");
+}
+
+#[tokio::test]
 async fn a_gate_that_cannot_just_now_is_left_in_peace() {
     let (answer, heard) = asked("ruckus", vec![(NAK, Some(506))]).await;
     assert_eq!((answer, heard.len()), (OrderAnswer::Refused(506), 1));
