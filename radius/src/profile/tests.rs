@@ -363,12 +363,19 @@ fn what_a_vendor_says_of_a_session_is_kept() {
         draft.vendor((9, 1), b"service-type=Call Check");
         draft.vendor((9, 1), b"audit-session-id=0A0700020000001A");
         draft.vendor((25053, 3), b"Lobby");
+        draft.vendor((11863, 6), b"Head office");
     });
     let cisco = profiles.get("cisco").seen(&packet);
     assert_eq!(cisco.handle.as_deref(), Some("0A0700020000001A"));
     assert_eq!(cisco.ssid.as_deref(), Some("Kerala Wi-Fi"), "of the Called-Station-Id");
     assert_eq!(cisco.access_point.as_deref(), Some("02-00-00-00-00-07"));
     assert_eq!(profiles.get("ruckus").seen(&packet).ssid.as_deref(), Some("Lobby"));
+    let omada = profiles.get("omada").seen(&packet);
+    assert_eq!(
+        omada.ssid.as_deref(),
+        Some("Kerala Wi-Fi"),
+        "not the controller's site"
+    );
     assert_eq!(
         profiles.get(OWN_PROFILE).seen(&packet),
         kavadam_access::api::Seen::default()
