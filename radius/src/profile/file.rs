@@ -12,6 +12,9 @@ use super::{Constant, Field, Mapping, Name, Number, Orders, Profile, Seen, Sourc
 /// What a CoA-Request can change.
 const CHANGES: [&str; 5] = ["octets", "rate", "session_secs", "idle_secs", "interim_secs"];
 
+/// Each that is silent costs an order a sending.
+const MOST_PORTS: usize = 4;
+
 /// What a number limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
@@ -233,7 +236,7 @@ impl Resolver<'_, '_> {
         }
         let [octets, rate, session_secs, idle_secs, interim_secs] = can_change;
         Orders {
-            port: written.port,
+            ports: self.ports(written.port.as_slice()),
             is_cut: written.disconnect,
             changes: super::Changes {
                 octets,
@@ -248,6 +251,22 @@ impl Resolver<'_, '_> {
             is_timed: written.event_timestamp,
             is_bare_nak_gone: !written.error_cause,
         }
+    }
+
+    fn ports(&mut self, written: &[u16]) -> Vec<u16> {
+        let mut ports = Vec::new();
+        for port in written {
+            if *port == 0 || ports.contains(port) {
+                let text = format!("port: {port} is none, or is there twice");
+                self.problems.about("port", text);
+            }
+            ports.push(*port);
+        }
+        if !(1..=MOST_PORTS).contains(&ports.len()) {
+            let text = format!("port: give one, or several to be tried in turn, at most {MOST_PORTS}");
+            self.problems.about("port", text);
+        }
+        ports
     }
 
     fn session_name(&mut self, name: &str) -> Option<Name> {

@@ -98,7 +98,8 @@ enum Value {
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is so at a gate or not")]
 struct Orders {
-    port: u16,
+    /// Where they are heard, the likeliest first; at least one.
+    ports: Vec<u16>,
     is_cut: bool,
     changes: Changes,
     /// By what a session is named: tried in turn until the gate knows it.
@@ -223,7 +224,7 @@ impl Profile {
             always: Vec::new(),
             throttled: Vec::new(),
             orders: Orders {
-                port: COA_PORT,
+                ports: vec![COA_PORT],
                 is_cut: true,
                 changes: Changes {
                     octets: true,
@@ -274,10 +275,25 @@ impl Profile {
         }
     }
 
-    /// The UDP port on which its gates hear orders unless told otherwise.
+    /// The UDP ports on which its gates hear orders unless told otherwise: one or, where that goes by version, several, the likeliest
+    /// first.
     #[must_use]
-    pub const fn coa_port(&self) -> u16 {
-        self.orders.port
+    pub fn coa_ports(&self) -> &[u16] {
+        &self.orders.ports
+    }
+
+    /// The first of them.
+    #[must_use]
+    pub fn coa_port(&self) -> u16 {
+        self.orders.ports.first().copied().unwrap_or(COA_PORT)
+    }
+
+    /// Where a gate of that CoA port is asked: there or, if it is one of several, at each in turn until one answers.
+    #[must_use]
+    pub fn ports_of(&self, coa_port: u16) -> Vec<u16> {
+        let others = self.orders.ports.iter().copied().filter(|port| *port != coa_port);
+        let has_others = self.orders.ports.contains(&coa_port);
+        std::iter::once(coa_port).chain(others.filter(|_| has_others)).collect()
     }
 
     /// Whether it is that of our own gateway.

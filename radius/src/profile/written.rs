@@ -58,7 +58,7 @@ pub(super) struct WrittenText {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a value is text in quotes or a number")]
 pub(super) enum WrittenValue {
     Number(u32),
     Text(String),
@@ -68,7 +68,7 @@ pub(super) enum WrittenValue {
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "keys of a file, each yes or no")]
 pub(super) struct WrittenOrders {
-    pub port: u16,
+    pub port: WrittenPorts,
     pub disconnect: bool,
     pub change: Vec<String>,
     pub session: Vec<Vec<String>>,
@@ -78,10 +78,26 @@ pub(super) struct WrittenOrders {
     pub error_cause: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "port: give a UDP port, or several as [3799, 1700]")]
+pub(super) enum WrittenPorts {
+    One(u16),
+    Several(Vec<u16>),
+}
+
+impl WrittenPorts {
+    pub(super) fn as_slice(&self) -> &[u16] {
+        match self {
+            Self::One(port) => std::slice::from_ref(port),
+            Self::Several(ports) => ports,
+        }
+    }
+}
+
 impl Default for WrittenOrders {
     fn default() -> Self {
         Self {
-            port: COA_PORT,
+            port: WrittenPorts::One(COA_PORT),
             disconnect: true,
             change: Vec::new(),
             session: Vec::new(),

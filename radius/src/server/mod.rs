@@ -10,6 +10,7 @@ mod centre;
 mod counts;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod habits;
 mod intake;
 mod orders;
 mod radsec;

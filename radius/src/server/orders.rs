@@ -251,19 +251,27 @@ enum Road<'a> {
 }
 
 impl<B> Hands<B> {
+    /// At one port: a gate that has several is asked at the next when the order is due again.
+    ///
     /// A gate does not answer what is signed with a secret that it does not have: while its secret is being changed, the one that its
     /// requests were last signed with is tried first, then the other.
     async fn ask_with_each_secret(&self, order: &Order, nas: &NasEntry) -> OrderAnswer {
         let Some(to) = resolve(&order.to).await else {
             return OrderAnswer::Silence;
         };
+        let gate = self.counts.gate(nas.id);
+        let ports = self.profiles.get(&nas.profile).ports_of(to.port());
+        let at = SocketAddr::new(to.ip(), gate.habits().port(to.ip(), &ports));
+        let mut answer = OrderAnswer::Silence;
         for (_, secret) in nas.secrets(clock::now()) {
-            let answer = self.ask(order, nas, Road::Port(to, &Secret::new(secret))).await;
+            answer = self.ask(order, nas, Road::Port(at, &Secret::new(secret))).await;
             if answer != OrderAnswer::Silence {
-                return answer;
+                break;
             }
         }
-        OrderAnswer::Silence
+        let is_silent = answer == OrderAnswer::Silence;
+        gate.habits().asked(to.ip(), &ports, at.port(), is_silent);
+        answer
     }
 
     /// Asks the gate by every name that the session may have there, in the vendor's order: it may know one and not another, or want fewer.

@@ -211,6 +211,17 @@ impl Desk {
         Ok(self.access.nases().await?.into_iter().find(|nas| nas.name == name))
     }
 
+    /// Where it takes orders.
+    fn orders_to(&self, nas: &NasView) -> String {
+        let ports = self.profiles.get(&nas.profile).ports_of(nas.coa_port);
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let ports = ports.join(" or ");
+        match &nas.coa_host {
+            Some(host) => format!("{host}, port {ports}"),
+            None => format!("port {ports}"),
+        }
+    }
+
     fn nas_sides(&self, nas: &NasView) -> [String; 7] {
         let seen = nas.last_seen.map_or("never".to_owned(), |(address, at)| {
             format!("{} from {address}", ago(self.now, at))
@@ -220,10 +231,7 @@ impl Desk {
             nas.site.clone(),
             nas.source.to_string(),
             nas.profile.clone(),
-            match &nas.coa_host {
-                Some(host) => format!("{host}, port {}", nas.coa_port),
-                None => format!("port {}", nas.coa_port),
-            },
+            self.orders_to(nas),
             if nas.is_renewing { "yes" } else { "no" }.to_owned(),
             seen,
         ]

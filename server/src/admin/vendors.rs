@@ -92,7 +92,7 @@ fn yes(is_so: bool) -> String {
 fn profile_json(profile: &Profile) -> Value {
     let can = profile.abilities();
     json!({
-        "name": profile.name, "title": profile.title, "notes": profile.notes, "coa_port": profile.coa_port(),
+        "name": profile.name, "title": profile.title, "notes": profile.notes, "coa_port": profile.coa_port(), "coa_ports": profile.coa_ports(),
         "octets": hold(can.octets), "rate": hold(can.rate), "session_secs": hold(can.session_secs),
         "idle_secs": hold(can.idle_secs), "is_cut": can.is_cut,
     })

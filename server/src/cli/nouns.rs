@@ -129,7 +129,7 @@ pub struct NasSettings {
     /// Whose gate it is: see `kavadam nas vendors` [new gates: kavadam, a gateway of ours]
     #[arg(long)]
     pub vendor: Option<String>,
-    /// UDP port for CoA and Disconnect [new gates: 3799, or their vendor's]
+    /// UDP port for CoA and Disconnect [new gates: 3799, or their vendor's; one that a vendor has several of is where to begin]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub coa_port: Option<u16>,
     /// Where it takes CoA and Disconnect, by address or name, if not where its requests come from; '' takes it back

@@ -43,6 +43,7 @@ fn a_gate_is_one_of_its_vendor_and_says_what_it_cannot() {
         (Some("cisco"), Some(1700))
     );
     let sheet = desk.done(&["nas", "show", "gate-1"]);
+    assert!(sheet.contains("port 1700 or 3799"), "{sheet}");
     assert!(
         sheet.contains("hold a quota: it is cut when its reports show that"),
         "{sheet}"
@@ -57,6 +58,8 @@ fn a_gate_is_one_of_its_vendor_and_says_what_it_cannot() {
         "n1.meraki.example",
     ]);
     assert_eq!(desk.json(&["nas", "show", "gate-1"])["coa_host"], "n1.meraki.example");
+    let sheet = desk.done(&["nas", "show", "gate-1"]);
+    assert!(sheet.contains("n1.meraki.example, port 1700\n"), "kept: {sheet}");
     desk.done(&["nas", "set", "gate-1", "--coa-host", ""]);
     assert!(desk.json(&["nas", "show", "gate-1"])["coa_host"].is_null());
     desk.refused(
@@ -93,6 +96,11 @@ fn every_vendor_is_listed_with_what_it_can_be_held_to() {
         (Some("no"), Some(true))
     );
     assert_eq!(of("pfsense")["is_cut"], false);
+    let ports = serde_json::json!([1700, 3799]);
+    assert_eq!(
+        (&of("cisco")["coa_ports"], &of("cisco")["coa_port"]),
+        (&ports, &ports[0])
+    );
 }
 
 #[test]

@@ -230,6 +230,36 @@ fn every_mistake_in_a_profile_is_told_with_its_line_and_its_remedy() {
 }
 
 #[test]
+fn a_value_of_no_use_is_told_in_words_and_not_as_a_shape() {
+    for (from, to, wanted) in [
+        (
+            "[orders]",
+            "[orders]\nport = '3799'",
+            "x.toml:6: port: give a UDP port, or several as [3799, 1700]",
+        ),
+        (
+            "[orders]",
+            "[orders]\nport = [3799, 3799]",
+            "x.toml:6: port: 3799 is none, or is there twice",
+        ),
+        ("[orders]", "[orders]\nport = []", "x.toml:6: port: give one, or several"),
+        (
+            "[orders]",
+            "[orders]\nport = 70000",
+            "x.toml:6: port: give a UDP port, or several",
+        ),
+        (
+            "[orders]",
+            "[always]\nFilter-Id = 1.5\n[orders]",
+            "x.toml:6: a value is text in quotes or a number",
+        ),
+    ] {
+        let found = own("x.toml", &MINE.replace(from, to)).map(|_| ()).unwrap_err();
+        assert!(found.contains(wanted), "{to}: {found}");
+    }
+}
+
+#[test]
 fn a_directory_is_read_and_what_is_wrong_there_is_told() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("mine.toml"), MINE).unwrap();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DropReason, REASONS};
 use crate::listener::lock;
+use crate::server::habits::Habits;
 use crate::wire::Code;
 
 /// What a gate asks.
@@ -61,6 +62,8 @@ pub struct GateCounts {
     rejects: Mutex<BTreeMap<&'static str, u64>>,
     /// By the word of the answer, with the Error-Cause of a refusal.
     orders: Mutex<BTreeMap<String, u64>>,
+    /// Of no number, and kept beside them: what is learnt of a gate where it is heard is needed where orders leave.
+    habits: Habits,
 }
 
 /// What [`GateCounts`] stood at. Words are those of [`DropReason::word`], `Reason::code` and the names of replies.
@@ -132,6 +135,10 @@ impl GateCounts {
         } else if orders.len() < MOST {
             orders.insert(outcome.to_owned(), 1);
         }
+    }
+
+    pub(in crate::server) const fn habits(&self) -> &Habits {
+        &self.habits
     }
 
     pub(super) fn answered(&self) -> u64 {

@@ -144,6 +144,10 @@ fn reconciler(nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
 }
 
 fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
+    reconciler_with(Profiles::built_in().unwrap(), profile, nas, orders)
+}
+
+fn reconciler_with(profiles: Profiles, profile: &'static str, nas: NasId, orders: Vec<Order>) -> Reconciler<Book> {
     let retry = Retry {
         first_wait: Duration::from_millis(300),
         tries: 1,
@@ -163,7 +167,7 @@ fn reconciler_of(profile: &'static str, nas: NasId, orders: Vec<Order>) -> Recon
             },
             writing: Semaphore::new(WRITING),
             client: DynamicClient::new(None, retry),
-            profiles: Arc::new(Profiles::built_in().unwrap()),
+            profiles: Arc::new(profiles),
         }),
         tasks: JoinSet::new(),
         under_way: HashMap::new(),
@@ -314,6 +318,31 @@ async fn vendor(answers: Vec<(Code, Option<u32>)>) -> (SocketAddr, tokio::task::
         heard
     });
     (at, hearing)
+}
+
+#[tokio::test]
+async fn a_gate_that_is_silent_on_one_port_is_asked_on_the_other_and_from_then_on_there() {
+    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = deaf.local_addr().unwrap();
+    let (at, hearing) = vendor(vec![(Code::DisconnectAck, None); 2]).await;
+    let text = format!(
+        "name = 'acme'\ntitle = 'Acme'\n[limits]\nsession_secs = {{ attribute = 'Session-Timeout' }}\n\
+         [orders]\nport = [{}, {}]\nsession = [['Acct-Session-Id']]\n",
+        silent.port(),
+        at.port()
+    );
+    let profiles = Profiles::read(&[("acme.toml".to_owned(), text)]).unwrap();
+    let end = Order {
+        action: OrderAction::End,
+        ..order(1, NasId(1), silent)
+    };
+    let mut reconciler = reconciler_with(profiles, "acme", NasId(1), vec![end]);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(reconciler.answers().await[0].1);
+    }
+    assert_eq!(answers, [OrderAnswer::Silence, OrderAnswer::Done, OrderAnswer::Done]);
+    assert_eq!(hearing.await.unwrap().len(), 2);
 }
 
 /// A session to be ended at a gate of that vendor.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use ipnet::IpNet;
 use kavadam_access::Access;
 use kavadam_radius::capture::KnownGate;
+use kavadam_radius::profile::Profiles;
 use kavadam_radius::wire::Secret;
 
 use crate::admin::missing;
@@ -46,18 +47,20 @@ impl Known {
         known.ports.extend(config.radsec().map(|radsec| radsec.listen.port()));
         if is_capture {
             if let Looked::Here(access) = centre::look(config).await? {
-                known.add_gates(&access).await?;
+                known.add_gates(&access, &config.profiles).await?;
             }
         } else {
-            known.add_gates(&centre::must_look(config).await?).await?;
+            known
+                .add_gates(&centre::must_look(config).await?, &config.profiles)
+                .await?;
         }
         Ok(known)
     }
 
-    async fn add_gates(&mut self, access: &Access) -> anyhow::Result<()> {
+    async fn add_gates(&mut self, access: &Access, profiles: &Profiles) -> anyhow::Result<()> {
         let now = clock::now();
         for gate in access.gate_entries().await? {
-            self.ports.push(gate.coa_port);
+            self.ports.extend(profiles.get(&gate.profile).ports_of(gate.coa_port));
             self.names.insert(gate.id.0, gate.name.clone());
             self.gates.extend(gate.secrets(now).map(|(_, secret)| KnownGate {
                 name: gate.name.clone(),
