@@ -220,7 +220,7 @@ struct Flow {
     _dir: tempfile::TempDir,
 }
 
-const MAC: &str = "02-00-00-00-00-01";
+const MAC: &str = "02:00:00:00:ab:01";
 const NUMBER: &str = "9876543210";
 
 fn now() -> Timestamp {
@@ -319,14 +319,14 @@ impl Flow {
     /// Logged in by its MAC, and begun.
     async fn online(&self) -> Packet {
         let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
-        draft.text(attr::USER_NAME, "02:00:00:00:00:01");
+        draft.text(attr::USER_NAME, MAC);
         draft.u32(attr::SERVICE_TYPE, service::CALL_CHECK);
         draft.text(attr::CALLING_STATION_ID, MAC);
         let accept = self.ask(self.auth, draft).await;
         let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
         draft.u32(attr::ACCT_STATUS_TYPE, status::START);
         draft.text(attr::ACCT_SESSION_ID, "81800003");
-        draft.text(attr::USER_NAME, "02:00:00:00:00:01");
+        draft.text(attr::USER_NAME, MAC);
         draft.octets(attr::CLASS, &accept.octets(attr::CLASS).unwrap());
         self.ask(self.acct, draft).await;
         accept
@@ -369,7 +369,7 @@ async fn a_mikrotik_is_told_its_limits_a_slower_speed_and_the_end() {
         .unwrap();
     let end = flow.obey(Code::DisconnectAck).await;
     assert_eq!(end.code(), Code::DisconnectRequest);
-    assert_eq!(end.text(attr::USER_NAME).as_deref(), Some("02:00:00:00:00:01"));
+    assert_eq!(end.text(attr::USER_NAME).as_deref(), Some(MAC));
     assert_eq!(end.text(attr::ACCT_SESSION_ID).as_deref(), Some("81800003"));
 }
 
@@ -383,5 +383,6 @@ async fn an_aruba_whose_plan_becomes_slower_is_told_to_end_the_session() {
     flow.access.set_plan(&slower, "test", now()).await.unwrap();
     let end = flow.obey(Code::DisconnectAck).await;
     assert_eq!(end.code(), Code::DisconnectRequest);
-    assert_eq!(end.text(attr::CALLING_STATION_ID).as_deref(), Some("020000000001"));
+    let station = end.text(attr::CALLING_STATION_ID);
+    assert_eq!(station.as_deref(), Some(MAC), "as it spells it");
 }

@@ -7,15 +7,16 @@
 mod dictionary;
 mod file;
 mod set;
+mod spelling;
 mod text;
 mod wire;
 mod written;
 
-use kavadam_domain::Mac;
 use kavadam_domain::gate::{Abilities, Hold, OWN_PROFILE};
 
 pub use dictionary::{Attribute, Dictionary, FileProblem, Kind, Layout, MAX_DICTIONARY_OCTETS, Vendor};
 pub use set::{BuiltIn, Profiles};
+pub(crate) use spelling::Spelling;
 pub use wire::Dialect;
 
 use text::Text;
@@ -104,6 +105,7 @@ struct Orders {
     changes: Changes,
     /// By what a session is named: tried in turn until the gate knows it.
     names: Vec<Vec<Name>>,
+    /// Of a MAC, where the gate was not heard to spell one, or does not know it by that.
     spelling: Spelling,
     is_signed: bool,
     is_timed: bool,
@@ -151,50 +153,6 @@ impl Name {
     }
 }
 
-/// How a vendor spells a MAC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Spelling {
-    is_lower: bool,
-    separator: Option<char>,
-    /// Digits between separators.
-    group: usize,
-}
-
-impl Spelling {
-    /// Of the MAC `AA-BB-CC-DD-EE-FF`, spelled in the vendor's way.
-    fn of(example: &str) -> Option<Self> {
-        let is_lower = example.contains('a');
-        let separator = example.chars().find(|c| ['-', ':', '.'].contains(c));
-        let group = separator.and_then(|separator| example.find(separator)).unwrap_or(12);
-        let spelling = Self {
-            is_lower,
-            separator,
-            group,
-        };
-        let mac = Mac([0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff]);
-        ([2, 4, 6, 12].contains(&group) && spelling.spell(mac) == example).then_some(spelling)
-    }
-
-    fn spell(self, mac: Mac) -> String {
-        let digits = mac.0.map(|octet| format!("{octet:02X}")).concat();
-        let mut text = String::new();
-        for (at, digit) in digits.chars().enumerate() {
-            if let Some(separator) = self
-                .separator
-                .filter(|_| at > 0 && at.is_multiple_of(self.group.max(1)))
-            {
-                text.push(separator);
-            }
-            text.push(if self.is_lower {
-                digit.to_ascii_lowercase()
-            } else {
-                digit
-            });
-        }
-        text
-    }
-}
-
 /// Which attributes of its requests are worth keeping.
 #[derive(Debug, Clone, Default)]
 struct Seen {
@@ -238,11 +196,7 @@ impl Profile {
                     vec![User, AcctSessionId, CallingStationId],
                     vec![AcctSessionId, CallingStationId],
                 ],
-                spelling: Spelling {
-                    is_lower: false,
-                    separator: Some('-'),
-                    group: 2,
-                },
+                spelling: Spelling::RFC,
                 is_signed: true,
                 is_timed: true,
                 is_bare_nak_gone: false,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kavadam_access::api::{Destination, NasEntry, NasProof, Order, OrderAction};
 use kavadam_domain::gate::Deed;
-use kavadam_domain::{Limits, NasId, SessionId, SiteId, SubscriberId, Timestamp};
+use kavadam_domain::{Limits, Mac, NasId, SessionId, SiteId, SubscriberId, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -320,12 +320,12 @@ fn snapshot_of(profile: &Profile) -> String {
         );
     }
     for (title, action) in actions {
-        for way in 0..profile.ways() {
+        for (at, way) in profile.ways(None).enumerate() {
             let (_, draft) = profile
                 .order(&order(action.clone()), &nas(&profile.name), way, noon())
                 .unwrap();
             let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
-            write!(text, "\n# {title}, asked by name {}\n{}", way + 1, shown(&packet)).unwrap();
+            write!(text, "\n# {title}, asked by name {}\n{}", at + 1, shown(&packet)).unwrap();
         }
     }
     text
@@ -401,6 +401,32 @@ fn a_session_whose_handle_is_not_known_is_named_otherwise() {
         ..order(OrderAction::End)
     };
     let cisco = profiles.get("cisco");
-    assert!(cisco.order(&nameless, &nas("cisco"), 0, noon()).is_none());
-    assert!(cisco.order(&nameless, &nas("cisco"), 1, noon()).is_some());
+    let ways = cisco.ways(None);
+    let is_named = ways.map(|way| cisco.order(&nameless, &nas("cisco"), way, noon()).is_some());
+    assert_eq!(is_named.collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[test]
+fn a_device_is_named_as_the_gate_spells_it_and_then_as_its_vendors_papers_do() {
+    let profiles = built_in();
+    let end = order(OrderAction::End);
+    let named = |vendor: &str, heard: &str| -> Vec<String> {
+        let profile = profiles.get(vendor);
+        let drafts = profile.ways(Spelling::heard(heard));
+        let drafts = drafts.filter_map(|way| profile.order(&end, &nas(vendor), way, noon()));
+        let packets = drafts.map(|(_, draft)| Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap());
+        packets
+            .map(|packet| packet.text(attr::CALLING_STATION_ID).unwrap_or_default())
+            .collect()
+    };
+    assert_eq!(
+        named("standard", "0200.00aa.bb09"),
+        ["0200.00aa.bb01", "02-00-00-AA-BB-01", ""],
+        "the second by its Acct-Session-Id alone"
+    );
+    let papers = ["02-00-00-AA-BB-01", ""];
+    assert_eq!(named("standard", "02-00-00-AA-BB-09"), papers, "said once");
+    for unknown in ["020000000009", "02-00-00-AA-BB-09:Kerala Wi-Fi", "02-00:00-AA-BB-09", "0200-00AA-bb09", ""] {
+        assert_eq!(named("standard", unknown), papers, "{unknown}");
+    }
 }

@@ -3,7 +3,7 @@
 use kavadam_access::api::{NasEntry, Order, OrderAction, Seen as Told};
 use kavadam_domain::{Limits, Mac, Timestamp};
 
-use super::{Changes, Constant, Field, Mapping, Name, Number, Profile, Seen, Source, Value};
+use super::{Changes, Constant, Field, Mapping, Name, Number, Profile, Seen, Source, Spelling, Value};
 use crate::LimitsPatch;
 use crate::accounting::unix_secs;
 use crate::limits::split;
@@ -42,10 +42,22 @@ impl Dialect<'_> {
     }
 }
 
+/// One way to name a session to its gate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'a> {
+    names: &'a [Name],
+    spelling: Spelling,
+}
+
 impl Profile {
-    /// How many ways there are to name a session to its gate.
-    pub(crate) fn ways(&self) -> usize {
-        self.orders.names.len()
+    /// The ways to name a session to its gate, in turn; a MAC first as the gate was `heard` to spell them.
+    pub(crate) fn ways(&self, heard: Option<Spelling>) -> impl Iterator<Item = Way<'_>> {
+        let own = self.orders.spelling;
+        self.orders.names.iter().flat_map(move |names| {
+            let heard = heard.filter(|heard| *heard != own && names.contains(&Name::CallingStationId));
+            let spellings = heard.into_iter().chain([own]);
+            spellings.map(move |spelling| Way { names, spelling })
+        })
     }
 
     /// Whether a NAK without Error-Cause says that there is no such session.
@@ -53,8 +65,8 @@ impl Profile {
         self.orders.is_bare_nak_gone
     }
 
-    /// An order to a gate, the session named in the `way`th of its ways. `None` where too little is known of the session for that.
-    pub(crate) fn order(&self, order: &Order, nas: &NasEntry, way: usize, now: Timestamp) -> Option<(Code, Draft)> {
+    /// An order to a gate, the session named in one of its ways. `None` where too little is known of the session for that.
+    pub(crate) fn order(&self, order: &Order, nas: &NasEntry, way: Way<'_>, now: Timestamp) -> Option<(Code, Draft)> {
         let orders = &self.orders;
         let code = match order.action {
             OrderAction::End => Code::DisconnectRequest,
@@ -65,8 +77,8 @@ impl Profile {
             draft.without_message_authenticator();
         }
         let mut is_named = false;
-        for name in orders.names.get(way)? {
-            is_named |= self.write_name(&mut draft, *name, order, nas)?;
+        for name in way.names {
+            is_named |= self.write_name(&mut draft, (*name, way.spelling), order, nas)?;
         }
         if !is_named {
             return None;
@@ -84,13 +96,19 @@ impl Profile {
     }
 
     /// Whether the name tells one session; what is not known of it is left out, but for a handle, without which the way is none.
-    fn write_name(&self, draft: &mut Draft, name: Name, order: &Order, nas: &NasEntry) -> Option<bool> {
+    fn write_name(
+        &self,
+        draft: &mut Draft,
+        (name, spelling): (Name, Spelling),
+        order: &Order,
+        nas: &NasEntry,
+    ) -> Option<bool> {
         match (name, order.mac, order.ip) {
             (Name::User, ..) => _ = draft.text(attr::USER_NAME, &order.user_name),
             (Name::NasIdentifier, ..) => _ = draft.text(attr::NAS_IDENTIFIER, &nas.name),
             (Name::AcctSessionId, ..) => _ = draft.id(attr::ACCT_SESSION_ID, &order.acct_session_id),
             (Name::CallingStationId, Some(mac), _) => {
-                draft.text(attr::CALLING_STATION_ID, &self.orders.spelling.spell(mac));
+                draft.text(attr::CALLING_STATION_ID, &spelling.spell(mac));
             }
             (Name::FramedIp, _, Some(std::net::IpAddr::V4(ip))) => _ = draft.ipv4(attr::FRAMED_IP_ADDRESS, ip),
             (Name::FramedIp, _, Some(std::net::IpAddr::V6(ip))) => _ = draft.ipv6(attr::FRAMED_IPV6_ADDRESS, ip),

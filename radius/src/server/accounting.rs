@@ -74,6 +74,7 @@ impl<C: Centre> AccountingDoor<C> {
             now,
         );
         self.centre.nas_seen(nas, from, now);
+        gate.hear(packet, sender.nas());
         if packet.code() == Code::AccountingRequest {
             self.keep(packet, nas, now).await?;
         }

@@ -78,6 +78,7 @@ impl<C: Centre> AuthenticationDoor<C> {
             now,
         );
         self.centre.nas_seen(nas, from, now);
+        gate.hear(packet, sender.nas());
         let reply = match packet.code() {
             Code::StatusServer => alive(packet, sender),
             _ => self.decide(packet, sender, &gate, now).await?,

@@ -1,12 +1,14 @@
-//! What a gate shows of how it wants orders, by what it answered.
+//! What a gate shows of how it wants orders, by what it answered and how it writes.
 //!
 //! Known to the running process alone: after a restart the gate is asked as its record and profile say, until it is heard.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::listener::lock;
+use crate::profile::Spelling;
+use crate::wire::{Packet, attr};
 
 /// Addresses of one gate that are kept: those where it is not the first port that answers.
 const MOST_ADDRESSES: usize = 4096;
@@ -16,9 +18,26 @@ const MOST_ADDRESSES: usize = 4096;
 pub(super) struct Habits {
     /// Where orders are not heard at the first port: which is asked next.
     ports: Mutex<HashMap<IpAddr, u16>>,
+    /// How it spelled the last device that it asked or told about.
+    spelling: RwLock<Option<Spelling>>,
 }
 
 impl Habits {
+    /// How it spells a device.
+    pub(super) fn spelling(&self) -> Option<Spelling> {
+        *self.spelling.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A well signed request of the gate.
+    pub(super) fn hear(&self, packet: &Packet) {
+        let station = packet.text(attr::CALLING_STATION_ID);
+        let heard = station.and_then(|text| Spelling::heard(&text));
+        // Written only where it changes: every request passes here.
+        if heard.is_some() && heard != self.spelling() {
+            *self.spelling.write().unwrap_or_else(PoisonError::into_inner) = heard;
+        }
+    }
+
     /// On which of these ports to ask the gate there: on the first, unless another answered or it was silent.
     pub(super) fn port(&self, there: IpAddr, ports: &[u16]) -> u16 {
         let known = lock(&self.ports).get(&there).copied();

@@ -279,7 +279,8 @@ impl<B> Hands<B> {
         let profile = self.profiles.get(&nas.profile);
         // Of a session of which too little is known to name it.
         let mut answer = OrderAnswer::Refused(ErrorCause::MISSING_ATTRIBUTE.0);
-        for way in 0..profile.ways() {
+        let heard = self.counts.gate(nas.id).habits().spelling();
+        for way in profile.ways(heard.filter(|_| order.mac.is_some())) {
             let Some((code, draft)) = profile.order(order, nas, way, clock::now()) else {
                 continue;
             };

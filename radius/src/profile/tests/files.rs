@@ -115,7 +115,9 @@ fn a_limit_that_is_no_more_is_lifted_as_the_gate_understands() {
                  down_bits_per_sec = { attribute = 'WISPr-Bandwidth-Max-Down' }\n[orders]\nchange = ['rate']";
     let profiles = own("mine.toml", &MINE.replace("[orders]", rates)).unwrap();
     let change = order(OrderAction::Change(Limits::default()));
-    let (_, draft) = profiles.get("mine").order(&change, &nas("mine"), 0, noon()).unwrap();
+    let mine = profiles.get("mine");
+    let way = mine.ways(None).next().unwrap();
+    let (_, draft) = mine.order(&change, &nas("mine"), way, noon()).unwrap();
     let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
     assert_eq!(packet.vendor_u32((14122, 7)), Some(0));
     assert_eq!(packet.vendor_u32((14122, 8)), None, "not being there lifts it");

@@ -5,14 +5,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use kavadam_access::api::NasEntry;
 use kavadam_access::latency::Latency;
 use kavadam_domain::Timestamp;
+use kavadam_domain::gate::OWN_PROFILE;
 use serde::{Deserialize, Serialize};
 
 use super::{DropReason, REASONS};
 use crate::listener::lock;
 use crate::server::habits::Habits;
-use crate::wire::Code;
+use crate::wire::{Code, Packet};
 
 /// What a gate asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,13 @@ impl GateCounts {
             *count += 1;
         } else if orders.len() < MOST {
             orders.insert(outcome.to_owned(), 1);
+        }
+    }
+
+    /// A well signed request, for orders to whoever sent it: one of ours takes them as we say them.
+    pub(in crate::server) fn hear(&self, packet: &Packet, nas: &NasEntry) {
+        if nas.profile != OWN_PROFILE {
+            self.habits.hear(packet);
         }
     }
 
