@@ -9,7 +9,7 @@ mod pages;
 pub use account::{Accounted, AccountingKind, AccountingReport, Counters};
 pub use admin::{SessionView, SubscriberView};
 pub use authorize::{AuthorizeRequest, Decision, Grant, Proof, Seen, Service};
-pub use orders::{Destination, Order, OrderAction, OrderAnswer};
+pub use orders::{Destination, Order, OrderAction, OrderAnswer, Role};
 pub use pages::{Message, PendingCode, Started, Status, Step, Ticket, Verified, Visit};
 
 pub use crate::gate_entry::{Candidates, NasEntry, NasProof, OldSecret, WhichSecret};

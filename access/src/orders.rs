@@ -10,7 +10,7 @@ use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::admit::{Asking, admit};
-use crate::api::{Destination, Order, OrderAction, OrderAnswer};
+use crate::api::{Destination, Order, OrderAction, OrderAnswer, Role};
 use crate::ending::{end_session, presume_gone};
 use crate::{Access, AccessError};
 
@@ -61,10 +61,10 @@ impl Access {
         let mut sent = None;
         match todo {
             Todo::Nothing => session.settle_order(),
-            Todo::Send(action) => match self.order(&mut tx, &session, action).await? {
+            Todo::Send(action, role) => match self.order(&mut tx, &session, action).await? {
                 Ok(order) => {
                     session.order_next_at = Some(now + UNDER_WAY);
-                    sent = Some(order);
+                    sent = Some(Order { role, ..order });
                 }
                 Err(trouble) => {
                     session.trouble = Some(trouble.to_owned());
@@ -153,8 +153,8 @@ pub(crate) fn hasten(session: &mut SessionRow, now: Timestamp) -> bool {
 enum Todo {
     /// Nothing: it is done, or the gate is told at the next login.
     Nothing,
-    /// This.
-    Send(OrderAction),
+    /// This, and the role that a change is to.
+    Send(OrderAction, Option<Role>),
     /// What cannot be done: the gate takes no such order.
     Impossible,
 }
@@ -164,7 +164,7 @@ impl From<Deed> for Todo {
     fn from(deed: Deed) -> Self {
         match deed {
             Deed::Impossible => Self::Impossible,
-            _ => Self::Send(OrderAction::End),
+            _ => Self::Send(OrderAction::End, None),
         }
     }
 }
@@ -193,7 +193,13 @@ impl Access {
         let told = self.vendor_at(tx, session).await?.map(|(row, _)| row.told());
         Ok(match abilities.deed(told, &grant.limits) {
             Deed::Nothing => Todo::Nothing,
-            Deed::Change => Todo::Send(OrderAction::Change(grant.limits)),
+            Deed::Change => {
+                let role = Role {
+                    plan: grant.plan,
+                    is_throttled: grant.is_throttled,
+                };
+                Todo::Send(OrderAction::Change(grant.limits), Some(role))
+            }
             deed => deed.into(),
         })
     }
@@ -255,6 +261,7 @@ impl Access {
             ip: session.ip,
             handle,
             action,
+            role: None,
             attempts: session.order_attempts,
         }))
     }
@@ -322,9 +329,9 @@ const NOT_BEGUN: &str = "its Start has not come yet: its gate is asked once it h
 /// Of a session that goes on beyond its limits.
 const CANNOT_BE_CUT: &str = "cannot be cut: its gate takes no such order";
 
-/// Error-Causes that asking again does not change (RFC 5176 §3.5).
+/// Error-Causes that asking again does not change (RFC 5176 §3.5); nor does it where a gate gives none (0), by any of the session's names.
 const fn is_final(cause: u32) -> bool {
-    matches!(cause, 401 | 402 | 404 | 405 | 406 | 407 | 501 | 505)
+    matches!(cause, 0 | 401 | 402 | 404 | 405 | 406 | 407 | 501 | 505)
 }
 
 /// What an administrator can do about a refusal.

@@ -25,11 +25,13 @@ cases! {
     what_a_reporting_gate_let_through_beyond_the_quota_is_a_debt,
     a_gate_that_only_reports_leaves_the_rest_of_the_quota_to_another_device,
     a_plan_that_goes_on_slowly_does_so_from_the_next_login_at_a_gate_that_takes_no_change,
+    a_plan_that_goes_on_slowly_does_so_at_once_at_a_gate_that_takes_another_role,
     octets_added_at_a_gate_told_at_the_login_alone_wait_for_the_next_one,
     a_slower_plan_ends_the_session_at_a_gate_that_takes_no_change,
     a_faster_plan_waits_for_the_next_login_at_a_gate_that_takes_no_change,
     a_slower_plan_reaches_a_gate_that_takes_speeds_but_no_octets,
     a_change_that_the_gate_will_never_make_ends_the_session_or_waits,
+    a_change_that_is_refused_without_a_reason_is_one_that_will_never_be_made,
     a_session_that_cannot_be_cut_is_shown_as_such_and_not_asked_for_again,
     an_order_names_the_session_as_its_gate_does,
     a_session_that_its_gate_numbers_anew_is_still_told_what_it_was,
@@ -151,6 +153,37 @@ async fn a_plan_that_goes_on_slowly_does_so_from_the_next_login_at_a_gate_that_t
     assert_eq!(lab.orders().await, [], "faster again from the next login on");
 }
 
+async fn a_plan_that_goes_on_slowly_does_so_at_once_at_a_gate_that_takes_another_role(database: Database) {
+    let slow = Plan {
+        after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
+        ..plan(40 * MB)
+    };
+    let by_role = Abilities {
+        rate: Hold::Always,
+        ..REPORTING
+    };
+    let mut lab = lab(database, &slow, by_role).await;
+    online(&lab).await;
+    lab.pass(Duration::from_mins(1));
+    lab.report(AccountingKind::Interim, "s1", 40 * MB, 60).await;
+    let role = |is_throttled| {
+        Some(Role {
+            plan: slow.name.clone(),
+            is_throttled,
+        })
+    };
+    let change = lab.orders().await.remove(0);
+    assert!(matches!(change.action, OrderAction::Change(_)), "{change:?}");
+    assert_eq!(change.role, role(true));
+    assert!(lab.answer(&change, OrderAnswer::Done).await);
+    lab.top_up(10 * MB).await;
+    let back = lab.orders().await.remove(0);
+    assert_eq!(back.role, role(false), "and fast again");
+    lab.block().await;
+    let end = lab.orders().await.remove(0);
+    assert_eq!((end.action, end.role), (OrderAction::End, None));
+}
+
 async fn octets_added_at_a_gate_told_at_the_login_alone_wait_for_the_next_one(database: Database) {
     let mut lab = lab(database, &plan(40 * MB), TOLD_ONCE).await;
     let grant = online(&lab).await;
@@ -233,6 +266,16 @@ async fn a_change_that_the_gate_will_never_make_ends_the_session_or_waits(databa
     assert!(!lab.answer(&narrower, OrderAnswer::Refused(401)).await);
     let trouble = lab.session(MAC).await.trouble.unwrap();
     assert!(trouble.contains("does not know an attribute"), "{trouble}");
+    assert!(is_end(&lab.orders().await));
+}
+
+async fn a_change_that_is_refused_without_a_reason_is_one_that_will_never_be_made(database: Database) {
+    let lab = lab(database, &with_speed(10_000_000), TOLD_ONCE).await;
+    online(&lab).await;
+    let slower = with_speed(5_000_000);
+    lab.access.set_plan(&slower, "test", lab.now).await.unwrap();
+    let change = lab.orders().await.remove(0);
+    assert!(!lab.answer(&change, OrderAnswer::Refused(0)).await);
     assert!(is_end(&lab.orders().await));
 }
 

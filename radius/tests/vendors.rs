@@ -374,15 +374,24 @@ async fn a_mikrotik_is_told_its_limits_a_slower_speed_and_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_aruba_whose_plan_becomes_slower_is_told_to_end_the_session() {
+async fn an_aruba_is_told_another_role_and_where_it_will_not_take_one_the_end() {
     let flow = Flow::new("aruba").await;
     let accept = flow.online().await;
     assert_eq!(accept.vendor_texts((14823, 1)), ["citizen"]);
     let mut slower = flow.access.plans().await.unwrap().remove(0);
     slower.down_bits_per_sec = Some(1_000_000);
     flow.access.set_plan(&slower, "test", now()).await.unwrap();
+    let change = flow.obey(Code::CoaNak).await;
+    assert_eq!(change.code(), Code::CoaRequest);
+    assert_eq!(change.text(attr::FILTER_ID).as_deref(), Some("citizen"));
+    let station = change.text(attr::CALLING_STATION_ID);
+    assert_eq!(station.as_deref(), Some(MAC), "as it spells it");
+    let otherwise = flow.obey(Code::CoaNak).await;
+    let station = otherwise.text(attr::CALLING_STATION_ID);
+    assert_eq!(station.as_deref(), Some("02-00-00-00-AB-01"), "as its papers do");
+    let by_mac = [flow.obey(Code::CoaNak).await, flow.obey(Code::CoaNak).await];
+    assert!(by_mac.iter().all(|order| order.text(attr::ACCT_SESSION_ID).is_none()));
     let end = flow.obey(Code::DisconnectAck).await;
     assert_eq!(end.code(), Code::DisconnectRequest);
-    let station = end.text(attr::CALLING_STATION_ID);
-    assert_eq!(station.as_deref(), Some(MAC), "as it spells it");
+    assert_eq!(end.text(attr::FILTER_ID), None);
 }

@@ -31,8 +31,19 @@ pub struct Order {
     pub handle: Option<String>,
     /// What to do.
     pub action: OrderAction,
+    /// What the session's role is called after, where the action is a change.
+    pub role: Option<Role>,
     /// So many sendings so far.
     pub attempts: u32,
+}
+
+/// What the role of a session is called after, at gates where a role on the controller holds its speed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Name of the plan in force.
+    pub plan: String,
+    /// Slowed: the quota is used up.
+    pub is_throttled: bool,
 }
 
 /// Where a gate takes orders.

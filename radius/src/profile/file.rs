@@ -1,19 +1,15 @@
 //! Profile files: what is written in one, and what of it can be used.
 
+mod orders;
+
 use std::collections::BTreeMap;
 
 use kavadam_domain::gate::OWN_PROFILE;
 
 use super::dictionary::{Attribute, Dictionary, FileProblem, Kind};
 use super::text::Text;
-use super::written::{Written, WrittenLimits, WrittenNumber, WrittenOrders, WrittenSeen, WrittenText, WrittenValue};
-use super::{Constant, Field, Mapping, Name, Number, Orders, Profile, Seen, Source, Spelling, Value};
-
-/// What a CoA-Request can change.
-const CHANGES: [&str; 5] = ["octets", "rate", "session_secs", "idle_secs", "interim_secs"];
-
-/// Each that is silent costs an order a sending.
-const MOST_PORTS: usize = 4;
+use super::written::{Written, WrittenLimits, WrittenNumber, WrittenSeen, WrittenText, WrittenValue};
+use super::{Constant, Field, Mapping, Name, Number, Profile, Seen, Source, Value};
 
 /// What a number limits.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +101,11 @@ impl Resolver<'_, '_> {
             self.problems.about("name", text);
         }
         let limits = self.mapping(written.limits);
-        let orders = self.orders(&written.orders);
+        let login = (
+            self.constants(written.always, &limits),
+            self.constants(written.throttled, &limits),
+        );
+        let orders = self.orders(written.orders, &limits, &login);
         if orders.names.iter().flatten().any(|name| *name == Name::Handle) && written.seen.handle.is_none() {
             let text = "`handle` names a session by what [seen] handle says: give that".to_owned();
             self.problems.about("handle", text);
@@ -114,8 +114,8 @@ impl Resolver<'_, '_> {
             name: written.name,
             title: written.title,
             notes: written.notes,
-            always: self.constants(written.always, &limits),
-            throttled: self.constants(written.throttled, &limits),
+            always: login.0,
+            throttled: login.1,
             orders,
             seen: self.seen(&written.seen),
             limits: Some(limits),
@@ -202,81 +202,6 @@ impl Resolver<'_, '_> {
                 None
             }
         }
-    }
-
-    fn orders(&mut self, written: &WrittenOrders) -> Orders {
-        let can_change = CHANGES.map(|kind| written.change.iter().any(|given| given == kind));
-        for given in &written.change {
-            if !CHANGES.contains(&given.as_str()) {
-                let text = format!("`{given}`: use {}", CHANGES.join(", "));
-                self.problems.about(given, text);
-            }
-        }
-        let mut names: Vec<Vec<Name>> = Vec::new();
-        for tier in &written.session {
-            names.push(tier.iter().filter_map(|name| self.session_name(name)).collect());
-        }
-        let can_order = written.disconnect || !written.change.is_empty();
-        if can_order && (names.is_empty() || names.iter().any(Vec::is_empty)) {
-            let text = "session: name at least one attribute by which the gate knows a session".to_owned();
-            self.problems.about("[orders]", text);
-        }
-        let is_one = |way: &Vec<Name>| way.is_empty() || way.iter().any(|name| name.tells_one_session());
-        if !names.iter().all(is_one) {
-            let text = "session: User-Name is a person, who may have several sessions: name something else besides";
-            self.problems.about("session =", text.to_owned());
-        }
-        let spelling = Spelling::of(&written.mac);
-        if spelling.is_none() {
-            let text = format!(
-                "mac `{}`: spell AA-BB-CC-DD-EE-FF as the gate spells a MAC",
-                written.mac
-            );
-            self.problems.about("mac", text);
-        }
-        let [octets, rate, session_secs, idle_secs, interim_secs] = can_change;
-        Orders {
-            ports: self.ports(written.port.as_slice()),
-            is_cut: written.disconnect,
-            changes: super::Changes {
-                octets,
-                rate,
-                session_secs,
-                idle_secs,
-                interim_secs,
-            },
-            names,
-            spelling: spelling.unwrap_or_default(),
-            is_signed: written.message_authenticator,
-            is_timed: written.event_timestamp,
-            is_bare_nak_gone: !written.error_cause,
-        }
-    }
-
-    fn ports(&mut self, written: &[u16]) -> Vec<u16> {
-        let mut ports = Vec::new();
-        for port in written {
-            if *port == 0 || ports.contains(port) {
-                let text = format!("port: {port} is none, or is there twice");
-                self.problems.about("port", text);
-            }
-            ports.push(*port);
-        }
-        if !(1..=MOST_PORTS).contains(&ports.len()) {
-            let text = format!("port: give one, or several to be tried in turn, at most {MOST_PORTS}");
-            self.problems.about("port", text);
-        }
-        ports
-    }
-
-    fn session_name(&mut self, name: &str) -> Option<Name> {
-        let known = Name::ALL.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
-        if known.is_none() {
-            let words: Vec<&str> = Name::ALL.iter().map(|(word, _)| *word).collect();
-            let text = format!("`{name}` names no session: use {}", words.join(", "));
-            self.problems.about(name, text);
-        }
-        known.map(|(_, name)| name)
     }
 
     fn seen(&mut self, written: &WrittenSeen) -> Seen {

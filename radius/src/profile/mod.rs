@@ -78,15 +78,15 @@ struct Field {
     octets: u8,
 }
 
-/// An attribute with the same value in every Access-Accept.
-#[derive(Debug, Clone)]
+/// An attribute with the same value in every Access-Accept, or in every CoA-Request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Constant {
     field: Field,
     tag: Option<u8>,
     value: Value,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Value {
     /// `{plan}` in it is the name of the plan, `{filter}` and `{class}` those of its filter and class: where it has none, nothing is
     /// sent.
@@ -103,6 +103,10 @@ struct Orders {
     ports: Vec<u16>,
     is_cut: bool,
     changes: Changes,
+    /// In every CoA-Request.
+    always: Vec<Constant>,
+    /// In its place, of a slowed session.
+    throttled: Vec<Constant>,
     /// By what a session is named: tried in turn until the gate knows it.
     names: Vec<Vec<Name>>,
     /// Of a MAC, where the gate was not heard to spell one, or does not know it by that.
@@ -114,11 +118,13 @@ struct Orders {
 }
 
 /// What a CoA-Request can change.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each can be changed or not")]
 struct Changes {
     octets: bool,
     rate: bool,
+    /// The speed of a session, by its role.
+    role: bool,
     session_secs: bool,
     idle_secs: bool,
     /// No limit; but where what is not there is lifted, it must be.
@@ -187,10 +193,13 @@ impl Profile {
                 changes: Changes {
                     octets: true,
                     rate: true,
+                    role: false,
                     session_secs: true,
                     idle_secs: true,
                     interim_secs: true,
                 },
+                always: Vec::new(),
+                throttled: Vec::new(),
                 // It need not take over the User-Name of the grant (RFC 2865 §5.1), and then knows no session of that name.
                 names: vec![
                     vec![User, AcctSessionId, CallingStationId],
@@ -222,7 +231,10 @@ impl Profile {
         let has_rate = limits.rate.is_some() || limits.up_bits_per_sec.is_some();
         Abilities {
             octets: hold(limits.max_total_octets.is_some(), changes.octets),
-            rate: hold(has_rate || has_role, changes.rate && has_rate),
+            rate: hold(
+                has_rate || has_role,
+                changes.rate && has_rate || changes.role && has_role,
+            ),
             session_secs: hold(limits.session_secs.is_some(), changes.session_secs),
             idle_secs: hold(limits.idle_secs.is_some(), changes.idle_secs),
             is_cut: self.orders.is_cut,

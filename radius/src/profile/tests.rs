@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kavadam_access::api::{Destination, NasEntry, NasProof, Order, OrderAction};
+use kavadam_access::api::{Destination, NasEntry, NasProof, Order, OrderAction, Role};
 use kavadam_domain::gate::Deed;
 use kavadam_domain::{Limits, Mac, NasId, SessionId, SiteId, SubscriberId, Timestamp};
 use proptest::prelude::*;
@@ -12,6 +12,8 @@ use crate::wire::{Code, Draft, Packet, attr};
 use crate::{AccessReply, Grant};
 
 mod files;
+mod naming;
+mod roles;
 
 const SECRET: &[u8] = b"a-secret-of-the-gate";
 
@@ -207,6 +209,10 @@ fn order(action: OrderAction) -> Order {
         mac: Some(Mac([2, 0, 0, 0xaa, 0xbb, 1])),
         ip: Some("10.80.1.1".parse().unwrap()),
         handle: Some("0A0700020000001A".into()),
+        role: (action != OrderAction::End).then(|| Role {
+            plan: "citizen".into(),
+            is_throttled: false,
+        }),
         action,
         attempts: 0,
     }
@@ -319,11 +325,25 @@ fn snapshot_of(profile: &Profile) -> String {
                 .then_some(("a filter and a class", OrderAction::Change(filtered))),
         );
     }
-    for (title, action) in actions {
+    let shorter = Limits {
+        session_secs: Some(600),
+        ..citizen()
+    };
+    if can.rate < Hold::Always && can.deed(Some(citizen()), &shorter) == Deed::Change {
+        actions.push(("a shorter time", OrderAction::Change(shorter)));
+    }
+    let mut orders: Vec<(&str, Order)> = actions
+        .into_iter()
+        .map(|(title, action)| (title, order(action)))
+        .collect();
+    if profile.orders.changes.role {
+        let mut slowed = order(OrderAction::Change(citizen()));
+        slowed.role.as_mut().unwrap().is_throttled = true;
+        orders.push(("the quota is used up and the plan goes on slowly", slowed));
+    }
+    for (title, order) in orders {
         for (at, way) in profile.ways(None).enumerate() {
-            let (_, draft) = profile
-                .order(&order(action.clone()), &nas(&profile.name), way, noon())
-                .unwrap();
+            let (_, draft) = profile.order(&order, &nas(&profile.name), way, noon()).unwrap();
             let packet = Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap();
             write!(text, "\n# {title}, asked by name {}\n{}", at + 1, shown(&packet)).unwrap();
         }
@@ -347,86 +367,4 @@ fn every_vendor_is_spoken_to_as_its_file_of_packets_says() {
     }
     let files = fs::read_dir(&dir).unwrap().count();
     assert_eq!(files, profiles.iter().count(), "a file of packets has lost its profile");
-}
-
-fn request(write: impl FnOnce(&mut Draft)) -> Packet {
-    let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
-    write(&mut draft);
-    Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap()
-}
-
-#[test]
-fn what_a_vendor_says_of_a_session_is_kept() {
-    let profiles = built_in();
-    let packet = request(|draft| {
-        draft.text(attr::CALLED_STATION_ID, "02-00-00-00-00-07:Kerala Wi-Fi");
-        draft.vendor((9, 1), b"service-type=Call Check");
-        draft.vendor((9, 1), b"audit-session-id=0A0700020000001A");
-        draft.vendor((25053, 3), b"Lobby");
-        draft.vendor((11863, 6), b"Head office");
-    });
-    let cisco = profiles.get("cisco").seen(&packet);
-    assert_eq!(cisco.handle.as_deref(), Some("0A0700020000001A"));
-    assert_eq!(cisco.ssid.as_deref(), Some("Kerala Wi-Fi"), "of the Called-Station-Id");
-    assert_eq!(cisco.access_point.as_deref(), Some("02-00-00-00-00-07"));
-    assert_eq!(profiles.get("ruckus").seen(&packet).ssid.as_deref(), Some("Lobby"));
-    let omada = profiles.get("omada").seen(&packet);
-    assert_eq!(
-        omada.ssid.as_deref(),
-        Some("Kerala Wi-Fi"),
-        "not the controller's site"
-    );
-    assert_eq!(
-        profiles.get(OWN_PROFILE).seen(&packet),
-        kavadam_access::api::Seen::default()
-    );
-    let own = request(|draft| _ = draft.text(attr::NAS_PORT_ID, "ap-7/wlan0"));
-    assert_eq!(
-        profiles.get(OWN_PROFILE).seen(&own).access_point.as_deref(),
-        Some("ap-7/wlan0")
-    );
-    let hotspot = request(|draft| _ = draft.text(attr::CALLED_STATION_ID, "hotspot1"));
-    let mikrotik = profiles.get("mikrotik").seen(&hotspot);
-    assert_eq!(
-        (mikrotik.access_point.as_deref(), mikrotik.ssid),
-        (Some("hotspot1"), None)
-    );
-}
-
-#[test]
-fn a_session_whose_handle_is_not_known_is_named_otherwise() {
-    let profiles = built_in();
-    let nameless = Order {
-        handle: None,
-        ..order(OrderAction::End)
-    };
-    let cisco = profiles.get("cisco");
-    let ways = cisco.ways(None);
-    let is_named = ways.map(|way| cisco.order(&nameless, &nas("cisco"), way, noon()).is_some());
-    assert_eq!(is_named.collect::<Vec<_>>(), [false, true, true]);
-}
-
-#[test]
-fn a_device_is_named_as_the_gate_spells_it_and_then_as_its_vendors_papers_do() {
-    let profiles = built_in();
-    let end = order(OrderAction::End);
-    let named = |vendor: &str, heard: &str| -> Vec<String> {
-        let profile = profiles.get(vendor);
-        let drafts = profile.ways(Spelling::heard(heard));
-        let drafts = drafts.filter_map(|way| profile.order(&end, &nas(vendor), way, noon()));
-        let packets = drafts.map(|(_, draft)| Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap());
-        packets
-            .map(|packet| packet.text(attr::CALLING_STATION_ID).unwrap_or_default())
-            .collect()
-    };
-    assert_eq!(
-        named("standard", "0200.00aa.bb09"),
-        ["0200.00aa.bb01", "02-00-00-AA-BB-01", ""],
-        "the second by its Acct-Session-Id alone"
-    );
-    let papers = ["02-00-00-AA-BB-01", ""];
-    assert_eq!(named("standard", "02-00-00-AA-BB-09"), papers, "said once");
-    for unknown in ["020000000009", "02-00-00-AA-BB-09:Kerala Wi-Fi", "02-00:00-AA-BB-09", "0200-00AA-bb09", ""] {
-        assert_eq!(named("standard", unknown), papers, "{unknown}");
-    }
 }

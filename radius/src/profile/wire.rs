@@ -27,18 +27,25 @@ impl Dialect<'_> {
             return crate::limits::write(draft, limits, is_renewable);
         };
         mapping.write(draft, limits, None);
-        let throttled = if self.is_throttled {
-            self.profile.throttled.as_slice()
-        } else {
-            &[]
-        };
-        let is_said = |constant: &&Constant| constant.is_said(limits);
-        let throttled: Vec<_> = throttled.iter().filter(is_said).collect();
-        let is_kept = |constant: &&Constant| throttled.iter().all(|slow| slow.field != constant.field);
-        let always = self.profile.always.iter().filter(is_said).filter(is_kept);
-        for constant in throttled.iter().copied().chain(always) {
-            constant.write(draft, self.plan, limits);
-        }
+        let constants = (self.profile.always.as_slice(), self.profile.throttled.as_slice());
+        write_constants(draft, constants, (self.plan, self.is_throttled), limits);
+    }
+}
+
+/// Constants: of those that are always there and those of a slowed session, what stands for its plan.
+fn write_constants(
+    draft: &mut Draft,
+    (always, throttled): (&[Constant], &[Constant]),
+    (plan, is_throttled): (&str, bool),
+    limits: &Limits,
+) {
+    let throttled = if is_throttled { throttled } else { &[] };
+    let is_said = |constant: &&Constant| constant.is_said(limits);
+    let throttled: Vec<_> = throttled.iter().filter(is_said).collect();
+    let is_kept = |constant: &&Constant| throttled.iter().all(|slow| slow.field != constant.field);
+    let always = always.iter().filter(is_said).filter(is_kept);
+    for constant in throttled.iter().copied().chain(always) {
+        constant.write(draft, plan, limits);
     }
 }
 
@@ -90,6 +97,10 @@ impl Profile {
             match &self.limits {
                 None => LimitsPatch::from(limits).write(&mut draft),
                 Some(mapping) => mapping.write(&mut draft, &limits, Some(&orders.changes)),
+            }
+            if let Some(role) = &order.role {
+                let constants = (orders.always.as_slice(), orders.throttled.as_slice());
+                write_constants(&mut draft, constants, (&role.plan, role.is_throttled), &limits);
             }
         }
         Some((code, draft))

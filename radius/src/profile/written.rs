@@ -76,6 +76,8 @@ pub(super) struct WrittenOrders {
     pub message_authenticator: bool,
     pub event_timestamp: bool,
     pub error_cause: bool,
+    pub always: BTreeMap<String, WrittenValue>,
+    pub throttled: BTreeMap<String, WrittenValue>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +107,8 @@ impl Default for WrittenOrders {
             message_authenticator: true,
             event_timestamp: true,
             error_cause: true,
+            always: BTreeMap::new(),
+            throttled: BTreeMap::new(),
         }
     }
 }

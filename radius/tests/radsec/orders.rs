@@ -186,6 +186,7 @@ impl OrderBook for Book {
             ip: None,
             handle: None,
             action: OrderAction::End,
+            role: None,
             attempts: 0,
         }))
     }

@@ -135,6 +135,7 @@ fn order(session: i64, nas: NasId, to: SocketAddr) -> Order {
         ip: None,
         handle: None,
         action: OrderAction::Change(Limits::default()),
+        role: None,
         attempts: 0,
     }
 }
