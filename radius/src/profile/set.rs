@@ -26,7 +26,7 @@ macro_rules! built_in {
     };
 }
 
-const FILES: [BuiltIn; 22] = built_in![
+const FILES: [BuiltIn; 23] = built_in![
     "dictionary.standard",
     "dictionary.wispr",
     "dictionary.chillispot",
@@ -41,6 +41,7 @@ const FILES: [BuiltIn; 22] = built_in![
     "standard.toml",
     "coovachilli.toml",
     "uspot.toml",
+    "uspot-2025.toml",
     "mikrotik.toml",
     "aruba.toml",
     "cisco.toml",

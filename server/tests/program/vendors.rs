@@ -85,7 +85,7 @@ fn every_vendor_is_listed_with_what_it_can_be_held_to() {
             .unwrap()
             .clone()
     };
-    assert_eq!(vendors.as_array().unwrap().len(), 12);
+    assert_eq!(vendors.as_array().unwrap().len(), 13);
     assert_eq!(of("kavadam")["octets"], "any time");
     assert_eq!(
         (of("mikrotik")["octets"].as_str(), of("mikrotik")["rate"].as_str()),

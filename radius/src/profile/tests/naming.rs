@@ -56,6 +56,26 @@ fn a_session_whose_handle_is_not_known_is_named_otherwise() {
 }
 
 #[test]
+fn a_uspot_is_told_another_time_in_the_attributes_that_it_knows_and_no_others() {
+    let profiles = built_in();
+    for name in ["uspot", "uspot-2025"] {
+        let uspot = profiles.get(name);
+        let said = |limits| {
+            let way = uspot.ways(None).next().unwrap();
+            let (_, draft) = uspot
+                .order(&order(OrderAction::Change(limits)), &nas(name), way, noon())
+                .unwrap();
+            Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap()
+        };
+        let known = [attr::USER_NAME, attr::ACCT_SESSION_ID, attr::SESSION_TIMEOUT];
+        let change = said(citizen());
+        assert_eq!(change.kinds().collect::<Vec<_>>(), known);
+        assert_eq!(change.u32(attr::SESSION_TIMEOUT), Some(14_400));
+        assert_eq!(said(Limits::default()).u32(attr::SESSION_TIMEOUT), Some(0), "lifted");
+    }
+}
+
+#[test]
 fn a_device_is_named_as_the_gate_spells_it_and_then_as_its_vendors_papers_do() {
     let profiles = built_in();
     let end = order(OrderAction::End);
