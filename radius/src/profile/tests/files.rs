@@ -15,6 +15,24 @@ fn every_file_of_the_vendors_directory_is_built_in() {
     assert_eq!(files, known);
 }
 
+#[test]
+fn what_a_gates_owner_must_set_before_it_holds_anything_stands_in_its_notes() {
+    for (profile, settings) in [
+        (
+            "pfsense",
+            ["Session-Timeout", "traffic quota", "bandwidth", "Interim"].as_slice(),
+        ),
+        ("uspot", &["das_secret", "counters"]),
+        ("uspot-2025", &["das_secret", "counters"]),
+        ("coovachilli", &["coaport"]),
+        ("mikrotik", &["/radius incoming"]),
+    ] {
+        let profiles = built_in();
+        let notes = &profiles.get(profile).notes;
+        assert!(settings.iter().all(|setting| notes.contains(setting)), "{notes}");
+    }
+}
+
 fn own(name: &str, text: &str) -> Result<Profiles, String> {
     let files = [(name.to_owned(), text.to_owned())];
     Profiles::read(&files).map_err(|problems| problems.iter().map(|p| format!("{p}\n")).collect::<Vec<_>>().concat())
@@ -244,7 +262,11 @@ fn a_value_of_no_use_is_told_in_words_and_not_as_a_shape() {
             "[orders]\nport = [3799, 3799]",
             "x.toml:6: port: 3799 is none, or is there twice",
         ),
-        ("[orders]", "[orders]\nport = []", "x.toml:6: port: give one, or several"),
+        (
+            "[orders]",
+            "[orders]\nport = []",
+            "x.toml:6: port: give one, or several",
+        ),
         (
             "[orders]",
             "[orders]\nport = 70000",
