@@ -175,6 +175,34 @@ async fn a_disconnect_carries_no_changes() {
 }
 
 #[tokio::test]
+async fn state_comes_back_with_every_answer_to_a_change_and_refuses_a_disconnect() {
+    let scene = scene();
+    let state = [0, 0xff, b's'];
+    for (expected, change) in [
+        (Code::CoaAck, attr::SESSION_TIMEOUT),
+        (Code::CoaNak, attr::NAS_PORT),
+        (Code::CoaNak, attr::SERVICE_TYPE),
+    ] {
+        let order = request(Code::CoaRequest, |draft| {
+            draft.u32(change, 600).octets(attr::STATE, &state);
+        });
+        let answer = send(&order, scene.at).await;
+        assert_eq!(answer.code(), expected, "{change}");
+        assert_eq!(answer.all_octets(attr::STATE), [state.to_vec()], "{change}");
+    }
+    assert_eq!(scene.done().len(), 1);
+    let two = |draft: &mut Draft| {
+        draft.u32(attr::SESSION_TIMEOUT, 600);
+        draft.octets(attr::STATE, b"x").octets(attr::STATE, b"y");
+    };
+    assert_eq!(scene.ask(Code::CoaRequest, two).await, Some(404));
+    let order = request(Code::DisconnectRequest, |draft| _ = draft.octets(attr::STATE, &state));
+    let answer = send(&order, scene.at).await;
+    assert_eq!(answer.u32(attr::ERROR_CAUSE), Some(401));
+    assert!(!answer.has(attr::STATE) && scene.done().is_empty());
+}
+
+#[tokio::test]
 async fn a_malformed_limit_is_refused() {
     let scene = scene();
     let short: [fn(&mut Draft); 4] = [

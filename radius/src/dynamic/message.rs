@@ -138,6 +138,8 @@ const COMMON: [u8; 4] = [
     attr::MESSAGE_AUTHENTICATOR,
     attr::PROXY_STATE,
 ];
+/// In a CoA-Request: given back, and otherwise without a meaning for us (RFC 5176 §3.3).
+const GIVEN_BACK: u8 = attr::STATE;
 const CHANGES: [u8; 4] = [
     attr::SESSION_TIMEOUT,
     attr::IDLE_TIMEOUT,
@@ -150,7 +152,7 @@ fn check_attributes(packet: &Packet, is_change: bool) -> Result<(), ErrorCause> 
         return Err(ErrorCause::UNSUPPORTED_SERVICE);
     }
     let is_known = |kind: u8| {
-        let is_change = is_change && (CHANGES.contains(&kind) || kind == attr::VENDOR_SPECIFIC);
+        let is_change = is_change && (CHANGES.contains(&kind) || [attr::VENDOR_SPECIFIC, GIVEN_BACK].contains(&kind));
         is_change || IDENTIFICATION.contains(&kind) || NAS.contains(&kind) || COMMON.contains(&kind)
     };
     if !packet.kinds().all(is_known) {
@@ -164,7 +166,8 @@ fn check_attributes(packet: &Packet, is_change: bool) -> Result<(), ErrorCause> 
         }
     }
     let is_double = |kind: &u8| packet.kinds().filter(|at| at == kind).count() > 1;
-    if IDENTIFICATION.iter().chain(&NAS).chain(&CHANGES).any(is_double) {
+    let alone = IDENTIFICATION.iter().chain(&NAS).chain(&CHANGES);
+    if alone.chain(&[GIVEN_BACK]).any(is_double) {
         return Err(ErrorCause::INVALID_REQUEST);
     }
     Ok(())

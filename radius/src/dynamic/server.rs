@@ -254,6 +254,10 @@ fn encode(request: &Packet, result: Result<(), ErrorCause>, secret: &Secret) -> 
     if let Err(cause) = result {
         draft.u32(attr::ERROR_CAUSE, cause.0);
     }
+    // Unmodified, in an ACK or a NAK (RFC 5176 §3.3); a Disconnect-Request has none (§3.6).
+    if let (Code::CoaRequest, Some(state)) = (request.code(), request.octets(attr::STATE)) {
+        draft.octets(attr::STATE, &state);
+    }
     draft.proxy_state_of(request);
     draft.seal_reply(secret.octets()).ok()
 }
