@@ -7,8 +7,12 @@ use std::time::{Duration, SystemTime};
 use kavadam_domain::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
+#[cfg(feature = "server")]
+use rustls::pki_types::UnixTime;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+#[cfg(feature = "server")]
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -29,6 +33,14 @@ pub struct TlsFiles {
     pub authorities: PathBuf,
     /// Revocation lists of all those authorities; `None`: nothing is revoked.
     pub revoked: Option<PathBuf>,
+}
+
+/// How a server meets its clients.
+pub(crate) struct ServerSide {
+    pub(crate) config: Arc<ServerConfig>,
+    /// Of clients' certificates, by the authorities and their lists as they were read.
+    #[cfg(feature = "server")]
+    judge: Arc<dyn ClientCertVerifier>,
 }
 
 /// Why the files cannot be used.
@@ -75,19 +87,23 @@ pub struct Expiry {
 
 impl TlsFiles {
     /// What a server shows, and asks of its clients. Sessions are not resumed: that would pass over the client's certificate.
-    pub(crate) fn server(&self, versions: Versions) -> Result<ServerConfig, TlsError> {
+    pub(crate) fn server(&self, versions: Versions) -> Result<ServerSide, TlsError> {
         let verifier = WebPkiClientVerifier::builder_with_provider(self.roots()?, provider())
             .with_crls(self.revocations()?)
             .only_check_end_entity_revocation()
             .build()?;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::clone(&verifier))
             .with_single_cert(self.chain()?, self.private_key()?)?;
         config.alpn_protocols = versions.protocols();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(config)
+        Ok(ServerSide {
+            config: Arc::new(config),
+            #[cfg(feature = "server")]
+            judge: verifier,
+        })
     }
 
     /// What a client shows, and asks of its server.
@@ -156,6 +172,17 @@ impl TlsFiles {
     }
 }
 
+#[cfg(feature = "server")]
+impl ServerSide {
+    /// Whether a client with these certificates, its own first, is let in at that time.
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>], at: Timestamp) -> Result<(), rustls::Error> {
+        let (own, between) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let secs = u64::try_from(at.as_secs()).unwrap_or(0);
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(secs));
+        self.judge.verify_client_cert(own, between, at).map(|_| ())
+    }
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -183,21 +210,26 @@ fn unreadable(path: &Path) -> impl FnOnce(pem::Error) -> TlsError {
 }
 
 fn expiry(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Expiry, TlsError> {
-    let unreadable = || TlsError::Certificate { path: path.to_owned() };
+    let path = path.to_owned();
+    match first_to_expire(chain) {
+        Some(at) => Ok(Expiry { path, at }),
+        None => Err(TlsError::Certificate { path }),
+    }
+}
+
+/// When the first of these certificates expires; `None` if one cannot be read.
+pub(super) fn first_to_expire(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
     let mut first = i64::MAX;
     for certificate in chain {
-        let (_, read) = x509_parser::parse_x509_certificate(certificate).map_err(|_| unreadable())?;
+        let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
         first = first.min(read.validity().not_after.timestamp());
     }
-    Ok(Expiry {
-        path: path.to_owned(),
-        at: Timestamp::from_secs(first),
-    })
+    Some(Timestamp::from_secs(first))
 }
 
 type Load<T> = dyn Fn(&TlsFiles) -> Result<T, TlsError> + Send + Sync;
 
-/// Certificates in use: those of new connections. Those that are open go on as they are.
+/// Certificates in use: those of new connections. Open ones go on with what they were begun with.
 pub(crate) struct Kept<T> {
     files: TlsFiles,
     load: Box<Load<T>>,

@@ -1,6 +1,6 @@
 //! Questions on their way over a connection, by identifier and by Token, and telling their answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -13,6 +13,9 @@ use crate::wire::{Code, Draft, EncodeError, Packet, RADSEC_SECRET};
 #[cfg(any(feature = "client", test))]
 pub(crate) const MOST: usize = 256;
 
+/// Questions that nobody waits for any more, remembered to tell their late answers from forged ones.
+const MOST_ENDED: usize = 1024;
+
 /// Places for questions. Each has an identifier and a Token, so that it can be sent over connections of either version.
 pub(crate) struct Flights {
     by_identifier: HashMap<u8, Flight>,
@@ -20,6 +23,19 @@ pub(crate) struct Flights {
     next: u8,
     /// Of the next Token, above the eight bits of the identifier. It begins anywhere (RFC 9765 §4.2.1).
     count: u32,
+    /// Of questions that ended without an answer: identifier and authenticator, the newest last.
+    ended: VecDeque<(u8, [u8; 16])>,
+}
+
+/// What a packet turned out to be that comes as an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// What somebody waited for.
+    Answer,
+    /// Nobody waits for it, or no more, or it answers something else than was asked: passed over.
+    Unasked,
+    /// No packet, or not signed for what was asked: whoever sends that is to be hung up on (RFC 6613 §2.6.4).
+    Broken,
 }
 
 struct Flight {
@@ -43,6 +59,7 @@ impl Flights {
             by_identifier: HashMap::new(),
             next: 0,
             count: rand::random(),
+            ended: VecDeque::new(),
         }
     }
 
@@ -71,7 +88,13 @@ impl Flights {
 
     /// Nobody waits for that answer any more.
     pub(crate) fn end(&mut self, token: u32) {
-        self.take(token);
+        let Some(authenticator) = self.take(token).and_then(|flight| flight.authenticator()) else {
+            return;
+        };
+        if self.ended.len() == MOST_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((identifier_of(token), authenticator));
     }
 
     /// A question as it goes over a connection.
@@ -93,35 +116,51 @@ impl Flights {
         self.by_identifier.values().map(|flight| flight.since).min()
     }
 
-    /// Gives an answer to whoever waits for it; `false` if nobody does, or it is none.
-    pub(crate) fn answered(&mut self, version: Version, octets: &[u8]) -> bool {
-        let Some((token, packet)) = self.judge(version, octets) else {
-            return false;
+    /// Gives an answer to whoever waits for it.
+    pub(crate) fn answered(&mut self, version: Version, octets: &[u8]) -> Heard {
+        let Some(flight) = self.meant(version, octets) else {
+            return Heard::Unasked;
         };
-        self.take(token)
-            .is_some_and(|flight| flight.answer.send(packet).is_ok())
+        let packet = match version {
+            Version::V1_0 => Packet::parse(octets),
+            Version::V1_1 => reply_of_token(octets).and_then(|reply| Packet::parse(&reply)),
+        };
+        let Ok(packet) = packet else {
+            return Heard::Broken;
+        };
+        if version == Version::V1_0 && !flight.authenticator().is_some_and(|asked| is_signed(&packet, &asked)) {
+            return if self.is_late(&packet) {
+                Heard::Unasked
+            } else {
+                Heard::Broken
+            };
+        }
+        if !packet.code().answers(flight.code) {
+            return Heard::Unasked;
+        }
+        let token = flight.token;
+        match self.take(token).map(|flight| flight.answer.send(packet)) {
+            Some(Ok(())) => Heard::Answer,
+            _ => Heard::Unasked,
+        }
     }
 
-    fn judge(&self, version: Version, octets: &[u8]) -> Option<(u32, Packet)> {
-        let identifier = match version {
-            Version::V1_0 => *octets.get(1)?,
-            Version::V1_1 => identifier_of(token_of(octets)?),
-        };
-        let flight = self.by_identifier.get(&identifier)?;
-        let packet = match version {
-            Version::V1_0 => {
-                let packet = Packet::parse(octets).ok()?;
-                let asked = flight.packet.get(4..)?.first_chunk()?;
-                // Message-Authenticator adds nothing to TLS, and old servers leave it out.
-                packet.verify_reply(asked, RADSEC_SECRET, false).ok()?;
-                packet
+    /// The question that an answer says it is to.
+    fn meant(&self, version: Version, octets: &[u8]) -> Option<&Flight> {
+        match version {
+            Version::V1_0 => self.by_identifier.get(octets.get(1)?),
+            Version::V1_1 => {
+                let token = token_of(octets)?;
+                let flight = self.by_identifier.get(&identifier_of(token))?;
+                (flight.token == token).then_some(flight)
             }
-            Version::V1_1 if token_of(octets) == Some(flight.token) => {
-                Packet::parse(&reply_of_token(octets).ok()?).ok()?
-            }
-            Version::V1_1 => return None,
-        };
-        packet.code().answers(flight.code).then_some((flight.token, packet))
+        }
+    }
+
+    /// Whether it answers a question that had the identifier before.
+    fn is_late(&self, packet: &Packet) -> bool {
+        let mut before = self.ended.iter().filter(|(of, _)| *of == packet.identifier());
+        before.any(|(_, asked)| is_signed(packet, asked))
     }
 
     fn take(&mut self, token: u32) -> Option<Flight> {
@@ -134,6 +173,11 @@ impl Flights {
     }
 }
 
+/// Message-Authenticator adds nothing to TLS, and old servers leave it out; one that is there must be right.
+fn is_signed(packet: &Packet, asked: &[u8; 16]) -> bool {
+    packet.verify_reply(asked, RADSEC_SECRET, false).is_ok()
+}
+
 /// The low octet of a Token of ours.
 const fn identifier_of(token: u32) -> u8 {
     let [.., identifier] = token.to_be_bytes();
@@ -141,6 +185,10 @@ const fn identifier_of(token: u32) -> u8 {
 }
 
 impl Flight {
+    fn authenticator(&self) -> Option<[u8; 16]> {
+        self.packet.get(4..)?.first_chunk().copied()
+    }
+
     fn on_wire(&self, version: Version) -> Option<Vec<u8>> {
         match version {
             Version::V1_0 => Some(self.packet.clone()),
@@ -171,15 +219,15 @@ mod tests {
         let mut second = asked(&mut flights);
         let mut answer = question;
         answer[0] = Code::AccessAccept.octet();
-        assert!(!flights.answered(Version::V1_1, &answer));
+        assert_eq!(flights.answered(Version::V1_1, &answer), Heard::Unasked);
         assert!(second.answer.try_recv().is_err());
         answer[4..8].copy_from_slice(&second.token.to_be_bytes());
-        assert!(flights.answered(Version::V1_1, &answer));
+        assert_eq!(flights.answered(Version::V1_1, &answer), Heard::Answer);
         assert!(second.answer.try_recv().is_ok());
     }
 
     #[test]
-    fn an_answer_of_the_wrong_kind_or_signature_is_none() {
+    fn an_answer_of_the_wrong_kind_is_none_and_one_of_the_wrong_signature_breaks_the_connection() {
         let mut flights = Flights::new();
         let mut asked = asked(&mut flights);
         let question = Packet::parse(&flights.on_wire(asked.token, Version::V1_0).unwrap()).unwrap();
@@ -187,14 +235,43 @@ mod tests {
             .seal_reply(b"other")
             .unwrap();
         let other_kind = Draft::reply(Code::CoaAck, &question).seal_reply(RADSEC_SECRET).unwrap();
-        for octets in [forged, other_kind] {
-            assert!(!flights.answered(Version::V1_0, &octets));
+        let torn = [&question_of_nothing(&question)[..], &[1, 1]].concat();
+        for octets in [forged, torn] {
+            assert_eq!(flights.answered(Version::V1_0, &octets), Heard::Broken);
         }
+        assert_eq!(flights.answered(Version::V1_0, &other_kind), Heard::Unasked);
         let right = Draft::reply(Code::AccessAccept, &question)
             .seal_reply(RADSEC_SECRET)
             .unwrap();
-        assert!(flights.answered(Version::V1_0, &right));
+        assert_eq!(flights.answered(Version::V1_0, &right), Heard::Answer);
         assert_eq!(asked.answer.try_recv().unwrap().code(), Code::AccessAccept);
+    }
+
+    /// The head of an answer whose only attribute is of an impossible length.
+    fn question_of_nothing(question: &Packet) -> Vec<u8> {
+        [
+            &[Code::AccessAccept.octet(), question.identifier(), 0, 22][..],
+            &[0; 16],
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_late_answer_is_no_forged_one_though_its_identifier_was_given_again() {
+        let mut flights = Flights::new();
+        let first = asked(&mut flights);
+        let question = Packet::parse(&flights.on_wire(first.token, Version::V1_0).unwrap()).unwrap();
+        let late = Draft::reply(Code::AccessAccept, &question)
+            .seal_reply(RADSEC_SECRET)
+            .unwrap();
+        flights.end(first.token);
+        assert_eq!(flights.answered(Version::V1_0, &late), Heard::Unasked, "nobody waits");
+        flights.next = identifier_of(first.token);
+        let other = Draft::request(Code::StatusServer, [8; 16]);
+        let mut second = flights.begin(Code::StatusServer, other).unwrap().unwrap();
+        assert_eq!(identifier_of(second.token), identifier_of(first.token));
+        assert_eq!(flights.answered(Version::V1_0, &late), Heard::Unasked, "another does");
+        assert!(second.answer.try_recv().is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Version;
-use super::flights::Flights;
+use super::flights::{Flights, Heard};
 use crate::listener::lock;
 use crate::wire::{Code, Draft, Packet};
 
@@ -93,7 +93,7 @@ impl GateLink {
     }
 
     /// An answer has come.
-    pub(crate) fn answered(&self, octets: &[u8]) -> bool {
+    pub(crate) fn answered(&self, octets: &[u8]) -> Heard {
         lock(&self.flights).answered(self.version, octets)
     }
 

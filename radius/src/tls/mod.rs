@@ -17,12 +17,16 @@ mod gate_links;
 mod link;
 #[cfg(feature = "server")]
 pub(crate) mod names;
+#[cfg(feature = "server")]
+pub(crate) mod papers;
 pub(crate) mod pipe;
 
 use std::str::FromStr;
 use std::time::Duration;
 
 pub(crate) use files::Kept;
+#[cfg(feature = "server")]
+pub(crate) use files::ServerSide;
 pub use files::{Expiry, TlsError, TlsFiles};
 #[cfg(feature = "server")]
 pub(crate) use gate_links::GateLink;

@@ -1,13 +1,16 @@
 //! What a server must bear of those who hold a certificate, and of those who hold none.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kavadam_domain::NasId;
+use kavadam_radius::Retry;
+use kavadam_radius::dynamic::DynamicClient;
 use kavadam_radius::server::{DropReason, RadsecLimits};
 use kavadam_radius::tls::Versions;
 use kavadam_radius::wire::token::with_token;
-use kavadam_radius::wire::{Code, Draft, RADSEC_SECRET, attr};
+use kavadam_radius::wire::{Code, Draft, Packet, RADSEC_SECRET, attr};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -55,6 +58,24 @@ async fn a_forged_or_broken_packet_ends_the_connection() {
         2,
         "as of the gate whose certificate it was"
     );
+}
+
+#[tokio::test]
+async fn a_forged_answer_to_an_order_ends_the_connection() {
+    let scene = Scene::new();
+    let mut call = scene.call(None).await;
+    assert!(call.ask(&status(1)).await.is_some());
+    let orders = DynamicClient::new(None, Retry::default()).over(Arc::clone(&scene.links));
+    let mut order = Draft::request(Code::DisconnectRequest, [0; 16]);
+    order.text(attr::ACCT_SESSION_ID, "s1");
+    tokio::spawn(async move { orders.send_down_a_link(NasId(7), Code::DisconnectRequest, order).await });
+    let order = Packet::parse(&call.hear().await.unwrap()).unwrap();
+    let forged = Draft::reply(Code::DisconnectAck, &order)
+        .seal_reply(b"another secret")
+        .unwrap();
+    call.send(&forged).await;
+    assert!(call.ends().await);
+    assert_eq!(scene.radsec.broken.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

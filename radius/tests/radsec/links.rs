@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use kavadam_domain::{NasId, Timestamp};
 use kavadam_radius::client::Client;
-use kavadam_radius::tls::{Link, Versions};
+use kavadam_radius::tls::{Link, TlsFiles, Versions};
+use kavadam_radius::wire::{Code, Draft, Packet, RADSEC_SECRET, announced_length};
 use kavadam_radius::{
     AccessReply, AccessRequest, AccountingKind, AccountingRequest, Credential, NasIdentity, Retry, ServiceType,
 };
-use tokio::net::TcpListener;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use crate::scene::{SOON, Scene, until, up};
+use crate::scene::{SOON, Scene, chain, until, up};
 
 const PATIENT: Retry = Retry {
     first_wait: Duration::from_secs(4),
@@ -195,4 +202,54 @@ async fn a_backlog_of_reports_keeps_no_login_waiting() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// A server by hand: the next connection of a gate to it.
+async fn welcome(listener: &TcpListener, files: &TlsFiles) -> TlsStream<TcpStream> {
+    let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain(&files.certificate), key)
+        .unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap()
+}
+
+async fn heard(stream: &mut TlsStream<TcpStream>) -> Packet {
+    let mut octets = vec![0; 4];
+    stream.read_exact(&mut octets).await.unwrap();
+    octets.resize(announced_length(&octets).unwrap().unwrap(), 0);
+    stream.read_exact(&mut octets[4..]).await.unwrap();
+    Packet::parse(&octets).unwrap()
+}
+
+async fn say(stream: &mut TlsStream<TcpStream>, octets: &[u8]) {
+    stream.write_all(octets).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_answers_with_a_forged_signature_is_hung_up_on_and_asked_again_over_another_connection() {
+    let scene = Scene::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = scene.link(Versions::Only1_0);
+    config.address = listener.local_addr().unwrap().to_string();
+    let client = client(vec![Link::open(config).unwrap()]);
+    let asked = tokio::spawn(async move { client.status().await });
+
+    let mut first = welcome(&listener, &scene.server_files).await;
+    let question = heard(&mut first).await;
+    let answer = |secret: &[u8]| Draft::reply(Code::AccessAccept, &question).seal_reply(secret).unwrap();
+    say(&mut first, &answer(b"another secret")).await;
+    let hung_up = tokio::time::timeout(SOON, first.read(&mut [0]))
+        .await
+        .expect("it stays");
+    assert!(matches!(hung_up, Ok(0) | Err(_)));
+
+    let mut second = welcome(&listener, &scene.server_files).await;
+    assert_eq!(heard(&mut second).await.authenticator(), question.authenticator());
+    say(&mut second, &answer(RADSEC_SECRET)).await;
+    asked.await.unwrap().unwrap();
 }

@@ -31,6 +31,13 @@ async fn is_answered(scene: &Scene, files: &TlsFiles) -> bool {
     }
 }
 
+fn serial_of(files: &TlsFiles) -> u64 {
+    let certificate = chain(&files.certificate).remove(0);
+    let (_, read) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+    let octets = read.raw_serial().iter();
+    octets.fold(0, |all, octet| (all << 8) | u64::from(*octet))
+}
+
 #[tokio::test]
 async fn a_gate_is_known_by_each_kind_of_name_in_its_certificate() {
     let scene = Scene::new();
@@ -100,16 +107,31 @@ async fn a_revoked_certificate_is_refused() {
         files.revoked = Some(authority.revoke(u64::MAX));
     });
     assert!(is_answered(&scene, &scene.gate_files).await, "another one is revoked");
-    let serial = x509_parser::parse_x509_certificate(&chain(&scene.gate_files.certificate)[0])
-        .map(|(_, read)| {
-            read.raw_serial()
-                .iter()
-                .fold(0, |all, octet| (all << 8) | u64::from(*octet))
-        })
-        .unwrap();
-    scene.authority.revoke(serial);
+    scene.authority.revoke(serial_of(&scene.gate_files));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!is_answered(&scene, &scene.gate_files).await);
+}
+
+#[tokio::test]
+async fn a_gate_whose_certificate_is_revoked_while_it_is_connected_is_cut_off_and_hears_no_order() {
+    let limits = RadsecLimits {
+        known_every: Duration::from_millis(20),
+        ..RadsecLimits::default()
+    };
+    let scene = Scene::with(Versions::Any, limits, |authority, files| {
+        files.revoked = Some(authority.revoke(u64::MAX));
+    });
+    let other = scene.authority.issue(&["gate-8.example.org"]);
+    scene.centre.tie("gate-8.example.org", 8);
+    let mut revoked = scene.call(None).await;
+    let mut stays = Call::new(scene.at, &other, None).await.unwrap();
+    for call in [&mut revoked, &mut stays] {
+        assert!(call.ask(&status(1)).await.is_some());
+    }
+    scene.authority.revoke(serial_of(&scene.gate_files));
+    assert!(revoked.ends().await, "silent as it is");
+    scene.connected(7, 0).await;
+    assert!(stays.ask(&status(2)).await.is_some());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kavadam_access::api::{Candidates, NasEntry, NasProof};
 use kavadam_domain::{CertificateName, NasId};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -19,13 +20,16 @@ use zeroize::Zeroizing;
 use super::places::{Place, Seat};
 use super::turns::Turns;
 use super::{Hall, RadsecCounts, RadsecLimits, refused};
+use crate::clock;
 use crate::server::authentication::failed;
 use crate::server::counts::Unanswered;
 use crate::server::intake::Origin;
 use crate::server::{Centre, DropReason, Overheard};
+use crate::tls::flights::Heard;
 use crate::tls::names::names_of;
+use crate::tls::papers::Papers;
 use crate::tls::pipe::{End, Inbox, write_all};
-use crate::tls::{GateLink, Version};
+use crate::tls::{GateLink, Kept, ServerSide, Version};
 use crate::wire::token::{request_of_token, token_of, with_message_authenticator, with_token};
 use crate::wire::{Code, RADSEC_SECRET};
 
@@ -43,6 +47,10 @@ pub(super) struct Connection<C> {
     pub(super) version: Version,
     pub(super) limits: RadsecLimits,
     pub(super) counts: Arc<RadsecCounts>,
+    /// As they are now.
+    pub(super) certificates: Arc<Kept<ServerSide>>,
+    /// As they were at the handshake.
+    pub(super) met_by: Arc<ServerSide>,
 }
 
 /// A gate at the other end.
@@ -65,13 +73,15 @@ struct Line<C> {
 impl<C: Centre> Connection<C> {
     /// Serves until the other end closes, misbehaves or falls silent, or until cancelled; then finishes what was begun.
     pub(super) async fn run(self, stream: TlsStream<TcpStream>, place: Place, cancel: CancellationToken) {
-        let names = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first)
-            .map(names_of);
-        let names = names.unwrap_or_default();
+        let shown = stream.get_ref().1.peer_certificates();
+        let shown: Vec<_> = shown
+            .unwrap_or_default()
+            .iter()
+            .cloned()
+            .map(CertificateDer::into_owned)
+            .collect();
+        let names = shown.first().map(names_of).unwrap_or_default();
+        let papers = Papers::new(shown, Arc::clone(&self.met_by));
         let Some(Some(nas)) = cancel.run_until_cancelled(self.whose(&names)).await else {
             return;
         };
@@ -109,7 +119,7 @@ impl<C: Centre> Connection<C> {
         let read = async {
             let end = tokio::select! {
                 end = gate.read(inbox) => end,
-                end = gate.stay_its_own(orders) => end,
+                end = gate.stay_its_own(papers, orders) => end,
             };
             // Dropping the last ways to it lets the writer end.
             links.remove(nas.id, &link);
@@ -172,11 +182,15 @@ impl<C: Centre> Line<C> {
         }
     }
 
-    /// Hands orders on, each after a look at whose the certificate is; looks at that now and then besides. Resolves when it is this gate's no
-    /// more: one that sends nothing that is answered would keep its connection for ever, and hear what is no business of its own.
-    async fn stay_its_own(&self, mut orders: mpsc::Receiver<Vec<u8>>) -> String {
+    /// Hands orders on, each after a look at whose the certificate is, and whether it is good; looks at that now and then besides. Resolves when
+    /// it is this gate's no more, has expired or was revoked: one that sends nothing that is answered would keep its connection for ever, and
+    /// hear what is no business of its own.
+    async fn stay_its_own(&self, mut papers: Papers, mut orders: mpsc::Receiver<Vec<u8>>) -> String {
         loop {
             let order = timeout(self.connection.limits.known_every, orders.recv()).await;
+            if let Err(error) = papers.look_again(&self.connection.certificates.current(), clock::now()) {
+                return format!("its certificate is good no more: {error}");
+            }
             let known = timeout(self.connection.limits.handshake, self.gate()).await;
             match (known, order) {
                 (Ok(Err(Unanswered { nas: None, .. })), _) => {
@@ -194,10 +208,7 @@ impl<C: Centre> Line<C> {
         self.tell_of([from, own], &packet);
         let code = match packet.first().and_then(|octet| Code::from_octet(*octet)) {
             Some(code @ (Code::AccessRequest | Code::StatusServer | Code::AccountingRequest)) => code,
-            Some(code) if !code.is_request() => {
-                self.link.answered(&packet);
-                return ControlFlow::Continue(());
-            }
+            Some(code) if !code.is_request() => return self.take_answer(&packet),
             // A code that is not ours to answer breaks no connection (RFC 6613 §2.6.4).
             _ => {
                 let of_this_gate = self.of_this_gate(DropReason::WrongPort);
@@ -217,6 +228,17 @@ impl<C: Centre> Line<C> {
             line.work(code, &packet).await;
         });
         ControlFlow::Continue(())
+    }
+
+    /// To an order. One that is forged ends the connection, as a request would.
+    fn take_answer(&self, packet: &[u8]) -> ControlFlow<()> {
+        match self.link.answered(packet) {
+            Heard::Answer | Heard::Unasked => ControlFlow::Continue(()),
+            Heard::Broken => {
+                self.dropped(self.of_this_gate(DropReason::Unverified));
+                ControlFlow::Break(())
+            }
+        }
     }
 
     /// Answers a request when it is its turn, if the other end still is there then.

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kavadam_sockets::Lasting;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ use super::accounting::AccountingDoor;
 use super::authentication::AuthenticationDoor;
 use super::{Centre, Counts, Tap};
 use crate::clock;
-use crate::tls::{GateLinks, Kept, TlsError, TlsFiles, UNACKNOWLEDGED, Versions};
+use crate::tls::{GateLinks, Kept, ServerSide, TlsError, TlsFiles, UNACKNOWLEDGED, Versions};
 use connection::Connection;
 use places::{Place, Places};
 
@@ -137,7 +136,7 @@ impl RadsecCounts {
 /// The open port.
 pub(super) struct Radsec {
     listener: TcpListener,
-    certificates: Arc<Kept<ServerConfig>>,
+    certificates: Arc<Kept<ServerSide>>,
     versions: Versions,
     limits: RadsecLimits,
     counts: Arc<RadsecCounts>,
@@ -217,7 +216,7 @@ impl Radsec {
                 continue;
             };
             let guest = Guest {
-                acceptor: TlsAcceptor::from(self.certificates.current()),
+                certificates: Arc::clone(&self.certificates),
                 versions: self.versions,
                 limits: self.limits,
                 counts: Arc::clone(&self.counts),
@@ -233,7 +232,7 @@ impl Radsec {
 
 /// One who knocked.
 struct Guest {
-    acceptor: TlsAcceptor,
+    certificates: Arc<Kept<ServerSide>>,
     versions: Versions,
     limits: RadsecLimits,
     counts: Arc<RadsecCounts>,
@@ -253,7 +252,9 @@ impl Guest {
             unacknowledged: UNACKNOWLEDGED,
         }
         .set(&stream);
-        let shaken = tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream));
+        let met_by = self.certificates.current();
+        let acceptor = TlsAcceptor::from(Arc::clone(&met_by.config));
+        let shaken = tokio::time::timeout(self.limits.handshake, acceptor.accept(stream));
         let stream = tokio::select! {
             () = cancel.cancelled() => return,
             shaken = shaken => match shaken {
@@ -274,6 +275,8 @@ impl Guest {
             version,
             limits: self.limits,
             counts: self.counts,
+            certificates: self.certificates,
+            met_by,
         };
         connection.run(stream, self.place, cancel).await;
     }

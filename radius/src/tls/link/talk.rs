@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::Shared;
 use crate::listener::lock;
 use crate::tls::Version;
+use crate::tls::flights::Heard;
 use crate::tls::pipe::Inbox;
 use crate::wire::token::{request_of_token, token_of, with_token};
 use crate::wire::{Code, Draft, random_authenticator};
@@ -27,17 +28,29 @@ impl Shared {
                 Err(end) => return end.to_string(),
             };
             let code = packet.first().and_then(|octet| Code::from_octet(*octet));
-            let mut state = lock(&self.state);
-            let is_answer = state.flights.answered(version, &packet);
-            if let Some(up) = &mut state.up {
-                up.heard_at = Instant::now();
-                up.has_answered |= is_answer;
-            }
-            drop(state);
-            if matches!(code, Some(Code::DisconnectRequest | Code::CoaRequest)) {
-                self.obey(packet, version, outbox.clone());
+            let is_answer = code.is_some_and(|code| !code.is_request());
+            match self.note(version, is_answer.then_some(&packet)) {
+                // What was asked is asked again over the next connection.
+                Some(Heard::Broken) => return "it brought an answer that is forged or torn".to_owned(),
+                None if matches!(code, Some(Code::DisconnectRequest | Code::CoaRequest)) => {
+                    self.obey(packet, version, outbox.clone());
+                }
+                Some(Heard::Answer | Heard::Unasked) | None => {}
             }
         }
+    }
+
+    /// The server lives; and what its answer is, if it is one.
+    fn note(&self, version: Version, answer: Option<&Vec<u8>>) -> Option<Heard> {
+        let mut state = lock(&self.state);
+        let heard = answer.map(|answer| state.flights.answered(version, answer));
+        if let Some(up) = &mut state.up
+            && heard != Some(Heard::Broken)
+        {
+            up.heard_at = Instant::now();
+            up.has_answered |= heard == Some(Heard::Answer);
+        }
+        heard
     }
 
     /// Hands an order on, and sends back what became of it. One too many is dropped: it comes again.
