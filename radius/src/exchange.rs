@@ -75,7 +75,7 @@ pub(crate) struct Peer<'a> {
 
 /// Sockets and the questions in flight on them. Needs a Tokio runtime.
 pub(crate) struct Exchange {
-    source: Option<IpAddr>,
+    sources: Vec<IpAddr>,
     places: Semaphore,
     lanes: Mutex<Lanes>,
 }
@@ -88,10 +88,10 @@ struct Lanes {
 }
 
 impl Exchange {
-    /// `source`: the address to send from, which is how a server knows a gate.
-    pub(crate) fn new(source: Option<IpAddr>) -> Self {
+    /// `sources`: the addresses to send from, the first of the peer's family, which is how a server knows a gate.
+    pub(crate) fn new(sources: impl IntoIterator<Item = IpAddr>) -> Self {
         Self {
-            source,
+            sources: sources.into_iter().collect(),
             places: Semaphore::new(MAX_IN_FLIGHT),
             lanes: Mutex::default(),
         }
@@ -139,10 +139,11 @@ impl Exchange {
     }
 
     fn source_for(&self, peer: SocketAddr) -> IpAddr {
-        match (self.source, peer) {
-            (Some(source), _) if source.is_ipv4() == peer.is_ipv4() => source,
-            (_, SocketAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
-            (_, SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        let mut sources = self.sources.iter().copied();
+        match (sources.find(|source| source.is_ipv4() == peer.is_ipv4()), peer) {
+            (Some(source), _) => source,
+            (None, SocketAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+            (None, SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, read_secret};
+use crate::config::{Config, RadiusListen, read_secret};
 use crate::vitals::Vitals;
 use crate::watch::{self, Watch};
 use crate::{centre, clock, notify, reload};
@@ -96,17 +96,22 @@ async fn start_centre(config: &Config, parts: &mut Parts) -> anyhow::Result<Acce
     let (access, sealer) = centre::open_with_key(config).await?;
     centre::furnish(config, &access).await?;
     if config.file.role.has_radius() {
-        let (auth, acct) = config.radius_listen;
-        let server = RadiusServer::bind(ServerConfig { auth, acct }, access.clone())
+        let RadiusListen { auth, acct } = &config.radius_listen;
+        let first = ServerConfig {
+            auth: auth.first,
+            acct: acct.first,
+        };
+        let server = RadiusServer::bind(first, access.clone())
+            .and_then(|server| server.also_at(&auth.others, &acct.others))
             .with_context(|| format!("cannot listen for RADIUS on {auth} and {acct}"))?
             .with_profiles(Arc::clone(&config.profiles));
         let server = with_radsec(config, server)?;
         tracing::info!(%auth, %acct, "RADIUS server listens");
-        // From the address that gates ask: it is the one they take orders from.
-        let source = Some(auth.ip()).filter(|ip| !ip.is_unspecified());
+        // From an address that gates ask: it is the one they take orders from.
+        let sources = auth.all().map(|place| place.ip()).filter(|ip| !ip.is_unspecified());
         let orders = run_orders(
             access.clone(),
-            DynamicClient::new(source, Retry::default()).over(server.links()),
+            DynamicClient::new(sources, Retry::default()).over(server.links()),
             Arc::clone(&config.profiles),
             server.counts(),
             parts.stop.clone(),

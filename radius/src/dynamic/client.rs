@@ -49,11 +49,11 @@ pub struct DynamicClient {
 }
 
 impl DynamicClient {
-    /// A client; sockets are opened when needed. `source` is the address to send from.
+    /// A client; sockets are opened when needed. `sources` are the addresses to send from: the first of the gate's family, if there is one.
     #[must_use]
-    pub fn new(source: Option<IpAddr>, retry: Retry) -> Self {
+    pub fn new(sources: impl IntoIterator<Item = IpAddr>, retry: Retry) -> Self {
         Self {
-            exchange: Exchange::new(source),
+            exchange: Exchange::new(sources),
             retry,
             #[cfg(feature = "server")]
             links: Arc::default(),

@@ -21,10 +21,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener;
+use crate::listener::{self, Door};
 use crate::profile::Profiles;
 use crate::tls::GateLinks;
 use accounting::AccountingDoor;
@@ -42,8 +43,8 @@ pub use tap::{Listening, Overheard, Tap};
 /// Between lines about what was dropped.
 const SUMMARY: Duration = Duration::from_mins(1);
 
-/// Where to listen. Bind an address rather than a wildcard on a machine with several: answers leave from the address the
-/// routes choose, and a gate drops those that come from another than it asked.
+/// Where to listen. Bind addresses rather than a wildcard on a machine with several ([`RadiusServer::also_at`]): answers of a wildcard leave from
+/// the address the routes choose, and a gate drops those that come from another than it asked.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerConfig {
     /// Authentication, by convention port 1812; port 0 takes a free one.
@@ -52,10 +53,18 @@ pub struct ServerConfig {
     pub acct: SocketAddr,
 }
 
+/// Further ports, where it listens at several addresses.
+#[derive(Default)]
+struct Others {
+    auth: Vec<UdpSocket>,
+    acct: Vec<UdpSocket>,
+}
+
 /// A server with its ports open.
 pub struct RadiusServer<C> {
     auth: UdpSocket,
     acct: UdpSocket,
+    others: Others,
     radsec: Option<Radsec>,
     links: Arc<GateLinks>,
     tap: Arc<Tap>,
@@ -73,6 +82,7 @@ impl<C: Centre> RadiusServer<C> {
         Ok(Self {
             auth: listener::bind(config.auth)?,
             acct: listener::bind(config.acct)?,
+            others: Others::default(),
             radsec: None,
             links: Arc::default(),
             tap: Arc::default(),
@@ -80,6 +90,21 @@ impl<C: Centre> RadiusServer<C> {
             counts: Arc::default(),
             profiles: Arc::default(),
         })
+    }
+
+    /// Opens these besides, for authentication and for accounting. A gate is answered from the address that it asked, and a copy of its
+    /// request is known for one at whichever it comes.
+    ///
+    /// # Errors
+    /// A port is taken, or an address is not ours.
+    pub fn also_at(mut self, auth: &[SocketAddr], acct: &[SocketAddr]) -> std::io::Result<Self> {
+        for address in auth {
+            self.others.auth.push(listener::bind(*address)?);
+        }
+        for address in acct {
+            self.others.acct.push(listener::bind(*address)?);
+        }
+        Ok(self)
     }
 
     /// Speaks to each gate by its vendor's profile.
@@ -168,11 +193,17 @@ impl<C: Centre> RadiusServer<C> {
         };
         tokio::join!(
             cancel.run_until_cancelled(tell(self.counts, radsec_counts)),
-            listener::serve(self.auth, auth, cancel.clone()),
-            listener::serve(self.acct, acct, cancel.clone()),
+            serve_all(self.auth, self.others.auth, auth, &cancel),
+            serve_all(self.acct, self.others.acct, acct, &cancel),
             radsec,
         );
     }
+}
+
+/// The same door at every address.
+async fn serve_all(first: UdpSocket, others: Vec<UdpSocket>, door: Arc<impl Door>, cancel: &CancellationToken) {
+    let all = std::iter::once(first).chain(others);
+    join_all(all.map(|socket| listener::serve(socket, Arc::clone(&door), cancel.clone()))).await;
 }
 
 /// Says every minute what was dropped, so that a wrong secret or a forgotten gate can be seen.

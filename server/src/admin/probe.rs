@@ -44,10 +44,15 @@ pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -
     if !config.file.role.has_centre() {
         return run_as_gateway(config, test, secrets).await;
     }
-    let (auth, acct) = config.radius_listen;
-    let local = reachable(if is_accounting(test.probe) { acct } else { auth });
-    let server = test.server.unwrap_or(local);
-    if test.secret_file.is_some() && server != local {
+    let listen = &config.radius_listen;
+    let places = if is_accounting(test.probe) {
+        &listen.acct
+    } else {
+        &listen.auth
+    };
+    let server = test.server.unwrap_or_else(|| reachable(places.first));
+    let is_ours = places.all().any(|place| reachable(place) == server);
+    if test.secret_file.is_some() && !is_ours {
         return run_against(server, test, secrets).await;
     }
     // Asking an address of this machine, we are heard from that same address.
@@ -64,7 +69,7 @@ pub(super) async fn run(config: &Config, test: &RadiusTest, secrets: &Secrets) -
     let before = Drops::look(&socket, &us);
     let probed = probe(server, secret, test, secrets).await?;
     let after = Drops::look(&socket, &us);
-    let grown = before.zip(after).filter(|_| server == local);
+    let grown = before.zip(after).filter(|_| is_ours);
     let grown = grown.map(|(before, after)| after.since(&before));
     report(server, test, &probed, grown.as_ref())
 }

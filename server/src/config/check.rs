@@ -1,15 +1,16 @@
 //! Values that have the right type and still cannot work, each with its key.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kavadam_radius::profile::Profiles;
 
-use super::file::{File, Portal, Radius};
+use super::file::{Addresses, File, Portal, Radius};
 use super::problems::Problems;
 use super::secret::{credential, read_secret, require_private};
-use super::{Config, Listen, gateway, tls};
+use super::{Config, Listen, Places, RadiusListen, gateway, tls};
 
 /// Finds what cannot work. An address that is none is replaced by the default, so that the rest can be looked at.
 pub(super) fn check(file: File, problems: &mut Problems) -> Config {
@@ -21,7 +22,7 @@ pub(super) fn check(file: File, problems: &mut Problems) -> Config {
     let profiles = profiles(&file, problems);
     let config = Config {
         profiles,
-        radius_listen: (listens.auth, listens.acct),
+        radius_listen: listens.radius,
         radsec_listen: tls::is_served(&file).then_some(listens.radsec),
         portal_listen: listens.portal,
         metrics_listen: listens.metrics,
@@ -48,8 +49,7 @@ fn profiles(file: &File, problems: &mut Problems) -> Arc<Profiles> {
 }
 
 struct Listens {
-    auth: SocketAddr,
-    acct: SocketAddr,
+    radius: RadiusListen,
     radsec: SocketAddr,
     portal: SocketAddr,
     metrics: Option<SocketAddr>,
@@ -57,21 +57,47 @@ struct Listens {
 
 impl Listens {
     fn read(file: &File, problems: &mut Problems) -> Self {
+        let (radius, portal) = (Radius::default(), Portal::default());
+        let radius_listen = RadiusListen {
+            auth: places(
+                "radius.auth_listen",
+                &file.radius.auth_listen,
+                &radius.auth_listen,
+                problems,
+            ),
+            acct: places(
+                "radius.acct_listen",
+                &file.radius.acct_listen,
+                &radius.acct_listen,
+                problems,
+            ),
+        };
         let mut read = |key: &str, value: &str, default: &str| {
             let none = || SocketAddr::from(([0, 0, 0, 0], 0));
             problems
                 .read(key, value, "ADDRESS:PORT")
                 .unwrap_or_else(|| default.parse().unwrap_or_else(|_| none()))
         };
-        let (radius, portal) = (Radius::default(), Portal::default());
         let metrics = Some(file.metrics.listen.as_str()).filter(|listen| !listen.is_empty());
         Self {
-            auth: read("radius.auth_listen", &file.radius.auth_listen, &radius.auth_listen),
-            acct: read("radius.acct_listen", &file.radius.acct_listen, &radius.acct_listen),
+            radius: radius_listen,
             radsec: read("radius.tls.listen", &file.radius.tls.listen, &radius.tls.listen),
             portal: read("portal.listen", &file.portal.listen, &portal.listen),
             metrics: metrics.map(|listen| read("metrics.listen", listen, "127.0.0.1:9464")),
         }
+    }
+}
+
+/// Each of the addresses at such a key; of those that are none, the default.
+fn places(key: &str, given: &Addresses, default: &Addresses, problems: &mut Problems) -> Places {
+    problems.require(!given.texts().is_empty(), key, "name at least one address");
+    let read = |text: &String| problems.read(key, text, "ADDRESS:PORT");
+    let mut all: VecDeque<SocketAddr> = given.texts().iter().filter_map(read).collect();
+    let none = || SocketAddr::from(([0, 0, 0, 0], 0));
+    let fallback = || default.texts().first().and_then(|text| text.parse().ok());
+    Places {
+        first: all.pop_front().or_else(fallback).unwrap_or_else(none),
+        others: all.into(),
     }
 }
 
@@ -180,8 +206,9 @@ fn own_listens(config: &Config) -> Vec<Listen> {
     let listen = |is_udp| move |(key, address)| Listen { key, address, is_udp };
     let mut listens = Vec::new();
     if file.role.has_radius() {
-        let (auth, acct) = config.radius_listen;
-        listens.extend([("radius.auth_listen", auth), ("radius.acct_listen", acct)].map(listen(true)));
+        let RadiusListen { auth, acct } = &config.radius_listen;
+        listens.extend(auth.all().map(|address| listen(true)(("radius.auth_listen", address))));
+        listens.extend(acct.all().map(|address| listen(true)(("radius.acct_listen", address))));
         listens.extend(
             config
                 .radsec_listen
@@ -215,8 +242,13 @@ pub(super) fn listens(config: &Config) -> Vec<Listen> {
 fn clash(one: &Listen, other: &Listen) -> bool {
     let is_same_kind = one.is_udp == other.is_udp;
     let (one, other) = (one.address, other.address);
-    let is_shared = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_shared = one.ip() == other.ip() || holds(one, other) || holds(other, one);
     is_same_kind && one.port() == other.port() && one.port() != 0 && is_shared
+}
+
+/// Whether one is every address of the other's family: `[::]` of both.
+fn holds(one: SocketAddr, other: SocketAddr) -> bool {
+    one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
 }
 
 /// Files of secrets in use, with their keys. Those of an all-in-one that are made at its first start need not be there, and are marked.

@@ -56,6 +56,23 @@ impl Role {
     }
 }
 
+/// An address to listen at, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "expected an address, or a list of addresses")]
+pub enum Addresses {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Addresses {
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Several(texts) => texts,
+        }
+    }
+}
+
 /// Declares a section with its defaults in one place.
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? }) => {
@@ -108,8 +125,8 @@ section! {
 section! {
     /// The RADIUS server.
     Radius {
-        auth_listen: String = "127.0.0.1:1812".into(),
-        acct_listen: String = "127.0.0.1:1813".into(),
+        auth_listen: Addresses = Addresses::One("127.0.0.1:1812".into()),
+        acct_listen: Addresses = Addresses::One("127.0.0.1:1813".into()),
         profiles: PathBuf = PathBuf::new(),
         tls: RadiusTls = RadiusTls::default(),
     }

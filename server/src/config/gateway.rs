@@ -245,14 +245,14 @@ fn servers(file: &File, problems: &mut Problems) {
         (auth, &radius.auth_servers, &file.radius.auth_listen),
         (acct, &radius.acct_servers, &file.radius.acct_listen),
     ] {
-        let own: Option<SocketAddr> = listen.parse().ok();
+        let own: Vec<SocketAddr> = listen.texts().iter().filter_map(|text| text.parse().ok()).collect();
         for address in servers {
             let server: Option<SocketAddr> = problems.read(key, address, "ADDRESS:PORT");
-            if let (Role::AllInOne, Some(server), Some(own)) = (file.role, server, own) {
+            if let (Role::AllInOne, Some(server), Some(first)) = (file.role, server, own.first()) {
                 // Not its ports: a RADIUS proxy of this machine may stand between.
-                let is_own = server.ip().is_loopback() || server.ip() == own.ip();
+                let is_own = server.ip().is_loopback() || own.iter().any(|own| own.ip() == server.ip());
                 let text =
-                    format!("an all-in-one asks its own centre, at {own}; use role = \"gateway\" to ask {server}");
+                    format!("an all-in-one asks its own centre, at {first}; use role = \"gateway\" to ask {server}");
                 problems.require(is_own, key, &text);
             }
         }

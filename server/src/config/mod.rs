@@ -64,8 +64,8 @@ impl std::error::Error for Unusable {}
 pub struct Config {
     /// As written, defaults filled in.
     pub file: File,
-    /// RADIUS ports.
-    pub radius_listen: (SocketAddr, SocketAddr),
+    /// RADIUS ports over UDP.
+    pub radius_listen: RadiusListen,
     /// The port for RADIUS over TLS, if it is on.
     pub radsec_listen: Option<SocketAddr>,
     /// The portal's port.
@@ -74,6 +74,35 @@ pub struct Config {
     pub profiles: Arc<Profiles>,
     /// Where figures are told to a collector, if anywhere.
     pub metrics_listen: Option<SocketAddr>,
+}
+
+/// Where the RADIUS server listens over UDP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RadiusListen {
+    /// For logins.
+    pub auth: Places,
+    /// For reports.
+    pub acct: Places,
+}
+
+/// At least one address with its port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    pub first: SocketAddr,
+    pub others: Vec<SocketAddr>,
+}
+
+impl Places {
+    pub fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others.iter().try_for_each(|other| write!(f, ", {other}"))
+    }
 }
 
 /// A port that one of the parts listens on.

@@ -11,6 +11,8 @@ const FILTERS: [&str; 2] = ["gateway", "filters"];
 const IN_FILTER: [&str; 4] = ["names", "files", "addresses", "ports"];
 const CLASSES: [&str; 3] = ["gateway", "uplink", "classes"];
 const IN_CLASS: [&str; 2] = ["at_least", "at_most"];
+/// Of which the example has one value, and a list may stand.
+const ONE_OR_SEVERAL: [[&str; 2]; 2] = [["radius", "auth_listen"], ["radius", "acct_listen"]];
 
 /// What can be used of `given`; the rest keeps its default and leaves a problem. `example` has every key there is.
 pub(super) fn sift(given: &Table, example: &Table, problems: &mut Problems) -> File {
@@ -31,7 +33,7 @@ fn usable(path: &[&str], given: &Table, example: &Table, problems: &mut Problems
             (Some(Value::Table(example)), Value::Table(given)) => {
                 usable.insert(key.clone(), Value::Table(self::usable(&path, given, example, problems)));
             }
-            (Some(example), value) if example.type_str() != value.type_str() => {
+            (Some(example), value) if example.type_str() != value.type_str() && !is_list(&path, value) => {
                 let text = format!("expected {}, found {}", example.type_str(), value.type_str());
                 problems.add(&path.join("."), &text);
             }
@@ -44,6 +46,11 @@ fn usable(path: &[&str], given: &Table, example: &Table, problems: &mut Problems
         }
     }
     usable
+}
+
+/// Whether it is a list where one value or several may stand.
+fn is_list(path: &[&str], value: &Value) -> bool {
+    value.is_array() && ONE_OR_SEVERAL.iter().any(|key| path == key)
 }
 
 /// What the example has there.

@@ -104,6 +104,55 @@ fn listeners_do_not_share_a_port() {
 }
 
 #[test]
+fn the_radius_server_listens_at_one_address_or_at_a_list_of_them() {
+    let listen = |text: &str| {
+        let (config, problems) = Config::examine_text(&format!("{NO_MESSAGES}{text}")).unwrap();
+        assert_eq!(problems, [], "{text}");
+        config.radius_listen
+    };
+    let one = listen("radius.auth_listen = '127.0.0.1:18120'");
+    assert_eq!(one.auth.to_string(), "127.0.0.1:18120");
+    assert_eq!(one.acct.to_string(), "127.0.0.1:1813");
+    let several = listen(
+        "radius.auth_listen = ['127.0.0.1:1812', '192.0.2.5:1812', '[2001:db8::5]:1812']\nradius.acct_listen = ['0.0.0.0:1813', '[2001:db8::5]:1813']",
+    );
+    assert_eq!(
+        several.auth.to_string(),
+        "127.0.0.1:1812, 192.0.2.5:1812, [2001:db8::5]:1812"
+    );
+    assert_eq!(several.acct.others, ["[2001:db8::5]:1813".parse().unwrap()]);
+    let its_second =
+        "gateway.radius.auth_servers = ['192.0.2.5:1812']\nradius.auth_listen = ['127.0.0.1:1812', '192.0.2.5:1812']";
+    complains_of(its_second, &[]);
+}
+
+#[test]
+fn a_list_of_addresses_that_cannot_be_listened_at_is_told_under_its_key() {
+    for (list, key) in [
+        ("radius.auth_listen = []", "radius.auth_listen"),
+        ("radius.auth_listen = ['127.0.0.1:1812', 'here']", "radius.auth_listen"),
+        ("radius.auth_listen = ['127.0.0.1:1812', 7]", "radius.auth_listen"),
+        ("radius.auth_listen = 7", "radius.auth_listen"),
+        (
+            "radius.acct_listen = ['127.0.0.1:1813', '127.0.0.1:1813']",
+            "radius.acct_listen",
+        ),
+        (
+            "radius.acct_listen = ['127.0.0.1:1813', '[::]:1813']",
+            "radius.acct_listen",
+        ),
+        (
+            "radius.acct_listen = ['127.0.0.1:1813', '192.0.2.5:1812']\nradius.auth_listen = ['127.0.0.1:1812', '0.0.0.0:1812']",
+            "radius.auth_listen",
+        ),
+        ("portal.listen = ['127.0.0.1:80']", "portal.listen"),
+    ] {
+        let found = problems(&format!("{NO_MESSAGES}{list}"));
+        assert!(!found.is_empty() && found[0].starts_with(key), "{list}: {found:?}");
+    }
+}
+
+#[test]
 fn figures_that_cannot_work_are_refused() {
     for (text, key) in [
         ("gateway.lan_if = 'a b'", "gateway.lan_if"),

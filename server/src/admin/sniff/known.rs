@@ -41,9 +41,10 @@ impl Known {
         if !config.file.role.has_centre() {
             return Self::of_a_gateway(config);
         }
-        let (auth, acct) = config.radius_listen;
+        let listen = &config.radius_listen;
         let mut known = Self::nobody();
-        known.ports.extend([auth.port(), acct.port()]);
+        let places = listen.auth.all().chain(listen.acct.all());
+        known.ports.extend(places.map(|place| place.port()));
         known.ports.extend(config.radsec().map(|radsec| radsec.listen.port()));
         if is_capture {
             if let Looked::Here(access) = centre::look(config).await? {
