@@ -49,6 +49,10 @@ impl Access {
             AccountingKind::On | AccountingKind::Off => {
                 Ok((Box::pin(end_all(tx, report, is_vendors, now)).await?, false))
             }
+            AccountingKind::Other(_) => {
+                self.keep_unknown(tx, report, "", unowned, now).await?;
+                Ok((Accounted::Unknown, false))
+            }
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
                 match find(tx, report.into()).await? {
                     Found::Session(found) => {

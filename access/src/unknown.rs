@@ -149,11 +149,12 @@ impl Access {
 
 fn row(report: &AccountingReport, remark: &str) -> UnknownReport {
     let kind = match report.kind {
-        AccountingKind::Start => "start",
-        AccountingKind::Interim => "interim",
-        AccountingKind::Stop(_) => "stop",
-        AccountingKind::On => "on",
-        AccountingKind::Off => "off",
+        AccountingKind::Start => "start".to_owned(),
+        AccountingKind::Interim => "interim".to_owned(),
+        AccountingKind::Stop(_) => "stop".to_owned(),
+        AccountingKind::On => "on".to_owned(),
+        AccountingKind::Off => "off".to_owned(),
+        AccountingKind::Other(number) => format!("type {number}"),
     };
     UnknownReport {
         nas_id: report.nas,

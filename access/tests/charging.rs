@@ -23,6 +23,7 @@ cases! {
     what_no_line_carries_is_not_charged_however_often_it_is_told,
     a_stop_that_no_line_carries_still_ends_its_session,
     reports_that_are_nobodys_are_kept_within_bounds,
+    a_report_of_another_type_is_kept_and_touches_no_session,
     a_name_that_ends_with_nul_is_the_name_without,
     an_address_a_port_and_a_time_tell_whose_a_connection_was,
     what_was_free_is_kept_for_the_record_and_charged_to_nobody,
@@ -42,6 +43,20 @@ async fn online(database: Database) -> Lab {
     lab.online(MAC, "s1").await;
     lab.report(AccountingKind::Interim, "s1", MB, 1).await;
     lab
+}
+
+/// Tunnels and failures (RFC 2867), or a session that is not named: with whatever Class and figures it comes.
+async fn a_report_of_another_type_is_kept_and_touches_no_session(database: Database) {
+    let mut lab = online(database).await;
+    let before = (lab.used_and_promised().await, lab.session(MAC).await);
+    lab.pass(Duration::from_secs(1));
+    for (kind, id) in [(9, "s1"), (15, "s1"), (2, "")] {
+        let told = lab.report(AccountingKind::Other(kind), id, 9 * MB, 60).await;
+        assert_eq!(told, Accounted::Unknown);
+    }
+    assert_eq!((lab.used_and_promised().await, lab.session(MAC).await), before);
+    let kept = lab.access.unowned_reports_kept().await.unwrap();
+    assert_eq!(kept, [("gate-1".to_owned(), 3)]);
 }
 
 const ABSURD: u64 = u64::MAX - 9;

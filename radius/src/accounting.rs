@@ -25,6 +25,8 @@ pub enum AccountingKind {
     On,
     /// The gate stops: the same.
     Off,
+    /// An Acct-Status-Type that says nothing of a session of ours (of tunnels, Failed; 0: none), or one that should and names no session.
+    Other(u32),
 }
 
 /// Meters of one session since its start.
@@ -138,18 +140,12 @@ impl AccountingRequest {
         draft
     }
 
-    /// Reads a verified report that arrived at `now`. `None` without a known Acct-Status-Type, without Acct-Session-Id where
-    /// a session is meant, or if a figure has the wrong length: it must not be acknowledged as 0.
+    /// Reads a verified report that arrived at `now`. `None` if a figure has the wrong length: it must not be acknowledged as 0.
     #[must_use]
     pub fn read(packet: &Packet, now: Timestamp) -> Option<Self> {
-        let kind = AccountingKind::of(packet)?;
         let session_id = packet.id(attr::ACCT_SESSION_ID).filter(|id| !id.is_empty());
-        let is_about_the_gate = matches!(kind, AccountingKind::On | AccountingKind::Off);
-        if session_id.is_none() && !is_about_the_gate {
-            return None;
-        }
         Some(Self {
-            kind,
+            kind: AccountingKind::of(packet, session_id.is_some()).ok()?,
             acct_session_id: session_id.unwrap_or_default(),
             user_name: packet.text(attr::USER_NAME),
             classes: packet.all_octets(attr::CLASS),
@@ -182,19 +178,20 @@ impl AccountingKind {
             Self::Stop(_) => status::STOP,
             Self::On => status::ON,
             Self::Off => status::OFF,
+            Self::Other(number) => number,
         }
     }
 
-    fn of(packet: &Packet) -> Option<Self> {
-        match packet.u32(attr::ACCT_STATUS_TYPE)? {
-            status::START => Some(Self::Start),
-            status::INTERIM => Some(Self::Interim),
+    fn of(packet: &Packet, names_a_session: bool) -> Result<Self, WrongLength> {
+        Ok(match packet.try_u32(attr::ACCT_STATUS_TYPE)?.unwrap_or(0) {
+            status::ON => Self::On,
+            status::OFF => Self::Off,
+            status::START if names_a_session => Self::Start,
+            status::INTERIM if names_a_session => Self::Interim,
             // 0 is no cause of RFC 2866: the gate gave none.
-            status::STOP => Some(Self::Stop(packet.u32(attr::ACCT_TERMINATE_CAUSE).unwrap_or(0))),
-            status::ON => Some(Self::On),
-            status::OFF => Some(Self::Off),
-            _ => None,
-        }
+            status::STOP if names_a_session => Self::Stop(packet.u32(attr::ACCT_TERMINATE_CAUSE).unwrap_or(0)),
+            other => Self::Other(other),
+        })
     }
 }
 

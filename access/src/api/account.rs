@@ -35,6 +35,8 @@ pub enum AccountingKind {
     On,
     /// The gate stops: the same.
     Off,
+    /// Another type, of which no session of ours is told; or one of the above without the session's name.
+    Other(u32),
 }
 
 /// An Accounting-Request, parsed.
@@ -44,7 +46,7 @@ pub struct AccountingReport {
     pub nas: NasId,
     /// What happened.
     pub kind: AccountingKind,
-    /// Acct-Session-Id; empty for On and Off.
+    /// Acct-Session-Id; empty for On and Off, and where there was none.
     pub acct_session_id: String,
     /// Class, as granted.
     pub class: Option<Vec<u8>>,

@@ -133,6 +133,7 @@ fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
             AccountingKind::Stop(cause) => api::AccountingKind::Stop(cause),
             AccountingKind::On => api::AccountingKind::On,
             AccountingKind::Off => api::AccountingKind::Off,
+            AccountingKind::Other(number) => api::AccountingKind::Other(number),
         },
         acct_session_id: request.acct_session_id,
         class: request.classes.into_iter().next(),

@@ -174,20 +174,44 @@ async fn gigawords_and_every_kind_of_report_arrive() {
     assert_eq!(reports[1].counters.down_octets, (2 << 32) + 5);
 }
 
+/// RFC 2866 §4.1: what is recorded is answered. A gate that is not answered sends it for ever, and takes the server for dead.
 #[tokio::test]
-async fn a_report_without_kind_or_session_is_not_acknowledged() {
+async fn a_report_of_another_kind_or_of_no_session_is_kept_as_such_and_acknowledged() {
     let lab = Lab::new().await;
-    let nameless = {
+    let report = |identifier: u8, kind: Option<u32>, session: &str| {
         let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
-        draft.u32(attr::ACCT_STATUS_TYPE, 3);
-        draft.seal_request(1, SECRET).unwrap()
+        if let Some(kind) = kind {
+            draft.u32(attr::ACCT_STATUS_TYPE, kind);
+        }
+        if !session.is_empty() {
+            draft.text(attr::ACCT_SESSION_ID, session);
+        }
+        draft.u32(attr::ACCT_OUTPUT_OCTETS, 5);
+        draft.seal_request(identifier, SECRET).unwrap()
     };
-    let kindless = {
-        let mut draft = Draft::request(Code::AccountingRequest, [0; 16]);
-        draft.text(attr::ACCT_SESSION_ID, "s1");
-        draft.seal_request(2, SECRET).unwrap()
-    };
-    for packet in [nameless, kindless] {
+    // Tunnel-Start to Tunnel-Link-Reject, Failed, one that no RFC has, none; then of no session.
+    let others = [Some(9), Some(10), Some(14), Some(15), Some(77), None];
+    let nameless = [Some(1), Some(2), Some(3)];
+    let sent = others.into_iter().map(|kind| (kind, "s1"));
+    let sent: Vec<_> = sent.chain(nameless.map(|kind| (kind, ""))).collect();
+    for (identifier, (kind, session)) in (0..).zip(&sent) {
+        let answer = lab.ask(lab.acct, &report(identifier, *kind, session)).await;
+        assert_eq!(answer.expect("silence")[0], 5, "{kind:?} of {session:?}");
+    }
+    let reports = lab.centre.reports.lock().unwrap();
+    let kinds: Vec<_> = reports.iter().map(|report| report.kind).collect();
+    let expected = sent.iter().map(|(kind, _)| AccountingKind::Other(kind.unwrap_or(0)));
+    assert_eq!(kinds, expected.collect::<Vec<_>>(), "none is charged to a session");
+}
+
+#[tokio::test]
+async fn a_report_whose_figures_cannot_be_read_is_not_acknowledged() {
+    let lab = Lab::new().await;
+    for (identifier, attribute) in (0..).zip([attr::ACCT_STATUS_TYPE, attr::ACCT_OUTPUT_OCTETS]) {
+        let mut packet = Draft::request(Code::AccountingRequest, [0; 16]);
+        packet.text(attr::ACCT_SESSION_ID, "s1");
+        packet.octets(attribute, &[0; 8]);
+        let packet = packet.seal_request(identifier, SECRET).unwrap();
         assert_eq!(lab.ask(lab.acct, &packet).await, None);
     }
     assert_eq!(lab.counts.dropped(DropReason::Unusable), 2);

@@ -20,7 +20,7 @@ pub async fn look(access: &Access, findings: &mut Findings) {
     for (name, count) in access.unowned_reports_kept().await.unwrap_or_default() {
         findings.unsure(&format!(
             "{count} accounting reports of the gate `{name}` are kept that belong to no session, or that nobody can believe, so that nobody was \
-             charged: does another server let people in there, or was a back-up restored?"
+             charged: does another server let people in there, does it send no Acct-Session-Id, or was a back-up restored?"
         ));
     }
 }

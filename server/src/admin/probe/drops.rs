@@ -28,7 +28,7 @@ const REASONS: [(DropReason, &str); 9] = [
     (DropReason::UnknownCode, WRONG_PORT),
     (
         DropReason::Unusable,
-        "The server got it, but a figure or a name that it needs is missing.",
+        "The server got it, but a figure in it has the wrong length.",
     ),
     (
         DropReason::UnknownSource,
