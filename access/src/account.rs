@@ -13,7 +13,8 @@ use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
 use crate::find::{Found, find, follow_on};
-use crate::orders::hasten;
+use crate::namesake::is_bare_same;
+use crate::orders::{follow, hasten};
 use crate::unknown::Unowned;
 use crate::{Access, AccessError};
 
@@ -129,13 +130,15 @@ async fn charge(
             session.order(OrderKind::Change, due_at);
             has_orders = true;
         }
+        has_orders |= is_news && follow(&mut session, report.from, now);
         has_orders |= hasten(&mut session, now);
         tx.save_session(&session).await?;
     }
     Ok((read.map_or(Accounted::Implausible, Accounted::Charged), has_orders))
 }
 
-/// A session not yet begun goes by the name its gate reports it with, even if another went by it before.
+/// A session not yet begun goes by the name its gate reports it with, even if another went by it before; one that goes on, likewise where its
+/// gate calls itself otherwise than before.
 async fn take_name(
     tx: &mut Tx,
     session: &mut SessionRow,
@@ -143,7 +146,13 @@ async fn take_name(
     now: Timestamp,
 ) -> Result<(), AccessError> {
     let name = &report.acct_session_id;
-    if session.state == SessionState::Granted && !name.is_empty() && session.acct_session_id.as_ref() != Some(name) {
+    let known = session.acct_session_id.as_deref();
+    let is_given_anew = match session.state {
+        SessionState::Granted => true,
+        SessionState::Open => is_bare_same(known, Some(name)),
+        SessionState::Ended => false,
+    };
+    if is_given_anew && !name.is_empty() && known != Some(name) {
         end_namesake(tx, report.nas, name, Some(session.id), now).await?;
         session.acct_session_id = Some(name.clone());
     }

@@ -15,6 +15,7 @@ use kavadam_store::{LeaseRow, NewSession, SessionRow, SubscriberRow, Tx};
 use crate::AccessError;
 use crate::api::Grant;
 use crate::ending::{end_namesake, end_session};
+use crate::namesake::is_bare_same;
 use crate::standing::{Standing, load_standing};
 
 /// A grant that is given again is noted anew after so long; it is taken for unused after two minutes.
@@ -205,7 +206,7 @@ fn is_same_session(session: &SessionRow, asking: &Asking) -> bool {
     session.nas_id == asking.nas
         && session.mac == asking.mac
         && session.acct_session_id.is_some()
-        && session.acct_session_id == asking.acct_session_id
+        && is_bare_same(session.acct_session_id.as_deref(), asking.acct_session_id.as_deref())
 }
 
 /// What the same device was granted at the same gate and never began, where the gate names no visits: it lost our answer, or the visit came

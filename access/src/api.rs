@@ -14,3 +14,4 @@ pub use pages::{Message, PendingCode, Started, Status, Step, Ticket, Verified, V
 
 pub use crate::gate_entry::{Candidates, NasEntry, NasProof, OldSecret, WhichSecret};
 pub use crate::ms_chap::MsChapV2;
+pub use crate::namesake::named_by;

@@ -1,5 +1,7 @@
 //! The answer to an Access-Request.
 
+use std::net::IpAddr;
+
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Language, Mac, Reason, SiteId, Timestamp};
@@ -84,6 +86,7 @@ impl Access {
         // Of ours nothing but where a device is, if it says so.
         let is_to_be_kept = nas.profile != OWN_PROFILE || request.seen != Seen::default();
         if let Some(grant) = outcome.as_ref().ok().filter(|_| is_to_be_kept) {
+            note_source(tx, grant, request.seen.from).await?;
             note_told(tx, grant, request.seen).await?;
         }
         let accept = |grant| {
@@ -194,6 +197,19 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
     session.settle_order();
     session.heard_at = now;
     Ok(Ok((subscriber, Some(session))))
+}
+
+/// Where a session is asked for, until its reports tell where it is: another than its gate may ask, as FreeRADIUS does for a supplicant.
+async fn note_source(tx: &mut Tx, grant: &Grant, from: Option<IpAddr>) -> Result<(), AccessError> {
+    if from.is_none() {
+        return Ok(());
+    }
+    let session = tx.session(grant.session).await?;
+    if let Some(mut session) = session.filter(|session| session.state == SessionState::Granted) {
+        session.heard_from = from;
+        tx.save_session(&session).await?;
+    }
+    Ok(())
 }
 
 /// Keeps what a gate is told and tells in its own words: at a vendor's, what changes later depends on it.

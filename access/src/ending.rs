@@ -1,8 +1,9 @@
 //! How sessions end, and how one comes back whose end was only presumed.
 //!
 //! A Stop, the restart of a gate of ours, its word that it has no such session, and a newer session in the same place are final. Silence is
-//! not: the gate may be cut off, or the centre have been. Nor is a vendor's restart or word: one record may stand for many access points, and
-//! one of them knows nothing of the sessions of another. What ends so is *presumed* over, and the next sign of life takes that back.
+//! not: the gate may be cut off, or the centre have been. Nor is a vendor's restart or word, or that it gives an Acct-Session-Id again: one
+//! record may stand for many access points, and one of them knows nothing of the sessions of another. What ends so is *presumed* over, and the
+//! next sign of life takes that back.
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use kavadam_domain::{LeaseId, NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx};
 
 use crate::AccessError;
+use crate::namesake::is_vendors;
 
 /// Between orders to end a session that its gate reports and does not know, doubled each time up to the longest. The first is sent at once: the
 /// report may come from another access point than the one that was asked.
@@ -122,7 +124,8 @@ async fn is_replaced(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessEr
         .any(|other| session.mac.is_some() && other.mac == session.mac && other.nas_id == session.nas_id))
 }
 
-/// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`.
+/// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`. At a vendor's
+/// it may be another gate that did, one that does not say who it is: there it is taken for ended.
 pub async fn end_namesake(
     tx: &mut Tx,
     nas: NasId,
@@ -138,8 +141,13 @@ pub async fn end_namesake(
     // Rare, and large: on the heap it is not part of each login and report, which are moved with all they may come to.
     Box::pin(async move {
         tx.lock_subscriber(found.subscriber_id).await?;
+        let is_vendors = is_vendors(tx, nas).await?;
         if let Some(mut session) = tx.session(found.id).await?.filter(is_other_and_live) {
-            end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+            if is_vendors {
+                presume_ended(tx, &mut session, now).await?;
+            } else {
+                end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+            }
         }
         Ok(())
     })

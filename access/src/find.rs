@@ -10,6 +10,7 @@ use kavadam_store::{NewSession, OrderKind, SessionRow, Tx};
 use crate::AccessError;
 use crate::api::{AccountingReport, AuthorizeRequest};
 use crate::ending::{end_namesake, presume_ended};
+use crate::namesake::{find_given_by_another, is_bare_same, is_of_a_namesake};
 
 /// What a gate's Class and Acct-Session-Id lead to.
 pub enum Found {
@@ -81,10 +82,11 @@ pub async fn find(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Found, AccessError>
         acct_session_id,
         ..
     } = spoken;
-    let found = match tx.session_at(nas, class, acct_session_id).await? {
-        Some(found) => found,
+    let found = tx.session_at(nas, class, acct_session_id).await?;
+    let found = match found {
+        Some(found) if !is_of_a_namesake(tx, &found, &spoken).await? => found,
         // Rare, and large: on the heap it is not part of each report.
-        None => match Box::pin(find_ended(tx, spoken)).await? {
+        _ => match Box::pin(find_otherwise(tx, spoken)).await? {
             Some(found) => found,
             None => return Ok(Found::Nothing),
         },
@@ -103,6 +105,13 @@ pub async fn find(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Found, AccessError>
         Some(follower) => Found::Session(follower.into()),
         None => Found::Renamed(found.into()),
     })
+}
+
+async fn find_otherwise(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Option<SessionRow>, AccessError> {
+    match find_given_by_another(tx, &spoken).await? {
+        Some(found) => Ok(Some(found)),
+        None => find_ended(tx, spoken).await,
+    }
 }
 
 /// Nobody but the gate knows to whom it gave that name, unless it tells.
@@ -139,11 +148,11 @@ async fn last_of(
     Ok(last)
 }
 
-/// A session not yet begun takes whatever name the gate gives it.
+/// A session not yet begun takes whatever name the gate gives it. One whose gate calls itself otherwise than before is the same.
 fn goes_by(session: &SessionRow, name: Option<&str>) -> bool {
     session.state == SessionState::Granted
         || session.acct_session_id.is_none()
-        || session.acct_session_id.as_deref() == name
+        || is_bare_same(session.acct_session_id.as_deref(), name)
 }
 
 /// Makes the session that a report shows to follow on from `renamed`, unless another report has made it meanwhile. What the gate still

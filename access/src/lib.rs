@@ -27,6 +27,7 @@ pub mod key;
 pub mod latency;
 pub mod login;
 pub mod ms_chap;
+mod namesake;
 pub mod orders;
 pub mod overview;
 mod password;

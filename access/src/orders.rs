@@ -1,6 +1,6 @@
 //! What the centre wants gates to do: read by a reconciler that sends until it is acknowledged.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use kavadam_domain::gate::{Abilities, Deed, OWN_PROFILE};
@@ -12,6 +12,7 @@ use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 use crate::admit::{Asking, admit};
 use crate::api::{Destination, Order, OrderAction, OrderAnswer, Role};
 use crate::ending::{end_session, presume_gone};
+use crate::namesake::bare;
 use crate::{Access, AccessError};
 
 /// Orders of one gate looked at in one go.
@@ -149,6 +150,23 @@ pub(crate) fn hasten(session: &mut SessionRow, now: Timestamp) -> bool {
     waits
 }
 
+/// Where a session was reported from: its orders go there. One that was asked for in vain elsewhere is asked for there at once. Whether there
+/// is such an order.
+pub(crate) fn follow(session: &mut SessionRow, from: Option<IpAddr>, now: Timestamp) -> bool {
+    if from.is_none() || session.heard_from == from {
+        return false;
+    }
+    session.heard_from = from;
+    // What was never sent, or cannot be, waits for something else.
+    let was_sent = session.order_attempts > 0 && session.order_next_at.is_some();
+    let waits = was_sent && session.state != SessionState::Ended;
+    if waits {
+        session.order_attempts = 0;
+        session.order_next_at = Some(now);
+    }
+    waits
+}
+
 /// What is left to do about an order.
 enum Todo {
     /// Nothing: it is done, or the gate is told at the next login.
@@ -234,12 +252,14 @@ impl Access {
             .ok_or(AccessError::Inconsistent("subscriber"))?;
         let given = nas.coa_host.as_ref();
         let given = given.map(|host| Destination::Given(host.clone(), nas.coa_port));
-        let seen = self.last_sight(&nas);
-        let seen = seen.map(|(address, _)| Destination::Seen(SocketAddr::new(address, nas.coa_port)));
+        // Of many gates the one that has the session; else whichever was heard of last.
+        let there = session.heard_from.filter(|from| nas.source.contains(from));
+        let seen = there.or_else(|| Some(self.last_sight(&nas)?.0));
+        let seen = seen.map(|address| Destination::Seen(SocketAddr::new(address, nas.coa_port)));
         let Some(to) = given.or(seen) else {
             return Ok(Err(NEVER_HEARD));
         };
-        let Some(acct_session_id) = session.acct_session_id.clone() else {
+        let Some(acct_session_id) = session.acct_session_id.as_deref().map(|name| bare(name).to_owned()) else {
             return Ok(Err(NOT_BEGUN));
         };
         let vendor = if nas.profile == OWN_PROFILE {

@@ -40,6 +40,7 @@ async fn another(lab: &Lab) -> Access {
 fn report(lab: &Lab, name: &str, octets: u64, secs: u32) -> Question {
     Question::Account(AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Interim,
         acct_session_id: name.to_owned(),
         class: None,

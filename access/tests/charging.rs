@@ -149,6 +149,7 @@ async fn a_name_that_ends_with_nul_is_the_name_without(database: Database) {
     );
     let report = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Stop(1),
         acct_session_id: "\0".to_owned(),
         class: None,
@@ -167,6 +168,7 @@ async fn a_name_that_ends_with_nul_is_the_name_without(database: Database) {
 fn interim(lab: &Lab, id: &str, (up, down): (u64, u64), charged: u64, secs: u32) -> AccountingReport {
     AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Interim,
         acct_session_id: id.to_owned(),
         class: None,
@@ -270,6 +272,7 @@ async fn an_address_a_port_and_a_time_tell_whose_a_connection_was(database: Data
     let began = lab.now;
     let mut report = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Interim,
         acct_session_id: "s1".to_owned(),
         class: None,
@@ -360,6 +363,7 @@ async fn used_on_the_first_day(lab: &Lab) -> u64 {
 async fn report_of(lab: &Lab, kind: AccountingKind, octets: u64, secs: u32, ago: Duration) -> Accounted {
     let report = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind,
         acct_session_id: "s1".to_owned(),
         class: None,
@@ -428,6 +432,7 @@ async fn a_gate_whose_clock_is_behind_charges_no_day_before_the_grant(database: 
 async fn report_by_class(lab: &Lab, kind: AccountingKind, grant: &Grant, name: &str, octets: u64) -> Accounted {
     let report = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind,
         acct_session_id: name.to_owned(),
         class: Some(grant.class.clone()),

@@ -279,6 +279,7 @@ async fn an_order_that_waits_for_a_start_goes_out_with_it(database: Database) {
     while is_awake(&lab.access).await {}
     let start = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Start,
         acct_session_id: "s1".to_owned(),
         class: Some(grant.class),

@@ -138,6 +138,7 @@ async fn many_reports_at_once_charge_each_octet_once(database: Database) {
             let secs = n % 20 + 1;
             let report = AccountingReport {
                 nas: lab.nas,
+                from: None,
                 kind: AccountingKind::Interim,
                 acct_session_id: "s1".to_owned(),
                 class: None,
@@ -254,6 +255,7 @@ async fn a_stop_without_a_start_is_charged_to_the_session_of_its_class(database:
     lab.pass(Duration::from_mins(1));
     let report = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Stop(1),
         acct_session_id: "as-reported".to_owned(),
         class: Some(grant.class),
@@ -331,6 +333,7 @@ async fn a_name_given_again_by_a_gate_ends_the_session_that_had_it(database: Dat
     let second = lab.online(OTHER_MAC, "asked-as-another").await;
     let report = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Start,
         acct_session_id: "0001".to_owned(),
         class: Some(second.class),

@@ -310,12 +310,13 @@ async fn an_order_names_the_session_as_its_gate_does(database: Database) {
         seen: Seen {
             handle: Some("0A07".to_owned()),
             ssid: Some("Kerala Wi-Fi".to_owned()),
-            access_point: None,
+            ..Seen::default()
         },
     };
     let grant = granted(lab.access.authorize(request, lab.now).await.unwrap());
     let start = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Start,
         acct_session_id: "00000001".to_owned(),
         class: Some(grant.class),
@@ -348,6 +349,7 @@ async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database
     lab.pass(Duration::from_mins(10));
     let renamed = AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Start,
         acct_session_id: "s2".to_owned(),
         class: Some(grant.class),

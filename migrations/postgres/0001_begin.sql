@@ -167,6 +167,7 @@ CREATE TABLE session (
     started_at        BIGINT,
     reported_at       BIGINT, -- the gate's time of its furthest report
     heard_at          BIGINT NOT NULL, -- our time of its last report or request
+    heard_from        TEXT, -- where that came from, at a record that stands for a network of gates: orders go there
     ends_at           BIGINT,
     ended_at          BIGINT CHECK ((ended_at IS NULL) = (state <> 'ended')),
     terminate_cause   BIGINT,

@@ -167,6 +167,7 @@ CREATE TABLE session (
     started_at        INTEGER,
     reported_at       INTEGER, -- the gate's time of its furthest report
     heard_at          INTEGER NOT NULL, -- our time of its last report or request
+    heard_from        TEXT, -- where that came from, at a record that stands for a network of gates: orders go there
     ends_at           INTEGER,
     ended_at          INTEGER CHECK ((ended_at IS NULL) = (state <> 'ended')),
     terminate_cause   INTEGER,

@@ -188,7 +188,7 @@ pub(crate) mod tables {
         update_leases: update "lease", LeaseRow { id, entitlement_id, granted_octets, used_octets, is_closed }
         insert_sessions: insert "session", SessionRow {
             id, class, subscriber_id, entitlement_id, lease_id, nas_id, site_id, acct_session_id, mac, ip, state, is_renewable,
-            is_throttled, granted_at, started_at, reported_at, heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended,
+            is_throttled, granted_at, started_at, reported_at, heard_at, heard_from, ends_at, ended_at, terminate_cause, is_presumed_ended,
             granted_octets, up_octets, down_octets, base_up_octets, base_down_octets, up_packets, down_packets, session_secs,
             is_wide, order_action, order_number, order_attempts, order_next_at, trouble, pending_octets,
         }
@@ -226,7 +226,7 @@ pub(crate) mod tables {
         /// Whatever of a session may change after its grant.
         update_sessions: update "session", SessionRow {
             id, entitlement_id, lease_id, acct_session_id, mac, ip, state, is_throttled, granted_at, started_at, reported_at,
-            heard_at, ends_at, ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
+            heard_at, heard_from, ends_at, ended_at, terminate_cause, is_presumed_ended, granted_octets, up_octets, down_octets, base_up_octets,
             base_down_octets, up_packets, down_packets, session_secs, is_wide, order_action, order_number, order_attempts,
             order_next_at, trouble, pending_octets,
         }

@@ -52,6 +52,8 @@ row! {
         pub reported_at: Option<Timestamp>,
         /// Our time of the last word of it.
         pub heard_at: Timestamp,
+        /// Where its last report or request came from, at a record that stands for a network of gates: its orders go there.
+        pub heard_from: Option<IpAddr>,
         /// When it ends by itself.
         pub ends_at: Option<Timestamp>,
         /// When it ended.
@@ -224,6 +226,7 @@ impl NewSession {
             started_at: None,
             reported_at: None,
             heard_at: self.granted_at,
+            heard_from: None,
             ends_at: self.ends_at,
             ended_at: None,
             terminate_cause: None,

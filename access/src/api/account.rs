@@ -46,7 +46,9 @@ pub struct AccountingReport {
     pub nas: NasId,
     /// What happened.
     pub kind: AccountingKind,
-    /// Acct-Session-Id; empty for On and Off, and where there was none.
+    /// Where it came from, at a record that stands for a network of gates.
+    pub from: Option<IpAddr>,
+    /// Acct-Session-Id, at a vendor's with who gave it ([`super::named_by`]); empty for On and Off, and where there was none.
     pub acct_session_id: String,
     /// Class, as granted.
     pub class: Option<Vec<u8>>,

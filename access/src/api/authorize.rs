@@ -49,7 +49,7 @@ pub struct AuthorizeRequest {
     pub mac: Option<Mac>,
     /// Framed-IP-Address or Framed-IPv6-Address.
     pub ip: Option<IpAddr>,
-    /// Acct-Session-Id the gate will use (RFC 2866 §5.5).
+    /// Acct-Session-Id the gate will use (RFC 2866 §5.5), at a vendor's with who gives it ([`super::named_by`]).
     pub acct_session_id: Option<String>,
     /// Class of an earlier grant (renewals).
     pub class: Option<Vec<u8>>,
@@ -68,6 +68,8 @@ pub struct Seen {
     pub ssid: Option<String>,
     /// The access point, by name or MAC.
     pub access_point: Option<String>,
+    /// Where its request came from, at a record that stands for a network of gates.
+    pub from: Option<IpAddr>,
 }
 
 /// The answer to an Access-Request.

@@ -49,7 +49,7 @@ pub struct Role {
 /// Where a gate takes orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// The address that its last request came from, and its CoA port.
+    /// The address that the session's last report came from, or its gate's last request, and its CoA port.
     Seen(SocketAddr),
     /// An address or name that its record gives, and its CoA port: a gate whose requests come from a cloud.
     Given(String, u16),

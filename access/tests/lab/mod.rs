@@ -278,6 +278,7 @@ impl Lab {
     pub async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {
         let report = AccountingReport {
             nas: self.nas,
+            from: None,
             kind,
             acct_session_id: id.to_owned(),
             class: None,

@@ -21,6 +21,7 @@ pub fn patience() -> Patience {
 pub fn report(lab: &Lab, name: &str, octets: u64) -> Question {
     Question::Account(AccountingReport {
         nas: lab.nas,
+        from: None,
         kind: AccountingKind::Interim,
         acct_session_id: name.to_owned(),
         class: None,

@@ -172,6 +172,7 @@ impl Model {
         };
         let report = AccountingReport {
             nas: self.gates[session.gate],
+            from: None,
             kind,
             acct_session_id: session.name.clone(),
             // One gives no Class back: what comes after a session's end is then known by its name and device alone.
@@ -388,6 +389,7 @@ impl Model {
         }
         let on = AccountingReport {
             nas: self.gates[gate],
+            from: None,
             kind: AccountingKind::On,
             acct_session_id: String::new(),
             class: None,

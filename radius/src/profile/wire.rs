@@ -288,6 +288,7 @@ impl Seen {
             handle: first(&self.handle),
             ssid: first(&self.ssid).or_else(|| fit(ssid)),
             access_point: first(&self.access_point).or_else(|| fit(station)),
+            ..Told::default()
         }
     }
 }

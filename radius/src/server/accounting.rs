@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kavadam_access::api::{self, Candidates};
-use kavadam_domain::{NasId, Timestamp};
+use kavadam_access::api::{self, Candidates, NasEntry};
+use kavadam_domain::Timestamp;
 
 use super::authentication::failed;
 use super::counts::{RequestKind, Unanswered};
 use super::intake::{Intake, Origin, Port, Taken};
+use super::reporter::{session_name, source_of};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::listener::Door;
@@ -76,7 +77,7 @@ impl<C: Centre> AccountingDoor<C> {
         self.centre.nas_seen(nas, from, now);
         gate.hear(packet, sender.nas());
         if packet.code() == Code::AccountingRequest {
-            self.keep(packet, nas, now).await?;
+            self.keep(packet, sender, from, now).await?;
         }
         let mut draft = Draft::reply(Code::AccountingResponse, packet);
         draft.proxy_state_of(packet);
@@ -90,10 +91,12 @@ impl<C: Centre> AccountingDoor<C> {
         Ok(reply)
     }
 
-    async fn keep(&self, packet: &Packet, nas: NasId, now: Timestamp) -> Result<(), DropReason> {
+    async fn keep(&self, packet: &Packet, sender: &Sender, from: SocketAddr, now: Timestamp) -> Result<(), DropReason> {
         let request = AccountingRequest::read(packet, now).ok_or(DropReason::Unusable)?;
-        let accounted = self.centre.account(report(request, nas), now).await.map_err(failed)?;
-        tracing::debug!(nas.id = %nas, ?accounted, "accounting");
+        let nas = sender.nas();
+        let report = report(request, packet, nas, from);
+        let accounted = self.centre.account(report, now).await.map_err(failed)?;
+        tracing::debug!(nas.id = %nas.id, ?accounted, "accounting");
         Ok(())
     }
 }
@@ -122,11 +125,12 @@ impl<C: Centre> Door for AccountingDoor<C> {
     }
 }
 
-fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
+fn report(request: AccountingRequest, packet: &Packet, nas: &NasEntry, from: SocketAddr) -> api::AccountingReport {
     let ip = request.framed_ip();
     let counters = request.counters;
     api::AccountingReport {
-        nas,
+        nas: nas.id,
+        from: source_of(packet, nas, from),
         kind: match request.kind {
             AccountingKind::Start => api::AccountingKind::Start,
             AccountingKind::Interim => api::AccountingKind::Interim,
@@ -135,7 +139,7 @@ fn report(request: AccountingRequest, nas: NasId) -> api::AccountingReport {
             AccountingKind::Off => api::AccountingKind::Off,
             AccountingKind::Other(number) => api::AccountingKind::Other(number),
         },
-        acct_session_id: request.acct_session_id,
+        acct_session_id: session_name(request.acct_session_id, packet, nas),
         class: request.classes.into_iter().next(),
         user_name: request.user_name,
         mac: request.mac,

@@ -10,6 +10,7 @@ use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 
 use super::counts::{Answer, GateCounts, Outcome, RequestKind, Unanswered};
 use super::intake::{Intake, Origin, Port, Taken};
+use super::reporter::{session_name, source_of};
 use super::sender::Sender;
 use super::{Centre, Counts, DropReason};
 use crate::device::mac_of;
@@ -81,7 +82,7 @@ impl<C: Centre> AuthenticationDoor<C> {
         gate.hear(packet, sender.nas());
         let reply = match packet.code() {
             Code::StatusServer => alive(packet, sender),
-            _ => self.decide(packet, sender, &gate, now).await?,
+            _ => self.decide(packet, sender, from, now).await?,
         };
         let reply = reply.map_err(|error| {
             tracing::error!(%error, nas.id = %nas, "the answer does not fit into a packet");
@@ -96,15 +97,21 @@ impl<C: Centre> AuthenticationDoor<C> {
         &self,
         packet: &Packet,
         sender: &Sender,
-        gate: &GateCounts,
+        from: SocketAddr,
         now: Timestamp,
     ) -> Result<Result<Vec<u8>, EncodeError>, DropReason> {
-        let question = AccessRequest::read(packet, sender.secret())
-            .map_or(Question::Unsupported, |read| question(read, sender.nas()));
-        let profile = self.profiles.get(&sender.nas().profile);
+        let nas = sender.nas();
+        let gate = &self.counts.gate(nas.id);
+        let question =
+            AccessRequest::read(packet, sender.secret()).map_or(Question::Unsupported, |read| question(read, nas));
+        let profile = self.profiles.get(&nas.profile);
         let reply = match question {
             Question::Ask(mut request) => {
-                request.seen = profile.seen(packet);
+                request.seen = Seen {
+                    from: source_of(packet, nas, from),
+                    ..profile.seen(packet)
+                };
+                request.acct_session_id = request.acct_session_id.map(|id| session_name(id, packet, nas));
                 let asked = Asked::of(&request, now);
                 let decision = self.centre.authorize(request, now).await.map_err(failed)?;
                 self.remember(asked, &decision, gate);
@@ -112,13 +119,13 @@ impl<C: Centre> AuthenticationDoor<C> {
             }
             Question::Unsupported => {
                 let message = Reason::UnsupportedMethod.message(Language::default());
-                self.remember_method(packet, sender.nas(), gate, now);
+                self.remember_method(packet, nas, gate, now);
                 AccessReply::Reject { message: Some(message) }
             }
             // RFC 3579 §3.2: in silence, whatever else is forgiven the gate.
             Question::Eap(_) if !packet.has_message_authenticator() => return Err(DropReason::Unsigned),
             Question::Eap(identifier) => {
-                self.remember_method(packet, sender.nas(), gate, now);
+                self.remember_method(packet, nas, gate, now);
                 return Ok(eap_failure(packet, identifier, sender));
             }
         };

@@ -14,6 +14,7 @@ mod habits;
 mod intake;
 mod orders;
 mod radsec;
+mod reporter;
 mod sender;
 mod tap;
 

@@ -144,9 +144,16 @@ impl Packet {
     /// them back.
     #[must_use]
     pub fn id(&self, attribute: AVPType) -> Option<String> {
-        let octets = self.value(attribute)?;
-        let escaped = |octet: u8| ['%', hex(octet >> 4), hex(octet)];
         let mut id = String::new();
+        self.write_id(attribute, &mut id).then_some(id)
+    }
+
+    /// Likewise, behind what is written already. `false` if the attribute is absent.
+    pub fn write_id(&self, attribute: AVPType, id: &mut String) -> bool {
+        let Some(octets) = self.value(attribute) else {
+            return false;
+        };
+        let escaped = |octet: u8| ['%', hex(octet >> 4), hex(octet)];
         for chunk in octets.utf8_chunks() {
             for c in chunk.valid().chars() {
                 match u8::try_from(c) {
@@ -156,7 +163,7 @@ impl Packet {
             }
             id.extend(chunk.invalid().iter().flat_map(|octet| escaped(*octet)));
         }
-        Some(id)
+        true
     }
 
     /// The first value as a number; `None` too if it is not four octets long.

@@ -92,7 +92,7 @@ impl SessionRow {
                 self.is_renewable,
                 self.granted_at,
             ),
-            (self.order_action, self.order_next_at),
+            (self.order_action, self.order_next_at, self.heard_from),
         )
     }
 
@@ -104,6 +104,7 @@ impl SessionRow {
             && is_untold
             && is_unordered
             && self.heard_at == self.granted_at
+            && self.heard_from.is_none()
             && (self.up_packets, self.down_packets) == (0, 0)
             && self.end() == (None, None, false)
             && self.order_next_at.is_none()

@@ -80,6 +80,7 @@ async fn goes_on_and_comes_back(engine: Engine) {
 
     let report = AccountingReport {
         nas,
+        from: None,
         kind: AccountingKind::Interim,
         acct_session_id: session,
         class: Some([centre::CLASS.as_slice(), &[a, b, c, d]].concat()),
