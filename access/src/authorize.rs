@@ -218,6 +218,9 @@ async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen) -> Result<(), AccessE
     let mut row = known.clone().unwrap_or(VendorRow::of(grant.session));
     row.set_told(&grant.limits);
     row.handle = seen.handle.or(row.handle);
+    row.nas_identifier = seen.calls.nas_identifier.or(row.nas_identifier);
+    row.nas_ip = seen.calls.nas_ip.or(row.nas_ip);
+    row.called_station_id = seen.calls.called_station_id.or(row.called_station_id);
     row.ssid = seen.ssid.or(row.ssid);
     row.access_point = seen.access_point.or(row.access_point);
     if known.as_ref() != Some(&row) {

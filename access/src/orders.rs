@@ -10,7 +10,7 @@ use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::admit::{Asking, admit};
-use crate::api::{Destination, Order, OrderAction, OrderAnswer, Role};
+use crate::api::{Calls, Destination, Order, OrderAction, OrderAnswer, Role};
 use crate::ending::{end_session, presume_gone};
 use crate::namesake::bare;
 use crate::{Access, AccessError};
@@ -267,7 +267,7 @@ impl Access {
         } else {
             tx.session_vendor(session.id).await?
         };
-        let (user_name, handle) = vendor.map_or((None, None), |row| (row.user_name, row.handle));
+        let vendor = vendor.unwrap_or(VendorRow::of(session.id));
         Ok(Ok(Order {
             session: session.id,
             subscriber: session.subscriber_id,
@@ -275,11 +275,16 @@ impl Access {
             nas: session.nas_id,
             to,
             acct_session_id,
-            user_name: user_name.unwrap_or(subscriber.alias),
+            user_name: vendor.user_name.unwrap_or(subscriber.alias),
             class: session.class.to_vec(),
             mac: session.mac,
             ip: session.ip,
-            handle,
+            handle: vendor.handle,
+            calls: Calls {
+                nas_identifier: vendor.nas_identifier,
+                nas_ip: vendor.nas_ip,
+                called_station_id: vendor.called_station_id,
+            },
             action,
             role: None,
             attempts: session.order_attempts,

@@ -27,6 +27,7 @@ cases! {
     what_is_told_of_one_device_is_not_charged_to_another_of_the_same_name,
     a_gate_that_calls_itself_otherwise_in_its_reports_is_the_same,
     a_gate_that_calls_itself_otherwise_from_now_on_is_the_same,
+    an_order_calls_a_gate_as_that_calls_itself,
 }
 
 const FIRST: &str = "10.9.0.1";
@@ -252,4 +253,19 @@ async fn a_gate_that_calls_itself_otherwise_from_now_on_is_the_same(database: Da
         let accounted = lab.access.account(report, lab.now).await.unwrap();
         assert_eq!(accounted, Accounted::Charged(MB), "not the whole once more");
     }
+}
+
+async fn an_order_calls_a_gate_as_that_calls_itself(database: Database) {
+    let lab = lab(database).await;
+    let calls = Calls {
+        nas_identifier: Some("ap-7".to_owned()),
+        nas_ip: Some("2001:db8::7".parse().unwrap()),
+        called_station_id: Some("02-00-00-00-00-07:Kerala Wi-Fi".to_owned()),
+    };
+    let seen = Seen {
+        calls: calls.clone(),
+        ..Seen::default()
+    };
+    log_in(&lab, MAC, Some("s1".to_owned()), seen).await;
+    assert_eq!(end(&lab, MAC).await.calls, calls);
 }

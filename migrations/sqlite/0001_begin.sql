@@ -205,6 +205,9 @@ CREATE TABLE session_vendor (
     idle_secs         INTEGER,
     user_name         TEXT, -- by which the gate reports it
     handle            TEXT, -- the gate's own name for it, by which it takes orders
+    nas_identifier    TEXT, -- as the gate calls itself, where it takes orders by it
+    nas_ip            TEXT, -- likewise
+    called_station_id TEXT, -- likewise
     ssid              TEXT,
     access_point      TEXT,
     public_ip         TEXT, -- by which the internet sees the device, with the ports that are its alone

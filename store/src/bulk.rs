@@ -193,8 +193,8 @@ pub(crate) mod tables {
             is_wide, order_action, order_number, order_attempts, order_next_at, trouble, pending_octets,
         }
         upsert_vendors: upsert "session_vendor", VendorRow {
-            session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle, ssid,
-            access_point, public_ip, first_port, last_port, free_up_octets, free_down_octets,
+            session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle,
+            nas_identifier, nas_ip, called_station_id, ssid, access_point, public_ip, first_port, last_port, free_up_octets, free_down_octets,
         }
         /// What every report moves on; no index has these columns.
         update_counters: update "session", SessionRow {

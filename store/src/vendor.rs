@@ -28,6 +28,12 @@ row! {
         pub user_name: Option<String>,
         /// The gate's own name for it, by which it takes orders.
         pub handle: Option<String>,
+        /// NAS-Identifier of its request, where the gate takes orders by it.
+        pub nas_identifier: Option<String>,
+        /// NAS-IP-Address or NAS-IPv6-Address, likewise.
+        pub nas_ip: Option<IpAddr>,
+        /// Called-Station-Id, likewise.
+        pub called_station_id: Option<String>,
         /// Name of the wireless network.
         pub ssid: Option<String>,
         /// The access point.
@@ -58,6 +64,9 @@ impl VendorRow {
             idle_secs: None,
             user_name: None,
             handle: None,
+            nas_identifier: None,
+            nas_ip: None,
+            called_station_id: None,
             ssid: None,
             access_point: None,
             public_ip: None,

@@ -70,6 +70,19 @@ pub struct Seen {
     pub access_point: Option<String>,
     /// Where its request came from, at a record that stands for a network of gates.
     pub from: Option<IpAddr>,
+    /// How it calls itself.
+    pub calls: Calls,
+}
+
+/// How a gate calls itself in its requests, as far as orders are to call it so.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Calls {
+    /// NAS-Identifier.
+    pub nas_identifier: Option<String>,
+    /// NAS-IP-Address or NAS-IPv6-Address.
+    pub nas_ip: Option<IpAddr>,
+    /// Called-Station-Id, as sent.
+    pub called_station_id: Option<String>,
 }
 
 /// The answer to an Access-Request.

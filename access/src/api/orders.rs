@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use kavadam_domain::{Limits, Mac, NasId, SessionId, SubscriberId};
 
+use super::Calls;
+
 /// What the centre wants a gate to do with an open session (RFC 5176).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -29,6 +31,8 @@ pub struct Order {
     pub ip: Option<IpAddr>,
     /// See [`super::Seen::handle`].
     pub handle: Option<String>,
+    /// How its gate called itself when it asked.
+    pub calls: Calls,
     /// What to do.
     pub action: OrderAction,
     /// What the session's role is called after, where the action is a change.

@@ -139,23 +139,31 @@ enum Name {
     CallingStationId,
     FramedIp,
     NasIdentifier,
+    /// NAS-IP-Address, or NAS-IPv6-Address where the gate calls itself by that.
+    NasIp,
+    CalledStationId,
     /// See [`Seen::handle`].
     Handle,
 }
 
 impl Name {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 8] = [
         ("User-Name", Self::User),
         ("Acct-Session-Id", Self::AcctSessionId),
         ("Calling-Station-Id", Self::CallingStationId),
         ("Framed-IP-Address", Self::FramedIp),
         ("NAS-Identifier", Self::NasIdentifier),
+        ("NAS-IP-Address", Self::NasIp),
+        ("Called-Station-Id", Self::CalledStationId),
         ("handle", Self::Handle),
     ];
 
-    /// By a name alone that several sessions of a person share, the wrong one would be ended.
+    /// By a name alone that several sessions of a person or a gate share, the wrong one would be ended.
     const fn tells_one_session(self) -> bool {
-        !matches!(self, Self::User | Self::NasIdentifier)
+        !matches!(
+            self,
+            Self::User | Self::NasIdentifier | Self::NasIp | Self::CalledStationId
+        )
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kavadam_access::api::{Destination, NasEntry, NasProof, Order, OrderAction, Role};
+use kavadam_access::api::{Calls, Destination, NasEntry, NasProof, Order, OrderAction, Role};
 use kavadam_domain::gate::Deed;
 use kavadam_domain::{Limits, Mac, NasId, SessionId, SiteId, SubscriberId, Timestamp};
 use proptest::prelude::*;
@@ -213,6 +213,11 @@ fn order(action: OrderAction) -> Order {
             plan: "citizen".into(),
             is_throttled: false,
         }),
+        calls: Calls {
+            nas_identifier: Some("ap-7".into()),
+            nas_ip: Some("10.7.0.7".parse().unwrap()),
+            called_station_id: Some("02-00-00-00-00-07:Kerala Wi-Fi".into()),
+        },
         action,
         attempts: 0,
     }

@@ -1,6 +1,8 @@
 //! Profiles at work: limits into an Access-Accept or a CoA-Request, orders, and what a request tells.
 
-use kavadam_access::api::{NasEntry, Order, OrderAction, Seen as Told};
+use std::net::IpAddr;
+
+use kavadam_access::api::{Calls, NasEntry, Order, OrderAction, Seen as Told};
 use kavadam_domain::{Limits, Mac, Timestamp};
 
 use super::{Changes, Constant, Field, Mapping, Name, Number, Profile, Seen, Source, Spelling, Value};
@@ -116,13 +118,15 @@ impl Profile {
     ) -> Option<bool> {
         match (name, order.mac, order.ip) {
             (Name::User, ..) => _ = draft.text(attr::USER_NAME, &order.user_name),
-            (Name::NasIdentifier, ..) => _ = draft.text(attr::NAS_IDENTIFIER, &nas.name),
+            (Name::NasIdentifier | Name::NasIp | Name::CalledStationId, ..) => {
+                write_gate(draft, name, &order.calls, nas);
+            }
             (Name::AcctSessionId, ..) => _ = draft.id(attr::ACCT_SESSION_ID, &order.acct_session_id),
             (Name::CallingStationId, Some(mac), _) => {
                 draft.text(attr::CALLING_STATION_ID, &spelling.spell(mac));
             }
-            (Name::FramedIp, _, Some(std::net::IpAddr::V4(ip))) => _ = draft.ipv4(attr::FRAMED_IP_ADDRESS, ip),
-            (Name::FramedIp, _, Some(std::net::IpAddr::V6(ip))) => _ = draft.ipv6(attr::FRAMED_IPV6_ADDRESS, ip),
+            (Name::FramedIp, _, Some(IpAddr::V4(ip))) => _ = draft.ipv4(attr::FRAMED_IP_ADDRESS, ip),
+            (Name::FramedIp, _, Some(IpAddr::V6(ip))) => _ = draft.ipv6(attr::FRAMED_IPV6_ADDRESS, ip),
             (Name::Handle, ..) => self.seen.handle.first()?.write(draft, order.handle.as_deref()?),
             (Name::CallingStationId | Name::FramedIp, ..) => return Some(false),
         }
@@ -139,7 +143,37 @@ impl Profile {
                 ..Told::default()
             };
         }
-        self.seen.read(packet)
+        Told {
+            calls: self.calls(packet),
+            ..self.seen.read(packet)
+        }
+    }
+
+    /// How a gate calls itself, of what its orders are to say.
+    fn calls(&self, packet: &Packet) -> Calls {
+        let is_said = |name| self.orders.names.iter().flatten().any(|said| *said == name);
+        let id = |name, attribute| is_said(name).then(|| packet.id(attribute)).flatten();
+        let v4 = packet.ipv4(attr::NAS_IP_ADDRESS).map(IpAddr::V4);
+        let nas_ip = v4.or_else(|| packet.ipv6(attr::NAS_IPV6_ADDRESS).map(IpAddr::V6));
+        Calls {
+            nas_identifier: id(Name::NasIdentifier, attr::NAS_IDENTIFIER),
+            nas_ip: nas_ip.filter(|_| is_said(Name::NasIp)),
+            called_station_id: id(Name::CalledStationId, attr::CALLED_STATION_ID),
+        }
+    }
+}
+
+/// As the gate calls itself: its record may stand for many.
+fn write_gate(draft: &mut Draft, name: Name, calls: &Calls, nas: &NasEntry) {
+    match (name, calls.nas_ip, &calls.called_station_id) {
+        (Name::NasIp, Some(IpAddr::V4(ip)), _) => _ = draft.ipv4(attr::NAS_IP_ADDRESS, ip),
+        (Name::NasIp, Some(IpAddr::V6(ip)), _) => _ = draft.ipv6(attr::NAS_IPV6_ADDRESS, ip),
+        (Name::CalledStationId, _, Some(called)) => _ = draft.id(attr::CALLED_STATION_ID, called),
+        (Name::NasIdentifier, ..) => match &calls.nas_identifier {
+            Some(identifier) => _ = draft.id(attr::NAS_IDENTIFIER, identifier),
+            None => _ = draft.text(attr::NAS_IDENTIFIER, &nas.name),
+        },
+        _ => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kavadam_access::api::{Destination, NasEntry, Order, OrderAction, OrderAnswer};
+use kavadam_access::api::{Calls, Destination, NasEntry, Order, OrderAction, OrderAnswer};
 use kavadam_domain::{NasId, SessionId, SubscriberId, Timestamp};
 use kavadam_radius::client::Client;
 use kavadam_radius::dynamic::{DynamicClient, DynamicConfig, DynamicHandler, DynamicReply, DynamicServer};
@@ -185,6 +185,7 @@ impl OrderBook for Book {
             mac: None,
             ip: None,
             handle: None,
+            calls: Calls::default(),
             action: OrderAction::End,
             role: None,
             attempts: 0,

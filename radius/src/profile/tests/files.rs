@@ -70,6 +70,46 @@ fn an_engineer_adds_a_vendor_without_a_line_of_ours() {
     assert_eq!(packet.octets(81).unwrap(), b"\x0142");
 }
 
+#[test]
+fn a_gate_is_called_in_its_orders_as_it_calls_itself() {
+    let names = "[['Acct-Session-Id', 'NAS-Identifier', 'NAS-IP-Address', 'Called-Station-Id']]";
+    let profiles = own("mine.toml", &MINE.replace("[['Acct-Session-Id']]", names)).unwrap();
+    let mine = profiles.get("mine");
+    let asked = request(|draft| {
+        draft.octets(attr::NAS_IDENTIFIER, b"ap%\xff7");
+        draft.ipv6(attr::NAS_IPV6_ADDRESS, "2001:db8::7".parse().unwrap());
+        draft.text(attr::CALLED_STATION_ID, "02-00-00-00-00-07:Kerala Wi-Fi");
+    });
+    let told = |calls| {
+        let end = Order {
+            calls,
+            ..order(OrderAction::End)
+        };
+        let (_, draft) = mine.order(&end, &nas("mine"), 0, noon()).unwrap();
+        Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap()
+    };
+    let order = told(mine.seen(&asked).calls);
+    for attribute in [attr::NAS_IDENTIFIER, attr::NAS_IPV6_ADDRESS, attr::CALLED_STATION_ID] {
+        assert_eq!(order.octets(attribute), asked.octets(attribute), "{attribute}");
+    }
+    let silent = told(Calls::default());
+    assert_eq!(
+        silent.text(attr::NAS_IDENTIFIER).as_deref(),
+        Some("gate-1"),
+        "its name here"
+    );
+    assert!(!silent.has(attr::NAS_IPV6_ADDRESS) && !silent.has(attr::CALLED_STATION_ID));
+    let of_others = profiles.get("mikrotik").seen(&asked).calls;
+    assert_eq!(of_others, Calls::default(), "kept where it is of use");
+}
+
+#[test]
+fn what_a_gate_calls_itself_names_no_session() {
+    let names = "[['NAS-IP-Address', 'Called-Station-Id']]";
+    let problems = own("mine.toml", &MINE.replace("[['Acct-Session-Id']]", names)).unwrap_err();
+    assert!(problems.contains("name something else besides"), "{problems}");
+}
+
 /// The blocks of a page, each with the file's name that its first line gives.
 fn files_of_the_page() -> Vec<(String, String)> {
     let page = include_str!("../../../../docs/vendors.md");

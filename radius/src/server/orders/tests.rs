@@ -3,8 +3,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::OrderAction;
-use kavadam_access::api::{NasProof, OldSecret, WhichSecret};
+use kavadam_access::api::{Calls, NasProof, OldSecret, OrderAction, WhichSecret};
 use kavadam_domain::gate::Abilities;
 use kavadam_domain::{Limits, SiteId, SubscriberId};
 use tokio::net::UdpSocket;
@@ -134,6 +133,7 @@ fn order(session: i64, nas: NasId, to: SocketAddr) -> Order {
         mac: None,
         ip: None,
         handle: None,
+        calls: Calls::default(),
         action: OrderAction::Change(Limits::default()),
         role: None,
         attempts: 0,
