@@ -316,6 +316,17 @@ impl Access {
     }
 }
 
+impl Access {
+    /// What somebody is to be told in whom no rule has looked at: their request could not be read.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn language_at(&self, site: SiteId, mac: Option<Mac>, user_name: &str) -> Result<Language, AccessError> {
+        let mut tx = self.read().await?;
+        language_of(&mut tx, site, mac, user_name.parse().ok().as_ref()).await
+    }
+}
+
 /// What a refusal is to be said in: the language of the number's subscriber, else of whoever had the device last, else of the device's last
 /// code, else the service's own.
 pub async fn language_of(

@@ -323,6 +323,15 @@ async fn refusals_are_in_the_language_of_the_person_as_far_as_it_is_known(databa
         (reason, message),
         (Reason::BadVoucher, Reason::BadVoucher.message(Language::En))
     );
+    let site = lab.visit(MAC).site;
+    for (mac, name, language) in [
+        (None, NUMBER, Language::En),
+        (Some(MAC), "torn", Language::En),
+        (Some(OTHER_MAC), "torn", Language::Ml),
+    ] {
+        let known = lab.access.language_at(site, mac, name).await.unwrap();
+        assert_eq!(known, language, "of a request that cannot be read: {name}");
+    }
 }
 
 async fn a_voucher_without_a_number_is_asked_for_the_number(database: Database) {

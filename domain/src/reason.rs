@@ -37,6 +37,8 @@ pub enum Reason {
     BadVoucher,
     /// A method the service does not offer (EAP, a disabled one).
     UnsupportedMethod,
+    /// A login to something else than the network, such as a gate's own command line (Service-Type Administrative, NAS-Prompt …).
+    UnsupportedService,
 }
 
 impl Reason {
@@ -59,6 +61,7 @@ impl Reason {
             Self::NoConsent => "no-consent",
             Self::BadVoucher => "bad-voucher",
             Self::UnsupportedMethod => "unsupported-method",
+            Self::UnsupportedService => "unsupported-service",
         }
     }
 
@@ -95,6 +98,10 @@ impl Reason {
             Self::NoConsent => "Please accept the terms of use.".into(),
             Self::BadVoucher => "This voucher is not valid.".into(),
             Self::UnsupportedMethod => "This login method is not offered here.".into(),
+            Self::UnsupportedService => {
+                "Only logins to the public Wi-Fi are answered here. Set another RADIUS server for administrators."
+                    .into()
+            }
         }
     }
 
@@ -123,6 +130,7 @@ impl Reason {
             Self::NoConsent => "ഉപയോഗ നിബന്ധനകൾ അംഗീകരിക്കുക.".into(),
             Self::BadVoucher => "ഈ വൗച്ചർ സാധുവല്ല.".into(),
             Self::UnsupportedMethod => "ഈ ലോഗിൻ രീതി ഇവിടെ ലഭ്യമല്ല.".into(),
+            Self::UnsupportedService => "ഇവിടെ പൊതു വൈഫൈ ലോഗിൻ മാത്രം. അഡ്മിൻ ലോഗിന് മറ്റൊരു RADIUS സെർവർ നൽകുക.".into(),
         }
     }
 }
@@ -179,6 +187,7 @@ mod tests {
             Reason::NoConsent,
             Reason::BadVoucher,
             Reason::UnsupportedMethod,
+            Reason::UnsupportedService,
         ];
         for reason in all {
             for language in Language::ALL {

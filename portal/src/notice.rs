@@ -38,7 +38,7 @@ pub fn decode(text: &str) -> Option<Reason> {
 }
 
 /// Reasons without a figure.
-const PLAIN: [Reason; 11] = [
+const PLAIN: [Reason; 12] = [
     Reason::Blocked,
     Reason::BadCredential,
     Reason::UnknownDevice,
@@ -50,6 +50,7 @@ const PLAIN: [Reason; 11] = [
     Reason::NoConsent,
     Reason::BadVoucher,
     Reason::UnsupportedMethod,
+    Reason::UnsupportedService,
 ];
 
 /// The reason that a gate passes on as a sentence (Reply-Message), in whichever language it came; `None` for a sentence

@@ -21,12 +21,15 @@ use crate::wire::{Code, Draft, Packet, Secret, attr, random_authenticator, servi
 /// Service-Type, as far as a gate for the public uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceType {
-    /// A user logs in. Also whatever value is not one of the others, and none.
+    /// A user logs in. Gates say so in several ways: Login, Framed, or not at all; Cisco's web authentication says Outbound, `DrayTek`'s
+    /// Authenticate-Only.
     Login,
     /// A device is recognised (Call-Check).
     CallCheck,
     /// An open session asks again (Authorize-Only, RFC 5176 §3.1).
     AuthorizeOnly,
+    /// No access to the network, by its number: mostly a command line or the pages of a device itself (Administrative, NAS-Prompt).
+    Other(u32),
 }
 
 /// What a gate asks.
@@ -126,11 +129,12 @@ impl AccessRequest {
     /// (RFC 2865 §4.1), or it is MS-CHAP of the first version.
     #[must_use]
     pub fn read(packet: &Packet, secret: &[u8]) -> Option<Self> {
+        let mac = mac_of(packet);
         Some(Self {
             user_name: packet.text(attr::USER_NAME).unwrap_or_default(),
             credential: Credential::read(packet, secret)?,
-            service: ServiceType::of(packet.u32(attr::SERVICE_TYPE)),
-            mac: mac_of(packet),
+            service: ServiceType::of(packet, mac),
+            mac,
             called_station_id: packet.text(attr::CALLED_STATION_ID),
             nas_port_id: packet.text(attr::NAS_PORT_ID),
             framed_ipv4: packet.ipv4(attr::FRAMED_IP_ADDRESS),
@@ -157,14 +161,20 @@ impl ServiceType {
             Self::Login => service::LOGIN_USER,
             Self::CallCheck => service::CALL_CHECK,
             Self::AuthorizeOnly => service::AUTHORIZE_ONLY,
+            Self::Other(number) => number,
         }
     }
 
-    const fn of(number: Option<u32>) -> Self {
-        match number {
-            Some(service::CALL_CHECK) => Self::CallCheck,
-            Some(service::AUTHORIZE_ONLY) => Self::AuthorizeOnly,
-            _ => Self::Login,
+    /// One that cannot be read is none of ours, and is not taken for absent. Authenticate-Only is what shells ask too (`pam_radius`), but of
+    /// somebody at an address, not of a device.
+    fn of(packet: &Packet, mac: Option<Mac>) -> Self {
+        match packet.try_u32(attr::SERVICE_TYPE) {
+            Ok(None | Some(service::LOGIN_USER | service::FRAMED_USER | service::OUTBOUND_USER)) => Self::Login,
+            Ok(Some(service::AUTHENTICATE_ONLY)) if mac.is_some() => Self::Login,
+            Ok(Some(service::CALL_CHECK)) => Self::CallCheck,
+            Ok(Some(service::AUTHORIZE_ONLY)) => Self::AuthorizeOnly,
+            Ok(Some(other)) => Self::Other(other),
+            Err(_) => Self::Other(0),
         }
     }
 }

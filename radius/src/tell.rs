@@ -115,7 +115,11 @@ fn read(kind: Kind, value: &[u8], is_personal: bool) -> String {
         }),
         Kind::Service => named(&[
             (service::LOGIN_USER, "Login-User"),
-            (2, "Framed-User"),
+            (service::FRAMED_USER, "Framed-User"),
+            (service::OUTBOUND_USER, "Outbound-User"),
+            (service::ADMINISTRATIVE_USER, "Administrative-User"),
+            (service::NAS_PROMPT_USER, "NAS-Prompt-User"),
+            (service::AUTHENTICATE_ONLY, "Authenticate-Only"),
             (service::CALL_CHECK, "Call-Check"),
             (service::AUTHORIZE_ONLY, "Authorize-Only"),
         ]),

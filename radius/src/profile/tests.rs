@@ -196,6 +196,12 @@ fn nas(profile: &str) -> NasEntry {
     }
 }
 
+fn request(write: impl FnOnce(&mut Draft)) -> Packet {
+    let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
+    write(&mut draft);
+    Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap()
+}
+
 fn order(action: OrderAction) -> Order {
     Order {
         session: SessionId(1),

@@ -118,23 +118,36 @@ impl<C: Centre> AuthenticationDoor<C> {
                 return Ok(answer(decision, profile, packet, sender));
             }
             Question::Unsupported => {
-                let message = Reason::UnsupportedMethod.message(Language::default());
-                self.remember_method(packet, nas, gate, now);
+                let message = Reason::UnsupportedMethod.message(self.language_of(packet, nas).await);
+                self.remember_undecided(Reason::UnsupportedMethod, packet, nas, gate, now);
+                AccessReply::Reject { message: Some(message) }
+            }
+            Question::WrongService(service) => {
+                // For whoever set the gate up, and whose terminal may know no other script: a page says it in its reader's language.
+                let message = Reason::UnsupportedService.message(Language::En);
+                log_service(service, nas.id, now);
+                self.remember_undecided(Reason::UnsupportedService, packet, nas, gate, now);
                 AccessReply::Reject { message: Some(message) }
             }
             // RFC 3579 §3.2: in silence, whatever else is forgiven the gate.
             Question::Eap(_) if !packet.has_message_authenticator() => return Err(DropReason::Unsigned),
             Question::Eap(identifier) => {
-                self.remember_method(packet, nas, gate, now);
+                self.remember_undecided(Reason::UnsupportedMethod, packet, nas, gate, now);
                 return Ok(eap_failure(packet, identifier, sender));
             }
         };
         Ok(reply.encode(packet, sender.secret()))
     }
 
-    /// A gate that is set to a method we do not offer.
-    fn remember_method(&self, packet: &Packet, nas: &NasEntry, gate: &GateCounts, now: Timestamp) {
-        let reason = Reason::UnsupportedMethod;
+    /// A refusal is said in some language even where that is not to be learnt now.
+    async fn language_of(&self, packet: &Packet, nas: &NasEntry) -> Language {
+        let user_name = packet.text(attr::USER_NAME).unwrap_or_default();
+        let known = self.centre.language_of(nas.site, mac_of(packet), &user_name).await;
+        known.map_err(failed).unwrap_or_default()
+    }
+
+    /// A gate that is set to a method or a service that we do not offer: nobody was asked.
+    fn remember_undecided(&self, reason: Reason, packet: &Packet, nas: &NasEntry, gate: &GateCounts, now: Timestamp) {
         gate.add_reject(reason.code());
         let asked = Asked {
             at: now,
@@ -236,6 +249,15 @@ pub(super) fn failed(error: impl std::error::Error) -> DropReason {
     DropReason::Failed
 }
 
+/// At most one line a minute: a gate may be set up so for long, and its administrators many.
+fn log_service(service_type: u32, nas: NasId, now: Timestamp) {
+    static LOGGED_IN_MINUTE: AtomicI64 = AtomicI64::new(i64::MIN);
+    let minute = now.as_secs().div_euclid(60);
+    if LOGGED_IN_MINUTE.swap(minute, Ordering::Relaxed) != minute {
+        tracing::warn!(nas.id = %nas, service_type, "refused a login to something else than the network, such as a gate's command line");
+    }
+}
+
 /// What an Access-Request comes down to.
 #[expect(
     clippy::large_enum_variant,
@@ -245,6 +267,8 @@ enum Question {
     Ask(AuthorizeRequest),
     /// No proof or an unreadable one, and not a service that does without.
     Unsupported,
+    /// Of that Service-Type, which is none of ours.
+    WrongService(u32),
     Eap(u8),
 }
 
@@ -255,10 +279,11 @@ fn question(request: AccessRequest, nas: &NasEntry) -> Question {
     // The name at a login may be anything that a person typed; that of a Call-Check is the gate's own.
     let mac = match request.service {
         ServiceType::CallCheck => request.mac.or(named),
-        ServiceType::Login | ServiceType::AuthorizeOnly => request.mac,
+        ServiceType::Login | ServiceType::AuthorizeOnly | ServiceType::Other(_) => request.mac,
     };
     let service = match (request.service, request.credential) {
         (_, Credential::Eap(identifier)) => return Question::Eap(identifier),
+        (ServiceType::Other(number), _) => return Question::WrongService(number),
         (ServiceType::AuthorizeOnly, _) => Service::Renewal,
         (ServiceType::CallCheck, _) => Service::CallCheck,
         (ServiceType::Login, _) if is_mac_login => Service::CallCheck,

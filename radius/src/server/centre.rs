@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, NasEntry};
 use kavadam_access::{Access, AccessError};
-use kavadam_domain::{CertificateName, NasId, Timestamp};
+use kavadam_domain::{CertificateName, Language, Mac, NasId, SiteId, Timestamp};
 
 /// The use cases behind the ports. An error means that nothing was decided or kept: the gate gets no answer and asks again.
 pub trait Centre: Send + Sync + 'static {
@@ -32,6 +32,17 @@ pub trait Centre: Send + Sync + 'static {
 
     /// An authentic request of the gate came from there. Must not wait.
     fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp);
+
+    /// The language of whoever is behind a request that could not be read: it is refused without a decision. Without it the service's own.
+    fn language_of(
+        &self,
+        site: SiteId,
+        mac: Option<Mac>,
+        user_name: &str,
+    ) -> impl Future<Output = Result<Language, Self::Error>> + Send {
+        _ = (site, mac, user_name);
+        std::future::ready(Ok(Language::default()))
+    }
 
     /// Decides an Access-Request.
     fn authorize(
@@ -65,6 +76,10 @@ impl Centre for Access {
 
     fn nas_seen(&self, nas: NasId, from: SocketAddr, now: Timestamp) {
         Self::nas_seen(self, nas, from, now);
+    }
+
+    async fn language_of(&self, site: SiteId, mac: Option<Mac>, user_name: &str) -> Result<Language, AccessError> {
+        self.language_at(site, mac, user_name).await
     }
 
     async fn authorize(&self, request: AuthorizeRequest, now: Timestamp) -> Result<Decision, AccessError> {

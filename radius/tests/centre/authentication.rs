@@ -1,8 +1,8 @@
 //! What gates send to log somebody in, and what the server makes of it. Over real sockets, with a centre of paper that refuses all.
 
-use crate::lab::{Lab, SECRET};
+use crate::lab::{Lab, Mood, SECRET};
 use kavadam_access::api::{AuthorizeRequest, Proof, Service};
-use kavadam_domain::{Language, Mac, Reason};
+use kavadam_domain::{Language, Mac, NasId, Reason};
 use kavadam_radius::wire::{Code, Draft, Packet, attr, hide_password};
 
 const MAC: Mac = Mac([2, 0, 0, 0xab, 0, 1]);
@@ -21,7 +21,8 @@ const MS_CHAP_RESPONSE: (u32, u8) = (311, 1);
 const MS_CHAP_ERROR: (u32, u8) = (311, 2);
 const MS_CHAP_CHALLENGE: (u32, u8) = (311, 11);
 const MS_CHAP2_RESPONSE: (u32, u8) = (311, 25);
-const SERVICE_TYPES: [Option<u32>; 4] = [None, Some(1), Some(2), Some(10)];
+/// None, Login, Framed, Outbound (Cisco's web authentication), Call-Check.
+const SERVICE_TYPES: [Option<u32>; 5] = [None, Some(1), Some(2), Some(5), Some(10)];
 
 /// Sends a request and returns the answer, whose signature was checked.
 async fn ask(lab: &Lab, write: impl FnOnce(&mut Draft)) -> Packet {
@@ -123,6 +124,50 @@ async fn somebody_elses_address_as_name_is_no_device() {
     assert!(matches!(asked.await.unwrap().service, Service::Login(Proof::Pap(_))));
 }
 
+/// Whoever runs a gate may point its administrators' logins here too: a citizen with a number and a code must get no command line.
+#[tokio::test]
+async fn a_login_to_anything_but_the_network_is_refused_and_nobody_is_asked() {
+    let lab = Lab::new().await;
+    let asks_for = |service: u32| {
+        move |draft: &mut Draft| {
+            draft.text(attr::USER_NAME, "9876543210");
+            draft.u32(attr::SERVICE_TYPE, service);
+            draft.text(attr::CALLING_STATION_ID, "192.0.2.7");
+            password(draft, b"123456");
+        }
+    };
+    // Callbacks, Administrative, NAS-Prompt, Authenticate-Only of a shell, and what is for no person (RFC 2865 §5.6, RFC 5607 §6.1).
+    let others = [3, 4, 6, 7, 8, 9, 11, 12, 16, 18, 0, u32::MAX];
+    for service in others {
+        let answer = ask(&lab, asks_for(service)).await;
+        assert_eq!(answer.code(), Code::AccessReject, "{service}");
+        let said = answer.text(attr::REPLY_MESSAGE).unwrap();
+        assert!(said.contains("Set another RADIUS server"), "{service}: {said}");
+    }
+    let torn = ask(&lab, |draft| {
+        draft.text(attr::USER_NAME, "9876543210");
+        draft.octets(attr::SERVICE_TYPE, &[0, 0, 1]);
+        password(draft, b"123456");
+    });
+    assert_eq!(torn.await.code(), Code::AccessReject);
+    assert!(lab.centre.asked.lock().unwrap().is_empty());
+    let rejects = lab.counts.gate(NasId(1)).figures().rejects;
+    assert_eq!(rejects["unsupported-service"], others.len() as u64 + 1);
+    assert_eq!(lab.counts.recent().find(|_| true, 99).len(), others.len() + 1);
+}
+
+#[tokio::test]
+async fn authenticate_only_of_a_device_is_a_login() {
+    let lab = Lab::new().await;
+    let asked = heard(&lab, |draft| {
+        draft.text(attr::USER_NAME, "9876543210");
+        draft.u32(attr::SERVICE_TYPE, 8);
+        draft.text(attr::CALLING_STATION_ID, "02-00-00-AB-00-01");
+        password(draft, b"123456");
+    });
+    assert!(matches!(asked.await.unwrap().service, Service::Login(Proof::Pap(_))));
+}
+
 #[tokio::test]
 async fn passwords_of_every_length_arrive_whole() {
     let lab = Lab::new().await;
@@ -173,10 +218,18 @@ async fn a_proof_that_is_torn_or_not_alone_is_refused_and_nobody_is_asked() {
         assert_eq!(answer.code(), Code::AccessReject);
         assert_eq!(
             answer.text(attr::REPLY_MESSAGE),
-            Some(Reason::UnsupportedMethod.message(Language::default()))
+            Some(Reason::UnsupportedMethod.message(Language::En)),
+            "in the person's language"
         );
         assert!(answer.vendor_octets(MS_CHAP_ERROR).is_empty());
     }
+    lab.centre.moods.lock().unwrap().push_back(Mood::Fails);
+    let answer = ask(&lab, |draft| _ = draft.text(attr::USER_NAME, "9876543210"));
+    assert_eq!(
+        answer.await.text(attr::REPLY_MESSAGE),
+        Some(Reason::UnsupportedMethod.message(Language::default())),
+        "refused all the same where that is not to be learnt"
+    );
     assert!(lab.centre.asked.lock().unwrap().is_empty());
 }
 

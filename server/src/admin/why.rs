@@ -393,6 +393,10 @@ fn rule(reason: Reason) -> (&'static str, &'static str) {
             "PAP, CHAP and the MAC are taken; other methods are not offered",
             "set the gate to PAP or CHAP, without EAP",
         ),
+        Reason::UnsupportedService => (
+            "only access to the network is answered, not a gate's own command line or pages",
+            "set another RADIUS server at the gate for its administrators, or local accounts",
+        ),
         _ => ("see the message", "see the message"),
     }
 }

@@ -85,7 +85,8 @@ fn a_gate_is_called_in_its_orders_as_it_calls_itself() {
             calls,
             ..order(OrderAction::End)
         };
-        let (_, draft) = mine.order(&end, &nas("mine"), 0, noon()).unwrap();
+        let way = mine.ways(None).next().unwrap();
+        let (_, draft) = mine.order(&end, &nas("mine"), way, noon()).unwrap();
         Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap()
     };
     let order = told(mine.seen(&asked).calls);

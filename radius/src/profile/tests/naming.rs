@@ -2,12 +2,6 @@
 
 use super::*;
 
-fn request(write: impl FnOnce(&mut Draft)) -> Packet {
-    let mut draft = Draft::request(Code::AccessRequest, [7; 16]);
-    write(&mut draft);
-    Packet::parse(&draft.seal_request(1, SECRET).unwrap()).unwrap()
-}
-
 #[test]
 fn what_a_vendor_says_of_a_session_is_kept() {
     let profiles = built_in();
