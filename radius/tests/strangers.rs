@@ -143,6 +143,50 @@ impl Centre {
     }
 }
 
+/// As the centre itself looks gates up: at such a socket an IPv4 source comes as an address of IPv6 (`::ffff:127.0.0.1`).
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_socket_of_both_families_each_gate_is_found_by_its_own_range() {
+    const SIXTH: &str = "a-secret-of-another-gate";
+    let centre = centre().await;
+    let nas = NasSetting {
+        name: "gate-6",
+        site: "Vizhinjam",
+        source: "::1/128".parse().unwrap(),
+        secret: SIXTH.as_bytes(),
+        uam_secret: b"a secret of redirects",
+        coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam",
+        is_renewing: true,
+    };
+    centre.access.set_nas(&nas, "test", now()).await.unwrap();
+    let both = "[::]:0".parse().unwrap();
+    let config = ServerConfig { auth: both, acct: both };
+    let server = RadiusServer::bind(config, centre.access.clone()).unwrap();
+    let port = server.auth_addr().unwrap().port();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(server.run(stop.clone()));
+    for (local, secret, is_its_own) in [
+        ("127.0.0.1", SECRET, true),
+        ("::1", SIXTH, true),
+        ("127.0.0.1", SIXTH, false),
+        ("::1", SECRET, false),
+    ] {
+        let to = SocketAddr::new(local.parse().unwrap(), port);
+        let socket = UdpSocket::bind((local, 0)).unwrap();
+        let patience = Duration::from_millis(if is_its_own { 5_000 } else { 300 });
+        socket.set_read_timeout(Some(patience)).unwrap();
+        let asked = Draft::request(Code::StatusServer, random_authenticator()).seal_request(1, secret.as_bytes());
+        socket.send_to(&asked.unwrap(), to).unwrap();
+        let heard = tokio::task::spawn_blocking(move || socket.recv_from(&mut [0; 4096]));
+        let heard = heard.await.unwrap();
+        assert_eq!(heard.is_ok(), is_its_own, "{local} with {secret}");
+        assert!(heard.is_err() || heard.unwrap().1 == to);
+    }
+    stop.cancel();
+    running.await.unwrap();
+}
+
 fn login(ticket: &Ticket, method: &str) -> String {
     format!(
         "User-Name = \"{}\"\n{method} = \"{}\"\nCalling-Station-Id = \"{MAC}\"\nNAS-Identifier = \"gate-1\"\n\

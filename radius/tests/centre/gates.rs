@@ -1,13 +1,12 @@
 //! Which gate is meant, and what proves it: secrets that change under traffic, gates of one source, IPv6, Proxy-State. Over real
 //! sockets.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::lab::{Lab, Mood, Paper, SECRET, interim, login};
-use kavadam_access::api::{Candidates, NasEntry, NasProof, OldSecret};
-use kavadam_domain::{NasId, SiteId, Timestamp};
+use crate::lab::{Lab, Mood, Paper, SECRET, gate, interim, login, stand};
+use kavadam_access::api::{NasEntry, NasProof, OldSecret};
+use kavadam_domain::{NasId, Timestamp};
 use kavadam_radius::server::{DropReason, RadiusServer, ServerConfig};
 use kavadam_radius::wire::{Code, Draft, Packet, attr};
 use tokio::net::UdpSocket;
@@ -18,27 +17,6 @@ const NEXT: &[u8] = b"the secret that is to come";
 fn now() -> Timestamp {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     Timestamp(i64::try_from(since.as_micros()).unwrap())
-}
-
-fn gate(id: i64, name: &str, secret: &[u8]) -> NasEntry {
-    NasEntry {
-        id: NasId(id),
-        name: name.into(),
-        site: SiteId(1),
-        source: "127.0.0.0/8".parse().unwrap(),
-        secret: secret.to_vec().into(),
-        proof: NasProof::default(),
-        uam_secret: Vec::new().into(),
-        coa_port: 3799,
-        coa_host: None,
-        profile: "kavadam".into(),
-        abilities: kavadam_domain::gate::Abilities::ALL,
-    }
-}
-
-fn stand(lab: &Lab, gates: impl IntoIterator<Item = NasEntry>) {
-    let gates: Candidates = gates.into_iter().map(Arc::new).collect();
-    *lab.centre.gates.lock().unwrap() = Some(gates);
 }
 
 /// A report of its own for each number.
@@ -256,27 +234,34 @@ async fn attributes_nobody_knows_are_kept_and_never_fatal() {
 }
 
 #[tokio::test]
-async fn gates_are_served_over_ipv6_and_over_ipv4_at_one_socket() {
+async fn at_each_of_its_addresses_a_gate_is_answered_from_the_one_that_it_asked() {
     let centre = Paper::default();
-    let sixth = NasEntry {
-        source: "::1/128".parse().unwrap(),
-        ..gate(1, "gate-1", SECRET)
-    };
-    *centre.gates.lock().unwrap() = Some(sixth.into());
-    let any: SocketAddr = "[::]:0".parse().unwrap();
+    *centre.gates.lock().unwrap() = Some(gate(1, "gate-1", SECRET).into());
+    let any = "127.0.0.1:0".parse().unwrap();
     let server = RadiusServer::bind(ServerConfig { auth: any, acct: any }, centre.clone()).unwrap();
-    let port = server.auth_addr().unwrap().port();
+    let first = server.auth_addr().unwrap();
+    let others = ["127.0.0.2", "::1"].map(|ip| SocketAddr::new(ip.parse().unwrap(), first.port()));
+    let reports = server.acct_addr().unwrap();
+    let other_reports = SocketAddr::new(others[0].ip(), reports.port());
+    let server = server.also_at(&others, &[other_reports]).unwrap();
     let stop = CancellationToken::new();
     let running = tokio::spawn(server.run(stop.clone()));
-    for local in ["::1", "127.0.0.1"] {
-        let local: IpAddr = local.parse().unwrap();
-        let socket = UdpSocket::bind((local, 0)).await.unwrap();
-        socket.send_to(&login(1, [1; 16]), (local, port)).await.unwrap();
+    let ask = async |from: &str, to: SocketAddr, packet: Vec<u8>| {
+        let socket = UdpSocket::bind((from, 0)).await.unwrap();
+        socket.send_to(&packet, to).await.unwrap();
         let mut buffer = [0; 4096];
         let heard = tokio::time::timeout(Duration::from_secs(2), socket.recv_from(&mut buffer)).await;
-        let (_, from) = heard.expect("no answer").unwrap();
-        assert_eq!(from, SocketAddr::new(local, port));
+        let (_, by) = heard.expect("no answer").unwrap();
+        assert_eq!(by, to);
+    };
+    for to in [first, others[0]] {
+        ask("127.0.0.3", to, login(1, [1; 16])).await;
     }
+    ask("::1", others[1], login(1, [1; 16])).await;
+    for (number, to) in [(1, reports), (2, other_reports)] {
+        ask("127.0.0.3", to, report(number, SECRET)).await;
+    }
+    assert_eq!(centre.reports.lock().unwrap().len(), 2);
     stop.cancel();
     running.await.unwrap();
 }

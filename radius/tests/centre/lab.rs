@@ -68,17 +68,8 @@ impl Centre for Paper {
             return Ok(gates);
         }
         let entry = NasEntry {
-            id: NasId(1),
-            name: "gate-1".into(),
-            site: SiteId(1),
             source: "127.0.0.1/32".parse().unwrap(),
-            secret: SECRET.to_vec().into(),
-            proof: NasProof::default(),
-            uam_secret: b"a secret of redirects".to_vec().into(),
-            coa_port: 3799,
-            coa_host: None,
-            profile: "kavadam".into(),
-            abilities: kavadam_domain::gate::Abilities::ALL,
+            ..gate(1, "gate-1", SECRET)
         };
         let there = Some(entry).filter(|entry| entry.source.contains(&source.to_canonical()));
         Ok(there.into_iter().map(Arc::new).collect())
@@ -176,6 +167,29 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// A gate's record.
+pub fn gate(id: i64, name: &str, secret: &[u8]) -> NasEntry {
+    NasEntry {
+        id: NasId(id),
+        name: name.into(),
+        site: SiteId(1),
+        source: "127.0.0.0/8".parse().unwrap(),
+        secret: secret.to_vec().into(),
+        proof: NasProof::default(),
+        uam_secret: Vec::new().into(),
+        coa_port: 3799,
+        coa_host: None,
+        profile: "kavadam".into(),
+        abilities: kavadam_domain::gate::Abilities::ALL,
+    }
+}
+
+/// These gates stand at every address.
+pub fn stand(lab: &Lab, gates: impl IntoIterator<Item = NasEntry>) {
+    let gates: Candidates = gates.into_iter().map(Arc::new).collect();
+    *lab.centre.gates.lock().unwrap() = Some(gates);
 }
 
 /// A login that the centre will hear of, well made.
