@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kavadam_access::api::{Started, Visit};
+use kavadam_access::ms_chap;
 use kavadam_domain::{Mac, challenge};
 use kavadam_radius::dynamic::{Authority, DynamicConfig, DynamicHandler, DynamicServer};
 use kavadam_radius::{ErrorCause, LimitsPatch, Secret, Target};
@@ -89,6 +90,9 @@ fn ask(dir: &Path) -> Result<(), String> {
 async fn words(centre: &Centre, gate: &Gate) -> Vec<(&'static str, String)> {
     let ticket = centre.ticket().await;
     let code = pending_code(centre).await;
+    let made = ms_chap::respond(7, [5; 16], [9; 16], NUMBER, &code);
+    let response = [&[made.ident, 0][..], &made.peer_challenge, &[0; 8], &made.response].concat();
+    let hexadecimal = |octets: &[u8]| format!("0x{}", data_encoding::HEXLOWER.encode(octets));
     let wrong_code = if code == "111111" { "222222" } else { "111111" };
     vec![
         ("accepted", include_str!("accepted.txt").trim_end().to_owned()),
@@ -104,6 +108,8 @@ async fn words(centre: &Centre, gate: &Gate) -> Vec<(&'static str, String)> {
         ("its mac", ITS_MAC.to_string()),
         ("code", code.clone()),
         ("wrong code", wrong_code.to_owned()),
+        ("ms-chap challenge", hexadecimal(&made.challenge)),
+        ("ms-chap2 response", hexadecimal(&response)),
     ]
 }
 
