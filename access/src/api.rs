@@ -8,7 +8,7 @@ mod pages;
 
 pub use account::{Accounted, AccountingKind, AccountingReport, Counters};
 pub use admin::{SessionView, SubscriberView};
-pub use authorize::{AuthorizeRequest, Calls, Decision, Grant, Proof, Seen, Service};
+pub use authorize::{AuthorizeRequest, Calls, Decision, Grant, Grounds, Proof, Seen, Service};
 pub use orders::{Destination, Order, OrderAction, OrderAnswer, Role};
 pub use pages::{Message, PendingCode, Started, Status, Step, Ticket, Verified, Visit};
 

@@ -10,13 +10,14 @@ use kavadam_store::{NasRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow}
 use crate::account::without_nul;
 use crate::admit::{Asking, admit};
 use crate::ahead::set_right;
-use crate::api::{AuthorizeRequest, Decision, Grant, Proof, Seen, Service};
+use crate::api::{AuthorizeRequest, Decision, Grant, Grounds, Proof, Seen, Service};
 use crate::batch::{Answer, Question};
 use crate::ending::reopen;
 use crate::find::{Found, find};
 use crate::login;
 use crate::password::language_of;
 use crate::proof::{Proven, prove};
+use crate::standing::load_standing;
 use crate::ticket::ticket_id;
 use crate::{Access, AccessError};
 
@@ -95,7 +96,14 @@ impl Access {
                 ..grant
             })
         };
-        Ok(outcome.map_or_else(|reason| refusal(reason, subscriber.language), accept))
+        match outcome {
+            Ok(grant) => Ok(accept(grant)),
+            Err(reason) => Ok(Decision::Reject {
+                reason,
+                message: reason.message(subscriber.language),
+                grounds: Box::pin(grounds_of(tx, reason, &subscriber, &asking, now)).await?,
+            }),
+        }
     }
 
     async fn log_in(
@@ -229,9 +237,35 @@ async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen) -> Result<(), AccessE
     Ok(())
 }
 
+/// What the rule looked at: of somebody who is held, so that it is in memory.
+async fn grounds_of(
+    tx: &mut Tx,
+    reason: Reason,
+    subscriber: &SubscriberRow,
+    asking: &Asking,
+    now: Timestamp,
+) -> Result<Grounds, AccessError> {
+    let mut grounds = Grounds::default();
+    match reason {
+        Reason::TooManyDevices(_) => {
+            let live = tx.live_sessions_of(subscriber.id).await?.into_iter();
+            let others = live.filter(|session| session.mac.is_none() || session.mac != asking.mac);
+            let online = others.map(|session| (session.mac, session.nas_id));
+            grounds.online = online.take(Grounds::MOST).collect();
+        }
+        Reason::QuotaUsedUp(_) => {
+            let standing = load_standing(tx, subscriber, asking.site, now).await?;
+            grounds.allowance = Some(standing.allowance);
+        }
+        _ => {}
+    }
+    Ok(grounds)
+}
+
 fn refusal(reason: Reason, language: Language) -> Decision {
     Decision::Reject {
         reason,
         message: reason.message(language),
+        grounds: Grounds::default(),
     }
 }

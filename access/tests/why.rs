@@ -26,6 +26,7 @@ cases! {
     nobody_is_explained_too,
     with_several_gates_and_no_session_a_gate_must_be_named,
     codes_and_portal_logins_are_among_the_facts,
+    a_refusal_keeps_what_it_rested_on,
 }
 
 async fn explain(lab: &Lab, whom: Whom) -> Why {
@@ -175,4 +176,46 @@ async fn codes_and_portal_logins_are_among_the_facts(database: Database) {
     let person = explain(&lab, number()).await.person.unwrap();
     assert_eq!(person.code.unwrap().state, "pending");
     assert!(person.ticket.unwrap().used_at.is_some());
+}
+
+fn grounds(decision: Decision) -> Grounds {
+    match decision {
+        Decision::Reject { grounds, .. } => grounds,
+        Decision::Accept(grant) => panic!("accepted: {grant:?}"),
+    }
+}
+
+/// An hour later the facts are others, and only what was kept says why.
+async fn a_refusal_keeps_what_it_rested_on(database: Database) {
+    let mut lab = Lab::new(database, &plan(20 * MB)).await;
+    for (mac, id) in [(MAC, "s1"), (OTHER_MAC, "s2")] {
+        lab.online(mac, id).await;
+        lab.report(AccountingKind::Start, id, 0, 0).await;
+        lab.pass(Duration::from_secs(40));
+    }
+    let third = Mac([2, 0, 0, 0, 0, 3]);
+    let ticket = lab.ticket(third).await;
+    let crowded = grounds(lab.logon(third, &ticket, "s3").await);
+    assert_eq!(
+        crowded.online,
+        [(Some(MAC), lab.nas), (Some(OTHER_MAC), lab.nas)],
+        "who was online"
+    );
+    assert_eq!(crowded.allowance, None);
+
+    lab.report(AccountingKind::Stop(1), "s2", 0, 10).await;
+    lab.report(AccountingKind::Stop(1), "s1", 20 * MB, 10).await;
+    let used_up = grounds(call_check(&lab, MAC, "s4").await);
+    let allowance = used_up.allowance.unwrap();
+    assert_eq!(
+        (
+            allowance.used_octets,
+            allowance.promised_octets,
+            allowance.total_octets()
+        ),
+        (20 * MB, 0, Some(20 * MB))
+    );
+    assert!(used_up.online.is_empty());
+    let stranger = Mac([2, 0, 0, 0, 0, 4]);
+    assert_eq!(grounds(call_check(&lab, stranger, "s5").await), Grounds::default());
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use kavadam_domain::quota::Allowance;
 use kavadam_domain::{Limits, Mac, NasId, Reason, SessionId};
 use zeroize::Zeroizing;
 
@@ -87,7 +88,6 @@ pub struct Calls {
 
 /// The answer to an Access-Request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one for each question, and never kept")]
 pub enum Decision {
     /// Access-Accept.
     Accept(Grant),
@@ -97,7 +97,23 @@ pub enum Decision {
         reason: Reason,
         /// For Reply-Message.
         message: String,
+        /// What it rested on at that moment.
+        grounds: Grounds,
     },
+}
+
+/// The facts that a refusal rested on, where its reason does not say them: a moment later they may be others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grounds {
+    /// Of too many devices: those that were online, each with its gate, at most [`Grounds::MOST`].
+    pub online: Vec<(Option<Mac>, NasId)>,
+    /// Of a quota that is used up: the period as it stood.
+    pub allowance: Option<Allowance>,
+}
+
+impl Grounds {
+    /// Enough for whoever asks, and little to keep.
+    pub const MOST: usize = 8;
 }
 
 /// What an Access-Accept carries.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use kavadam_access::api::{self, AuthorizeRequest, Candidates, Decision, NasEntry, Proof, Seen, Service};
+use kavadam_access::api::{self, AuthorizeRequest, Candidates, Decision, Grounds, NasEntry, Proof, Seen, Service};
 use kavadam_domain::{Language, Mac, NasId, Reason, Timestamp};
 
 use super::counts::{Answer, GateCounts, Outcome, RequestKind, Unanswered};
@@ -156,16 +156,17 @@ impl<C: Centre> AuthenticationDoor<C> {
             mac: mac_of(packet),
             kind: "login",
         };
-        self.counts.recent().add(asked.answered(Outcome::Refused(reason)));
+        let refused = Outcome::Refused(reason, Grounds::default());
+        self.counts.recent().add(asked.answered(refused));
     }
 
     /// For whoever looks on, or asks later why.
     fn remember(&self, asked: Asked, decision: &Decision, gate: &GateCounts) {
         let outcome = match decision {
             Decision::Accept(grant) => Outcome::Granted(grant.user_name.clone()),
-            Decision::Reject { reason, .. } => {
+            Decision::Reject { reason, grounds, .. } => {
                 gate.add_reject(reason.code());
-                Outcome::Refused(*reason)
+                Outcome::Refused(*reason, grounds.clone())
             }
         };
         self.counts.recent().add(asked.answered(outcome));

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, NasEntry, NasProof};
+use kavadam_access::api::{
+    Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, Grounds, NasEntry, NasProof,
+};
 use kavadam_domain::{Language, Mac, NasId, Reason, SiteId, Timestamp};
 use kavadam_radius::server::{Centre, Counts, RadiusServer, ServerConfig};
 use kavadam_radius::wire::{Code, Draft, attr};
@@ -82,7 +84,12 @@ impl Centre for Paper {
         self.asked.lock().unwrap().push(request);
         let reason = Reason::BadCredential;
         let message = reason.message(Language::En);
-        Ok(Decision::Reject { reason, message })
+        let grounds = Grounds::default();
+        Ok(Decision::Reject {
+            reason,
+            message,
+            grounds,
+        })
     }
 
     /// Some of the numbers are of people who read English.

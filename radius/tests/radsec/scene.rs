@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kavadam_access::api::{Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, NasEntry, NasProof};
+use kavadam_access::api::{
+    Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, Grounds, NasEntry, NasProof,
+};
 use kavadam_domain::gate::Abilities;
 use kavadam_domain::{CertificateName, Language, NasId, Reason, SiteId, Timestamp};
 use kavadam_radius::NasIdentity;
@@ -77,7 +79,12 @@ impl Centre for Paper {
         self.think().await;
         let reason = Reason::BadCredential;
         let message = reason.message(Language::En);
-        Ok(Decision::Reject { reason, message })
+        let grounds = Grounds::default();
+        Ok(Decision::Reject {
+            reason,
+            message,
+            grounds,
+        })
     }
 
     async fn account(&self, report: AccountingReport, _: Timestamp) -> Result<Accounted, Infallible> {

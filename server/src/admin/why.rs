@@ -218,8 +218,32 @@ impl Telling<'_> {
                 (self.name_of)(answer.nas),
             );
             lines.push(format!("  {when}, {gate}, {}: {said}", answer.asked));
+            lines.extend(self.grounds(answer).map(|grounds| format!("      {grounds}")));
         }
         lines
+    }
+
+    /// What a refusal rested on then; what is above is of now.
+    fn grounds(&self, answer: &Line) -> Option<String> {
+        if let Some(octets) = &answer.octets {
+            let [used, promised, total] = [octets.used, octets.promised, octets.total].map(show_octets);
+            return Some(format!("then: {used} used and {promised} promised of {total}"));
+        }
+        let online = answer.online.iter().map(|(mac, nas)| {
+            let mac = mac.as_ref().and_then(|mac| mac.parse().ok());
+            let device = mac.map_or("an unknown device".to_owned(), |mac| self.mac(mac));
+            format!("{device} at {}", (self.name_of)(*nas))
+        });
+        let online: Vec<String> = online.collect();
+        (!online.is_empty()).then(|| format!("then online: {}", online.join(", ")))
+    }
+
+    fn online_json(&self, answer: &Line) -> Vec<Value> {
+        let online = answer.online.iter().map(|(mac, nas)| {
+            let mac = mac.as_ref().and_then(|mac| mac.parse().ok());
+            json!({ "mac": mac.map(|mac| self.mac(mac)), "nas": (self.name_of)(*nas) })
+        });
+        online.collect()
     }
 
     fn json(&self) -> Value {
@@ -228,7 +252,10 @@ impl Telling<'_> {
             let line = |line: &Line| {
                 json!({
                     "at": line.at, "nas": (self.name_of)(line.nas), "asked": line.asked,
-                    "reason": line.reason, "message": line.message,
+                    "reason": line.reason, "message": line.message, "online": self.online_json(line),
+                    "used_octets": line.octets.as_ref().map(|octets| octets.used),
+                    "promised_octets": line.octets.as_ref().map(|octets| octets.promised),
+                    "total_octets": line.octets.as_ref().map(|octets| octets.total),
                 })
             };
             answers.iter().map(line).collect::<Vec<_>>()

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kavadam_access::api::Grounds;
+use kavadam_domain::quota::Allowance;
 use kavadam_domain::{Language, Mac, MobileNumber};
 use kavadam_radius::server::{Answer, Listening, Outcome, Overheard};
 use serde::{Deserialize, Serialize};
@@ -84,20 +86,52 @@ pub struct Line {
     pub reason: Option<String>,
     /// The sentence for the citizen in English, if it was refused.
     pub message: Option<String>,
+    /// The devices that were online then, where they were too many: address, if the gate told it, and number of the gate.
+    #[serde(default)]
+    pub online: Vec<(Option<String>, i64)>,
+    /// The period's octets then, where they were used up.
+    #[serde(default)]
+    pub octets: Option<Octets>,
+}
+
+/// Of a period.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Octets {
+    /// Charged.
+    pub used: u64,
+    /// Promised to gates.
+    pub promised: u64,
+    /// All there were.
+    pub total: u64,
+}
+
+impl Octets {
+    fn of(allowance: &Allowance) -> Option<Self> {
+        Some(Self {
+            used: allowance.used_octets,
+            promised: allowance.promised_octets,
+            total: allowance.total_octets()?,
+        })
+    }
 }
 
 impl From<Answer> for Line {
     fn from(answer: Answer) -> Self {
-        let (reason, message) = match answer.outcome {
-            Outcome::Granted(_) => (None, None),
-            Outcome::Refused(reason) => (Some(reason.code().to_owned()), Some(reason.message(Language::En))),
+        let (refused, grounds) = match answer.outcome {
+            Outcome::Granted(_) => (None, Grounds::default()),
+            Outcome::Refused(reason, grounds) => (Some(reason), grounds),
         };
+        let online = grounds.online.into_iter();
         Self {
             at: answer.at.as_secs(),
             nas: answer.nas.0,
             asked: answer.asked.to_owned(),
-            reason,
-            message,
+            reason: refused.map(|reason| reason.code().to_owned()),
+            message: refused.map(|reason| reason.message(Language::En)),
+            online: online
+                .map(|(mac, nas)| (mac.map(|mac| mac.to_string()), nas.0))
+                .collect(),
+            octets: grounds.allowance.as_ref().and_then(Octets::of),
         }
     }
 }

@@ -326,6 +326,44 @@ fn why_names_the_rule_the_facts_and_what_the_gate_was_told() {
 }
 
 #[test]
+fn why_tells_what_a_refusal_rested_on_though_it_is_otherwise_by_now() {
+    let service = Service::start();
+    service
+        .desk
+        .done(&["plan", "set", "citizen", "--quota", "1GB", "--devices", "1"]);
+    let codes = service
+        .desk
+        .done(&["voucher", "create", "--octets", "1GB", "--count", "2"]);
+    let codes: Vec<&str> = codes.lines().filter(|line| !line.is_empty()).collect();
+    let log_in = |mac: &str, code: &str| {
+        let session = &mac[15..];
+        service.test_with(&["pap", NUMBER, "--mac", mac, "--session", session], code)
+    };
+    says(&log_in("02-00-00-00-00-01", codes[0]), 0, &["Access-Accept"]);
+    says(&log_in("02-00-00-00-00-02", codes[1]), 4, &["Access-Reject"]);
+    let session = ["--mac", "02-00-00-00-00-01", "--session", "01"];
+    says(&service.test(&[&["stop", NUMBER][..], &session].concat()), 0, &[]);
+    let said = service.desk.done(&["why", NUMBER]);
+    let then = said
+        .lines()
+        .find(|line| line.contains("then online: "))
+        .unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        then.ends_with(" at gate-1") && !then.contains("02-00-00-00-00-01"),
+        "{then}"
+    );
+    let told = service.desk.json(&["why", NUMBER, "--show-personal"]);
+    assert_eq!(told["person"]["sessions"], serde_json::json!([]), "by now");
+    let refused = told["last_answers"].as_array().unwrap().iter();
+    let refused = refused.filter(|answer| answer["reason"] == "too-many-devices");
+    let online: Vec<_> = refused.map(|answer| &answer["online"]).collect();
+    assert_eq!(
+        online,
+        [&serde_json::json!([{ "mac": "02-00-00-00-00-01", "nas": "gate-1" }])]
+    );
+}
+
+#[test]
 fn why_without_a_server_tells_the_rule_all_the_same() {
     let desk = Desk::new();
     desk.refused(&["why", NUMBER], 1, "at which gate");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use kavadam_access::api::{
-    self, Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, NasEntry, Service,
+    self, Accounted, AccountingReport, AuthorizeRequest, Candidates, Decision, Grounds, NasEntry, Service,
 };
 use kavadam_domain::{Limits, NasId, Reason, SessionId, Timestamp};
 use kavadam_radius::AccessReply;
@@ -200,6 +200,7 @@ impl Centre for Paper {
                     Reason::BadCredential
                 },
                 message: "ക".repeat(1 + usize::from(self.decided)),
+                grounds: Grounds::default(),
             },
         })
     }

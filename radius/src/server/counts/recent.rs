@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use kavadam_access::api::Grounds;
 use kavadam_domain::{Mac, NasId, Reason, Timestamp};
 
 use crate::listener::lock;
 
-/// Of each kind at most: about half a megabyte.
+/// Of each kind at most: about a megabyte.
 const MOST: usize = 4096;
 /// A name longer than this is cut: an ordinary one is a number, a MAC or a ticket.
 const MOST_NAME_OCTETS: usize = 64;
@@ -37,8 +38,8 @@ pub struct Answer {
 pub enum Outcome {
     /// Access-Accept; the alias of the person.
     Granted(String),
-    /// Access-Reject.
-    Refused(Reason),
+    /// Access-Reject, and what it rested on.
+    Refused(Reason, Grounds),
 }
 
 /// The last answers, the newest last.
@@ -55,7 +56,7 @@ impl Recent {
             .truncate(answer.user_name.floor_char_boundary(MOST_NAME_OCTETS));
         let mut ring = lock(match answer.outcome {
             Outcome::Granted(_) => &self.granted,
-            Outcome::Refused(_) => &self.refused,
+            Outcome::Refused(..) => &self.refused,
         });
         if ring.len() >= MOST {
             ring.pop_front();
@@ -94,7 +95,7 @@ mod tests {
     #[test]
     fn a_storm_of_grants_does_not_push_out_the_refusal_that_is_asked_for() {
         let recent = Recent::default();
-        recent.add(answer(1, "a", Outcome::Refused(Reason::Blocked)));
+        recent.add(answer(1, "a", Outcome::Refused(Reason::Blocked, Grounds::default())));
         for sec in 2..10_000 {
             recent.add(answer(sec, "b", Outcome::Granted("alias".into())));
         }
@@ -109,7 +110,11 @@ mod tests {
     #[test]
     fn a_name_made_to_fill_the_memory_is_cut() {
         let recent = Recent::default();
-        recent.add(answer(1, &"ക".repeat(100), Outcome::Refused(Reason::Blocked)));
+        recent.add(answer(
+            1,
+            &"ക".repeat(100),
+            Outcome::Refused(Reason::Blocked, Grounds::default()),
+        ));
         let found = recent.find(|_| true, 1);
         assert_eq!(found[0].user_name, "ക".repeat(21));
     }
