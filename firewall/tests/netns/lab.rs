@@ -249,7 +249,7 @@ impl Node {
 }
 
 /// What the sink has received, asked from the gateway itself, which no session meters.
-fn sink_count() -> u32 {
+pub fn sink_count() -> u32 {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("socket");
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
     socket.send_to(b"?", (WEB4, 7000)).expect("send");

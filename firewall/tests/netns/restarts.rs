@@ -8,7 +8,7 @@ use kavadam_domain::accounting::FreeOctets;
 use kavadam_firewall::{FirewallError, Gate, Layout, Meter, OpenSession, SessionState};
 
 use crate::Case;
-use crate::lab::{Inside, TCP, WEB4, WEB6, first_line, go_on, layout, octets4};
+use crate::lab::{Inside, SINK, TCP, WEB4, WEB6, eventually, first_line, go_on, layout, octets4, sink_count};
 use crate::nft::nft;
 
 pub const CASES: &[Case] = &[
@@ -120,29 +120,37 @@ fn keeps_traffic_and_limits_while_nobody_is_there(lab: &Inside) {
 }
 
 fn reloads_without_losing_a_packet(lab: &Inside) {
+    const DATAGRAMS: u32 = 20_000;
     let (gate, _, slot) = lab.online();
     let mut held = lab.phone.node.spawn(&["tcp-hold", WEB4, TCP]);
     assert_eq!(first_line(&mut held), "ready");
-    let sender = lab
-        .phone
-        .node
-        .spawn(&["udp-send", WEB4, crate::lab::SINK, "5000", "1000"]);
-    let before = gate.read(&[slot]).unwrap()[0].1;
-    for _ in 0..5 {
-        gate.reload(&layout()).unwrap();
+    let up = || gate.read(&[slot]).unwrap()[0].1.up_octets;
+    // The kernel numbers rules as they come: the same numbers would be the same rules.
+    let rules = || {
+        let words = ["-a", "list", "chain", "inet", "kavadam", "forward"];
+        Command::new("nft").args(words).output().unwrap().stdout
+    };
+    let (arrived_before, up_before, rules_before) = (sink_count(), up(), rules());
+    let words = ["udp-send", WEB4, SINK, &DATAGRAMS.to_string(), "1000"];
+    let mut sender = lab.phone.node.spawn(&words);
+    eventually("the first datagrams pass", || up() > up_before + octets4(10, 1000));
+    let mut reloads = 0;
+    while sender.try_wait().unwrap().is_none() {
+        reloads += 1;
+        let other = Layout {
+            isolate: reloads % 2 == 0,
+            local_ports: vec![8080, 9000 + reloads],
+            ..layout()
+        };
+        gate.reload(&other).unwrap();
     }
-    assert!(sender.wait_with_output().unwrap().status.success());
-    let after = gate.read(&[slot]).unwrap()[0].1;
-    assert!(after.up_octets > before.up_octets);
+    assert!(sender.wait().unwrap().success());
+    assert!(reloads >= 3, "{reloads} reloads while datagrams passed");
+    assert!(rules() != rules_before, "no rule was replaced");
     // The connection's few small packets pass meanwhile; of the datagrams not one may be missing.
-    let datagrams = lab.phone.node.upload(WEB4, 0, 1000);
-    assert_eq!(datagrams, 0);
-    assert!(
-        after.up_octets >= octets4(5000, 1000),
-        "{} of {}",
-        after.up_octets,
-        octets4(5000, 1000)
-    );
+    eventually("all have arrived", || sink_count() - arrived_before >= DATAGRAMS);
+    let charged = up() - up_before;
+    assert!(charged >= octets4(DATAGRAMS, 1000), "{charged} charged");
     assert_eq!(go_on(held), "alive");
 }
 
