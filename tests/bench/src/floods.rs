@@ -42,6 +42,11 @@ pub fn measure() -> anyhow::Result<Value> {
             std::thread::sleep(Duration::from_millis(500));
             let during = rate(&tally)?;
             anyhow::ensure!(flood.is_running(), "{}: there was no flood", nuisance.word());
+            anyhow::ensure!(
+                before > 0.0 && during > 0.0,
+                "{}: the download stood still",
+                nuisance.word()
+            );
             ratios.push(during / before);
         }
         shares.insert(nuisance.word().to_owned(), json!(median(ratios)));

@@ -1,6 +1,8 @@
 //! What a hostile device can send: frames of one kind, as fast as they go, from its own interface.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod ipv6;
+
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use clap::{Args, ValueEnum};
 use nix::sys::socket::{MsgFlags, send};
 
 use crate::wire::{checksum, open};
+use ipv6::Between;
 
 /// One way to be a nuisance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -21,6 +24,10 @@ pub enum Nuisance {
     Datagrams,
     /// Questions for random names
     Names,
+    /// ICMP echo requests to random hosts with much in them, as a tunnel's
+    Pings,
+    /// First parts of datagrams to random hosts, whose others never come
+    Fragments,
     /// Connections from random addresses of the LAN
     Addresses,
     /// Connections from random devices with random addresses
@@ -29,19 +36,36 @@ pub enum Nuisance {
     Arp,
     /// IPv6 neighbour solicitations for the gateway likewise
     Neighbours,
+    /// As connections, over IPv6
+    Connections6,
+    /// The same behind extension headers
+    Extensions6,
+    /// As fragments, over IPv6
+    Fragments6,
+    /// As addresses, over IPv6
+    Addresses6,
+    /// As devices, over IPv6
+    Devices6,
 }
 
 impl Nuisance {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::Portal,
         Self::Datagrams,
         Self::Names,
+        Self::Pings,
+        Self::Fragments,
         Self::Addresses,
         Self::Devices,
         Self::Arp,
         Self::Neighbours,
+        Self::Connections6,
+        Self::Extensions6,
+        Self::Fragments6,
+        Self::Addresses6,
+        Self::Devices6,
     ];
 
     /// As it is called on the command line.
@@ -52,10 +76,17 @@ impl Nuisance {
             Self::Portal => "portal",
             Self::Datagrams => "datagrams",
             Self::Names => "names",
+            Self::Pings => "pings",
+            Self::Fragments => "fragments",
             Self::Addresses => "addresses",
             Self::Devices => "devices",
             Self::Arp => "arp",
             Self::Neighbours => "neighbours",
+            Self::Connections6 => "connections6",
+            Self::Extensions6 => "extensions6",
+            Self::Fragments6 => "fragments6",
+            Self::Addresses6 => "addresses6",
+            Self::Devices6 => "devices6",
         }
     }
 }
@@ -80,6 +111,8 @@ pub struct Flood {
 }
 
 const GATEWAY4: Ipv4Addr = Ipv4Addr::new(10, 80, 0, 1);
+/// The attacker's own address, within the LAN's prefix.
+const OWN6: u64 = 3 << 40;
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// Sent between two looks at the clock.
 const AT_ONCE: u32 = 50;
@@ -110,6 +143,13 @@ impl Flood {
         let [a, b, c, d] = number.to_be_bytes();
         let (port, other_port) = (u16::from_be_bytes([c, d]) | 1024, u16::from_be_bytes([b, c]) | 1);
         let host = Ipv4Addr::new(203, a % 128, b, c);
+        let other6 = u64::from(number) | 2 << 40;
+        let between = |from, source| Between {
+            from,
+            to: gateway,
+            source: ipv6::local(source),
+            destination: ipv6::host(number),
+        };
         let (stranger, address) = ([2, 0xee, a, b, c, d], Ipv4Addr::new(10, 80, 128 | (b & 0x7f), c | 1));
         match self.kind {
             Nuisance::Connections => ip(own, gateway, self.ipv4, host, &Payload::Syn(port, other_port)),
@@ -126,8 +166,15 @@ impl Flood {
             }
             Nuisance::Addresses => ip(own, gateway, address, host, &Payload::Syn(port, other_port)),
             Nuisance::Devices => ip(stranger, gateway, address, host, &Payload::Syn(port, other_port)),
+            Nuisance::Pings => ip(own, gateway, self.ipv4, host, &Payload::Echo(port, other_port)),
+            Nuisance::Fragments => ip(own, gateway, self.ipv4, host, &Payload::Fragment(port, other_port)),
             Nuisance::Arp => arp(stranger, address),
-            Nuisance::Neighbours => solicitation(stranger, number),
+            Nuisance::Neighbours => ipv6::solicitation(stranger, number),
+            Nuisance::Connections6 => ipv6::syn(between(own, OWN6), (port, other_port)),
+            Nuisance::Extensions6 => ipv6::syn_behind_extensions(between(own, OWN6), (port, other_port)),
+            Nuisance::Fragments6 => ipv6::fragment(between(own, OWN6), number, (port, other_port)),
+            Nuisance::Addresses6 => ipv6::syn(between(own, other6), (port, other_port)),
+            Nuisance::Devices6 => ipv6::syn(between(stranger, other6), (port, other_port)),
         }
     }
 }
@@ -147,9 +194,17 @@ pub(crate) fn udp(
 enum Payload<'a> {
     Syn(u16, u16),
     Udp(u16, u16, &'a [u8]),
+    Echo(u16, u16),
+    /// A datagram's first part.
+    Fragment(u16, u16),
 }
 
 fn ip(from: [u8; 6], to: [u8; 6], source: Ipv4Addr, destination: Ipv4Addr, payload: &Payload) -> Vec<u8> {
+    // Not to be fragmented, or so numbered and with more to follow.
+    let (number, flags) = match payload {
+        Payload::Fragment(number, _) => (*number, 0x20),
+        _ => (0, 0x40),
+    };
     let (protocol, mut body) = match payload {
         Payload::Syn(from, to) => {
             let mut tcp = [from.to_be_bytes(), to.to_be_bytes()].concat();
@@ -162,6 +217,18 @@ fn ip(from: [u8; 6], to: [u8; 6], source: Ipv4Addr, destination: Ipv4Addr, paylo
             udp.extend(*data);
             (17, udp)
         }
+        Payload::Echo(number, sequence) => {
+            let mut echo = [[8, 0], [0, 0], number.to_be_bytes(), sequence.to_be_bytes()].concat();
+            echo.extend([0x55; 512]);
+            let sum = checksum(&echo).to_be_bytes();
+            echo.splice(2..4, sum);
+            (1, echo)
+        }
+        Payload::Fragment(from, to) => {
+            let mut udp = [from.to_be_bytes(), to.to_be_bytes(), [4, 0], [0, 0]].concat();
+            udp.extend([0; 56]);
+            (17, udp)
+        }
     };
     if protocol == 6 {
         let length = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
@@ -170,7 +237,13 @@ fn ip(from: [u8; 6], to: [u8; 6], source: Ipv4Addr, destination: Ipv4Addr, paylo
         body.splice(16..18, sum);
     }
     let length = u16::try_from(body.len() + 20).unwrap_or(u16::MAX).to_be_bytes();
-    let mut header = [&[0x45, 0][..], &length, &[0, 0, 0x40, 0, 64, protocol, 0, 0]].concat();
+    let mut header = [
+        &[0x45, 0][..],
+        &length,
+        &number.to_be_bytes(),
+        &[flags, 0, 64, protocol, 0, 0],
+    ]
+    .concat();
     header.extend(source.octets());
     header.extend(destination.octets());
     let sum = checksum(&header).to_be_bytes();
@@ -190,34 +263,6 @@ fn arp(from: [u8; 6], source: Ipv4Addr) -> Vec<u8> {
         &source.octets(),
         &to,
         &who,
-    ]
-    .concat()
-}
-
-/// For `fd00:80::1`, from an address of that network.
-fn solicitation(from: [u8; 6], number: u32) -> Vec<u8> {
-    let gateway = Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, 1);
-    let source =
-        Ipv6Addr::from_bits(Ipv6Addr::new(0xfd00, 0x80, 0, 0, 0, 0, 0, 0).to_bits() | u128::from(number) | 1 << 40);
-    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 1);
-    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
-    message.extend(gateway.octets());
-    message.extend([1, 1]);
-    message.extend(from);
-    let length = u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let pseudo = [&source.octets()[..], &group.octets(), &[0, 0], &length, &[0, 0, 0, 58]].concat();
-    let sum = checksum(&[pseudo, message.clone()].concat()).to_be_bytes();
-    message.splice(2..4, sum);
-    let to = [0x33, 0x33, 0xff, 0, 0, 1];
-    let header = [&[0x60, 0, 0, 0][..], &length, &[58, 255]].concat();
-    [
-        &to[..],
-        &from,
-        &[0x86, 0xdd],
-        &header,
-        &source.octets(),
-        &group.octets(),
-        &message,
     ]
     .concat()
 }
