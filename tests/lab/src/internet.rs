@@ -58,6 +58,26 @@ pub fn echo(listen: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
+/// Sends so many datagrams to who sends them back; how many came. It stays for a while after the last, so that none finds nobody.
+///
+/// # Errors
+/// No socket.
+pub fn exchange(address: SocketAddr, count: u32) -> anyhow::Result<u32> {
+    const LATE: u32 = 500;
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.set_read_timeout(Some(Duration::from_millis(4)))?;
+    let mut heard = 0;
+    for sent in 0..count + LATE {
+        if sent < count {
+            // Whoever is refused goes on trying.
+            _ = socket.send_to(&[7; 1_000], address);
+        }
+        heard += u32::from(socket.recv_from(&mut [0; 2_048]).is_ok());
+    }
+    Ok(heard)
+}
+
 /// What becomes of a datagram to an address: `reached`, `refused` or `silent`.
 ///
 /// # Errors

@@ -41,6 +41,14 @@ enum Command {
         /// Where it listens
         listen: SocketAddr,
     },
+    /// Send datagrams, and print how many came back
+    #[command(hide = true)]
+    Exchange {
+        /// Who sends them back
+        address: SocketAddr,
+        /// How many
+        count: u32,
+    },
     /// Say what becomes of a datagram
     #[command(hide = true)]
     Knock {
@@ -119,6 +127,7 @@ fn main() -> ExitCode {
         Command::Run { once } => story::run(once),
         Command::ServeWeb { listen } => serve(internet::serve(listen)),
         Command::ServeEcho { listen } => internet::echo(listen),
+        Command::Exchange { address, count } => internet::exchange(address, count).map(|heard| println!("{heard}")),
         Command::Knock { address } => internet::knock(address).map(|said| println!("{said}")),
         Command::Relay { listen, to, record } => accounting::relay(listen, to, &record),
         Command::Replay { record, to } => accounting::replay(&record, to),

@@ -6,7 +6,7 @@ use crate::netns::{Netns, sh};
 use crate::world::{WEB, WEB_PORT, WEB6};
 use crate::{Phone, World};
 
-/// Counts IP packets between phones and the web server's [`WEB_PORT`]: those that reached a phone, and those that reached the
+/// Counts IP packets between phones and the web server's [`WEB_PORT`], of TCP and UDP: those that reached a phone, and those that reached the
 /// internet. Resets do not count: the gate makes some itself, in the name of either end.
 pub struct Tally {
     internet: String,
@@ -71,7 +71,9 @@ fn count(netns: &Netns, address: &str, port: &str) -> anyhow::Result<()> {
          table inet tally {{\n counter v4 {{ }}\n counter v6 {{ }}\n\
          chain arrived {{\n  type filter hook prerouting priority raw;\n\
          ip {address} {WEB} tcp {port} {WEB_PORT} tcp flags & rst == 0 counter name v4\n\
-         ip6 {address} {WEB6} tcp {port} {WEB_PORT} tcp flags & rst == 0 counter name v6\n }}\n}}"
+         ip6 {address} {WEB6} tcp {port} {WEB_PORT} tcp flags & rst == 0 counter name v6\n\
+         ip {address} {WEB} udp {port} {WEB_PORT} counter name v4\n\
+         ip6 {address} {WEB6} udp {port} {WEB_PORT} counter name v6\n }}\n}}"
     );
     netns.run("nft", &[&text]).map(drop)
 }
