@@ -12,7 +12,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{Connection as _, Postgres, Transaction};
+use sqlx::{Connection as _, Postgres, Row as _, Transaction};
 use tokio::time::timeout;
 
 use crate::look::Applied;
@@ -113,12 +113,7 @@ impl Server {
                 })
             })
             // The pool tests what comes back to it without a limit, and keeps its place for it meanwhile.
-            .after_release(|connection, _| {
-                Box::pin(async move {
-                    within(WAIT_FOR_RETURN, connection.ping()).await?;
-                    Ok(true)
-                })
-            })
+            .after_release(|connection, _| Box::pin(within(WAIT_FOR_RETURN, is_free(connection))))
             .connect_with(options.clone().options(limits))
             .await?;
         // Of several processes that start at once the others wait for the first, for as long as that takes.
@@ -174,6 +169,14 @@ impl Server {
     pub(crate) async fn close(&self) {
         _ = timeout(self.patience.statement, self.pool.close()).await;
     }
+}
+
+/// Whether a connection is in no transaction. Who gave up while one began on it left it open, unknown to the driver: whatever came next on that
+/// connection would be a part of it, and acknowledged though it is not committed.
+async fn is_free(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    // Not prepared: what is prepared begins its transaction with a step before the one that counts as the statement's time.
+    let begins_now = sqlx::raw_sql("SELECT now() = statement_timestamp()");
+    begins_now.fetch_one(connection).await?.try_get(0)
 }
 
 impl Served {

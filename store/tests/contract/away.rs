@@ -84,6 +84,50 @@ async fn whoever_waits_for_a_server_that_is_away_is_told_and_its_connections_are
         .expect("connections are missing");
 }
 
+/// As a form whose phone is gone: the word that begins a transaction is on its way, and nobody waits for the answer any more.
+#[tokio::test]
+async fn a_transaction_that_was_given_up_as_it_began_is_nobody_elses() {
+    let url = fresh_postgres();
+    let world = World::new(&url).await;
+    let (store, others) = (&world.store, Store::open(&url).await.unwrap());
+    let mut tx = store.write_many(0).await.unwrap();
+    let mut session = tx.add_session(&world.session(1, "0001")).await.unwrap();
+    tx.commit().await.unwrap();
+    for polls in 0..24 {
+        give_up_after(polls / 2, async {
+            if polls % 2 == 0 {
+                drop(store.read().await);
+            } else {
+                drop(store.write().await);
+            }
+        })
+        .await;
+        // Until its connection is back among the others, one of which is taken each time.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        for _ in 0..4 {
+            session.up_octets += 1;
+            let mut trusting = store.write_many(0).await.unwrap();
+            trusting.save_session(&session).await.unwrap();
+            trusting.commit().await.unwrap();
+        }
+        let mut tx = others.read().await.unwrap();
+        let kept = tx.session(session.id).await.unwrap().unwrap();
+        assert_eq!(kept.up_octets, session.up_octets, "acknowledged, and not there");
+    }
+}
+
+async fn give_up_after(polls: usize, work: impl Future<Output = ()>) {
+    let (mut work, mut left) = (std::pin::pin!(work), polls);
+    let step = |context: &mut std::task::Context<'_>| match left.checked_sub(1) {
+        None => std::task::Poll::Ready(()),
+        Some(fewer) => {
+            left = fewer;
+            work.as_mut().poll(context)
+        }
+    };
+    std::future::poll_fn(step).await;
+}
+
 /// A network that is away for longer than anybody waits, and brings what was sent before once it is back.
 #[tokio::test]
 async fn a_batch_that_was_given_up_and_comes_to_the_server_late_writes_nothing_over_what_came_after_it() {
