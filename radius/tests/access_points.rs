@@ -7,6 +7,8 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod running;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +17,13 @@ use kavadam_access::admin::{NasSetting, SessionQuery};
 use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Language, Mac, Plan, PlanId, Timestamp};
-use kavadam_radius::Retry;
-use kavadam_radius::dynamic::DynamicClient;
 use kavadam_radius::profile::Profiles;
-use kavadam_radius::server::{RadiusServer, ServerConfig, run_orders};
 use kavadam_radius::wire::{Code, Draft, Packet, attr, service, status};
 use kavadam_store::Store;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
+
+use running::Running;
 
 const SECRET: &[u8] = b"a-secret-of-the-gate";
 /// Each counts its sessions from its own start.
@@ -85,15 +86,7 @@ impl Lab {
             tx.remember_device(person, point.mac, Some(until), now()).await.unwrap();
             tx.commit().await.unwrap();
         }
-        let any = "127.0.0.1:0".parse().unwrap();
-        let server = RadiusServer::bind(ServerConfig { auth: any, acct: any }, access.clone())
-            .unwrap()
-            .with_profiles(Arc::clone(&profiles));
-        let (auth, acct) = (server.auth_addr().unwrap(), server.acct_addr().unwrap());
-        let (stop, counts) = (CancellationToken::new(), server.counts());
-        tokio::spawn(server.run(stop.clone()));
-        let client = DynamicClient::new(None, Retry::default());
-        tokio::spawn(run_orders(access.clone(), client, profiles, counts, stop.clone()));
+        let Running { auth, acct, stop } = running::run(&access, profiles);
         Self {
             access,
             points,

@@ -8,6 +8,7 @@
 )]
 
 mod radclient;
+mod running;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -23,14 +24,14 @@ use kavadam_access::{Access, Sealer, Settings};
 use kavadam_domain::gate::Abilities;
 use kavadam_domain::plan::{AfterQuota, Period};
 use kavadam_domain::{Language, Limits, NasId, Plan, PlanId, SessionId, SiteId, Timestamp};
-use kavadam_radius::Retry;
-use kavadam_radius::dynamic::DynamicClient;
 use kavadam_radius::profile::Profiles;
-use kavadam_radius::server::{Centre, RadiusServer, ServerConfig, run_orders};
+use kavadam_radius::server::{Centre, RadiusServer, ServerConfig};
 use kavadam_radius::wire::{Code, Draft, Packet, attr, service, status};
 use kavadam_store::Store;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
+
+use running::Running;
 
 const SECRET: &str = "a-secret-of-the-gate";
 
@@ -279,15 +280,7 @@ impl Flow {
             .unwrap();
         tx.commit().await.unwrap();
 
-        let any = "127.0.0.1:0".parse().unwrap();
-        let server = RadiusServer::bind(ServerConfig { auth: any, acct: any }, access.clone())
-            .unwrap()
-            .with_profiles(Arc::clone(&profiles));
-        let (auth, acct) = (server.auth_addr().unwrap(), server.acct_addr().unwrap());
-        let (stop, counts) = (CancellationToken::new(), server.counts());
-        tokio::spawn(server.run(stop.clone()));
-        let client = DynamicClient::new(None, Retry::default());
-        tokio::spawn(run_orders(access.clone(), client, profiles, counts, stop.clone()));
+        let Running { auth, acct, stop } = running::run(&access, profiles);
         Self {
             access,
             gate,
