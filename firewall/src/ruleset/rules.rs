@@ -252,9 +252,9 @@ fn stranger(layout: &Layout) -> Vec<String> {
         "tcp dport 53 accept",
         "tcp dport 80 accept  # redirected to the capture listener",
         // Bounded by device first, so that one which asks for all of them takes none from the others.
-        "meta l4proto tcp add @stranger_refused { ether saddr limit rate 20/second burst 100 packets } \
+        "meta l4proto tcp add @stranger_refused { ether saddr limit rate 200/second burst 1000 packets } \
          limit rate 5000/second burst 2000 packets reject with tcp reset  # fail at once, not by timeout",
-        "meta l4proto udp add @stranger_refused { ether saddr limit rate 20/second burst 100 packets } \
+        "meta l4proto udp add @stranger_refused { ether saddr limit rate 200/second burst 1000 packets } \
          limit rate 1000/second burst 500 packets reject with icmpx admin-prohibited",
         "drop",
     ]));
