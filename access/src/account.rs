@@ -11,8 +11,9 @@ use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 use crate::ahead::{is_ahead, set_right, set_right_for};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
 use crate::batch::{Answer, Question};
+use crate::began::Began;
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
-use crate::find::{Found, find, follow_on};
+use crate::find::{Found, Reference, Spoken, find, follow_on};
 use crate::namesake::is_bare_same;
 use crate::orders::{follow, hasten};
 use crate::unknown::Unowned;
@@ -44,7 +45,9 @@ impl Access {
         unowned: &mut Unowned,
         now: Timestamp,
     ) -> Result<(Accounted, bool), AccessError> {
-        let is_vendors = tx.nas(report.nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE);
+        let nas = tx.nas(report.nas).await?;
+        let profile = nas.as_ref().map_or(OWN_PROFILE, |nas| &nas.profile);
+        let is_vendors = profile != OWN_PROFILE;
         let free = report.free.filter(|_| !is_vendors);
         match report.kind {
             AccountingKind::On | AccountingKind::Off => {
@@ -55,18 +58,19 @@ impl Access {
                 Ok((Accounted::Unknown, false))
             }
             AccountingKind::Start | AccountingKind::Interim | AccountingKind::Stop(_) => {
-                match find(tx, report.into()).await? {
+                match find(tx, Spoken::by(report, now)).await? {
                     Found::Session(found) => {
                         tx.hold(found.subscriber).await?;
                         // By the first report that arrives, Start or not.
-                        if is_vendors && found.state == SessionState::Granted {
-                            note_name(tx, report, found.id).await?;
+                        if is_vendors && !found.is_begun {
+                            note_begin(tx, report, &found, now).await?;
                         }
                         charge(self, tx, (report, free), found.id, unowned, now).await
                     }
                     Found::Renamed(found) => {
                         tx.hold(found.subscriber).await?;
-                        let follower = Box::pin(follow_on(tx, found.id, report, now)).await?;
+                        let abilities = self.settings().abilities_of(profile);
+                        let follower = Box::pin(follow_on(tx, found.id, report, abilities, now)).await?;
                         charge(self, tx, (report, free), follower, unowned, now).await
                     }
                     Found::Nothing => {
@@ -116,7 +120,7 @@ async fn charge(
         end_session(tx, &mut session, cause, report.at).await?;
     } else {
         let is_sign_of_life = is_news && !is_of_before_restart(&session, report);
-        let is_reopened = is_sign_of_life && reopen(tx, &mut session, now).await?;
+        let is_reopened = is_sign_of_life && reopen(tx, &mut session, report.at, now).await?;
         session.state = session.state.after_report();
         let due_at = if is_reopened {
             // Whatever was decided about its person meanwhile passed it by.
@@ -149,27 +153,42 @@ async fn take_name(
     let known = session.acct_session_id.as_deref();
     let is_given_anew = match session.state {
         SessionState::Granted => true,
-        SessionState::Open => is_bare_same(known, Some(name)),
-        SessionState::Ended => false,
+        SessionState::Open => known.is_none() || is_bare_same(known, Some(name)),
+        // One taken for unused may have begun all the same.
+        SessionState::Ended => known.is_none(),
     };
     if is_given_anew && !name.is_empty() && known != Some(name) {
-        end_namesake(tx, report.nas, name, Some(session.id), now).await?;
+        if session.state != SessionState::Ended || session.is_presumed_ended {
+            end_namesake(tx, report.nas, name, Some(session.id), now).await?;
+        }
         session.acct_session_id = Some(name.clone());
     }
     Ok(())
 }
 
-/// A vendor's gate need not take over the User-Name of the grant (RFC 2865 §5.1), and takes orders by the one that it reports.
-async fn note_name(tx: &mut Tx, report: &AccountingReport, id: SessionId) -> Result<(), AccessError> {
-    let Some(name) = report.user_name.as_ref().filter(|name| !name.is_empty()) else {
+/// A vendor's gate need not take over the User-Name of the grant (RFC 2865 §5.1), and takes orders by the one that it reports. What it asked for
+/// without a name has begun, unless this began before: it has asked again since.
+async fn note_begin(
+    tx: &mut Tx,
+    report: &AccountingReport,
+    found: &Reference,
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let name = report.user_name.as_ref().filter(|name| !name.is_empty());
+    if name.is_none() && found.is_named {
         return Ok(());
-    };
-    let known = tx.session_vendor(id).await?;
-    let row = VendorRow {
-        user_name: Some(name.clone()),
-        ..known.unwrap_or(VendorRow::of(id))
-    };
-    Ok(tx.save_session_vendor(&row).await?)
+    }
+    let known = tx.session_vendor(found.id).await?;
+    let mut row = known.clone().unwrap_or(VendorRow::of(found.id));
+    if let Some(name) = name {
+        row.user_name = Some(name.clone());
+    }
+    let began = Began::of(report, now);
+    row.asked_at = row.asked_at.filter(|at| began.is_before(*at));
+    if known.as_ref() != Some(&row) {
+        tx.save_session_vendor(&row).await?;
+    }
+    Ok(())
 }
 
 /// Asked for when somebody wants to know whose connection it was. A gate may tell with each report; it is written down when it is news.

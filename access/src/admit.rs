@@ -10,16 +10,16 @@ use kavadam_domain::gate::Abilities;
 use kavadam_domain::quota::{Lease, Share};
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{LeaseId, Limits, Mac, NasId, Reason, SessionId, SiteId, Timestamp};
-use kavadam_store::{LeaseRow, NewSession, SessionRow, SubscriberRow, Tx};
+use kavadam_store::{LeaseRow, NewSession, OrderKind, SessionRow, SubscriberRow, Tx};
 
 use crate::AccessError;
 use crate::api::Grant;
-use crate::ending::{end_namesake, end_session};
+use crate::ending::{end_namesake, end_session, presume_ended};
 use crate::namesake::is_bare_same;
 use crate::standing::{Standing, load_standing};
 
 /// A grant that is given again is noted anew after so long; it is taken for unused after two minutes.
-const BEHIND: Duration = Duration::from_secs(30);
+pub const BEHIND: Duration = Duration::from_secs(30);
 
 /// A device that wants to be online, or to stay so.
 pub struct Asking {
@@ -63,7 +63,9 @@ pub async fn admit(
     now: Timestamp,
 ) -> Result<Result<Grant, Reason>, AccessError> {
     let live = tx.live_sessions_of(subscriber.id).await?;
-    let existing = existing.or_else(|| live.iter().find(|session| is_same_session(session, asking)).cloned());
+    let existing = existing
+        .or_else(|| live.iter().find(|session| is_same_session(session, asking)).cloned())
+        .or_else(|| asked_for_again(&live, asking, now));
     let unused = live.iter().find(|session| is_unused_grant(session, asking));
     let is_again = existing.is_none() && unused.is_some();
     let existing = existing.or_else(|| unused.cloned());
@@ -209,6 +211,25 @@ fn is_same_session(session: &SessionRow, asking: &Asking) -> bool {
         && is_bare_same(session.acct_session_id.as_deref(), asking.acct_session_id.as_deref())
 }
 
+/// The session that a device has at a gate which asks for it without a name: some prove it again every minute, and go on with it. Should another
+/// begin instead, it [follows on](crate::find::follow_on). The gate answers for the device: it was heard of.
+fn asked_for_again(live: &[SessionRow], asking: &Asking, now: Timestamp) -> Option<SessionRow> {
+    let is_it = |session: &&SessionRow| {
+        session.state == SessionState::Open
+            && asking.acct_session_id.is_none()
+            && session.nas_id == asking.nas
+            && session.mac.is_some()
+            && session.mac == asking.mac
+            && session.is_renewable == asking.is_renewable
+            && session.order_action != Some(OrderKind::End)
+    };
+    let mut session = live.iter().filter(is_it).max_by_key(|session| session.id).cloned()?;
+    if now.since(session.heard_at) >= BEHIND {
+        session.heard_at = now;
+    }
+    Some(session)
+}
+
 /// What the same device was granted at the same gate and never began, where the gate names no visits: it lost our answer, or the visit came
 /// to nothing. The grant is given again rather than another beside it. A gate that names another visit has begun the one before, even if
 /// its Start is not here yet.
@@ -239,7 +260,7 @@ async fn end_superseded(
         }
         let is_same_device = asking.mac.is_some() && session.mac == asking.mac;
         if is_same_device && session.nas_id == asking.nas {
-            end_session(tx, &mut session, terminate_cause::LOST_SERVICE, now).await?;
+            supersede(tx, &mut session, now).await?;
         } else if !is_same_device {
             others.insert(session.mac.map_or(Device::Unknown(session.id), Device::Known));
         }
@@ -248,6 +269,15 @@ async fn end_superseded(
         end_namesake(tx, asking.nas, name, None, now).await?;
     }
     Ok(u32::try_from(others.len()).unwrap_or(u32::MAX))
+}
+
+/// A gateway of ours has ended what it asks for anew. At a vendor's it goes on if nothing comes of that.
+async fn supersede(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<(), AccessError> {
+    if session.is_renewable {
+        end_session(tx, session, terminate_cause::LOST_SERVICE, now).await
+    } else {
+        presume_ended(tx, session, now).await
+    }
 }
 
 #[derive(PartialEq, Eq, Hash)]

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::SessionState;
-use kavadam_domain::{Language, Mac, Reason, SiteId, Timestamp};
+use kavadam_domain::{Language, Mac, Reason, SessionId, SiteId, Timestamp};
 use kavadam_store::{NasRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
 
 use crate::account::without_nul;
-use crate::admit::{Asking, admit};
+use crate::admit::{Asking, BEHIND, admit};
 use crate::ahead::set_right;
 use crate::api::{AuthorizeRequest, Decision, Grant, Grounds, Proof, Seen, Service};
 use crate::batch::{Answer, Question};
+use crate::began::Asked;
 use crate::ending::reopen;
 use crate::find::{Found, find};
 use crate::login;
@@ -84,11 +85,12 @@ impl Access {
             },
         };
         let outcome = admit(tx, &subscriber, &asking, existing, now).await?;
-        // Of ours nothing but where a device is, if it says so.
-        let is_to_be_kept = nas.profile != OWN_PROFILE || request.seen != Seen::default();
+        let is_unnamed = asking.acct_session_id.is_none();
+        // Of ours nothing but where a device is, if it says so; it names what it asks for.
+        let is_to_be_kept = nas.profile != OWN_PROFILE || request.seen != Seen::default() || is_unnamed;
         if let Some(grant) = outcome.as_ref().ok().filter(|_| is_to_be_kept) {
             note_source(tx, grant, request.seen.from).await?;
-            note_told(tx, grant, request.seen).await?;
+            note_told(tx, grant, request.seen, is_unnamed.then_some(now)).await?;
         }
         let accept = |grant| {
             Decision::Accept(Grant {
@@ -193,7 +195,7 @@ async fn find_session(tx: &mut Tx, request: &AuthorizeRequest, now: Timestamp) -
         return unknown;
     };
     set_right(&mut session, now);
-    if reopen(tx, &mut session, now).await? {
+    if reopen(tx, &mut session, now, now).await? {
         // Stands if the answer is no: whatever was decided meanwhile passed the session by.
         session.order(OrderKind::Change, now);
         tx.save_session(&session).await?;
@@ -221,7 +223,7 @@ async fn note_source(tx: &mut Tx, grant: &Grant, from: Option<IpAddr>) -> Result
 }
 
 /// Keeps what a gate is told and tells in its own words: at a vendor's, what changes later depends on it.
-async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen) -> Result<(), AccessError> {
+async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen, unnamed: Option<Timestamp>) -> Result<(), AccessError> {
     let known = tx.session_vendor(grant.session).await?;
     let mut row = known.clone().unwrap_or(VendorRow::of(grant.session));
     row.set_told(&grant.limits);
@@ -231,10 +233,28 @@ async fn note_told(tx: &mut Tx, grant: &Grant, seen: Seen) -> Result<(), AccessE
     row.called_station_id = seen.calls.called_station_id.or(row.called_station_id);
     row.ssid = seen.ssid.or(row.ssid);
     row.access_point = seen.access_point.or(row.access_point);
+    row.asked_at = match unnamed {
+        Some(now) => asked_at(tx, grant.session, known.as_ref(), now).await?,
+        None => None,
+    };
     if known.as_ref() != Some(&row) {
         tx.save_session_vendor(&row).await?;
     }
     Ok(())
+}
+
+/// Since when a gate asks without a name for a session of which no report has shown yet what came of that. One not begun is asked for now: what
+/// began before was upon another answer.
+async fn asked_at(
+    tx: &mut Tx,
+    session: SessionId,
+    known: Option<&VendorRow>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, AccessError> {
+    let session = tx.session(session).await?.ok_or(AccessError::Inconsistent("session"))?;
+    let asked =
+        Asked::of(&session, known).filter(|asked| session.started_at.is_some() || now.since(asked.first) < BEHIND);
+    Ok(Some(asked.map_or(now, |asked| asked.first)))
 }
 
 /// What the rule looked at: of somebody who is held, so that it is in memory.

@@ -1,9 +1,10 @@
 //! How sessions end, and how one comes back whose end was only presumed.
 //!
-//! A Stop, the restart of a gate of ours, its word that it has no such session, and a newer session in the same place are final. Silence is
-//! not: the gate may be cut off, or the centre have been. Nor is a vendor's restart or word, or that it gives an Acct-Session-Id again: one
-//! record may stand for many access points, and one of them knows nothing of the sessions of another. What ends so is *presumed* over, and the
-//! next sign of life takes that back.
+//! A Stop, the restart of a gate of ours, its word that it has no such session, and a newer session of its in the same place are final.
+//! Silence is not: the gate may be cut off, or the centre have been. Nor is a vendor's restart or word, or that it gives an Acct-Session-Id
+//! again: one record may stand for many access points, and one of them knows nothing of the sessions of another. Nor is what a vendor's gate
+//! asks for in the same place: until that has begun, the one before may go on. What ends so is *presumed* over, and the next sign of life
+//! takes that back.
 
 use std::time::Duration;
 
@@ -89,10 +90,14 @@ pub async fn presume_ended_by(
     give_back(tx, session).await
 }
 
-/// Takes a presumed end back on a sign of life: the gate holds what it was promised, so that is promised again, even if nothing is left
-/// to promise. `false` if the session is not of that kind, or another has taken its place. The caller saves the session.
-pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Result<bool, AccessError> {
-    if session.state != SessionState::Ended || !session.is_presumed_ended || is_replaced(tx, session).await? {
+/// Takes a presumed end back on a sign of life, given at `at`: the gate holds what it was promised, so that is promised again, even if nothing
+/// is left to promise. `false` if the session is not of that kind, or another has taken its place. The caller saves the session.
+pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, at: Timestamp, now: Timestamp) -> Result<bool, AccessError> {
+    if session.state != SessionState::Ended || !session.is_presumed_ended {
+        return Ok(false);
+    }
+    // Rare, and large.
+    if Box::pin(is_replaced(tx, session, at, now)).await? {
         return Ok(false);
     }
     session.state = SessionState::Open;
@@ -110,18 +115,29 @@ pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, now: Timestamp) -> Re
     Ok(true)
 }
 
-/// A gate has one session per device, and one per Acct-Session-Id.
-async fn is_replaced(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
+/// A gate has one session per device, and one per Acct-Session-Id. Of a device's, the last that has begun is the one. What a vendor's gate
+/// asked for and did not begin, while it goes on with the one before, has come to nothing: its answer was lost, or it was to let that go on.
+async fn is_replaced(tx: &mut Tx, session: &SessionRow, at: Timestamp, now: Timestamp) -> Result<bool, AccessError> {
     if let Some(name) = session.acct_session_id.as_deref() {
         let namesake = tx.live_session_named(session.nas_id, name).await?;
         if namesake.is_some_and(|other| other.id != session.id) {
             return Ok(true);
         }
     }
-    let live = tx.live_sessions_of(session.subscriber_id).await?;
-    Ok(live
-        .iter()
-        .any(|other| session.mac.is_some() && other.mac == session.mac && other.nas_id == session.nas_id))
+    let mut rivals = tx.live_sessions_of(session.subscriber_id).await?;
+    rivals.retain(|other| session.mac.is_some() && other.mac == session.mac && other.nas_id == session.nas_id);
+    let order = |one: &SessionRow| (one.granted_at, one.id);
+    let stands = |other: &SessionRow| {
+        session.is_renewable
+            || order(other) > order(session) && (other.state == SessionState::Open || other.granted_at >= at)
+    };
+    if rivals.iter().any(stands) {
+        return Ok(true);
+    }
+    for mut rival in rivals {
+        presume_ended(tx, &mut rival, now).await?;
+    }
+    Ok(false)
 }
 
 /// A gate that lost its memory may give an Acct-Session-Id again that we still think live. Ends that session, unless it is `but`. At a vendor's

@@ -4,11 +4,12 @@
 //! So at such a record a session goes by its Acct-Session-Id *with* who gave it, as that calls itself: sessions of one number at two gates are
 //! two. A gate may call itself otherwise in its reports than in its requests, or otherwise than before: then its device tells that it is the one.
 
+use kavadam_domain::NasId;
 use kavadam_domain::gate::OWN_PROFILE;
-use kavadam_domain::{NasId, SubscriberId};
 use kavadam_store::{SessionRow, Tx};
 
 use crate::AccessError;
+use crate::asked_for::Whose;
 use crate::find::Spoken;
 
 /// Between the Acct-Session-Id and who gave it: what the wire's texts have as `%25@`.
@@ -54,7 +55,11 @@ pub async fn is_vendors(tx: &mut Tx, nas: NasId) -> Result<bool, AccessError> {
 }
 
 /// The one live session of that Acct-Session-Id that is the person's or the device's who is told, by whatever else its gate called itself.
-pub async fn find_given_by_another(tx: &mut Tx, spoken: &Spoken<'_>) -> Result<Option<SessionRow>, AccessError> {
+pub async fn find_given_by_another(
+    tx: &mut Tx,
+    spoken: &Spoken<'_>,
+    whose: &Whose,
+) -> Result<Option<SessionRow>, AccessError> {
     if spoken.acct_session_id.is_none() || !is_vendors(tx, spoken.nas).await? {
         return Ok(None);
     }
@@ -64,25 +69,12 @@ pub async fn find_given_by_another(tx: &mut Tx, spoken: &Spoken<'_>) -> Result<O
             && !is_of_another_device(session, spoken)
     };
     let mut found: Vec<SessionRow> = Vec::new();
-    for owner in whose(tx, spoken).await? {
+    for owner in whose.all() {
         let live = tx.live_sessions_of(owner).await?;
         found.extend(live.into_iter().filter(is_it));
     }
     // Of several nobody knows which.
     Ok(found.pop().filter(|_| found.is_empty()))
-}
-
-async fn whose(tx: &mut Tx, spoken: &Spoken<'_>) -> Result<Vec<SubscriberId>, AccessError> {
-    let mut owners = Vec::new();
-    if let Some(user_name) = spoken.user_name {
-        owners.extend(tx.subscribers_called(user_name).await?);
-    }
-    if let Some(mac) = spoken.mac {
-        owners.extend(tx.owners_of_device(mac).await?);
-    }
-    owners.sort_unstable();
-    owners.dedup();
-    Ok(owners)
 }
 
 #[cfg(test)]

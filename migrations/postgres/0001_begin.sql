@@ -215,7 +215,8 @@ CREATE TABLE session_vendor (
     first_port        BIGINT,
     last_port         BIGINT,
     free_up_octets    BIGINT, -- moved free of charge, beside the session's meters
-    free_down_octets  BIGINT
+    free_down_octets  BIGINT,
+    asked_at          BIGINT -- for it, without an Acct-Session-Id; NULL once the session of that was heard of
 );
 
 -- How the internet saw a session's device, and when: whose a connection was is asked long afterwards.

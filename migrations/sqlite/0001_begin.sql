@@ -214,7 +214,8 @@ CREATE TABLE session_vendor (
     first_port        INTEGER,
     last_port         INTEGER,
     free_up_octets    INTEGER, -- moved free of charge, beside the session's meters
-    free_down_octets  INTEGER
+    free_down_octets  INTEGER,
+    asked_at          INTEGER -- for it, without an Acct-Session-Id; NULL once the session of that was heard of
 ) STRICT;
 
 -- How the internet saw a session's device, and when: whose a connection was is asked long afterwards.

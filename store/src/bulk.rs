@@ -195,6 +195,7 @@ pub(crate) mod tables {
         upsert_vendors: upsert "session_vendor", VendorRow {
             session_id, max_total_octets, up_bits_per_sec, down_bits_per_sec, session_secs, idle_secs, user_name, handle,
             nas_identifier, nas_ip, called_station_id, ssid, access_point, public_ip, first_port, last_port, free_up_octets, free_down_octets,
+            asked_at,
         }
         /// What every report moves on; no index has these columns.
         update_counters: update "session", SessionRow {

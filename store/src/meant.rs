@@ -1,5 +1,6 @@
 //! Finding the session that a gate means.
 
+use kavadam_domain::session::SessionState;
 use kavadam_domain::{Mac, MobileNumber, NasId, SessionId, SubscriberId};
 
 use crate::session::session_in;
@@ -8,6 +9,8 @@ use crate::{Error, Result, SessionRow, Tx};
 
 /// Sessions of one person that are over, looked at for one that a gate names: of a week, whoever comes and goes every ten minutes.
 const LAST_NAMED: u32 = 1024;
+/// Sessions of one person that are over, looked at for one that a gate asked for just now.
+const LAST_ASKED_FOR: u32 = 16;
 /// Owners of a device, of those who were at it last.
 const LAST_OWNERS: u32 = 16;
 
@@ -67,9 +70,37 @@ impl Tx {
             name,
             LAST_NAMED,
         )?;
-        Ok(found
+        let found = found
             .map(|row| self.working.session(row.id).cloned().unwrap_or(row))
-            .filter(|row| row.acct_session_id.as_deref() == Some(name)))
+            .filter(|row| row.acct_session_id.as_deref() == Some(name));
+        // One may have been named and over within this transaction.
+        let is_it = |row: &&SessionRow| {
+            row.nas_id == nas && row.state == SessionState::Ended && row.acct_session_id.as_deref() == Some(name)
+        };
+        let in_hand = self.working.sessions_of(owner).filter(is_it).cloned();
+        Ok(in_hand.chain(found).max_by_key(|row| row.id))
+    }
+
+    /// Somebody's sessions at a gate: those that are not over, and the last that are.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_sessions_at(&mut self, nas: NasId, owner: SubscriberId) -> Result<Vec<SessionRow>> {
+        let mut last = self.live_sessions_of(owner).await?;
+        let ended: Vec<SessionRow> = rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NOT NULL ORDER BY granted_at DESC LIMIT $2",
+            owner,
+            LAST_ASKED_FOR,
+        )?;
+        // Those in hand may have ended since, or not after all.
+        let in_hand = self.working.sessions_of(owner).cloned();
+        last.retain(|row| self.working.session(row.id).is_none());
+        last.extend(ended.into_iter().filter(|row| self.working.session(row.id).is_none()));
+        last.extend(in_hand);
+        last.retain(|row| row.nas_id == nas);
+        Ok(last)
     }
 
     /// Whoever a gate may mean by a User-Name, which is a subscriber's alias or number: one, unless an alias is another's number.

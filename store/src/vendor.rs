@@ -48,6 +48,8 @@ row! {
         pub free_up_octets: Option<u64>,
         /// To the device, likewise.
         pub free_down_octets: Option<u64>,
+        /// When its gate last asked for it without a name, as long as it reports none that this was for.
+        pub asked_at: Option<Timestamp>,
     }
 }
 
@@ -74,6 +76,7 @@ impl VendorRow {
             last_port: None,
             free_up_octets: None,
             free_down_octets: None,
+            asked_at: None,
         }
     }
 

@@ -204,6 +204,12 @@ impl Working {
         rows.filter(move |row| row.nas_id == nas).map(|row| row.id)
     }
 
+    /// Sessions of somebody, over or not, of those in hand.
+    pub(crate) fn sessions_of(&self, id: SubscriberId) -> impl Iterator<Item = &SessionRow> {
+        let held = self.held.get(&id).map(|held| held.sessions.as_slice());
+        pick!(self.sessions, held.unwrap_or_default())
+    }
+
     /// `None` if the subscriber is not held.
     pub(crate) fn live_sessions_of(&self, id: SubscriberId) -> Option<impl Iterator<Item = &SessionRow>> {
         let held = self.held.get(&id)?;

@@ -1,0 +1,179 @@
+//! Gates of one vendor's record that ask without a name, give no Class back, and number their sessions alike. On both databases.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
+mod lab;
+
+use std::time::Duration;
+
+use kavadam_access::admin::{NasChange, SessionQuery};
+use kavadam_access::api::*;
+use kavadam_access::{Access, Settings};
+use kavadam_domain::Mac;
+use kavadam_domain::gate::Abilities;
+use lab::{Database, Lab, MAC, MB, OTHER_MAC, SEEN_AT, cases, granted, others, plan};
+
+cases! {
+    each_gate_begins_its_own_grant_though_they_number_alike,
+    of_gates_that_call_themselves_alike_each_begins_its_own_grant,
+    what_was_asked_for_without_a_name_goes_on_where_its_gate_calls_itself_otherwise,
+    a_session_that_begins_in_place_of_another_follows_on_whatever_its_gate_calls_itself,
+    a_late_word_of_another_gates_session_begins_no_grant,
+}
+
+/// As for a network of access points, with two people whose devices are remembered.
+async fn lab(database: Database) -> Lab {
+    let mut lab = Lab::new(database, &plan(400 * MB)).await;
+    let mut settings = Settings::default();
+    settings.abilities.insert("other".to_owned(), Abilities::ALL);
+    lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
+    lab.access.nas_seen(lab.nas, SEEN_AT.parse().unwrap(), lab.now);
+    let change = NasChange {
+        profile: Some("other"),
+        is_renewing: Some(false),
+        source: Some("10.9.0.0/24".parse().unwrap()),
+        ..NasChange::default()
+    };
+    lab.access.change_nas("gate-1", &change, "test", lab.now).await.unwrap();
+    others::known(&lab, 1, MAC).await;
+    others::known(&lab, 2, OTHER_MAC).await;
+    lab
+}
+
+/// Without an Acct-Session-Id.
+async fn ask(lab: &Lab, mac: Mac) -> Grant {
+    let request = AuthorizeRequest {
+        nas: lab.nas,
+        user_name: "mac".to_owned(),
+        service: Service::CallCheck,
+        mac: Some(mac),
+        ip: None,
+        acct_session_id: None,
+        class: None,
+        wants_cui: false,
+        seen: Seen::default(),
+    };
+    granted(lab.access.authorize(request, lab.now).await.unwrap())
+}
+
+fn by(id: &str, who: &str) -> String {
+    named_by(id.to_owned(), |name| name.push_str(who))
+}
+
+/// Without a Class.
+async fn report(lab: &Lab, kind: AccountingKind, name: &str, mac: Mac, octets: u64, secs: u32) -> Accounted {
+    let report = AccountingReport {
+        nas: lab.nas,
+        from: None,
+        kind,
+        acct_session_id: name.to_owned(),
+        class: None,
+        user_name: None,
+        mac: Some(mac),
+        ip: None,
+        ports: None,
+        free: None,
+        counters: Counters {
+            down_octets: octets,
+            session_secs: secs,
+            ..Counters::default()
+        },
+        at: lab.now,
+    };
+    lab.access.account(report, lab.now).await.unwrap()
+}
+
+async fn begin(lab: &Lab, name: &str, mac: Mac) {
+    ask(lab, mac).await;
+    let begun = report(lab, AccountingKind::Start, name, mac, 0, 0).await;
+    assert_eq!(begun, Accounted::Charged(0));
+}
+
+async fn interim(lab: &Lab, name: &str, mac: Mac, octets: u64, secs: u32) -> Accounted {
+    report(lab, AccountingKind::Interim, name, mac, octets, secs).await
+}
+
+async fn is_online(lab: &Lab, mac: Mac, octets: u64) {
+    let session = lab.session(mac).await;
+    assert_eq!((session.state, session.counters.down_octets), ("open", octets));
+}
+
+fn pass(lab: &mut Lab, secs: u64) {
+    lab.pass(Duration::from_secs(secs));
+}
+
+async fn each_gate_begins_its_own_grant_though_they_number_alike(database: Database) {
+    let mut lab = lab(database).await;
+    let (first, second) = (by("1", "ap-1"), by("1", "ap-2"));
+    begin(&lab, &first, MAC).await;
+    begin(&lab, &second, OTHER_MAC).await;
+    pass(&mut lab, 60);
+    assert_eq!(interim(&lab, &first, MAC, 2 * MB, 60).await, Accounted::Charged(2 * MB));
+    let charged = interim(&lab, &second, OTHER_MAC, 3 * MB, 60).await;
+    assert_eq!(charged, Accounted::Charged(3 * MB));
+    is_online(&lab, MAC, 2 * MB).await;
+    is_online(&lab, OTHER_MAC, 3 * MB).await;
+}
+
+async fn of_gates_that_call_themselves_alike_each_begins_its_own_grant(database: Database) {
+    let mut lab = lab(database).await;
+    begin(&lab, "1", MAC).await;
+    begin(&lab, "1", OTHER_MAC).await;
+    pass(&mut lab, 60);
+    assert_eq!(interim(&lab, "1", MAC, 2 * MB, 60).await, Accounted::Charged(2 * MB));
+    let charged = interim(&lab, "1", OTHER_MAC, 3 * MB, 60).await;
+    assert_eq!(charged, Accounted::Charged(3 * MB));
+    is_online(&lab, OTHER_MAC, 3 * MB).await;
+    report(&lab, AccountingKind::Stop(1), "1", OTHER_MAC, 3 * MB, 61).await;
+    pass(&mut lab, 60);
+    assert_eq!(interim(&lab, "1", MAC, 4 * MB, 120).await, Accounted::Charged(2 * MB));
+    is_online(&lab, MAC, 4 * MB).await;
+}
+
+async fn what_was_asked_for_without_a_name_goes_on_where_its_gate_calls_itself_otherwise(database: Database) {
+    let mut lab = lab(database).await;
+    begin(&lab, &by("1", "old"), MAC).await;
+    for minute in 1..20 {
+        // Proven again all the while.
+        ask(&lab, MAC).await;
+        pass(&mut lab, 60);
+        let charged = interim(&lab, &by("1", "new"), MAC, u64::from(minute) * MB, minute * 60).await;
+        assert_eq!(charged, Accounted::Charged(MB), "not the whole once more");
+    }
+    is_online(&lab, MAC, 19 * MB).await;
+    let sessions = lab.access.sessions(&SessionQuery::default()).await;
+    assert_eq!(sessions.unwrap().len(), 1);
+}
+
+async fn a_session_that_begins_in_place_of_another_follows_on_whatever_its_gate_calls_itself(database: Database) {
+    let mut lab = lab(database).await;
+    begin(&lab, &by("1", "ap-1"), MAC).await;
+    pass(&mut lab, 60);
+    interim(&lab, &by("1", "ap-1"), MAC, MB, 60).await;
+    // It roams.
+    begin(&lab, &by("7", "ap-2"), MAC).await;
+    pass(&mut lab, 60);
+    assert_eq!(
+        interim(&lab, &by("7", "ap-2"), MAC, 2 * MB, 60).await,
+        Accounted::Charged(2 * MB)
+    );
+    let late = report(&lab, AccountingKind::Stop(1), &by("1", "ap-1"), MAC, 3 * MB, 61).await;
+    assert_eq!(late, Accounted::Charged(2 * MB));
+    is_online(&lab, MAC, 2 * MB).await;
+}
+
+async fn a_late_word_of_another_gates_session_begins_no_grant(database: Database) {
+    let mut lab = lab(database).await;
+    begin(&lab, &by("1", "ap-1"), MAC).await;
+    report(&lab, AccountingKind::Stop(1), &by("1", "ap-1"), MAC, MB, 1).await;
+    begin(&lab, &by("1", "ap-2"), MAC).await;
+    pass(&mut lab, 60);
+    let late = report(&lab, AccountingKind::Stop(1), &by("1", "ap-1"), MAC, 2 * MB, 2).await;
+    assert_eq!(late, Accounted::Charged(MB));
+    is_online(&lab, MAC, 0).await;
+}
