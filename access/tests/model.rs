@@ -1,8 +1,10 @@
-//! Whatever happens, in whatever order: random histories of two people, their devices and four kinds of gates, against the octets that
+//! Whatever happens, in whatever order: random histories of two people, their devices and six kinds of gates, against the octets that
 //! truly flowed. On both databases.
 //!
 //! The gates: one that renews leases; one that takes a limit, has no Gigawords, and whose clock is behind; one that numbers sessions anew
-//! under their Class, and whose clock is ahead; one that heeds no limit and only obeys orders.
+//! under their Class, and whose clock is ahead; one that heeds no limit and only obeys orders; two that name nothing that they ask for,
+//! of which one gives no Class back either. They all number their sessions alike, prove devices anew that are online, and lose Stops.
+//!
 //!
 //! `KAVADAM_HISTORIES=5000` runs so many of them, `KAVADAM_SEED=7` other ones, and `TMPDIR=/dev/shm` saves the disk.
 
@@ -32,7 +34,11 @@ enum Event {
     Login(u8, u8, bool),
     Flow(u8, u64),
     Report(u8),
-    /// A report arrives, is lost (no Stop ever is), or arrives and will arrive again.
+    /// A device that is online is proven again: its session goes on, or another begins.
+    LoginAgain(u8, u8),
+    /// A session is over, and nobody says so.
+    Vanish(u8),
+    /// A report arrives, is lost (no Stop that is sent ever is), or arrives and will arrive again.
     Deliver(u8, u8),
     /// Reports from everywhere arrive at one moment.
     DeliverMany(Vec<u8>),
@@ -80,7 +86,7 @@ fn world() -> impl Strategy<Value = World> {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        5 => (0..6_u8, 0..4_u8, prop::bool::weighted(0.1)).prop_map(|(d, g, lost)| Event::Login(d, g, lost)),
+        6 => (0..6_u8, 0..6_u8, prop::bool::weighted(0.1)).prop_map(|(d, g, lost)| Event::Login(d, g, lost)),
         8 => (any::<u8>(), 0..9 * MB).prop_map(|(s, octets)| Event::Flow(s, octets)),
         5 => any::<u8>().prop_map(Event::Report),
         8 => any::<(u8, u8)>().prop_map(|(r, fate)| Event::Deliver(r, fate)),
@@ -88,8 +94,10 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (any::<u8>(), prop::bool::weighted(0.1)).prop_map(|(s, lost)| Event::Renew(s, lost)),
         1 => any::<(u8, bool)>().prop_map(|(s, twice)| Event::Stop(s, twice)),
         1 => any::<(u8, bool)>().prop_map(|(s, stops)| Event::Renumber(s, stops)),
+        4 => any::<(u8, u8)>().prop_map(|(s, whim)| Event::LoginAgain(s, whim)),
+        1 => any::<u8>().prop_map(Event::Vanish),
         1 => any::<u8>().prop_map(Event::Reset),
-        1 => (0..4_u8).prop_map(Event::Restart),
+        1 => (0..6_u8).prop_map(Event::Restart),
         2 => Just(Event::Sweep),
         2 => Just(Event::Silence),
         4 => any::<u8>().prop_map(Event::Order),
@@ -108,6 +116,8 @@ impl Model {
         self.pass(1);
         match event {
             Event::Login(device, gate, is_lost) => self.log_in(device, usize::from(gate), is_lost).await,
+            Event::LoginAgain(pick, whim) => self.log_in_again(pick, whim).await,
+            Event::Vanish(pick) => self.vanish(pick),
             Event::Flow(pick, octets) => self.flow(pick, octets * self.world.scale),
             Event::Report(pick) => self.report_one(pick),
             Event::Deliver(pick, fate) => self.deliver(pick, fate).await,
@@ -170,8 +180,8 @@ impl Model {
         for (order, answer) in std::mem::take(&mut self.answers) {
             self.lab.answer(&order, answer).await;
         }
-        // What nobody began ends by itself.
-        self.lab.pass(Duration::from_mins(20));
+        // What nobody began ends by itself, and what nobody hears of, at gates that may report rarely.
+        self.lab.pass(Duration::from_hours(3));
         self.lab.sweep().await;
         self.check_end().await;
     }

@@ -77,7 +77,7 @@ impl Model {
             service,
             mac: Some(mac(device)),
             ip: None,
-            acct_session_id: Some(name.to_owned()),
+            acct_session_id: (gate != UNTIED && gate != CLASSED).then(|| name.to_owned()),
             class,
             wants_cui: true,
             seen: Seen::default(),
@@ -85,21 +85,32 @@ impl Model {
     }
 
     pub async fn log_in(&mut self, device: u8, gate: usize, is_lost: bool) {
-        let is_same = |one: &Session| one.is_online && one.device == device && one.gate == gate;
-        if self.sessions.iter().any(is_same) {
+        let is_same = |one: &Session| one.device == device && one.gate == gate;
+        // Of two sessions of which nothing was heard nobody could tell which is which.
+        let is_in_doubt = |one: &Session| one.is_online || gate == UNTIED && !one.is_known;
+        if self.sessions.iter().any(|one| is_same(one) && is_in_doubt(one)) {
             return;
         }
-        self.names += 1;
-        let name = format!("{gate}-{}", self.names);
+        let name = self.fresh_name(gate);
         let request = self.request(device, gate, Service::CallCheck, &name, None);
         let decision = self.lab.access.authorize(request, self.lab.now).await.unwrap();
         let (Decision::Accept(grant), false) = (decision, is_lost) else {
             return;
         };
         assert_eq!(grant.is_renewable, gate == SHARING);
-        self.begin(Session {
+        let person = self.owners[usize::from(device)];
+        self.begin(self.granted(person, device, gate, name, grant));
+    }
+
+    fn fresh_name(&mut self, gate: usize) -> String {
+        self.names[gate] += 1;
+        format!("{:08x}", self.names[gate])
+    }
+
+    fn granted(&self, person: usize, device: u8, gate: usize, name: String, grant: Grant) -> Session {
+        Session {
             id: grant.session,
-            person: self.owners[usize::from(device)],
+            person,
             device,
             gate,
             name,
@@ -110,10 +121,86 @@ impl Model {
             passed_before: 0,
             counted_from: self.lab.now,
             began: self.lab.now,
+            ends_by: None,
             is_online: true,
+            is_known: false,
             reported: 0,
             is_written_off: false,
-        });
+        }
+    }
+
+    /// A device that is online at a vendor's gate is proven once more. The gate goes on with its session, or begins another, and tells the end
+    /// of the one before or does not.
+    pub async fn log_in_again(&mut self, pick: u8, whim: u8) {
+        let Some(index) = self.online_where(pick, |session| session.gate != SHARING) else {
+            return;
+        };
+        let session = &self.sessions[index];
+        let (person, device, gate) = (session.person, session.device, session.gate);
+        let goes_on = session.is_unnamed() && whim.is_multiple_of(2);
+        let is_in_doubt = gate == UNTIED && !goes_on && !session.is_known;
+        if self.owners[usize::from(device)] != person || is_in_doubt {
+            return;
+        }
+        let name = if goes_on {
+            session.name.clone()
+        } else {
+            self.fresh_name(gate)
+        };
+        let request = self.request(device, gate, Service::CallCheck, &name, None);
+        let decision = self.lab.access.authorize(request, self.lab.now).await.unwrap();
+        let is_lost = whim.is_multiple_of(7);
+        match decision {
+            Decision::Accept(grant) if goes_on => self.go_on(index, grant, is_lost),
+            Decision::Accept(grant) => {
+                let of_today = (person, self.day());
+                let is_told_of_both = self.sessions[index].is_unnamed();
+                if is_told_of_both {
+                    self.sessions[index].note_offer(&grant.limits);
+                    // What the one before has passed is let through again, until the gate is told otherwise.
+                    *self.debt.entry(of_today).or_default() += self.sessions[index].passed;
+                }
+                if is_lost {
+                    return;
+                }
+                self.end_or_vanish(index, whim);
+                let ends_by = is_told_of_both.then(|| self.plan().window(self.lab.now).unwrap().end.unwrap());
+                let successor = self.granted(person, device, gate, name, grant);
+                self.begin(Session { ends_by, ..successor });
+            }
+            Decision::Reject { .. } if is_lost => {}
+            Decision::Reject { .. } => self.end_or_vanish(index, whim),
+        }
+    }
+
+    /// With what it was told, which is of the session that goes on; or of another, if the centre held that for ended.
+    fn go_on(&mut self, index: usize, grant: Grant, is_lost: bool) {
+        let of_today = (self.sessions[index].person, self.day());
+        let session = &mut self.sessions[index];
+        session.note_offer(&grant.limits);
+        if session.is_written_off {
+            *self.debt.entry(of_today).or_default() += grant.limits.max_total_octets.unwrap_or(0);
+        }
+        if !is_lost {
+            session.class = grant.class;
+            session.limits = grant.limits;
+            session.ends_by = Some(session.ends_at());
+        }
+    }
+
+    fn end_or_vanish(&mut self, index: usize, whim: u8) {
+        if whim.is_multiple_of(3) {
+            self.leave(index);
+        } else {
+            self.end(index, 1);
+        }
+    }
+
+    /// The gate says nothing of a session's end, or nobody hears it.
+    pub fn vanish(&mut self, pick: u8) {
+        if let Some(index) = self.online_where(pick, |session| session.gate != SHARING) {
+            self.leave(index);
+        }
     }
 
     fn begin(&mut self, session: Session) {
@@ -176,7 +263,7 @@ impl Model {
             kind,
             acct_session_id: session.name.clone(),
             // One gives no Class back: what comes after a session's end is then known by its name and device alone.
-            class: (session.gate != NARROW).then(|| session.class.clone()),
+            class: (session.gate != NARROW && session.gate != UNTIED).then(|| session.class.clone()),
             user_name: None,
             mac: Some(mac(session.device)),
             ip: None,
@@ -190,7 +277,7 @@ impl Model {
                 ..Counters::default()
             },
             at: match session.gate {
-                NARROW => self.lab.now - BEHIND,
+                NARROW | UNTIED => self.lab.now - BEHIND,
                 RENUMBERING => self.lab.now + AHEAD,
                 _ => self.lab.now,
             },
@@ -246,6 +333,7 @@ impl Model {
 
     fn arrived(&mut self, sent: &Sent, accounted: Accounted) {
         assert!(matches!(accounted, Accounted::Charged(_)), "{accounted:?}");
+        self.sessions[sent.session].is_known = true;
         let reported = &mut self.sessions[sent.session].reported;
         let news = sent.passed.saturating_sub(*reported);
         assert_eq!(accounted, Accounted::Charged(news), "each octet once, and at once");
@@ -314,11 +402,11 @@ impl Model {
         };
         self.send(index, kind, true);
         self.leave(index);
-        self.names += 1;
+        let name = self.fresh_name(RENUMBERING);
         let old = &self.sessions[index];
         let left = old.ends_at().since(self.lab.now);
         let follower = Session {
-            name: format!("{RENUMBERING}-{}", self.names),
+            name,
             class: old.class.clone(),
             limits: Limits {
                 max_total_octets: old.limit().map(|limit| limit.saturating_sub(old.passed)),
@@ -331,6 +419,7 @@ impl Model {
             counted_from: self.lab.now,
             began: self.lab.now,
             is_online: true,
+            is_known: false,
             reported: 0,
             is_written_off: false,
             ..*old
@@ -406,7 +495,8 @@ impl Model {
 
     pub async fn send_orders(&mut self, whim: u8) {
         for order in self.lab.orders().await {
-            let is_it = |one: &Session| one.is_online && one.name == order.acct_session_id;
+            let is_it =
+                |one: &Session| one.is_online && self.gates[one.gate] == order.nas && one.name == order.acct_session_id;
             let Some(index) = self.sessions.iter().position(is_it) else {
                 self.answers.push((order, OrderAnswer::SessionGone));
                 continue;

@@ -23,6 +23,11 @@ pub const NARROW: usize = 1;
 pub const RENUMBERING: usize = 2;
 /// Heeds no limit of octets: only orders.
 pub const CARELESS: usize = 3;
+/// Names nothing that it asks for, and gives no Class back. It takes a limit; its clock is behind.
+pub const UNTIED: usize = 4;
+/// Names nothing that it asks for, and gives Class back. It takes a limit.
+pub const CLASSED: usize = 5;
+pub const GATES: usize = 6;
 
 /// A session as it truly is at its gate.
 pub struct Session {
@@ -42,7 +47,11 @@ pub struct Session {
     /// When they did.
     pub counted_from: Timestamp,
     pub began: Timestamp,
+    /// The end of its day, where it was told a time that counts from the start of the one before.
+    pub ends_by: Option<Timestamp>,
     pub is_online: bool,
+    /// The centre has heard its name.
+    pub is_known: bool,
     /// As the furthest report had it that arrived.
     pub reported: u64,
     /// The centre was seen to hold it for ended, and has not taken that back.
@@ -60,7 +69,12 @@ impl Session {
     }
 
     pub fn ends_at(&self) -> Timestamp {
-        self.began + Duration::from_secs(self.limits.session_secs.unwrap().into())
+        let told = self.began + Duration::from_secs(self.limits.session_secs.unwrap().into());
+        self.ends_by.map_or(told, |by| told.min(by))
+    }
+
+    pub fn is_unnamed(&self) -> bool {
+        self.gate == UNTIED || self.gate == CLASSED
     }
 }
 
@@ -78,7 +92,7 @@ pub struct Sent {
 pub struct Model {
     pub lab: Lab,
     pub world: World,
-    pub gates: [NasId; 4],
+    pub gates: [NasId; GATES],
     pub people: [(SubscriberId, MobileNumber); 2],
     /// Of the devices.
     pub owners: [usize; 6],
@@ -101,7 +115,8 @@ pub struct Model {
     pub debt: HashMap<(usize, Timestamp), u64>,
     /// Charged, as last seen.
     pub charged: HashMap<(usize, Timestamp), u64>,
-    pub names: u32,
+    /// Of each gate: they all number their sessions alike.
+    pub names: [u32; GATES],
 }
 
 impl Model {
@@ -115,7 +130,7 @@ impl Model {
         lab.access.nas_seen(lab.nas, lab::SEEN_AT.parse().unwrap(), lab.now);
         // A few minutes before midnight in Kerala.
         lab.pass(Duration::from_mins(12 * 60 - 4));
-        let mut gates = [lab.nas; 4];
+        let mut gates = [lab.nas; GATES];
         for (number, gate) in gates.iter_mut().enumerate().skip(1) {
             *gate = set_gate(&lab, number + 1).await;
         }
@@ -139,7 +154,7 @@ impl Model {
             topped_up: HashMap::new(),
             debt: HashMap::new(),
             charged: HashMap::new(),
-            names: 0,
+            names: [0; GATES],
         };
         for person in 0..2 {
             let mut tx = model.lab.store.write().await.unwrap();
