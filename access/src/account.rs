@@ -65,13 +65,13 @@ impl Access {
                         if is_vendors && !found.is_begun {
                             note_begin(tx, report, &found, now).await?;
                         }
-                        charge(self, tx, (report, free), found.id, unowned, now).await
+                        charge(self, tx, (report, free, is_vendors), found.id, unowned, now).await
                     }
                     Found::Renamed(found) => {
                         tx.hold(found.subscriber).await?;
                         let abilities = self.settings().abilities_of(profile);
                         let follower = Box::pin(follow_on(tx, found.id, report, abilities, now)).await?;
-                        charge(self, tx, (report, free), follower, unowned, now).await
+                        charge(self, tx, (report, free, is_vendors), follower, unowned, now).await
                     }
                     Found::Nothing => {
                         self.keep_unknown(tx, report, "", unowned, now).await?;
@@ -87,7 +87,7 @@ impl Access {
 async fn charge(
     access: &Access,
     tx: &mut Tx,
-    (report, free): (&AccountingReport, Option<FreeOctets>),
+    (report, free, is_vendors): (&AccountingReport, Option<FreeOctets>, bool),
     id: SessionId,
     unowned: &mut Unowned,
     now: Timestamp,
@@ -100,6 +100,10 @@ async fn charge(
     // On the wire times are whole seconds, in which an address may be lost and got back.
     if session.reported_at.is_none_or(|last| report.at >= last) {
         note_ports(tx, report, id).await?;
+    }
+    if is_news && is_vendors && session.started_at.is_some() && report.kind == AccountingKind::Interim {
+        let interval = now.since(session.heard_at);
+        access.0.patience.note(report.nas, interval, now);
     }
     let read = read_meters(&mut session, report, now);
     if read.is_none() {

@@ -115,14 +115,20 @@ pub async fn reopen(tx: &mut Tx, session: &mut SessionRow, at: Timestamp, now: T
     Ok(true)
 }
 
+/// Whether another live session goes by the name of this one.
+pub async fn is_name_taken(tx: &mut Tx, session: &SessionRow) -> Result<bool, AccessError> {
+    let Some(name) = session.acct_session_id.as_deref() else {
+        return Ok(false);
+    };
+    let namesake = tx.live_session_named(session.nas_id, name).await?;
+    Ok(namesake.is_some_and(|other| other.id != session.id))
+}
+
 /// A gate has one session per device, and one per Acct-Session-Id. Of a device's, the last that has begun is the one. What a vendor's gate
 /// asked for and did not begin, while it goes on with the one before, has come to nothing: its answer was lost, or it was to let that go on.
 async fn is_replaced(tx: &mut Tx, session: &SessionRow, at: Timestamp, now: Timestamp) -> Result<bool, AccessError> {
-    if let Some(name) = session.acct_session_id.as_deref() {
-        let namesake = tx.live_session_named(session.nas_id, name).await?;
-        if namesake.is_some_and(|other| other.id != session.id) {
-            return Ok(true);
-        }
+    if is_name_taken(tx, session).await? {
+        return Ok(true);
     }
     let mut rivals = tx.live_sessions_of(session.subscriber_id).await?;
     rivals.retain(|other| session.mac.is_some() && other.mac == session.mac && other.nas_id == session.nas_id);

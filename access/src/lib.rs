@@ -33,6 +33,7 @@ mod namesake;
 pub mod orders;
 pub mod overview;
 mod password;
+mod patience;
 mod proof;
 mod reach;
 pub mod seal;
@@ -61,6 +62,7 @@ struct Inner {
     gates: gates::Remembered,
     seen: seen::Seen,
     unknown: unknown::Unknown,
+    patience: patience::Patience,
     queues: Vec<batch::Queue>,
     commits: batch::Commits,
     turns: form::Turns,
@@ -138,6 +140,7 @@ impl Access {
             gates: gates::Remembered::default(),
             seen: seen::Seen::default(),
             unknown: unknown::Unknown::default(),
+            patience: patience::Patience::default(),
             queues,
             commits: batch::Commits::default(),
             turns: form::Turns::default(),

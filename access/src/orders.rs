@@ -11,7 +11,7 @@ use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::admit::{Asking, admit};
 use crate::api::{Calls, Destination, Order, OrderAction, OrderAnswer, Role};
-use crate::ending::{end_session, presume_gone};
+use crate::ending::{end_session, is_name_taken, presume_gone};
 use crate::namesake::bare;
 use crate::{Access, AccessError};
 
@@ -77,6 +77,10 @@ impl Access {
                 session.trouble = Some(CANNOT_BE_CUT.to_owned());
                 session.order_next_at = None;
             }
+        }
+        if session.state == SessionState::Ended {
+            // Once: whether there is anybody to ask, only a report tells.
+            session.order_next_at = None;
         }
         tx.save_session(&session).await?;
         tx.commit().await?;
@@ -189,7 +193,9 @@ impl From<Deed> for Todo {
 
 impl Access {
     async fn decide(&self, tx: &mut Tx, session: &SessionRow, now: Timestamp) -> Result<Todo, AccessError> {
-        if session.state == SessionState::Ended {
+        let may_be_there = session.is_presumed_ended && session.order_action == Some(OrderKind::End);
+        // A gate that goes by the name alone would end the other.
+        if session.state == SessionState::Ended && (!may_be_there || is_name_taken(tx, session).await?) {
             return Ok(Todo::Nothing);
         }
         let abilities = self.abilities_at(tx, session).await?;

@@ -1,8 +1,9 @@
 //! What is there just now, in figures: for those who look on.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use kavadam_domain::NasId;
+use kavadam_domain::{NasId, Timestamp};
 
 use crate::{Access, AccessError};
 
@@ -30,7 +31,41 @@ pub struct Overview {
     pub waiting_orders: u64,
 }
 
+/// A gate of whose sessions little is heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuietGate {
+    /// NAS-Identifier.
+    pub name: String,
+    /// Sessions older than ten minutes of which nothing was heard for so long.
+    pub unheard: u64,
+    /// Sessions older than ten minutes.
+    pub online: u64,
+}
+
+/// An Interim-Update was due since then, by whatever interval anybody recommends.
+const INTERIM_WITHIN: Duration = Duration::from_mins(10);
+
 impl Access {
+    /// The gates that do not report most of their sessions for ten minutes: they are cut off, or send no Interim-Updates, or rarely.
+    ///
+    /// # Errors
+    /// The service is out of order.
+    pub async fn quiet_gates(&self, now: Timestamp) -> Result<Vec<QuietGate>, AccessError> {
+        let mut tx = self.read_at_length().await?;
+        let mut counts = tx.unheard_by_nas(now - INTERIM_WITHIN).await?;
+        counts.retain(|count| count.unheard * 2 > count.online);
+        let names = tx.nases().await?;
+        let name_of = |id| names.iter().find(|nas| nas.id == id).map(|nas| nas.name.clone());
+        let quiet = counts.into_iter().filter_map(|count| {
+            Some(QuietGate {
+                name: name_of(count.nas_id)?,
+                unheard: count.unheard,
+                online: count.online,
+            })
+        });
+        Ok(quiet.collect())
+    }
+
     /// Counts what is there. It takes longer the more sessions there are, so do not ask for it with every request.
     ///
     /// # Errors

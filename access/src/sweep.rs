@@ -14,8 +14,6 @@ use crate::{Access, AccessError};
 
 /// A grant without a Start for so long was never used.
 const GRANTED_PATIENCE: Duration = Duration::from_mins(2);
-/// A session without a report for so long is dead: three times the longest interval that a gate insists on (Meraki, five minutes).
-const OPEN_PATIENCE: Duration = Duration::from_mins(15);
 /// Challenges, tickets and attempts are kept so long after they expired.
 const KEPT: Duration = Duration::from_hours(24);
 /// Live sessions read at once: few enough that no reader holds up the database for long.
@@ -37,21 +35,17 @@ pub struct Round {
     from: Option<SubscriberId>,
 }
 
-/// How long may be heard nothing, in time: what was last heard before is silent. `None`: not to be told yet.
+/// Since when the gates were heard, and what time it is.
 #[derive(Clone, Copy)]
-struct Silence {
-    granted: Option<Timestamp>,
-    open: Option<Timestamp>,
+struct Span {
+    up_since: Timestamp,
+    now: Timestamp,
 }
 
-impl Silence {
-    fn is(self, session: &Heard) -> bool {
-        let before = if session.state == SessionState::Granted {
-            self.granted
-        } else {
-            self.open
-        };
-        before.is_some_and(|before| session.heard_at < before)
+impl Span {
+    /// What was last heard before is silent, where nothing may be heard for so long. `None`: not to be told yet.
+    fn silent_before(self, patience: Duration) -> Option<Timestamp> {
+        (self.now.since(self.up_since) >= patience).then(|| self.now - patience)
     }
 }
 
@@ -64,14 +58,10 @@ impl Access {
     /// # Errors
     /// The service is out of order; call again.
     pub async fn sweep(&self, round: &mut Round, up_since: Timestamp, now: Timestamp) -> Result<u32, AccessError> {
-        let before = |patience| (now.since(up_since) >= patience).then(|| now - patience);
-        let silence = Silence {
-            granted: before(GRANTED_PATIENCE),
-            open: before(OPEN_PATIENCE),
-        };
+        let span = Span { up_since, now };
         let mut ended = Ok(0);
-        if silence.granted.is_some() {
-            ended = self.end_some(round, silence, now).await;
+        if span.silent_before(GRANTED_PATIENCE).is_some() {
+            ended = self.end_some(round, span).await;
         }
         if let Err(error) = self.delete_expired(now).await {
             // Else whoever sweeps would think that nobody was looked at, and silence begins anew.
@@ -117,14 +107,27 @@ impl Access {
         Ok(())
     }
 
+    fn is_silent(&self, session: &Heard, span: Span) -> bool {
+        let patience = match session.state {
+            SessionState::Granted => GRANTED_PATIENCE,
+            _ => self.0.patience.with(session.nas_id, span.now),
+        };
+        let before = span.silent_before(patience);
+        before.is_some_and(|before| session.heard_at < before)
+    }
+
     /// Looks at the next live sessions and ends those that are silent. Tells how many.
-    async fn end_some(&self, round: &mut Round, silence: Silence, now: Timestamp) -> Result<u32, AccessError> {
+    async fn end_some(&self, round: &mut Round, span: Span) -> Result<u32, AccessError> {
+        let now = span.now;
         let (mut ended, mut changed, mut held) = (0, 0, 0);
         for _ in 0..LOOKED_AT / PORTION {
             let from = round.from.unwrap_or(SubscriberId(0));
             let portion = self.read().await?.live_sessions_from(from, PORTION).await?;
             let is_ahead = |found: &Heard| is_ahead(found.heard_at, now);
-            for found in portion.iter().filter(|found| silence.is(found) || is_ahead(found)) {
+            for found in portion
+                .iter()
+                .filter(|found| self.is_silent(found, span) || is_ahead(found))
+            {
                 if changed == MOST {
                     round.from = Some(found.subscriber_id);
                     return Ok(ended);

@@ -14,8 +14,8 @@ use std::time::Duration;
 use kavadam_access::admin::{NasChange, SessionQuery};
 use kavadam_access::api::*;
 use kavadam_access::{Access, Settings};
-use kavadam_domain::Mac;
 use kavadam_domain::gate::Abilities;
+use kavadam_domain::{Mac, MobileNumber};
 use lab::{Database, Lab, MAC, MB, OTHER_MAC, SEEN_AT, cases, granted, others, plan};
 
 cases! {
@@ -24,6 +24,7 @@ cases! {
     what_was_asked_for_without_a_name_goes_on_where_its_gate_calls_itself_otherwise,
     a_session_that_begins_in_place_of_another_follows_on_whatever_its_gate_calls_itself,
     a_late_word_of_another_gates_session_begins_no_grant,
+    whoever_is_blocked_cuts_nobody_who_took_the_name,
 }
 
 /// As for a network of access points, with two people whose devices are remembered.
@@ -176,4 +177,16 @@ async fn a_late_word_of_another_gates_session_begins_no_grant(database: Database
     let late = report(&lab, AccountingKind::Stop(1), &by("1", "ap-1"), MAC, 2 * MB, 2).await;
     assert_eq!(late, Accounted::Charged(MB));
     is_online(&lab, MAC, 0).await;
+}
+
+async fn whoever_is_blocked_cuts_nobody_who_took_the_name(database: Database) {
+    let mut lab = lab(database).await;
+    begin(&lab, "1", MAC).await;
+    pass(&mut lab, 60);
+    begin(&lab, "1", OTHER_MAC).await;
+    assert_eq!(lab.session(MAC).await.state, "ended");
+    let number: MobileNumber = "9876543201".parse().unwrap();
+    lab.access.block(&number, true, "test", lab.now).await.unwrap();
+    assert_eq!(lab.orders().await, []);
+    is_online(&lab, OTHER_MAC, 0).await;
 }

@@ -42,6 +42,9 @@ cases! {
     an_answer_lets_one_session_begin,
     what_begins_long_after_the_answer_is_nobodys,
     counters_that_are_older_than_their_start_are_charged_once,
+    a_gate_that_reports_rarely_is_waited_for_once_that_is_known,
+    a_gate_that_does_not_report_is_named,
+    whoever_is_blocked_is_cut_where_the_gate_does_not_report,
 }
 
 /// What a gate says.
@@ -496,6 +499,47 @@ async fn counters_that_are_older_than_their_start_are_charged_once(database: Dat
             assert_eq!(gate.used().await, octets, "{manners:?}");
         }
     }
+}
+
+async fn a_gate_that_reports_rarely_is_waited_for_once_that_is_known(database: Database) {
+    let mut gate = Gate::new(database, NEITHER).await;
+    gate.begin("x1").await;
+    gate.pass(16 * 60);
+    assert_eq!(gate.lab.sweep().await, 1, "nobody knows");
+    gate.report(AccountingKind::Interim, "x1", 2 * MB, 17 * 60).await;
+    gate.is_online_as("x1").await;
+    gate.pass(40 * 60);
+    assert_eq!(gate.lab.sweep().await, 0, "less than three of its intervals");
+    gate.pass(9 * 60);
+    assert_eq!(gate.lab.sweep().await, 1);
+}
+
+async fn a_gate_that_does_not_report_is_named(database: Database) {
+    let mut gate = Gate::new(database, NEITHER).await;
+    gate.begin("x1").await;
+    gate.pass(9 * 60);
+    assert_eq!(gate.lab.access.quiet_gates(gate.lab.now).await.unwrap(), []);
+    gate.pass(2 * 60);
+    let quiet = gate.lab.access.quiet_gates(gate.lab.now).await.unwrap();
+    let quiet: Vec<_> = quiet
+        .iter()
+        .map(|one| (one.name.as_str(), one.unheard, one.online))
+        .collect();
+    assert_eq!(quiet, [("gate-1", 1, 1)]);
+    gate.report(AccountingKind::Interim, "x1", 2 * MB, 660).await;
+    assert_eq!(gate.lab.access.quiet_gates(gate.lab.now).await.unwrap(), []);
+}
+
+async fn whoever_is_blocked_is_cut_where_the_gate_does_not_report(database: Database) {
+    let mut gate = Gate::new(database, NEITHER).await;
+    gate.begin("x1").await;
+    gate.pass(16 * 60);
+    assert_eq!(gate.lab.sweep().await, 1);
+    gate.is_cut_as("x1").await;
+    gate.pass(60);
+    assert_eq!(gate.lab.orders().await, [], "once");
+    gate.report(AccountingKind::Stop(6), "x1", 5 * MB, 1_080).await;
+    assert_eq!(gate.lab.used_and_promised().await, (5 * MB, 0));
 }
 
 async fn what_began_unheard_and_was_granted_anew_is_charged_once(database: Database) {

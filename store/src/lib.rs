@@ -48,7 +48,7 @@ pub use gather::Wanted;
 pub use login::{ChallengeRow, NewChallenge, TicketRow};
 pub use look::Found;
 pub use open::{Store, without_password};
-pub use overview::{KeptOrder, OnlineRow};
+pub use overview::{KeptOrder, OnlineRow, UnheardRow};
 pub use plan::PlanRow;
 pub use quota::{EntitlementRow, LeaseRow};
 pub use server::Patience;

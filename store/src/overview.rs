@@ -16,6 +16,18 @@ row! {
 }
 
 row! {
+    /// How many sessions of a gate nothing was heard of for long.
+    pub struct UnheardRow {
+        /// Which gate.
+        pub nas_id: NasId,
+        /// Of those that began before then.
+        pub unheard: u64,
+        /// All that did.
+        pub online: u64,
+    }
+}
+
+row! {
     /// A session that is taken for ended, with an end that was ordered of its gate.
     pub struct KeptOrder {
         /// Which.
@@ -36,6 +48,21 @@ impl Tx {
             self,
             fetch_all,
             "SELECT nas_id, COUNT(*) AS figure FROM session WHERE ended_at IS NULL GROUP BY nas_id",
+        )
+    }
+
+    /// Of sessions not ended that began before a time, those of which nothing was heard since: of every gate that has such sessions.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn unheard_by_nas(&mut self, since: Timestamp) -> Result<Vec<UnheardRow>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT nas_id, COUNT(CASE WHEN heard_at < $1 THEN 1 END) AS unheard, COUNT(*) AS online FROM session
+             WHERE ended_at IS NULL AND started_at < $1 GROUP BY nas_id",
+            since,
         )
     }
 

@@ -135,6 +135,16 @@ impl SessionRow {
         self.trouble = None;
     }
 
+    /// Asks its gate to end it though it was taken for ended: some gates say nothing of what goes on there.
+    pub fn order_end_if_there(&mut self, now: Timestamp) {
+        if self.state == SessionState::Ended && self.is_presumed_ended {
+            self.order_action = Some(OrderKind::End);
+            self.order_number += 1;
+            self.order_attempts = 0;
+            self.order_next_at = Some(now);
+        }
+    }
+
     /// Nothing is asked of the gate any more.
     pub fn settle_order(&mut self) {
         self.order_action = None;

@@ -12,6 +12,8 @@ use crate::{NewSession, Result, SessionRow, Tx};
 
 /// Sessions that are over, looked at for whose a device was: of a day, whatever moves about.
 const LAST_ENDED: u32 = 256;
+/// Sessions taken for ended of one person, whose gates are told that they are to end.
+const LAST_PRESUMED: u32 = 16;
 /// Live sessions changed by one statement.
 const CHANGED_AT_ONCE: u32 = 4096;
 
@@ -38,6 +40,8 @@ row! {
         pub id: SessionId,
         /// Whose.
         pub subscriber_id: SubscriberId,
+        /// At which gate.
+        pub nas_id: NasId,
         /// Granted or open.
         pub state: SessionState,
         /// Our time of its last report or request.
@@ -113,6 +117,30 @@ impl Tx {
             fetch_all,
             "SELECT * FROM session WHERE subscriber_id = $1 AND ended_at IS NULL ORDER BY id",
             subscriber,
+        )
+    }
+
+    /// The last of a subscriber's sessions that were taken for ended since a time, and would not be over by themselves.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn presumed_ended_of(
+        &mut self,
+        subscriber: SubscriberId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<SessionRow>> {
+        self.settle().await?;
+        rows!(
+            self,
+            fetch_all,
+            "SELECT * FROM session
+             WHERE subscriber_id = $1 AND ended_at >= $2 AND is_presumed_ended = TRUE AND (ends_at IS NULL OR ends_at > $3)
+             ORDER BY granted_at DESC LIMIT $4",
+            subscriber,
+            since,
+            now,
+            LAST_PRESUMED,
         )
     }
 
@@ -217,7 +245,7 @@ impl Tx {
         rows!(
             self,
             fetch_all,
-            "SELECT id, subscriber_id, state, heard_at FROM session
+            "SELECT id, subscriber_id, nas_id, state, heard_at FROM session
              WHERE ended_at IS NULL AND subscriber_id >= $1 ORDER BY subscriber_id LIMIT $2",
             from,
             most,
@@ -234,7 +262,7 @@ impl Tx {
             self,
             fetch_all,
             // Not joined: PostgreSQL would begin with all subscribers at all sites.
-            "SELECT s.id, s.subscriber_id, s.state, s.heard_at FROM session s
+            "SELECT s.id, s.subscriber_id, s.nas_id, s.state, s.heard_at FROM session s
              WHERE s.ended_at IS NULL AND s.subscriber_id >= $2
                  AND COALESCE((SELECT u.plan_id FROM subscriber u WHERE u.id = s.subscriber_id),
                               (SELECT p.plan_id FROM site p WHERE p.id = s.site_id)) = $1
@@ -259,7 +287,7 @@ impl Tx {
         rows!(
             self,
             fetch_all,
-            "SELECT id, subscriber_id, state, heard_at FROM session
+            "SELECT id, subscriber_id, nas_id, state, heard_at FROM session
              WHERE ended_at IS NULL AND subscriber_id >= $2 AND site_id = $1 ORDER BY subscriber_id LIMIT $3",
             site,
             from,

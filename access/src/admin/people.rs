@@ -1,9 +1,10 @@
 //! What administrators do about a person: look, block, give another plan, give octets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kavadam_domain::{Language, MobileNumber, Plan, Timestamp};
-use kavadam_store::{OrderKind, SubscriberRow, Tx};
+use kavadam_store::{OrderKind, SessionRow, SubscriberRow, Tx};
 
 use super::missing;
 use crate::api::SubscriberView;
@@ -247,10 +248,35 @@ async fn plan_of(tx: &mut Tx, row: &SubscriberRow) -> Result<Option<Arc<Plan>>, 
 
 async fn order_all(tx: &mut Tx, row: &SubscriberRow, kind: OrderKind, now: Timestamp) -> Result<usize, AccessError> {
     let live = tx.live_sessions_of(row.id).await?;
+    if kind == OrderKind::End {
+        order_end_of_presumed(tx, row, &live, now).await?;
+    }
     let count = live.len();
     for mut session in live {
         session.order(kind, now);
         tx.save_session(&session).await?;
     }
     Ok(count)
+}
+
+/// A vendor's gate may not report for long what goes on there: it is told once, but of what another has taken the place of. A gateway of ours
+/// is told when it is heard again.
+async fn order_end_of_presumed(
+    tx: &mut Tx,
+    row: &SubscriberRow,
+    live: &[SessionRow],
+    now: Timestamp,
+) -> Result<(), AccessError> {
+    let since = now - Duration::from_hours(24);
+    let is_replaced = |session: &SessionRow| {
+        let mut others = live.iter();
+        others.any(|other| other.nas_id == session.nas_id && other.mac == session.mac)
+    };
+    for mut session in tx.presumed_ended_of(row.id, since, now).await? {
+        if session.started_at.is_some() && !session.is_renewable && !is_replaced(&session) {
+            session.order_end_if_there(now);
+            tx.save_session(&session).await?;
+        }
+    }
+    Ok(())
 }

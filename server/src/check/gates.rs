@@ -2,6 +2,7 @@
 
 use kavadam_access::Access;
 use kavadam_access::admin::NasView;
+use kavadam_access::overview::QuietGate;
 use kavadam_domain::Timestamp;
 
 use super::Findings;
@@ -17,12 +18,24 @@ pub async fn look(access: &Access, findings: &mut Findings) {
         }
         Err(error) => findings.bad(&format!("the gates cannot be read: {error}"), "see database.url"),
     }
+    for gate in access.quiet_gates(clock::now()).await.unwrap_or_default() {
+        look_at_quiet(&gate, findings);
+    }
     for (name, count) in access.unowned_reports_kept().await.unwrap_or_default() {
         findings.unsure(&format!(
             "{count} accounting reports of the gate `{name}` are kept that belong to no session, or that nobody can believe, so that nobody was \
              charged: does another server let people in there, does it send no Acct-Session-Id, or was a back-up restored?"
         ));
     }
+}
+
+fn look_at_quiet(gate: &QuietGate, findings: &mut Findings) {
+    let QuietGate { name, unheard, online } = gate;
+    findings.unsure(&format!(
+        "of {unheard} of the {online} sessions older than ten minutes at the gate `{name}` nothing was heard for as long: it is cut off, or sends \
+         no Interim-Updates (switch them on there, every minute to five). After a quarter of an hour they are taken for ended while people may be \
+         online, and what they hold of a quota goes to others"
+    ));
 }
 
 fn look_at(nas: &NasView, now: Timestamp, findings: &mut Findings) {
@@ -121,6 +134,19 @@ pub(super) mod tests {
     fn tells_of_an_old_secret_while_it_is_valid() {
         assert_eq!(found(None, Some(NOW + Duration::from_hours(1))).lines.len(), 1);
         assert!(found(None, Some(NOW)).lines.is_empty());
+    }
+
+    #[test]
+    fn names_a_gate_that_does_not_report_what_is_online_there() {
+        let mut findings = Findings::default();
+        let quiet = QuietGate {
+            name: "stand-7".into(),
+            unheard: 3,
+            online: 4,
+        };
+        look_at_quiet(&quiet, &mut findings);
+        assert!(findings.lines[0].contains("3 of the 4 sessions older than ten minutes at the gate `stand-7`"));
+        assert_eq!(findings.bad, 0, "the gate may be cut off just now");
     }
 
     #[test]
