@@ -41,7 +41,9 @@ impl Whose {
 }
 
 fn device_of(spoken: Spoken<'_>) -> Option<Mac> {
-    spoken.mac.or_else(|| spoken.user_name?.parse().ok())
+    // A number with its country code has twelve digits as well; a MAC that begins with 91 would be a group's, and nobody's device.
+    let is_of_one = |mac: &Mac| mac.0.first().is_some_and(|octet| octet & 1 == 0);
+    spoken.mac.or_else(|| spoken.user_name?.parse().ok().filter(is_of_one))
 }
 
 /// It was granted, and nothing was ever heard of it.
@@ -94,4 +96,27 @@ pub async fn find_asked_for(
             Found::Renamed(session.into())
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use kavadam_domain::NasId;
+
+    use super::*;
+
+    #[test]
+    fn a_number_with_its_country_code_is_no_device() {
+        let of = |user_name| {
+            device_of(Spoken {
+                nas: NasId(1),
+                class: None,
+                acct_session_id: None,
+                user_name: Some(user_name),
+                mac: None,
+                began: None,
+            })
+        };
+        assert_eq!(of("919876543210"), None);
+        assert_eq!(of("02-11-22-33-44-55"), Some(Mac([2, 0x11, 0x22, 0x33, 0x44, 0x55])));
+    }
 }
