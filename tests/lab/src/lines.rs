@@ -22,9 +22,7 @@ pub(crate) fn connect(gate: &Netns, internet: &Netns) -> anyhow::Result<()> {
             internet_name,
         ],
     )?;
-    // A bridge without an address of its own has the least of its ports', and another one when a phone comes.
-    let lan = "link add lan0 address 02:80:00:00:00:01 type bridge";
-    for words in [lan, "link set lan0 up", "link set wan0 up"] {
+    for words in ["link add lan0 type bridge", "link set lan0 up", "link set wan0 up"] {
         gate.ip(words)?;
     }
     for words in [

@@ -44,6 +44,8 @@ fn rate(tally: &Tally, (since, octets): (Instant, u64)) -> f64 {
 fn newcomers_come_in_and_those_online_go_on_whatever_a_stranger_floods() {
     let _alone = alone();
     let mut world = world(&["--quota", "none", "--down", "5Mbit", "--up", "5Mbit"]);
+    // A bridge without an address of its own has the least of its ports', and another one when a newcomer's port comes.
+    world.gate.ip("link set lan0 address 02:80:00:00:00:01").unwrap();
     let (attacker, citizen) = (phone(&mut world), phone(&mut world));
     log_in(&world, &citizen, NUMBER);
     let tally = Tally::begin(&world, &[&citizen]).unwrap();
