@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use kavadam_access::admin::NasChange;
 use kavadam_access::api::*;
-use kavadam_access::{Access, Settings};
 use kavadam_domain::Mac;
-use kavadam_domain::gate::Abilities;
-use lab::{Database, Lab, MAC, MB, OTHER_MAC, SEEN_AT, cases, granted, others, plan};
+use lab::gates::by;
+use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases};
 
 cases! {
     an_order_goes_where_its_session_was_reported_from_whoever_spoke_last,
@@ -33,42 +32,8 @@ cases! {
 const FIRST: &str = "10.9.0.1";
 const SECOND: &str = "10.9.0.2";
 
-/// A lab whose gate is a network of a vendor's access points.
-async fn lab(database: Database) -> Lab {
-    let mut lab = Lab::new(database, &plan(400 * MB)).await;
-    let mut settings = Settings::default();
-    settings.abilities.insert("other".to_owned(), Abilities::ALL);
-    lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
-    lab.access.nas_seen(lab.nas, SEEN_AT.parse().unwrap(), lab.now);
-    let change = NasChange {
-        profile: Some("other"),
-        is_renewing: Some(false),
-        source: Some("10.9.0.0/24".parse().unwrap()),
-        ..NasChange::default()
-    };
-    lab.access.change_nas("gate-1", &change, "test", lab.now).await.unwrap();
-    others::known(&lab, 1, MAC).await;
-    others::known(&lab, 2, OTHER_MAC).await;
-    lab
-}
-
-fn given_by(id: &str, who: &str) -> String {
-    named_by(id.to_owned(), |name| name.push_str(who))
-}
-
 async fn log_in(lab: &Lab, mac: Mac, name: Option<String>, seen: Seen) -> Grant {
-    let request = AuthorizeRequest {
-        nas: lab.nas,
-        user_name: "mac".to_owned(),
-        service: Service::CallCheck,
-        mac: Some(mac),
-        ip: None,
-        acct_session_id: name,
-        class: None,
-        wants_cui: false,
-        seen,
-    };
-    granted(lab.access.authorize(request, lab.now).await.unwrap())
+    lab.call_check(mac, name, seen).await
 }
 
 fn seen_from(from: &str) -> Seen {
@@ -80,24 +45,7 @@ fn seen_from(from: &str) -> Seen {
 
 /// Without a Class.
 fn interim(lab: &Lab, name: &str, mac: Mac, octets: u64) -> AccountingReport {
-    AccountingReport {
-        nas: lab.nas,
-        from: None,
-        kind: AccountingKind::Interim,
-        acct_session_id: name.to_owned(),
-        class: None,
-        user_name: None,
-        mac: Some(mac),
-        ip: None,
-        ports: None,
-        free: None,
-        counters: Counters {
-            down_octets: octets,
-            session_secs: 1,
-            ..Counters::default()
-        },
-        at: lab.now,
-    }
+    lab.words(AccountingKind::Interim, name, Some(mac), octets, 1)
 }
 
 async fn report_from(lab: &mut Lab, from: &str) {
@@ -126,14 +74,14 @@ fn at(address: &str) -> Destination {
 }
 
 async fn an_order_goes_where_its_session_was_reported_from_whoever_spoke_last(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     log_in(&lab, MAC, Some("s1".to_owned()), seen_from(FIRST)).await;
     report_from(&mut lab, FIRST).await;
     assert_eq!(end(&lab, MAC).await.to, at(FIRST));
 }
 
 async fn an_order_goes_where_its_session_was_asked_for_until_a_report_tells_where_it_is(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     log_in(&lab, MAC, Some("s1".to_owned()), seen_from(FIRST)).await;
     lab.access
         .nas_seen(lab.nas, "10.9.0.77:40000".parse().unwrap(), lab.now);
@@ -158,7 +106,7 @@ async fn an_order_goes_where_its_session_was_asked_for_until_a_report_tells_wher
 }
 
 async fn an_order_in_vain_goes_at_once_where_its_session_is_heard_of_next(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     log_in(&lab, MAC, Some("s1".to_owned()), seen_from(FIRST)).await;
     report_from(&mut lab, FIRST).await;
     let mut order = end(&lab, MAC).await;
@@ -175,7 +123,7 @@ async fn an_order_in_vain_goes_at_once_where_its_session_is_heard_of_next(databa
 }
 
 async fn an_order_goes_nowhere_that_is_not_the_records(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     log_in(&lab, MAC, Some("s1".to_owned()), seen_from(FIRST)).await;
     report_from(&mut lab, FIRST).await;
     let moved = NasChange {
@@ -187,7 +135,7 @@ async fn an_order_goes_nowhere_that_is_not_the_records(database: Database) {
 }
 
 async fn a_namesake_of_who_does_not_say_who_it_is_ends_no_session_for_good(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     let first = log_in(&lab, MAC, Some("s1".to_owned()), Seen::default()).await;
     let report = interim(&lab, "s1", MAC, MB);
     lab.access.account(report, lab.now).await.unwrap();
@@ -215,7 +163,7 @@ async fn a_namesake_of_who_does_not_say_who_it_is_ends_no_session_for_good(datab
 }
 
 async fn what_is_told_of_one_device_is_not_charged_to_another_of_the_same_name(database: Database) {
-    let lab = lab(database).await;
+    let lab = Lab::at_access_points(database).await;
     log_in(&lab, MAC, Some("s1".to_owned()), Seen::default()).await;
     let accounted = lab.access.account(interim(&lab, "s1", OTHER_MAC, MB), lab.now).await;
     assert_eq!(accounted.unwrap(), Accounted::Unknown);
@@ -224,13 +172,13 @@ async fn what_is_told_of_one_device_is_not_charged_to_another_of_the_same_name(d
 }
 
 async fn a_gate_that_calls_itself_otherwise_in_its_reports_is_the_same(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     // FreeRADIUS asks for a supplicant, and its controller reports.
-    let asked = given_by("s1", "radius");
+    let asked = by("s1", "radius");
     let grant = log_in(&lab, MAC, Some(asked.clone()), Seen::default()).await;
     for minute in 1..4 {
         lab.pass(Duration::from_mins(1));
-        let report = interim(&lab, &given_by("s1", "controller/10.9.0.2"), MAC, minute * MB);
+        let report = interim(&lab, &by("s1", "controller/10.9.0.2"), MAC, minute * MB);
         let accounted = lab.access.account(report, lab.now).await.unwrap();
         assert_eq!(accounted, Accounted::Charged(MB));
         let again = log_in(&lab, MAC, Some(asked.clone()), Seen::default()).await;
@@ -240,15 +188,15 @@ async fn a_gate_that_calls_itself_otherwise_in_its_reports_is_the_same(database:
 }
 
 async fn a_gate_that_calls_itself_otherwise_from_now_on_is_the_same(database: Database) {
-    let mut lab = lab(database).await;
-    let grant = log_in(&lab, MAC, Some(given_by("s1", "old")), Seen::default()).await;
-    let first = interim(&lab, &given_by("s1", "old"), MAC, 5 * MB);
+    let mut lab = Lab::at_access_points(database).await;
+    let grant = log_in(&lab, MAC, Some(by("s1", "old")), Seen::default()).await;
+    let first = interim(&lab, &by("s1", "old"), MAC, 5 * MB);
     lab.access.account(first, lab.now).await.unwrap();
     for (octets, class) in [(6 * MB, Some(grant.class)), (7 * MB, None)] {
         lab.pass(Duration::from_mins(1));
         let report = AccountingReport {
             class,
-            ..interim(&lab, &given_by("s1", "new"), MAC, octets)
+            ..interim(&lab, &by("s1", "new"), MAC, octets)
         };
         let accounted = lab.access.account(report, lab.now).await.unwrap();
         assert_eq!(accounted, Accounted::Charged(MB), "not the whole once more");
@@ -256,7 +204,7 @@ async fn a_gate_that_calls_itself_otherwise_from_now_on_is_the_same(database: Da
 }
 
 async fn an_order_calls_a_gate_as_that_calls_itself(database: Database) {
-    let lab = lab(database).await;
+    let lab = Lab::at_access_points(database).await;
     let calls = Calls {
         nas_identifier: Some("ap-7".to_owned()),
         nas_ip: Some("2001:db8::7".parse().unwrap()),

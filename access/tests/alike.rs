@@ -11,12 +11,11 @@ mod lab;
 
 use std::time::Duration;
 
-use kavadam_access::admin::{NasChange, SessionQuery};
+use kavadam_access::admin::SessionQuery;
 use kavadam_access::api::*;
-use kavadam_access::{Access, Settings};
-use kavadam_domain::gate::Abilities;
 use kavadam_domain::{Mac, MobileNumber};
-use lab::{Database, Lab, MAC, MB, OTHER_MAC, SEEN_AT, cases, granted, others, plan};
+use lab::gates::by;
+use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases};
 
 cases! {
     each_gate_begins_its_own_grant_though_they_number_alike,
@@ -27,66 +26,14 @@ cases! {
     whoever_is_blocked_cuts_nobody_who_took_the_name,
 }
 
-/// As for a network of access points, with two people whose devices are remembered.
-async fn lab(database: Database) -> Lab {
-    let mut lab = Lab::new(database, &plan(400 * MB)).await;
-    let mut settings = Settings::default();
-    settings.abilities.insert("other".to_owned(), Abilities::ALL);
-    lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
-    lab.access.nas_seen(lab.nas, SEEN_AT.parse().unwrap(), lab.now);
-    let change = NasChange {
-        profile: Some("other"),
-        is_renewing: Some(false),
-        source: Some("10.9.0.0/24".parse().unwrap()),
-        ..NasChange::default()
-    };
-    lab.access.change_nas("gate-1", &change, "test", lab.now).await.unwrap();
-    others::known(&lab, 1, MAC).await;
-    others::known(&lab, 2, OTHER_MAC).await;
-    lab
-}
-
 /// Without an Acct-Session-Id.
 async fn ask(lab: &Lab, mac: Mac) -> Grant {
-    let request = AuthorizeRequest {
-        nas: lab.nas,
-        user_name: "mac".to_owned(),
-        service: Service::CallCheck,
-        mac: Some(mac),
-        ip: None,
-        acct_session_id: None,
-        class: None,
-        wants_cui: false,
-        seen: Seen::default(),
-    };
-    granted(lab.access.authorize(request, lab.now).await.unwrap())
-}
-
-fn by(id: &str, who: &str) -> String {
-    named_by(id.to_owned(), |name| name.push_str(who))
+    lab.call_check(mac, None, Seen::default()).await
 }
 
 /// Without a Class.
 async fn report(lab: &Lab, kind: AccountingKind, name: &str, mac: Mac, octets: u64, secs: u32) -> Accounted {
-    let report = AccountingReport {
-        nas: lab.nas,
-        from: None,
-        kind,
-        acct_session_id: name.to_owned(),
-        class: None,
-        user_name: None,
-        mac: Some(mac),
-        ip: None,
-        ports: None,
-        free: None,
-        counters: Counters {
-            down_octets: octets,
-            session_secs: secs,
-            ..Counters::default()
-        },
-        at: lab.now,
-    };
-    lab.access.account(report, lab.now).await.unwrap()
+    lab.account(lab.words(kind, name, Some(mac), octets, secs)).await
 }
 
 async fn begin(lab: &Lab, name: &str, mac: Mac) {
@@ -109,7 +56,7 @@ fn pass(lab: &mut Lab, secs: u64) {
 }
 
 async fn each_gate_begins_its_own_grant_though_they_number_alike(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     let (first, second) = (by("1", "ap-1"), by("1", "ap-2"));
     begin(&lab, &first, MAC).await;
     begin(&lab, &second, OTHER_MAC).await;
@@ -122,7 +69,7 @@ async fn each_gate_begins_its_own_grant_though_they_number_alike(database: Datab
 }
 
 async fn of_gates_that_call_themselves_alike_each_begins_its_own_grant(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     begin(&lab, "1", MAC).await;
     begin(&lab, "1", OTHER_MAC).await;
     pass(&mut lab, 60);
@@ -137,7 +84,7 @@ async fn of_gates_that_call_themselves_alike_each_begins_its_own_grant(database:
 }
 
 async fn what_was_asked_for_without_a_name_goes_on_where_its_gate_calls_itself_otherwise(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     begin(&lab, &by("1", "old"), MAC).await;
     for minute in 1..20 {
         // Proven again all the while.
@@ -152,7 +99,7 @@ async fn what_was_asked_for_without_a_name_goes_on_where_its_gate_calls_itself_o
 }
 
 async fn a_session_that_begins_in_place_of_another_follows_on_whatever_its_gate_calls_itself(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     begin(&lab, &by("1", "ap-1"), MAC).await;
     pass(&mut lab, 60);
     interim(&lab, &by("1", "ap-1"), MAC, MB, 60).await;
@@ -169,7 +116,7 @@ async fn a_session_that_begins_in_place_of_another_follows_on_whatever_its_gate_
 }
 
 async fn a_late_word_of_another_gates_session_begins_no_grant(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     begin(&lab, &by("1", "ap-1"), MAC).await;
     report(&lab, AccountingKind::Stop(1), &by("1", "ap-1"), MAC, MB, 1).await;
     begin(&lab, &by("1", "ap-2"), MAC).await;
@@ -180,7 +127,7 @@ async fn a_late_word_of_another_gates_session_begins_no_grant(database: Database
 }
 
 async fn whoever_is_blocked_cuts_nobody_who_took_the_name(database: Database) {
-    let mut lab = lab(database).await;
+    let mut lab = Lab::at_access_points(database).await;
     begin(&lab, "1", MAC).await;
     pass(&mut lab, 60);
     begin(&lab, "1", OTHER_MAC).await;

@@ -11,14 +11,14 @@ mod lab;
 
 use std::time::Duration;
 
+use kavadam_access::AccessError;
 use kavadam_access::admin::NasChange;
 use kavadam_access::api::*;
-use kavadam_access::{Access, AccessError, Settings};
 use kavadam_domain::Plan;
 use kavadam_domain::accounting::FreeOctets;
 use kavadam_domain::gate::{Abilities, Hold};
 use kavadam_domain::plan::AfterQuota;
-use lab::{Database, Lab, MAC, MB, OTHER_MAC, SEEN_AT, cases, granted, plan};
+use lab::{Database, Lab, MAC, MB, OTHER_MAC, cases, granted, plan};
 
 cases! {
     a_gate_that_only_reports_is_cut_when_its_reports_show_the_quota_used_up,
@@ -65,22 +65,6 @@ const UNCUT: Abilities = Abilities {
     ..ALL_AT_LOGIN
 };
 
-/// A lab whose gate is one of a vendor `other`, with these abilities.
-async fn lab(database: Database, plan: &Plan, abilities: Abilities) -> Lab {
-    let mut lab = Lab::new(database, plan).await;
-    let mut settings = Settings::default();
-    settings.abilities.insert("other".to_owned(), abilities);
-    lab.access = Access::new(lab.store.clone(), lab.sealer.clone(), settings);
-    lab.access.nas_seen(lab.nas, SEEN_AT.parse().unwrap(), lab.now);
-    let change = NasChange {
-        profile: Some("other"),
-        is_renewing: Some(false),
-        ..NasChange::default()
-    };
-    lab.access.change_nas("gate-1", &change, "test", lab.now).await.unwrap();
-    lab
-}
-
 async fn online(lab: &Lab) -> Grant {
     let grant = lab.online_fixed(MAC, "s1").await;
     lab.report(AccountingKind::Start, "s1", 0, 0).await;
@@ -98,7 +82,7 @@ fn is_end(orders: &[Order]) -> bool {
 }
 
 async fn a_gate_that_only_reports_is_cut_when_its_reports_show_the_quota_used_up(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), REPORTING).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), REPORTING, None).await;
     online(&lab).await;
     for (minute, octets) in [(1, 12), (2, 25), (3, 39)] {
         lab.pass(Duration::from_mins(1));
@@ -113,7 +97,7 @@ async fn a_gate_that_only_reports_is_cut_when_its_reports_show_the_quota_used_up
 }
 
 async fn what_a_reporting_gate_let_through_beyond_the_quota_is_a_debt(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), REPORTING).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), REPORTING, None).await;
     online(&lab).await;
     lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Interim, "s1", 55 * MB, 60).await;
@@ -126,7 +110,7 @@ async fn what_a_reporting_gate_let_through_beyond_the_quota_is_a_debt(database: 
 }
 
 async fn a_gate_that_only_reports_leaves_the_rest_of_the_quota_to_another_device(database: Database) {
-    let mut lab = lab(database, &plan(400 * MB), REPORTING).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(400 * MB), REPORTING, None).await;
     let first = online(&lab).await;
     assert_eq!(first.limits.max_total_octets, Some(100 * MB), "a quarter at a time");
     lab.pass(Duration::from_secs(31));
@@ -139,7 +123,7 @@ async fn a_plan_that_goes_on_slowly_does_so_from_the_next_login_at_a_gate_that_t
         after_quota: AfterQuota::Throttle { bits_per_sec: 256_000 },
         ..plan(40 * MB)
     };
-    let mut lab = lab(database, &slow, REPORTING).await;
+    let mut lab = Lab::at_a_vendors(database, &slow, REPORTING, None).await;
     assert!(!online(&lab).await.is_throttled);
     lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Interim, "s1", 40 * MB, 60).await;
@@ -162,7 +146,7 @@ async fn a_plan_that_goes_on_slowly_does_so_at_once_at_a_gate_that_takes_another
         rate: Hold::Always,
         ..REPORTING
     };
-    let mut lab = lab(database, &slow, by_role).await;
+    let mut lab = Lab::at_a_vendors(database, &slow, by_role, None).await;
     online(&lab).await;
     lab.pass(Duration::from_mins(1));
     lab.report(AccountingKind::Interim, "s1", 40 * MB, 60).await;
@@ -185,7 +169,7 @@ async fn a_plan_that_goes_on_slowly_does_so_at_once_at_a_gate_that_takes_another
 }
 
 async fn octets_added_at_a_gate_told_at_the_login_alone_wait_for_the_next_one(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), TOLD_ONCE).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), TOLD_ONCE, None).await;
     let grant = online(&lab).await;
     assert_eq!(grant.limits.max_total_octets, Some(20 * MB));
     lab.top_up(100 * MB).await;
@@ -209,7 +193,7 @@ fn with_speed(down_bits_per_sec: u64) -> Plan {
 }
 
 async fn a_slower_plan_ends_the_session_at_a_gate_that_takes_no_change(database: Database) {
-    let lab = lab(database, &with_speed(10_000_000), ALL_AT_LOGIN).await;
+    let lab = Lab::at_a_vendors(database, &with_speed(10_000_000), ALL_AT_LOGIN, None).await;
     online(&lab).await;
     lab.access
         .set_plan(&with_speed(5_000_000), "test", lab.now)
@@ -219,7 +203,7 @@ async fn a_slower_plan_ends_the_session_at_a_gate_that_takes_no_change(database:
 }
 
 async fn a_faster_plan_waits_for_the_next_login_at_a_gate_that_takes_no_change(database: Database) {
-    let lab = lab(database, &with_speed(10_000_000), ALL_AT_LOGIN).await;
+    let lab = Lab::at_a_vendors(database, &with_speed(10_000_000), ALL_AT_LOGIN, None).await;
     online(&lab).await;
     lab.access
         .set_plan(&with_speed(20_000_000), "test", lab.now)
@@ -230,7 +214,7 @@ async fn a_faster_plan_waits_for_the_next_login_at_a_gate_that_takes_no_change(d
 }
 
 async fn a_slower_plan_reaches_a_gate_that_takes_speeds_but_no_octets(database: Database) {
-    let lab = lab(database, &with_speed(10_000_000), TOLD_ONCE).await;
+    let lab = Lab::at_a_vendors(database, &with_speed(10_000_000), TOLD_ONCE, None).await;
     online(&lab).await;
     lab.access
         .set_plan(&with_speed(5_000_000), "test", lab.now)
@@ -250,7 +234,7 @@ async fn a_slower_plan_reaches_a_gate_that_takes_speeds_but_no_octets(database: 
 }
 
 async fn a_change_that_the_gate_will_never_make_ends_the_session_or_waits(database: Database) {
-    let lab = lab(database, &with_speed(10_000_000), TOLD_ONCE).await;
+    let lab = Lab::at_a_vendors(database, &with_speed(10_000_000), TOLD_ONCE, None).await;
     online(&lab).await;
     lab.access
         .set_plan(&with_speed(20_000_000), "test", lab.now)
@@ -270,7 +254,7 @@ async fn a_change_that_the_gate_will_never_make_ends_the_session_or_waits(databa
 }
 
 async fn a_change_that_is_refused_without_a_reason_is_one_that_will_never_be_made(database: Database) {
-    let lab = lab(database, &with_speed(10_000_000), TOLD_ONCE).await;
+    let lab = Lab::at_a_vendors(database, &with_speed(10_000_000), TOLD_ONCE, None).await;
     online(&lab).await;
     let slower = with_speed(5_000_000);
     lab.access.set_plan(&slower, "test", lab.now).await.unwrap();
@@ -280,7 +264,7 @@ async fn a_change_that_is_refused_without_a_reason_is_one_that_will_never_be_mad
 }
 
 async fn a_session_that_cannot_be_cut_is_shown_as_such_and_not_asked_for_again(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), UNCUT).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), UNCUT, None).await;
     online(&lab).await;
     lab.block().await;
     assert_eq!(lab.orders().await, []);
@@ -296,7 +280,7 @@ async fn a_session_that_cannot_be_cut_is_shown_as_such_and_not_asked_for_again(d
 }
 
 async fn an_order_names_the_session_as_its_gate_does(database: Database) {
-    let lab = lab(database, &plan(40 * MB), ALL_AT_LOGIN).await;
+    let lab = Lab::at_a_vendors(database, &plan(40 * MB), ALL_AT_LOGIN, None).await;
     lab.ticket(MAC).await;
     let request = AuthorizeRequest {
         nas: lab.nas,
@@ -343,7 +327,7 @@ async fn an_order_names_the_session_as_its_gate_does(database: Database) {
 }
 
 async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database: Database) {
-    let mut lab = lab(database, &with_speed(10_000_000), ALL_AT_LOGIN).await;
+    let mut lab = Lab::at_a_vendors(database, &with_speed(10_000_000), ALL_AT_LOGIN, None).await;
     let grant = online(&lab).await;
     lab.report(AccountingKind::Interim, "s1", 5 * MB, 600).await;
     lab.pass(Duration::from_mins(10));
@@ -370,7 +354,7 @@ async fn a_session_that_its_gate_numbers_anew_is_still_told_what_it_was(database
 }
 
 async fn orders_go_to_the_host_of_the_gates_record(database: Database) {
-    let lab = lab(database, &plan(40 * MB), ALL_AT_LOGIN).await;
+    let lab = Lab::at_a_vendors(database, &plan(40 * MB), ALL_AT_LOGIN, None).await;
     let set = async |host: &'static str| {
         let change = NasChange {
             coa_host: Some(host),
@@ -392,7 +376,7 @@ async fn orders_go_to_the_host_of_the_gates_record(database: Database) {
 }
 
 async fn a_gates_profile_must_be_known_and_only_ours_renews(database: Database) {
-    let lab = lab(database, &plan(40 * MB), ALL_AT_LOGIN).await;
+    let lab = Lab::at_a_vendors(database, &plan(40 * MB), ALL_AT_LOGIN, None).await;
     let refused =
         async |change: NasChange<'static>| match lab.access.change_nas("gate-1", &change, "test", lab.now).await {
             Err(AccessError::Invalid(text)) => text,
@@ -414,7 +398,7 @@ async fn a_gates_profile_must_be_known_and_only_ours_renews(database: Database) 
 }
 
 async fn a_session_that_one_access_point_does_not_know_is_asked_for_again_where_it_is_heard_of(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), REPORTING).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), REPORTING, None).await;
     online(&lab).await;
     lab.block().await;
     let end = lab.orders().await.remove(0);
@@ -442,7 +426,7 @@ async fn a_session_that_one_access_point_does_not_know_is_asked_for_again_where_
 }
 
 async fn a_session_that_no_access_point_reports_any_more_stays_ended(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), REPORTING).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), REPORTING, None).await;
     online(&lab).await;
     lab.block().await;
     let end = lab.orders().await.remove(0);
@@ -461,7 +445,7 @@ async fn a_session_that_no_access_point_reports_any_more_stays_ended(database: D
 }
 
 async fn a_restart_of_one_access_point_ends_no_session_that_another_reports_after_it(database: Database) {
-    let mut lab = lab(database, &plan(40 * MB), TOLD_ONCE).await;
+    let mut lab = Lab::at_a_vendors(database, &plan(40 * MB), TOLD_ONCE, None).await;
     online(&lab).await;
     lab.pass(Duration::from_mins(1));
     let before = lab.now;

@@ -7,6 +7,7 @@
     reason = "each file of tests uses its own part"
 )]
 
+pub mod gates;
 pub mod others;
 
 use std::process::Command;
@@ -277,25 +278,11 @@ impl Lab {
 
     pub async fn report(&self, kind: AccountingKind, id: &str, octets: u64, secs: u32) -> Accounted {
         let report = AccountingReport {
-            nas: self.nas,
-            from: None,
-            kind,
-            acct_session_id: id.to_owned(),
-            class: None,
             // As typed: it tells whose the session is, where it is over.
             user_name: Some(NUMBER.to_owned()),
-            mac: None,
-            ip: None,
-            ports: None,
-            free: None,
-            counters: Counters {
-                down_octets: octets,
-                session_secs: secs,
-                ..Counters::default()
-            },
-            at: self.now,
+            ..self.words(kind, id, None, octets, secs)
         };
-        self.access.account(report, self.now).await.unwrap()
+        self.account(report).await
     }
 }
 

@@ -19,24 +19,7 @@ pub fn patience() -> Patience {
 }
 
 pub fn report(lab: &Lab, name: &str, octets: u64) -> Question {
-    Question::Account(AccountingReport {
-        nas: lab.nas,
-        from: None,
-        kind: AccountingKind::Interim,
-        acct_session_id: name.to_owned(),
-        class: None,
-        user_name: None,
-        mac: None,
-        ip: None,
-        ports: None,
-        counters: Counters {
-            down_octets: octets,
-            session_secs: 1,
-            ..Counters::default()
-        },
-        free: None,
-        at: lab.now,
-    })
+    Question::Account(lab.words(AccountingKind::Interim, name, None, octets, 1))
 }
 
 /// Somebody else, whose device is remembered.
