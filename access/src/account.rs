@@ -6,7 +6,7 @@ use kavadam_domain::accounting::{FreeOctets, Reading, is_plausible};
 use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::{EntitlementId, PortNews, SessionId, Timestamp};
-use kavadam_store::{OrderKind, SessionRow, Tx, VendorRow};
+use kavadam_store::{NasRow, OrderKind, SessionRow, Tx, VendorRow};
 
 use crate::ahead::{is_ahead, set_right, set_right_for};
 use crate::api::{Accounted, AccountingKind, AccountingReport};
@@ -14,7 +14,7 @@ use crate::batch::{Answer, Question};
 use crate::began::Began;
 use crate::ending::{end_namesake, end_session, presume_ended_by, reopen};
 use crate::find::{Found, Reference, Spoken, find, follow_on};
-use crate::namesake::is_bare_same;
+use crate::namesake::{is_bare_same, is_of_another_gate};
 use crate::orders::{follow, hasten};
 use crate::unknown::Unowned;
 use crate::{Access, AccessError};
@@ -46,8 +46,8 @@ impl Access {
         now: Timestamp,
     ) -> Result<(Accounted, bool), AccessError> {
         let nas = tx.nas(report.nas).await?;
+        let is_vendors = nas.as_deref().is_some_and(NasRow::is_vendors);
         let profile = nas.as_ref().map_or(OWN_PROFILE, |nas| &nas.profile);
-        let is_vendors = profile != OWN_PROFILE;
         let free = report.free.filter(|_| !is_vendors);
         match report.kind {
             AccountingKind::On | AccountingKind::Off => {
@@ -94,17 +94,19 @@ async fn charge(
 ) -> Result<(Accounted, bool), AccessError> {
     let mut session = tx.session(id).await?.ok_or(AccessError::Inconsistent("session"))?;
     set_right_for(&mut session, report.at, now);
-    take_name(tx, &mut session, report, now).await?;
+    // A device that has gone to another gate, which gave the same number, is there; the one before ends what it had.
+    let is_elsewhere = matches!(report.kind, AccountingKind::Stop(_)) && is_of_another_gate(&session, report);
+    if !is_elsewhere {
+        take_name(tx, &mut session, report, now).await?;
+    }
     // A copy of what was heard before is no sign of life.
     let is_news = session.reported_at.is_none_or(|last| report.at > last);
     // On the wire times are whole seconds, in which an address may be lost and got back.
     if session.reported_at.is_none_or(|last| report.at >= last) {
         note_ports(tx, report, id).await?;
     }
-    if is_news && is_vendors && session.started_at.is_some() && report.kind == AccountingKind::Interim {
-        let interval = now.since(session.heard_at);
-        access.0.patience.note(report.nas, interval, now);
-    }
+    let is_repeated = is_news && is_vendors && session.started_at.is_some() && report.kind == AccountingKind::Interim;
+    let interval = is_repeated.then(|| now.since(session.heard_at));
     let read = read_meters(&mut session, report, now);
     if read.is_none() {
         tracing::warn!(session.id = %session.id, nas.id = %report.nas, "a gate reports more octets than a line carries: not charged");
@@ -120,12 +122,17 @@ async fn charge(
         tx.charge(&session, period, octets).await?;
     }
     let mut has_orders = false;
-    if let AccountingKind::Stop(cause) = report.kind {
+    if let (AccountingKind::Stop(cause), true) = (report.kind, is_elsewhere && session.state == SessionState::Open) {
+        presume_ended_by(tx, &mut session, cause, report.at).await?;
+    } else if let AccountingKind::Stop(cause) = report.kind {
         end_session(tx, &mut session, cause, report.at).await?;
     } else {
         let is_sign_of_life = is_news && !is_of_before_restart(&session, report);
         let is_reopened = is_sign_of_life && reopen(tx, &mut session, report.at, now).await?;
         session.state = session.state.after_report();
+        if let Some(interval) = interval.filter(|_| read.is_some() && session.state == SessionState::Open) {
+            access.0.patience.note(report.nas, interval, now);
+        }
         let due_at = if is_reopened {
             // Whatever was decided about its person meanwhile passed it by.
             Some(now)

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::session::SessionState;
 use kavadam_domain::{Language, Mac, Reason, SessionId, SiteId, Timestamp};
 use kavadam_store::{NasRow, OrderKind, SessionRow, SubscriberRow, Tx, VendorRow};
@@ -87,7 +86,7 @@ impl Access {
         let outcome = admit(tx, &subscriber, &asking, existing, now).await?;
         let is_unnamed = asking.acct_session_id.is_none();
         // Of ours nothing but where a device is, if it says so; it names what it asks for.
-        let is_to_be_kept = nas.profile != OWN_PROFILE || request.seen != Seen::default() || is_unnamed;
+        let is_to_be_kept = nas.is_vendors() || request.seen != Seen::default() || is_unnamed;
         if let Some(grant) = outcome.as_ref().ok().filter(|_| is_to_be_kept) {
             note_source(tx, grant, request.seen.from).await?;
             note_told(tx, grant, request.seen, is_unnamed.then_some(now)).await?;

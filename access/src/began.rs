@@ -36,7 +36,7 @@ impl Asked {
     pub fn of(session: &SessionRow, words: Option<&VendorRow>) -> Option<Self> {
         let first = words?.asked_at?;
         let is_settled = session.reported_at.is_some_and(|at| at > first + CLOCKS_WITHIN);
-        // Whenever it asks, it is heard of.
+        // Whenever it asks it is heard of, but for half a minute; reports are heard too, until one settles it.
         let last = session.heard_at;
         (!is_settled).then_some(Self { first, last })
     }
@@ -91,6 +91,15 @@ impl Began {
     /// nothing.
     pub fn is_long_after(self, session: &SessionRow) -> bool {
         (self.is_start || self.secs > 0) && self.by_gate > begin_of(session) + LATE_WITHIN
+    }
+
+    /// Another than that session, which began before: a Start tells when within a minute, a report however late it comes.
+    pub fn is_another_than(self, session: &SessionRow) -> bool {
+        if self.is_start {
+            self.by_gate > begin_of(session) + CLOCKS_WITHIN
+        } else {
+            self.is_long_after(session)
+        }
     }
 
     /// Before that session was granted, while all that was reported of it until now has begun since.

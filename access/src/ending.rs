@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kavadam_domain::quota::Lease;
 use kavadam_domain::session::{SessionState, terminate_cause};
+use kavadam_domain::time::CLOCKS_WITHIN;
 use kavadam_domain::{LeaseId, NasId, SessionId, Timestamp};
 use kavadam_store::{OrderKind, SessionRow, Tx};
 
@@ -24,9 +25,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 /// What an administrator is told of such a session.
 const REPORTED_AND_UNKNOWN: &str = "the gate reports it, and says to orders that it has no such session (Error-Cause 503): choose its vendor's \
                                     profile, or let orders go to what holds the session (--coa-host)";
-
-/// How far a gate's clock may be from ours where the order of a grant and an end matters.
-const CLOCKS_WITHIN: Duration = Duration::from_mins(1);
 
 /// Ends a session and gives back what its lease no longer needs. The first word on an end stands, except that any word is better than a
 /// presumption.

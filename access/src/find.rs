@@ -147,7 +147,8 @@ async fn find_another(
         let is_newer = is_unused(found) && other.granted_at >= found.granted_at;
         let is_older = is_too_old && other.granted_at <= found.granted_at && began.is_with(other);
         let is_same_device = found.mac.is_none() || other.mac == found.mac;
-        other.id != found.id && is_same_device && (is_newer && other.subscriber_id == found.subscriber_id || is_older)
+        let is_their_own = other.subscriber_id == found.subscriber_id;
+        other.id != found.id && is_their_own && is_same_device && (is_newer || is_older)
     };
     let live = tx.live_session_named(spoken.nas, name).await?;
     if let Some(live) = live.filter(is_it) {
@@ -169,7 +170,9 @@ async fn find_untied(tx: &mut Tx, spoken: Spoken<'_>) -> Result<Found, AccessErr
     if let Some(ended) = ended.as_ref().filter(|ended| is_its(ended)) {
         return Ok(Found::Session(ended.clone().into()));
     }
-    if let Some(live) = find_given_by_another(tx, &spoken, &whose).await? {
+    let given = find_given_by_another(tx, &spoken, &whose).await?;
+    let is_other = |live: &SessionRow| spoken.began.is_some_and(|began| began.is_another_than(live));
+    if let Some(live) = given.filter(|live| !is_other(live)) {
         return Ok(Found::Session(live.into()));
     }
     let asked_for = match spoken.began {

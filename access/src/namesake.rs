@@ -5,10 +5,10 @@
 //! two. A gate may call itself otherwise in its reports than in its requests, or otherwise than before: then its device tells that it is the one.
 
 use kavadam_domain::NasId;
-use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_store::{SessionRow, Tx};
 
 use crate::AccessError;
+use crate::api::AccountingReport;
 use crate::asked_for::Whose;
 use crate::find::Spoken;
 
@@ -49,9 +49,18 @@ fn is_of_another_device(session: &SessionRow, spoken: &Spoken<'_>) -> bool {
     !is_tied && macs.is_some_and(|(known, told)| known != told)
 }
 
+/// Whether a report with nothing to tie it comes from a gate that calls itself otherwise than the one which has the session: from another that gave
+/// the number too, or from the same.
+pub fn is_of_another_gate(session: &SessionRow, report: &AccountingReport) -> bool {
+    let name = report.acct_session_id.as_str();
+    let is_tied = report.class.as_deref() == Some(session.class.as_slice());
+    let known = session.acct_session_id.as_deref().filter(|known| *known != name);
+    !is_tied && known.is_some() && is_bare_same(known, Some(name))
+}
+
 /// Whether a record may stand for many gates.
 pub async fn is_vendors(tx: &mut Tx, nas: NasId) -> Result<bool, AccessError> {
-    Ok(tx.nas(nas).await?.is_some_and(|nas| nas.profile != OWN_PROFILE))
+    Ok(tx.nas(nas).await?.is_some_and(|nas| nas.is_vendors()))
 }
 
 /// The one live session of that Acct-Session-Id that is the person's or the device's who is told, by whatever else its gate called itself.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use kavadam_domain::gate::{Abilities, Deed, OWN_PROFILE};
+use kavadam_domain::gate::{Abilities, Deed};
 use kavadam_domain::session::{SessionState, terminate_cause};
 use kavadam_domain::time::CLOCKS_WITHIN;
 use kavadam_domain::{Limits, NasId, SessionId, Timestamp};
@@ -165,7 +165,7 @@ pub(crate) fn follow(session: &mut SessionRow, from: Option<IpAddr>, now: Timest
     let was_sent = session.order_attempts > 0 && session.order_next_at.is_some();
     let waits = was_sent && session.state != SessionState::Ended;
     if waits {
-        session.order_attempts = 0;
+        // Not as if it were the first time: a pair of controllers may report in turn.
         session.order_next_at = Some(now);
     }
     waits
@@ -233,7 +233,7 @@ impl Access {
         let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
         // Not there yet, perhaps: a Start will tell. Or it is at another access point of a vendor's than the one that was asked, which was
         // the last to be heard of: a report will tell.
-        let may_be_there = session.state == SessionState::Granted || nas.profile != OWN_PROFILE;
+        let may_be_there = session.state == SessionState::Granted || nas.is_vendors();
         if !may_be_there || session.state == SessionState::Ended && !session.is_presumed_ended {
             // Its Stop was lost, or is still on its way: the octets known stand, and a late Stop adds to them.
             end_session(tx, session, terminate_cause::LOST_SERVICE, now).await
@@ -268,11 +268,7 @@ impl Access {
         let Some(acct_session_id) = session.acct_session_id.as_deref().map(|name| bare(name).to_owned()) else {
             return Ok(Err(NOT_BEGUN));
         };
-        let vendor = if nas.profile == OWN_PROFILE {
-            None
-        } else {
-            tx.session_vendor(session.id).await?
-        };
+        let vendor = self.vendor_at(tx, session).await?.map(|(row, _)| row);
         let vendor = vendor.unwrap_or(VendorRow::of(session.id));
         Ok(Ok(Order {
             session: session.id,
@@ -309,7 +305,7 @@ impl Access {
         session: &SessionRow,
     ) -> Result<Option<(VendorRow, Abilities)>, AccessError> {
         let nas = tx.nas(session.nas_id).await?.ok_or(AccessError::Inconsistent("nas"))?;
-        if nas.profile == OWN_PROFILE {
+        if !nas.is_vendors() {
             return Ok(None);
         }
         let abilities = self.settings().abilities_of(&nas.profile);

@@ -314,9 +314,7 @@ impl Access {
         }
         Ok(wait)
     }
-}
 
-impl Access {
     /// What somebody is to be told in whom no rule has looked at: their request could not be read.
     ///
     /// # Errors

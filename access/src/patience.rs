@@ -19,13 +19,26 @@ const SHORT: Duration = Duration::from_mins(5);
 /// A long interval counts for so long: it may have been a gate that was cut off.
 const KEPT: Duration = Duration::from_hours(6);
 
-/// The longest interval of each gate between two reports of a session, and when it was seen.
+/// How long gates were silent.
 #[derive(Default)]
-pub struct Patience(Mutex<HashMap<NasId, (Duration, Timestamp)>>);
+pub struct Patience(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// Since when gates can be heard.
+    up_since: Option<Timestamp>,
+    /// The longest interval of each gate between two reports of a session, and when it was seen.
+    longest: HashMap<NasId, (Duration, Timestamp)>,
+}
 
 impl Patience {
-    fn lock(&self) -> MutexGuard<'_, HashMap<NasId, (Duration, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was not heard before that tells nothing of how often gates report.
+    pub fn heard_since(&self, up_since: Timestamp) {
+        self.lock().up_since = Some(up_since);
     }
 
     /// Nothing was heard of a session for so long, and it went on.
@@ -34,7 +47,10 @@ impl Patience {
             return;
         }
         let mut seen = self.lock();
-        let longest = seen.entry(nas).or_insert((interval, now));
+        if seen.up_since.is_some_and(|up_since| now - interval < up_since) {
+            return;
+        }
+        let longest = seen.longest.entry(nas).or_insert((interval, now));
         if longest.0 <= interval || now.since(longest.1) >= KEPT {
             *longest = (interval, now);
         }
@@ -43,7 +59,7 @@ impl Patience {
     /// For sessions of a gate.
     pub fn with(&self, nas: NasId, now: Timestamp) -> Duration {
         let seen = self.lock();
-        let longest = seen.get(&nas).filter(|(_, at)| now.since(*at) < KEPT);
+        let longest = seen.longest.get(&nas).filter(|(_, at)| now.since(*at) < KEPT);
         longest.map_or(LEAST, |(interval, _)| {
             interval.saturating_mul(MISSED).clamp(LEAST, MOST)
         })
@@ -67,6 +83,16 @@ mod tests {
         assert_eq!(patience.with(GATE, NOW), Duration::from_mins(30), "the longest");
         patience.note(GATE, Duration::from_hours(3), NOW);
         assert_eq!(patience.with(GATE, NOW), MOST);
+    }
+
+    #[test]
+    fn what_was_not_to_be_heard_is_no_interval() {
+        let patience = Patience::default();
+        patience.heard_since(NOW - Duration::from_mins(9));
+        patience.note(GATE, Duration::from_mins(10), NOW);
+        assert_eq!(patience.with(GATE, NOW), LEAST);
+        patience.note(GATE, Duration::from_mins(9), NOW);
+        assert_eq!(patience.with(GATE, NOW), Duration::from_mins(27));
     }
 
     #[test]

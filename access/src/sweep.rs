@@ -59,6 +59,7 @@ impl Access {
     /// The service is out of order; call again.
     pub async fn sweep(&self, round: &mut Round, up_since: Timestamp, now: Timestamp) -> Result<u32, AccessError> {
         let span = Span { up_since, now };
+        self.0.patience.heard_since(up_since);
         let mut ended = Ok(0);
         if span.silent_before(GRANTED_PATIENCE).is_some() {
             ended = self.end_some(round, span).await;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use kavadam_domain::gate::OWN_PROFILE;
 use kavadam_domain::{CertificateName, NasId, PlanId, SiteId, Timestamp};
 
 use crate::carry::Places;
@@ -101,6 +102,12 @@ pub struct NasProof {
 }
 
 impl NasRow {
+    /// Whether it is a vendor's: such a record may stand for many gates.
+    #[must_use]
+    pub fn is_vendors(&self) -> bool {
+        self.profile != OWN_PROFILE
+    }
+
     /// How its requests are proven, besides by its secret.
     #[must_use]
     pub fn proof(&self) -> NasProof {

@@ -48,7 +48,7 @@ row! {
         pub free_up_octets: Option<u64>,
         /// To the device, likewise.
         pub free_down_octets: Option<u64>,
-        /// When its gate last asked for it without a name, as long as it reports none that this was for.
+        /// Since when its gate asks for it without a name, as long as it reports none that this was for.
         pub asked_at: Option<Timestamp>,
     }
 }

@@ -270,7 +270,7 @@ async fn order_end_of_presumed(
     let since = now - Duration::from_hours(24);
     let is_replaced = |session: &SessionRow| {
         let mut others = live.iter();
-        others.any(|other| other.nas_id == session.nas_id && other.mac == session.mac)
+        others.any(|other| session.mac.is_some() && other.nas_id == session.nas_id && other.mac == session.mac)
     };
     for mut session in tx.presumed_ended_of(row.id, since, now).await? {
         if session.started_at.is_some() && !session.is_renewable && !is_replaced(&session) {
