@@ -7,7 +7,7 @@ use kavadam_firewall::View;
 use crate::Case;
 use crate::frames;
 use crate::impostors::gateway;
-use crate::lab::{Inside, WEB4, eventually, layout};
+use crate::lab::{Inside, WEB4, eventually, layout, sent_by};
 
 pub const CASES: &[Case] = &[
     (
@@ -40,9 +40,9 @@ fn refuses_others_at_once(lab: &Inside) {
     let datagrams: Vec<Vec<u8>> = (0..6_000_u16)
         .map(|number| frames::udp4(macs, ends, (1024 + number, 443), b"Initial"))
         .collect();
-    let before = sent();
+    let before = sent_by("lan0");
     lab.phone.node.send("eth0", &greedy);
-    let refused = sent() - before;
+    let refused = sent_by("lan0") - before;
     assert!((1_000..3_000).contains(&refused), "{refused} of 12000 were refused");
     assert_eq!(lab.other.node.run(&["tcp-try", WEB4, "443"]), "refused");
     lab.phone.node.send("eth0", &datagrams);
@@ -52,21 +52,15 @@ fn refuses_others_at_once(lab: &Inside) {
     });
 }
 
-/// Packets that the gateway has sent to the LAN.
-fn sent() -> u64 {
-    let packets = std::fs::read_to_string("/sys/class/net/lan0/statistics/tx_packets").unwrap();
-    packets.trim().parse().unwrap()
-}
-
 fn answers_others_pings(lab: &Inside) {
     let gate = lab.gate();
     let pool = gate.create_pool(None).unwrap();
     gate.open(&lab.phone.session(pool)).unwrap();
     gate.admit_lease(lab.other.mac(), lab.other.ipv4(), None).unwrap();
     for host in ["10.80.0.1", "fd00:80::1"] {
-        let before = sent();
+        let before = sent_by("lan0");
         lab.phone.node.succeeds(&["ping", "-q", "-f", "-c1000", "-w2", host]);
-        let answered = sent() - before;
+        let answered = sent_by("lan0") - before;
         assert!(
             (10..200).contains(&answered),
             "{answered} of 1000 to {host} were answered"

@@ -248,6 +248,12 @@ impl Node {
     }
 }
 
+/// Packets that an interface of the gateway has sent.
+pub fn sent_by(interface: &str) -> u64 {
+    let packets = std::fs::read_to_string(format!("/sys/class/net/{interface}/statistics/tx_packets"));
+    packets.expect("an interface").trim().parse().expect("a number")
+}
+
 /// What the sink has received, asked from the gateway itself, which no session meters.
 pub fn sink_count() -> u32 {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("socket");
