@@ -311,14 +311,16 @@ fn packets_are_sniffed_on_roots_socket_with_somebody_elses_rights() {
     ] {
         assert!(machine.kavadam(words).output().unwrap().status.success(), "{words:?}");
     }
-    // In a network of its own; asked until it has seen one, since nothing tells when it begins to listen.
+    // In a network of its own. Nothing is asked before somebody else reads: by then root's socket is open.
     let (program, config) = (machine.at("kavadam"), machine.at("kavadam.toml"));
     let script = format!(
         "ip link set lo up
          timeout 30 '{program}' -c '{config}' radius sniff --count 1 & sniffer=$!
          while kill -0 $sniffer 2>/dev/null; do
-             '{program}' radius test --server 127.0.0.1:1812 --secret-file '{secret}' --tries 1 >/dev/null
-             for pid in $(cat /proc/$sniffer/task/*/children 2>/dev/null); do grep ^Uid: /proc/$pid/status >&2; done
+             for pid in $(cat /proc/$sniffer/task/*/children 2>/dev/null); do
+                 grep -P '^Uid:\t{SOMEBODY}\t' /proc/$pid/status >&2 &&
+                     '{program}' radius test --server 127.0.0.1:1812 --secret-file '{secret}' --tries 1 >/dev/null
+             done
              sleep 0.2
          done
          wait $sniffer",
