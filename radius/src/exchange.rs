@@ -88,7 +88,7 @@ struct Lanes {
 }
 
 impl Exchange {
-    /// `sources`: the addresses to send from, the first of the peer's family, which is how a server knows a gate.
+    /// `sources`: the addresses to send from, the first of the peer's family that reaches it, which is how a server knows a gate.
     pub(crate) fn new(sources: impl IntoIterator<Item = IpAddr>) -> Self {
         Self {
             sources: sources.into_iter().collect(),
@@ -125,22 +125,25 @@ impl Exchange {
         Err(ExchangeError::NoAnswer(peer.address))
     }
 
-    /// A free identifier on a socket of the peer's family.
+    /// A free identifier on a socket that reaches the peer.
     fn claim(&self, peer: SocketAddr) -> std::io::Result<Claim> {
+        let source = self.source_for(peer);
         let mut lanes = lock(&self.lanes);
-        let family = lanes.open.iter().filter(|lane| lane.is_ipv4 == peer.is_ipv4());
-        if let Some(claim) = family.into_iter().find_map(Lane::claim) {
+        let mut reaching = lanes.open.iter().filter(|lane| lane.source == source);
+        if let Some(claim) = reaching.find_map(Lane::claim) {
             return Ok(claim);
         }
-        let lane = Arc::new(Lane::open(self.source_for(peer), peer.is_ipv4())?);
+        let lane = Arc::new(Lane::open(source)?);
         lanes.readers.spawn(Arc::clone(&lane).read());
         lanes.open.push(Arc::clone(&lane));
         Lane::claim(&lane).ok_or_else(|| std::io::Error::other("no free identifier"))
     }
 
+    /// Nothing goes from the loopback to another machine.
     fn source_for(&self, peer: SocketAddr) -> IpAddr {
-        let mut sources = self.sources.iter().copied();
-        match (sources.find(|source| source.is_ipv4() == peer.is_ipv4()), peer) {
+        let reaches =
+            |source: &IpAddr| source.is_ipv4() == peer.is_ipv4() && (peer.ip().is_loopback() || !source.is_loopback());
+        match (self.sources.iter().copied().find(reaches), peer) {
             (Some(source), _) => source,
             (None, SocketAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
             (None, SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
@@ -151,7 +154,7 @@ impl Exchange {
 /// A socket and its 256 identifiers.
 struct Lane {
     socket: UdpSocket,
-    is_ipv4: bool,
+    source: IpAddr,
     slots: Mutex<Slots>,
 }
 
@@ -180,12 +183,12 @@ pub(crate) struct Question {
 }
 
 impl Lane {
-    fn open(source: IpAddr, is_ipv4: bool) -> std::io::Result<Self> {
+    fn open(source: IpAddr) -> std::io::Result<Self> {
         let socket = std::net::UdpSocket::bind((source, 0))?;
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
-            is_ipv4,
+            source,
             slots: Mutex::new(Slots {
                 slots: std::iter::repeat_with(|| Slot::Free).take(IDENTIFIERS).collect(),
                 next: 0,
@@ -309,5 +312,19 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.lane.set(self.identifier, Slot::Free);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_to_another_machine_from_the_loopback() {
+        let exchange = Exchange::new(["127.0.0.1", "192.0.2.5", "192.0.2.6"].map(|source| source.parse().unwrap()));
+        let source = |peer: &str| exchange.source_for(peer.parse().unwrap()).to_string();
+        assert_eq!(source("192.0.2.1:3799"), "192.0.2.5");
+        assert_eq!(source("127.0.0.1:3799"), "127.0.0.1");
+        assert_eq!(source("[2001:db8::1]:3799"), "::", "as the routes have it");
     }
 }
