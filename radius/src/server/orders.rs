@@ -143,6 +143,8 @@ struct Reconciler<B> {
 /// What became of asking a gate.
 struct Told {
     nas: NasId,
+    /// Its record stands for one gate; of a network one may be silent, and the others are not.
+    is_one: bool,
     answer: OrderAnswer,
 }
 
@@ -183,6 +185,7 @@ impl<B: OrderBook> Reconciler<B> {
 
     fn note(&mut self, told: &Told) {
         match told.answer {
+            OrderAnswer::Silence if !told.is_one => {}
             OrderAnswer::Silence => _ = self.silent.insert(told.nas),
             _ => _ = self.silent.remove(&told.nas),
         }
@@ -214,11 +217,12 @@ impl<B: OrderBook> Hands<B> {
         let Some(order) = decided else {
             return Ok(None);
         };
-        let mut answer = self.ask_down_its_link(&order).await?;
+        let (mut answer, mut is_one) = (self.ask_down_its_link(&order).await?, true);
         if answer == OrderAnswer::Silence
             // Otherwise the gate was taken out of service, or another stands there now, which must not hear of this one's sessions.
             && let Some(nas) = self.book.nas_of_order(&order).await?
         {
+            is_one = nas.source.prefix_len() == nas.source.max_prefix_len();
             answer = self.ask_with_each_secret(&order, &nas).await;
         }
         tracing::info!(session.id = %order.session, nas.id = %order.nas, ?answer, "order to a gate");
@@ -226,7 +230,7 @@ impl<B: OrderBook> Hands<B> {
         self.book.order_answered(&order, answer, clock::now()).await?;
         drop(turn);
         let nas = order.nas;
-        Ok(Some(Told { nas, answer }))
+        Ok(Some(Told { nas, is_one, answer }))
     }
 
     /// The gate at the other end of a connection is proven, wherever it comes from.

@@ -21,6 +21,8 @@ struct Book {
     secret: &'static [u8],
     proof: NasProof,
     profile: &'static str,
+    /// The gate's record is of a network.
+    is_network: bool,
     orders: Vec<Order>,
     answers: Mutex<Vec<(SessionId, OrderAnswer)>>,
     writers: AtomicUsize,
@@ -82,7 +84,11 @@ impl Book {
             id,
             name: "gate".into(),
             site: SiteId(1),
-            source: source.into(),
+            source: if self.is_network {
+                "127.0.0.0/8".parse().unwrap()
+            } else {
+                source.into()
+            },
             secret: self.secret.to_vec().into(),
             proof: self.proof.clone(),
             uam_secret: Vec::new().into(),
@@ -161,6 +167,7 @@ fn reconciler_with(profiles: Profiles, profile: &'static str, nas: NasId, orders
                 secret: SECRET,
                 proof: NasProof::default(),
                 profile,
+                is_network: false,
                 orders,
                 answers: Mutex::default(),
                 writers: AtomicUsize::default(),
@@ -296,6 +303,18 @@ async fn a_gate_that_was_silent_is_asked_one_thing_at_a_time_until_it_answers() 
     let (_gate, _, _stop) = gate_at(silent);
     assert_eq!(reconciler.answers().await.len(), 1);
     assert_eq!(reconciler.answers().await.len(), CONCURRENCY_PER_GATE, "it answered");
+}
+
+#[tokio::test]
+async fn of_a_network_of_gates_one_that_is_silent_holds_up_no_other() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = socket.local_addr().unwrap();
+    let orders: Vec<Order> = (1..=40).map(|n| order(n, NasId(1), silent)).collect();
+    let mut reconciler = reconciler(NasId(1), orders);
+    Arc::get_mut(&mut reconciler.hands).unwrap().book.is_network = true;
+    for _ in 0..2 {
+        assert_eq!(reconciler.answers().await.len(), CONCURRENCY_PER_GATE);
+    }
 }
 
 /// A vendor's gate: answers each request as told, and keeps it.
