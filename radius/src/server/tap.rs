@@ -91,7 +91,7 @@ impl Overheard {
 }
 
 impl Listening {
-    /// The next packet, or how many passed unheard since the last; `None` when the server has ended.
+    /// The next packet, or how many passed unheard since the last; `None` once nobody can say any more.
     pub async fn next(&mut self) -> Option<Result<Arc<Overheard>, u64>> {
         match self.packets.recv().await {
             Ok(packet) => Some(Ok(packet)),

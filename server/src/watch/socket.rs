@@ -206,7 +206,7 @@ where
     }
 }
 
-/// Until the server ends, or whoever asked is gone or takes nothing.
+/// Until the process ends, or whoever asked is gone. Who takes nothing misses what comes, and is told how much.
 async fn pass_on(
     mut listening: Listening,
     mut reader: impl AsyncRead + Unpin,
@@ -226,7 +226,10 @@ async fn pass_on(
         };
         let mut line = serde_json::to_vec(&told)?;
         line.push(b'\n');
-        timeout(PATIENCE, writer.write_all(&line)).await??;
+        tokio::select! {
+            written = writer.write_all(&line) => written?,
+            _ = reader.read(&mut nothing) => return Ok(()),
+        }
     }
 }
 
