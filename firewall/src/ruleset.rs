@@ -130,13 +130,12 @@ pub(crate) fn content(layout: &Layout) -> String {
         let kind = if definition.contains(" : ") { "map" } else { "set" };
         line(&mut out, &format!("add {kind} inet {table} {name} {{ {definition} }}"));
     }
-    let [advertisements, _, servers] = link::ROGUES;
     let others = [
         dhcp::REFUSED,
         dhcp::RELAYED,
         impostors::COUNTER,
-        advertisements,
-        servers,
+        link::ADVERTISEMENTS,
+        link::DHCP_SERVERS,
     ];
     for name in COUNTERS.into_iter().chain(others) {
         line(&mut out, &format!("add counter inet {table} {name}"));

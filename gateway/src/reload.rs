@@ -73,9 +73,11 @@ impl Reloader {
             classes: given.classes,
             ..layout.clone()
         };
-        self.gate.reload(&changed)?;
+        self.gate.take_rules(&changed)?;
         *layout = changed;
+        drop(layout);
         self.answerer.set_rules(rules);
+        self.gate.settle();
         Ok(())
     }
 }

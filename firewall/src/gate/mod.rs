@@ -192,6 +192,16 @@ impl Gate {
     /// # Errors
     /// As [`Gate::load`], and [`FirewallError::FilterInUse`]; then the rules before still hold.
     pub fn reload(&self, layout: &Layout) -> Result<(), FirewallError> {
+        self.take_rules(layout)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// The first part of [`Gate::reload`]: what holds for everybody. Those online are brought after by [`Gate::settle`].
+    ///
+    /// # Errors
+    /// As [`Gate::reload`].
+    pub fn take_rules(&self, layout: &Layout) -> Result<(), FirewallError> {
         layout.check()?;
         let mut state = self.state();
         state.require_filters_in_use(layout)?;
@@ -203,10 +213,14 @@ impl Gate {
         if !state.has_classes_of(layout) {
             state.take_classes(layout);
         }
-        drop(state);
+        Ok(())
+    }
+
+    /// The second part of [`Gate::reload`]: brings those online, some hundreds at a time, into the classes of now, and counts what they move free. Nobody
+    /// is held up meanwhile, and it may be done anew at any time.
+    pub fn settle(&self) {
         self.place_sessions();
         self.count_free();
-        Ok(())
     }
 
     /// Whether nobody else may change the table.

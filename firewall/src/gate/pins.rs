@@ -7,12 +7,12 @@ use kavadam_domain::Mac;
 use super::{Gate, MOST_TOGETHER, State};
 use crate::FirewallError;
 
-/// Addresses that are looked at: an interface loses all at once, and of those that were tied since there are hardly so many.
+/// Addresses that are looked at until one is tied: an interface loses all at once.
 const SAMPLES: usize = 16;
 
 impl Gate {
     /// Ties the addresses of those online to their devices again if the LAN's interface has lost them; how many that were. As long as there is no
-    /// such interface, none. To be called each second: a few addresses are looked at.
+    /// such interface, none. To be called each second: mostly one address is looked at.
     ///
     /// # Errors
     /// [`FirewallError::Kernel`].
@@ -26,17 +26,17 @@ impl Gate {
 }
 
 impl State {
-    /// All addresses, if one of some is tied to nobody.
+    /// All addresses, if none of some is tied. One alone may not be: its session is over, and not yet forgotten.
     fn lost_pins(&mut self) -> Result<Vec<Ipv4Addr>, FirewallError> {
         for ipv4 in self.by_ipv4.keys().take(SAMPLES) {
             match self.neighbours.is_pinned(*ipv4) {
-                Ok(true) => {}
-                Ok(false) => return Ok(self.by_ipv4.keys().copied().collect()),
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => break,
+                Ok(false) => {}
+                Ok(true) => return Ok(Vec::new()),
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(Vec::new()),
                 Err(error) => return Err(FirewallError::kernel("look for a neighbour")(error)),
             }
         }
-        Ok(Vec::new())
+        Ok(self.by_ipv4.keys().copied().collect())
     }
 
     /// Those of these addresses that are still somebody's.

@@ -12,7 +12,7 @@ use super::sessions::key4;
 use crate::lan::neighbours;
 use crate::netlink::{Element, FAMILY_ARP, FAMILY_BRIDGE, FAMILY_INET};
 use crate::ruleset::arp::UNHEARD;
-use crate::ruleset::link::ROGUES;
+use crate::ruleset::link::{ADVERTISEMENTS, DHCP_SERVERS, ROGUES};
 use crate::ruleset::{COUNTERS, set, share};
 use crate::ruleset::{dhcp, impostors};
 use crate::session::{AdoptedSession, PoolKey, Slot};
@@ -169,8 +169,8 @@ impl View {
     /// [`FirewallError::Kernel`].
     pub fn rogues(&mut self) -> Result<Vec<(&'static str, u64)>, FirewallError> {
         let mut told: Vec<(&'static str, u64)> = Vec::new();
-        let [advertisements, _, servers] = ROGUES;
-        let here = [impostors::COUNTER, dhcp::RELAYED, advertisements, servers].map(|name| (FAMILY_INET, name, name));
+        let here =
+            [impostors::COUNTER, dhcp::RELAYED, ADVERTISEMENTS, DHCP_SERVERS].map(|name| (FAMILY_INET, name, name));
         let between = ROGUES.map(|name| (FAMILY_BRIDGE, name, name));
         let all = std::iter::once((FAMILY_ARP, UNHEARD, "unheard_arp"))
             .chain(here)

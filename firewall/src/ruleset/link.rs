@@ -4,7 +4,9 @@ use crate::layout::Layout;
 
 /// Names of the counters of what no device may say to others. Router advertisements and what DHCP servers say is counted as well where it comes to the
 /// gateway itself: of a LAN with one port, or without a bridge, it sees no more.
-pub(crate) const ROGUES: [&str; 3] = ["router_advertisements", "redirects", "dhcp_servers"];
+pub(crate) const ROGUES: [&str; 3] = [ADVERTISEMENTS, "redirects", DHCP_SERVERS];
+pub(crate) const ADVERTISEMENTS: &str = "router_advertisements";
+pub(crate) const DHCP_SERVERS: &str = "dhcp_servers";
 
 /// Ports of the LAN's bridge, by name; [`crate::Gate::tie_ports`] fills it. To match the bridge's own name wants a kernel option that not all
 /// have.

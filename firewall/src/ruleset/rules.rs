@@ -179,7 +179,7 @@ pub(super) fn owned(rules: &[&str]) -> Vec<String> {
 
 /// Who is it? A slot becomes the packet's mark; 0 is a stranger. A session's address is one of the LAN, so only others' are looked at.
 fn lan_raw(layout: &Layout) -> Vec<String> {
-    let [_, _, servers] = link::ROGUES;
+    let servers = link::DHCP_SERVERS;
     vec![
         // The family is asked for first, or the frame would be looked at for it, which takes longer.
         "meta nfproto ipv4 meta mark set ether saddr . ip saddr map @auth4 accept".to_owned(),
@@ -211,7 +211,7 @@ fn lan_raw6(layout: &Layout) -> Vec<String> {
         own = format!("ip6 saddr != {lan6} ");
     }
     rules.push("meta mark set 0".to_owned());
-    let [advertisements, _, _] = link::ROGUES;
+    let advertisements = link::ADVERTISEMENTS;
     rules.push(format!(
         "icmpv6 type nd-router-advert counter name \"{advertisements}\" drop  # we are the router"
     ));

@@ -118,10 +118,7 @@ impl<K: Kernel> Core<K> {
             }
             Answer::Reject(_) => self.refused_more(key, now),
             Answer::Silent => {
-                if let Some(pool) = self.pools.get_mut(&key) {
-                    pool.retry_at = Some(now.mono + RETRY);
-                    self.waiting.insert(key);
-                }
+                self.retry_later(key, now);
             }
         }
     }
@@ -158,10 +155,9 @@ impl<K: Kernel> Core<K> {
             pool.retry_at = None;
             if !is_raised && unraised == Unraised::AskAgain {
                 pool.is_last = false;
-                pool.retry_at = Some(now.mono + RETRY);
-                self.waiting.insert(key);
                 // Low water stays where it was.
                 pool.granted_free_octets = free_before;
+                self.retry_later(key, now);
             }
         }
         if is_used_up && unraised == Unraised::End && !is_raised {
@@ -170,6 +166,13 @@ impl<K: Kernel> Core<K> {
             self.judge(key, now);
         }
         self.plan_reads(key, now);
+    }
+
+    fn retry_later(&mut self, key: PoolKey, now: Now) {
+        if let Some(pool) = self.pools.get_mut(&key) {
+            pool.retry_at = Some(now.mono + RETRY);
+            self.waiting.insert(key);
+        }
     }
 
     fn renew_others(&mut self, key: PoolKey, but: Slot) {

@@ -57,17 +57,16 @@ impl Budget {
     }
 }
 
-/// Beneath these of a country's domain people register, as in `gov.in`. Whoever owns none of them shares none with strangers, and what is asked of it
-/// beneath one of its departments takes nothing from the others.
-const SHARED: [&str; 17] = [
-    "ac", "co", "com", "edu", "firm", "gen", "go", "gov", "ind", "ltd", "mil", "ne", "net", "nic", "or", "org", "res",
-];
+/// Beneath these of a country's domain people register, as in `gov.in`: what a device asks beneath one office's or company's takes nothing from
+/// others'. Whoever owns such a name in a country that lets people have it may ask for as many names beneath it as beneath sixty domains.
+const SHARED: [&str; 7] = ["ac", "co", "com", "edu", "gov", "net", "org"];
+const SHARED_IN_INDIA: [&str; 6] = ["firm", "gen", "ind", "mil", "nic", "res"];
 
 /// What somebody registers, or more than that: the last two labels, three where the second is one that many share.
 fn domain_of(name: &str) -> &str {
     let mut labels = name.rsplit('.');
     let (top, second) = (labels.next().unwrap_or_default(), labels.next().unwrap_or_default());
-    let is_shared = top.len() == 2 && SHARED.contains(&second);
+    let is_shared = top.len() == 2 && SHARED.contains(&second) || top == "in" && SHARED_IN_INDIA.contains(&second);
     let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
     let cut = dots.nth(if is_shared { 2 } else { 1 }).map_or(0, |at| at + 1);
     name.get(cut..).unwrap_or(name)
@@ -140,6 +139,8 @@ mod tests {
             ("gov.in", "gov.in"),
             ("a.b.example.in", "example.in"),
             ("a.co.example", "co.example"),
+            ("a.b.example.firm.in", "example.firm.in"),
+            ("a.b.gen.me", "gen.me"),
         ] {
             assert_eq!(domain_of(name), domain);
         }
