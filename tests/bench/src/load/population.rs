@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use data_encoding::HEXLOWER;
@@ -35,18 +36,21 @@ pub struct Life {
     pub visit: u16,
     /// Reports sent in this visit.
     pub reports: u32,
+    /// When this visit began, Unix seconds; of who was online before we came, when we did.
+    pub began: u32,
     /// As the server gave it; empty for the class the loader wrote.
     pub class: Option<Box<[u8]>>,
 }
 
 impl Life {
     /// Online since before we came; so far through its visit that all together make an even mix.
-    fn loaded(number: u32) -> Self {
+    fn loaded(number: u32, now: u32) -> Self {
         Self {
             stage: Stage::Online,
             interims_left: u8::try_from(number % u32::from(INTERIMS + 1)).unwrap_or(0),
             visit: 0,
             reports: 0,
+            began: now,
             class: None,
         }
     }
@@ -129,7 +133,8 @@ pub struct Population(Vec<Life>);
 impl Population {
     /// All online, as the loader left them.
     pub fn loaded(count: u32) -> Self {
-        Self((0..count).map(Life::loaded).collect())
+        let now = unix_secs();
+        Self((0..count).map(|number| Life::loaded(number, now)).collect())
     }
 
     /// Nobody online.
@@ -164,7 +169,11 @@ impl Population {
                 Stage::Login => 'l',
                 Stage::Start => 's',
             };
-            write!(text, "{stage} {} {} {} ", life.interims_left, life.visit, life.reports)?;
+            write!(
+                text,
+                "{stage} {} {} {} {} ",
+                life.interims_left, life.visit, life.reports, life.began
+            )?;
             HEXLOWER.encode_append(life.class.as_deref().unwrap_or_default(), &mut text);
             text.push('\n');
         }
@@ -204,6 +213,12 @@ impl Population {
     }
 }
 
+/// By the clock.
+pub fn unix_secs() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
 fn read_life(line: &str) -> Option<Life> {
     let mut words = line.split(' ');
     let stage = match words.next()? {
@@ -217,6 +232,7 @@ fn read_life(line: &str) -> Option<Life> {
         interims_left: words.next()?.parse().ok()?,
         visit: words.next()?.parse().ok()?,
         reports: words.next()?.parse().ok()?,
+        began: words.next()?.parse().ok()?,
         class: match words.next()? {
             "" => None,
             hex => Some(HEXLOWER.decode(hex.as_bytes()).ok()?.into_boxed_slice()),

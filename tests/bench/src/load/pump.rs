@@ -1,9 +1,9 @@
 //! One thread that sends, receives and asks again.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::packet::{self, Device, Meters, Status, Writer};
-use super::population::{self, Population};
+use super::population::{self, Population, unix_secs};
 use super::report::Tally;
 use super::slots::{Place, Slot, Slots};
 use super::story::{Step, Story};
@@ -167,6 +167,9 @@ impl<'a> Pump<'a> {
         let Some(life) = self.people.get_mut(slot.device) else {
             return;
         };
+        if slot.step == Step::Login {
+            life.began = slot.at;
+        }
         let texts = &mut self.texts;
         self.load.user_name.fill(number, &mut texts.name);
         self.load.password.fill(number, &mut texts.password);
@@ -192,7 +195,8 @@ impl<'a> Pump<'a> {
             class,
         };
         let meters = Meters {
-            secs: life.reports.saturating_mul(300),
+            // As a gate's clock has it: from a session older than its Accept a server would have to look for another.
+            secs: slot.at.saturating_sub(life.began),
             octets: life.octets(),
             at: slot.at,
         };
@@ -321,9 +325,4 @@ fn number_due(by: u64, rate: f64) -> u64 {
 /// Nanoseconds of centuries.
 pub fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn unix_secs() -> u32 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
