@@ -38,24 +38,7 @@ async fn another(lab: &Lab) -> Access {
 }
 
 fn report(lab: &Lab, name: &str, octets: u64, secs: u32) -> Question {
-    Question::Account(AccountingReport {
-        nas: lab.nas,
-        from: None,
-        kind: AccountingKind::Interim,
-        acct_session_id: name.to_owned(),
-        class: None,
-        user_name: None,
-        mac: Some(MAC),
-        ip: None,
-        ports: None,
-        free: None,
-        counters: Counters {
-            down_octets: octets,
-            session_secs: secs,
-            ..Counters::default()
-        },
-        at: lab.now,
-    })
+    Question::Account(lab.words(AccountingKind::Interim, name, Some(MAC), octets, secs))
 }
 
 fn charged(answers: &[Result<Answer, kavadam_access::AccessError>]) -> Vec<u64> {

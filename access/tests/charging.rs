@@ -362,22 +362,8 @@ async fn used_on_the_first_day(lab: &Lab) -> u64 {
 
 async fn report_of(lab: &Lab, kind: AccountingKind, octets: u64, secs: u32, ago: Duration) -> Accounted {
     let report = AccountingReport {
-        nas: lab.nas,
-        from: None,
-        kind,
-        acct_session_id: "s1".to_owned(),
-        class: None,
-        user_name: None,
-        mac: None,
-        ip: None,
-        ports: None,
-        free: None,
-        counters: Counters {
-            down_octets: octets,
-            session_secs: secs,
-            ..Counters::default()
-        },
         at: lab.now - ago,
+        ..lab.words(kind, "s1", None, octets, secs)
     };
     lab.access.account(report, lab.now).await.unwrap()
 }
