@@ -13,7 +13,7 @@ impl Model {
         self.online_where(pick, |_| true)
     }
 
-    fn online_where(&self, pick: u8, is_meant: impl Fn(&Session) -> bool) -> Option<usize> {
+    pub fn online_where(&self, pick: u8, is_meant: impl Fn(&Session) -> bool) -> Option<usize> {
         let online: Vec<usize> = (0..self.sessions.len())
             .filter(|index| self.sessions[*index].is_online && is_meant(&self.sessions[*index]))
             .collect();
@@ -21,7 +21,7 @@ impl Model {
     }
 
     /// What the gates would still let through at full speed for a session and those it shares with; `None`: slowed, without end.
-    fn free(&self, index: usize) -> Option<u64> {
+    pub fn free(&self, index: usize) -> Option<u64> {
         let session = &self.sessions[index];
         if session.gate != SHARING {
             return Some(session.limit()?.saturating_sub(session.passed));
@@ -102,7 +102,7 @@ impl Model {
         self.begin(self.granted(person, device, gate, name, grant));
     }
 
-    fn fresh_name(&mut self, gate: usize) -> String {
+    pub fn fresh_name(&mut self, gate: usize) -> String {
         self.names[gate] += 1;
         format!("{:08x}", self.names[gate])
     }
@@ -203,7 +203,7 @@ impl Model {
         }
     }
 
-    fn begin(&mut self, session: Session) {
+    pub fn begin(&mut self, session: Session) {
         self.sessions.push(session);
         self.send(self.sessions.len() - 1, AccountingKind::Start, false);
     }
@@ -214,7 +214,7 @@ impl Model {
         }
     }
 
-    fn flow_at(&mut self, index: usize, octets: u64) {
+    pub fn flow_at(&mut self, index: usize, octets: u64) {
         let free = self.free(index);
         let session = &self.sessions[index];
         let octets = match (session.gate, free) {
@@ -241,7 +241,7 @@ impl Model {
         }
     }
 
-    fn send(&mut self, index: usize, kind: AccountingKind, is_sure: bool) {
+    pub fn send(&mut self, index: usize, kind: AccountingKind, is_sure: bool) {
         let passed = self.sessions[index].passed;
         self.send_of(index, kind, passed, is_sure);
     }
@@ -331,7 +331,7 @@ impl Model {
         }
     }
 
-    fn arrived(&mut self, sent: &Sent, accounted: Accounted) {
+    pub fn arrived(&mut self, sent: &Sent, accounted: Accounted) {
         assert!(matches!(accounted, Accounted::Charged(_)), "{accounted:?}");
         self.sessions[sent.session].is_known = true;
         let reported = &mut self.sessions[sent.session].reported;
@@ -375,7 +375,7 @@ impl Model {
         self.leave(index);
     }
 
-    fn leave(&mut self, index: usize) {
+    pub fn leave(&mut self, index: usize) {
         let session = &mut self.sessions[index];
         session.is_online = false;
         let (person, gate, granted, passed) = (session.person, session.gate, session.limit(), session.passed);
@@ -389,108 +389,6 @@ impl Model {
                 self.unheard[person] = 0;
             }
         }
-    }
-
-    pub fn renumber(&mut self, pick: u8, stops: bool) {
-        let Some(index) = self.online_where(pick, |session| session.gate == RENUMBERING) else {
-            return;
-        };
-        let kind = if stops {
-            AccountingKind::Stop(1)
-        } else {
-            AccountingKind::Interim
-        };
-        self.send(index, kind, true);
-        self.leave(index);
-        let name = self.fresh_name(RENUMBERING);
-        let old = &self.sessions[index];
-        let left = old.ends_at().since(self.lab.now);
-        let follower = Session {
-            name,
-            class: old.class.clone(),
-            limits: Limits {
-                max_total_octets: old.limit().map(|limit| limit.saturating_sub(old.passed)),
-                session_secs: Some(u32::try_from(left.as_secs()).unwrap()),
-                ..old.limits
-            },
-            offered: old.offered.saturating_sub(old.passed),
-            passed: 0,
-            passed_before: 0,
-            counted_from: self.lab.now,
-            began: self.lab.now,
-            is_online: true,
-            is_known: false,
-            reported: 0,
-            is_written_off: false,
-            ..*old
-        };
-        self.begin(follower);
-    }
-
-    /// Everything said before has arrived, though it may arrive again.
-    pub async fn reset(&mut self, pick: u8) {
-        let is_meant = |session: &Session| session.gate == NARROW || session.gate == CARELESS;
-        let Some(index) = self.online_where(pick, is_meant) else {
-            return;
-        };
-        let session = &self.sessions[index];
-        let age = self.lab.now.since(session.counted_from);
-        // The first report of the new count must be of something, or nobody could tell.
-        let can_pass = session.gate == CARELESS || self.free(index).is_none_or(|free| free > MB);
-        if !can_pass || age < Duration::from_secs(20) || session.passed - session.passed_before < MB {
-            return;
-        }
-        self.send(index, AccountingKind::Interim, false);
-        for sent in self.reports.clone() {
-            if sent.session == index {
-                let accounted = self
-                    .lab
-                    .access
-                    .account(sent.report.clone(), self.lab.now)
-                    .await
-                    .unwrap();
-                self.arrived(&sent, accounted);
-            }
-        }
-        let session = &mut self.sessions[index];
-        session.passed_before = session.passed;
-        session.counted_from = self.lab.now;
-        self.pass(1);
-        if self.sessions[index].is_online {
-            self.flow_at(index, 100_000);
-            self.send(index, AccountingKind::Interim, false);
-            let sent = self.reports.last().unwrap().clone();
-            let accounted = self
-                .lab
-                .access
-                .account(sent.report.clone(), self.lab.now)
-                .await
-                .unwrap();
-            self.arrived(&sent, accounted);
-        }
-    }
-
-    pub async fn restart(&mut self, gate: usize) {
-        for index in 0..self.sessions.len() {
-            if self.sessions[index].is_online && self.sessions[index].gate == gate {
-                self.end(index, 11);
-            }
-        }
-        let on = AccountingReport {
-            nas: self.gates[gate],
-            from: None,
-            kind: AccountingKind::On,
-            acct_session_id: String::new(),
-            class: None,
-            user_name: None,
-            mac: None,
-            ip: None,
-            ports: None,
-            free: None,
-            counters: Counters::default(),
-            at: self.lab.now,
-        };
-        self.lab.access.account(on, self.lab.now).await.unwrap();
     }
 
     pub async fn send_orders(&mut self, whim: u8) {

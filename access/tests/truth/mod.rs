@@ -2,6 +2,7 @@
 
 mod gates;
 mod ledger;
+mod mishaps;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
